@@ -1,0 +1,47 @@
+# demo and test set up everything themselves; the second time they are quick.
+
+# the first Python of 3.12 or newer: python3 as pyenv picks it by .python-version, then by name
+PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { command -v "$$p"; break; }; done)
+BIN := .venv/bin
+
+.PHONY: demo serve test check bench lock openapi clean
+
+demo: .venv/ready
+	$(BIN)/python examples/storm/demo.py
+
+serve: .venv/ready
+	$(BIN)/classify-objects serve
+
+test: .venv/ready-dev
+	$(BIN)/python -m pytest
+
+check: .venv/ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_architecture.py
+
+bench: .venv/ready-dev
+	$(BIN)/python bench/run.py
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.12 or newer is needed and was not found: install python3.12 with its venv module (Debian: apt install python3-venv)"; exit 1; }
+	"$(PYTHON)" -m venv .venv || { rm -rf .venv; echo "Python has no venv module: install it (Debian: apt install python3-venv)"; exit 1; }
+
+.venv/ready: requirements.lock pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/ready-dev: requirements-dev.lock .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# pins anew what pyproject.toml allows; needs uv
+lock:
+	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml requirements-build.in -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group dev -c requirements.lock pyproject.toml requirements-build.in -o requirements-dev.lock
+
+clean:
+	rm -rf .venv demo state build
