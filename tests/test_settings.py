@@ -1,0 +1,115 @@
+"""The configuration is read as pygeoapi reads it, and what it says wrong is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pygeoapi.util import yaml_load
+
+from processes.settings import Limits, Settings, load_configuration, load_settings
+from service import ROOT
+
+SHIPPED = ROOT / "pygeoapi-config.yml"
+VARIABLES = ("HOST", "PORT", "URL", "MODELS", "IMAGERY", "HOSTS", "STATE")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(f"CLASSIFY_{name}", raising=False)
+
+
+def configuration(folder: Path, **plugin: Any) -> Path:
+    path = folder / "pygeoapi-config.yml"
+    lines = [f"      {name}: {value}" for name, value in plugin.items()]
+    path.write_text("\n".join(["resources:", "  classify-objects:", "    processor:", "      name: x", *lines]))
+    return path
+
+
+def test_shipped_configuration_has_the_defaults_of_the_contract() -> None:
+    found = load_settings(SHIPPED)
+    assert found == Settings((ROOT / "models",), (), (), ROOT / "state", Limits())
+    assert (found.limits.max_body_mb, found.limits.sync_max_objects) == (64, 20_000)
+    assert (found.limits.max_image_pixels, found.limits.max_images) == (40_000_000_000, 10_000)
+    assert (found.limits.max_model_mb, found.limits.max_objects) == (4096, 50_000_000)
+
+
+def test_variables_change_what_a_deployment_changes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CLASSIFY_MODELS", f"{tmp_path}/a:b")
+    monkeypatch.setenv("CLASSIFY_IMAGERY", f"{tmp_path}/images")
+    monkeypatch.setenv("CLASSIFY_HOSTS", "Example.org, tiles.example.org ,")
+    monkeypatch.setenv("CLASSIFY_STATE", "/var/lib/classify")
+    found = load_settings(SHIPPED)
+    assert found.models == (tmp_path / "a", ROOT / "b")
+    assert found.imagery == (tmp_path / "images",)
+    assert found.hosts == ("example.org", "tiles.example.org")
+    assert found.state == Path("/var/lib/classify")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MODELS", "a:b"),
+        ("MODELS", ""),
+        ("PORT", "8080"),
+        ("HOST", "0.0.0.0"),  # noqa: S104 - only read
+        ("URL", "https://example.org/a?b=c&d"),
+        ("HOSTS", "a.org,b.org"),
+        ("IMAGERY", "/data/with blank"),
+        pytest.param("HOSTS", "*.example.org"),
+        pytest.param("MODELS", "/data/a #1"),
+        pytest.param("STATE", "{x}"),
+    ],
+)
+def test_configuration_is_what_pygeoapi_reads(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"CLASSIFY_{name}", value)
+    with SHIPPED.open() as file:
+        expected = yaml_load(file)
+    found = load_configuration(SHIPPED)
+    assert found["server"]["bind"] == expected["server"]["bind"]
+    assert found["server"]["url"] == expected["server"]["url"]
+    for process in ("classify-objects", "describe-model"):
+        ours, theirs = (document["resources"][process]["processor"] for document in (found, expected))
+        assert Settings.from_plugin(ours, ROOT) == Settings.from_plugin(theirs, ROOT)
+
+
+def test_hosts_may_be_the_wildcard_that_the_contract_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLASSIFY_HOSTS", "*.example.org")
+    assert load_settings(SHIPPED).hosts == ("*.example.org",)
+
+
+def test_relative_folders_start_at_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    found = load_settings(configuration(tmp_path, models="models:/opt/models", state="work"))
+    assert found.models == (tmp_path / "models", Path("/opt/models"))
+    assert found.state == tmp_path / "work"
+
+
+def test_what_is_not_set_is_empty_and_the_state_has_its_own_folder(tmp_path: Path) -> None:
+    assert load_settings(configuration(tmp_path)) == Settings((), (), (), tmp_path / "state", Limits())
+    nothing: dict[str, Any] = dict.fromkeys(("models", "imagery", "hosts", "state", "limits"))
+    assert Settings.from_plugin(nothing, tmp_path) == load_settings(configuration(tmp_path))
+
+
+def test_limits_that_are_given_replace_the_defaults(tmp_path: Path) -> None:
+    found = Settings.from_plugin({"limits": {"max_images": 3, "max_body_mb": 1}}, tmp_path).limits
+    assert found == Limits(max_images=3, max_body_mb=1)
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"max_imags": 3}, "there is no limit 'max_imags'; the limits are max_body_mb, "),
+        ({"max_images": 0}, "max_images is 0"),
+        ({"max_images": -5}, "max_images is -5"),
+        ({"max_images": 1.5}, r"max_images is 1\.5"),
+        ({"max_images": "many"}, "max_images is 'many'"),
+        ({"max_images": True}, "max_images is True"),
+        ({"max_images": None}, "max_images is None"),
+    ],
+)
+def test_limit_that_is_unknown_or_no_whole_number_is_refused(limits: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Settings.from_plugin({"limits": limits})
