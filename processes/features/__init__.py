@@ -1,0 +1,1 @@
+"""Feature layers: reading and writing, held as Arrow."""

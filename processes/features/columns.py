@@ -1,0 +1,112 @@
+"""Columns of JSON values: typed where all values are of one type, JSON texts where they are not.
+
+So a GeoJSON layer is held as Arrow and can still be given back as it came: attributes that only some features have,
+explicit nulls, nested values, and values of mixed types included.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from processes.features.layer import JSON_TEXT, OMIT_NULLS
+
+_EXACT_IN_DOUBLE = 2**53
+_encode = msgspec.json.Encoder().encode
+
+
+class Kind(Enum):
+    """The type that holds all values of a column, nulls left aside."""
+
+    EMPTY = pa.null()
+    BOOLEAN = pa.bool_()
+    INTEGER = pa.int64()
+    NUMBER = pa.float64()
+    TEXT = pa.string()
+    JSON = pa.large_string()
+
+
+def kind_of(value: Any) -> Kind:
+    """Return the narrowest kind that holds a JSON value."""
+    match value:
+        case None:
+            return Kind.EMPTY
+        case bool():
+            return Kind.BOOLEAN
+        case int():
+            return Kind.INTEGER if -(2**63) <= value < 2**63 else Kind.JSON
+        case float():
+            return Kind.NUMBER
+        case str():
+            return Kind.TEXT
+        case _:
+            return Kind.JSON
+
+
+def _joined(kinds: set[Kind], largest_integer: int, is_exact: bool) -> Kind:
+    kinds = kinds - {Kind.EMPTY}
+    if len(kinds) <= 1:
+        return kinds.pop() if kinds else Kind.EMPTY
+    if kinds == {Kind.INTEGER, Kind.NUMBER} and largest_integer <= _EXACT_IN_DOUBLE and not is_exact:
+        return Kind.NUMBER
+    return Kind.JSON
+
+
+@dataclass(slots=True)
+class Column:
+    """One attribute, gathered in slices of features."""
+
+    is_exact: bool = False
+    """True = whole numbers among fractions stay whole, as JSON texts: 1 is not 1.0 where it names something."""
+
+    slices: list[tuple[int, pa.Array, bool]] = field(default_factory=list)
+    """Place of the first feature, the values of a slice in the kind that suits it, whether its nulls mean "absent"."""
+    kinds: set[Kind] = field(default_factory=set)
+    largest_integer: int = 0
+    has_absent: bool = False
+    has_null: bool = False
+
+    def add(self, start: int, values: list[Any]) -> None:
+        """Take the values of a slice; `msgspec.UNSET` where a feature does not have the attribute."""
+        absent, null = msgspec.UNSET in values, None in values
+        self.has_absent |= absent
+        self.has_null |= null
+        present = [None if value is msgspec.UNSET else value for value in values]
+        kinds = set(map(kind_of, present))
+        integers = [abs(value) for value in present if type(value) is int] if Kind.INTEGER in kinds else [0]
+        kind = _joined(kinds, max(integers), self.is_exact)
+        self.kinds |= kinds
+        self.largest_integer = max(self.largest_integer, *integers)
+        if kind is Kind.JSON or (absent and null):
+            texts = [None if value is msgspec.UNSET else _encode(value).decode() for value in values]
+            self.slices.append((start, pa.array(texts, Kind.JSON.value), True))
+        else:
+            self.slices.append((start, pa.array(present, kind.value), absent))
+
+    def finished(self, name: str, count: int) -> tuple[pa.Field, pa.ChunkedArray]:
+        """Return the column of `count` features in the one kind that holds all slices."""
+        self.has_absent |= sum(len(values) for _, values, _ in self.slices) < count
+        kind = _joined(self.kinds, self.largest_integer, self.is_exact)
+        if self.has_absent and self.has_null:
+            kind = Kind.JSON
+        dtype = pa.string() if kind is Kind.EMPTY else kind.value
+        chunks, done = [], 0
+        for start, values, nulls_absent in self.slices:
+            chunks += [pa.nulls(start - done, dtype)] if start > done else []
+            chunks.append(_as_json(values, nulls_absent) if kind is Kind.JSON else values.cast(dtype))
+            done = start + len(values)
+        chunks += [pa.nulls(count - done, dtype)] if count > done else []
+        metadata = JSON_TEXT if kind is Kind.JSON else OMIT_NULLS if self.has_absent else None
+        return pa.field(name, dtype, metadata=metadata), pa.chunked_array(chunks, dtype)
+
+
+def _as_json(values: pa.Array, nulls_absent: bool) -> pa.Array:
+    """Write a slice as JSON texts."""
+    if values.type == Kind.JSON.value:
+        return values
+    texts = [None if value is None and nulls_absent else _encode(value).decode() for value in values.to_pylist()]
+    return pa.array(texts, Kind.JSON.value)

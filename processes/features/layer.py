@@ -1,0 +1,100 @@
+"""A feature layer in memory: Arrow, one column per attribute, never a Python object per feature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyproj
+import shapely
+from numpy.typing import NDArray
+
+from processes.errors import LayerError
+
+JSON_TEXT = {b"classify_objects:json": b"text"}
+"""Metadata of a column of JSON texts: values of mixed types, or nested. Null = the feature has no such attribute."""
+OMIT_NULLS = {b"classify_objects:json": b"omit-null"}
+"""Metadata of a column in which null means that the feature has no such attribute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Features in their order."""
+
+    name: str
+    crs: pyproj.CRS | None
+    """None = the layer is a table without geometry."""
+    geometry: pa.ChunkedArray | None
+    """WKB, null where a feature has no geometry, `(n,)`; None = the layer is a table."""
+    geometry_type: str
+    """As GDAL names it: `Polygon`, …, `Unknown` for several."""
+    attributes: pa.Table
+    """In the input's order."""
+    ids: pa.ChunkedArray | None
+    """Integers or texts, or JSON texts where both occur; None = the features have no ids, `(n,)`."""
+
+    def __len__(self) -> int:
+        return int(self.attributes.num_rows) if self.geometry is None else len(self.geometry)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(part.nbytes for part in (self.geometry, self.attributes, self.ids) if part is not None)
+
+    def geometries(self, start: int, stop: int) -> NDArray[np.object_]:
+        """Return the geometries of a range of features, None where there is none."""
+        if self.geometry is None:
+            return np.full(stop - start, None)
+        return from_wkb(self.geometry.slice(start, stop - start).to_pylist(), start)
+
+    def geometries_at(self, features: NDArray[np.int64]) -> NDArray[np.object_]:
+        """Return the geometries of some features, None where there is none."""
+        if self.geometry is None:
+            return np.full(len(features), None)
+        column = self.geometry
+        return from_wkb(
+            [column[index].as_py() for index in features.tolist()], int(features[0]) if len(features) else 0
+        )
+
+
+def from_wkb(texts: list[bytes | None], first: int) -> NDArray[np.object_]:
+    """Return the geometries of WKB texts; `first` is the place of the first one, for the message.
+
+    Raises:
+        LayerError: one cannot be read, or is a GeometryCollection.
+    """
+    wkb = np.empty(len(texts), dtype=object)
+    wkb[:] = texts
+    try:
+        geometries: NDArray[np.object_] = shapely.from_wkb(wkb)
+    except (shapely.errors.ShapelyError, NotImplementedError) as err:
+        raise LayerError(f"a geometry among features {first + 1} to {first + len(texts)} cannot be read") from err
+    refuse_collections(geometries, first)
+    return geometries
+
+
+def refuse_collections(geometries: NDArray[np.object_], first: int) -> None:
+    """Raise LayerError for a GeometryCollection, naming the feature's position from 1."""
+    collections = np.flatnonzero(shapely.get_type_id(geometries) == shapely.GeometryType.GEOMETRYCOLLECTION)
+    if collections.size:
+        raise LayerError(
+            f"feature {first + int(collections[0]) + 1} is a GeometryCollection; "
+            "only points, lines and polygons are read"
+        )
+
+
+def common_geometry_type(types: set[int], has_z: bool) -> str:
+    """Return GDAL's name of the one type of geometry that occurs, else `Unknown`."""
+    names = {
+        0: "Point",
+        1: "LineString",
+        2: "LineString",
+        3: "Polygon",
+        4: "MultiPoint",
+        5: "MultiLineString",
+        6: "MultiPolygon",
+    }
+    found = {names.get(kind, "Unknown") for kind in types if kind >= 0}
+    if len(found) != 1 or "Unknown" in found:
+        return "Unknown"
+    return f"{found.pop()} Z" if has_z else found.pop()

@@ -1,0 +1,143 @@
+"""What tests share: small real things, and the real data where it is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyproj
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from processes.features.layer import Layer
+from processes.features.write import (
+    FILE_ENDINGS,
+    GEOPACKAGE,
+    MediaType,
+    Result,
+    Rows,
+    ids_ascend,
+    rename_taken,
+    reserved_names,
+    write_result,
+)
+from processes.settings import Settings
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of real imagery with true labels, which is not in the repository."""
+    if not (SHARED / "data").is_dir():
+        if os.environ.get("CI"):
+            pytest.fail("the shared data is not there, and in CI it must be")
+        pytest.skip("the shared data is not there")
+    return SHARED / "data"
+
+
+def save_mean_network(path: Path, bands: int = 3, side: int | None = 8) -> Path:
+    """Write a network whose answer is known by hand: logits (0, mean of all cells)."""
+    nodes = [
+        helper.make_node("ReduceMean", ["input"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Unsqueeze", ["mean", "one"], ["column"]),
+        helper.make_node("Mul", ["column", "weights"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "mean",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", bands, side or "height", side or "width"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 2])],
+        [
+            numpy_helper.from_array(np.array([1]), "one"),
+            numpy_helper.from_array(np.array([[0, 1]], np.float32), "weights"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.save(model, path)
+    return path
+
+
+def definition(**changes: Any) -> dict[str, Any]:
+    """Return the keys of a sound .emd of the network above; None leaves a key out."""
+    keys = {
+        "Framework": "ONNX",
+        "ModelConfiguration": "ObjectClassification",
+        "ModelType": "ObjectClassification",
+        "ModelFile": "net.onnx",
+        "ImageHeight": 8,
+        "ImageWidth": 8,
+        "ExtractBands": [0, 1, 2],
+        "CropSizeFixed": 1,
+        "BlackenAroundFeature": 0,
+        "Normalization": {"scale": 1 / 255, "mean": [0.5, 0.5, 0.5], "std": [1, 1, 1]},
+        "Activation": "softmax",
+        "Classes": [
+            {"Value": 10, "Name": "dark", "Color": [0, 0, 0]},
+            {"Value": 20, "Name": "bright", "Color": [255, 255, 255]},
+        ],
+    } | changes
+    return {name: value for name, value in keys.items() if value is not None}
+
+
+MakePackage = Callable[..., Path]
+
+
+@pytest.fixture
+def make_package(tmp_path: Path) -> MakePackage:
+    """Return a function that writes a model package folder and returns it."""
+
+    def make(name: str = "brightness", parent: Path | None = None, **changes: Any) -> Path:
+        folder = (parent or tmp_path / "models") / name
+        folder.mkdir(parents=True)
+        keys = definition(**changes)
+        save_mean_network(folder / "net.onnx", len(keys.get("ExtractBands") or [0, 0, 0]), None)
+        (folder / f"{name}.emd").write_bytes(msgspec.json.encode(keys))
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Return settings whose folders lie in the test's own."""
+    for name in ("models", "imagery"):
+        (tmp_path / name).mkdir(exist_ok=True)
+    return Settings.from_plugin({"models": "models", "imagery": "imagery", "state": "state"}, tmp_path)
+
+
+def write_layer(
+    layer: Layer, media_type: MediaType, folder: Path, crs: pyproj.CRS | None = None, rows_at_once: int = 2
+) -> tuple[Path, list[str]]:
+    """Write a layer as it is, plus a field `ClassStatus`, as a result is written; return the file and the warnings."""
+    count = len(layer)
+    ascend = ids_ascend(layer.ids)
+    status = pa.chunked_array([pa.array(["ok"] * count, pa.string())])
+    columns = [*layer.attributes.columns, status]
+    fields = pa.schema([*layer.attributes.schema, pa.field("ClassStatus", pa.string())])
+    taken = reserved_names(media_type, layer.ids is not None and not ascend)
+    schema, warnings = rename_taken(fields, taken, minds_case=media_type != GEOPACKAGE)
+
+    def part(column: pa.ChunkedArray | None, start: int) -> Any:
+        chunk = None if column is None else column.slice(start, rows_at_once)
+        return chunk if chunk is None else pa.concat_arrays([pa.array([], chunk.type), *chunk.chunks])
+
+    def rows() -> Iterator[Rows]:
+        for start in range(0, count, rows_at_once):
+            values = [part(column, start) for column in columns]
+            batch = pa.RecordBatch.from_arrays(values, schema=schema)
+            yield Rows(part(layer.ids, start), part(layer.geometry, start), batch)
+
+    path = folder / f"{len(list(folder.iterdir()))}-result{FILE_ENDINGS[media_type]}"
+    id_type = None if layer.ids is None else layer.ids.type
+    summary = {"counts": {"é": 1}, "warnings": warnings}
+    result = Result("result", layer.crs, layer.geometry_type, "id", id_type, ascend, schema, rows, summary)
+    write_result(result, media_type, crs, path)
+    return path, warnings
