@@ -1,0 +1,1 @@
+"""Model packages: definition, safe reading, arguments, inference."""

@@ -1,0 +1,132 @@
+"""Arguments of a model: what may be given, and its reading.
+
+ArcGIS sends arguments as strings, so strings that parse are accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from processes.errors import Fault, InputError, pointer_token
+from processes.model.definition import ModelDefinition
+
+_TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
+_MULTI_LABEL_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """Arguments as the pipeline takes them."""
+
+    batch_size: int | None
+    """Chips per call of the network; None = what suits it."""
+    score_threshold: float
+    """0..1: a label of lower probability is not given."""
+    test_time_augmentation: bool
+    class_scores: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """An argument that a model has, as Esri's `getParameterInfo` describes one."""
+
+    name: str
+    dataType: Literal["numeric", "boolean"]  # noqa: N815 - Esri's spelling, which clients read
+    value: Any
+    """The default."""
+    required: bool
+    displayName: str  # noqa: N815
+    description: str
+
+
+def declared_arguments(definition: ModelDefinition) -> list[Declared]:
+    """Return the arguments that a model has, with their defaults."""
+    threshold = _MULTI_LABEL_THRESHOLD if definition.multi_label else 0
+    return [
+        Declared(
+            "batch_size",
+            "numeric",
+            definition.batch_size,
+            False,
+            "Batch size",
+            "Chips per call of the network; absent: what suits it",
+        ),
+        Declared(
+            "score_threshold",
+            "numeric",
+            threshold,
+            False,
+            "Score threshold",
+            "Least probability, 0 to 1, for a label to be given",
+        ),
+        Declared(
+            "test_time_augmentation",
+            "boolean",
+            False,
+            False,
+            "Test time augmentation",
+            "Average the probabilities of the chip's turns and mirrors: slower, often better",
+        ),
+        Declared(
+            "class_scores", "boolean", False, False, "Class scores", "Add a field with the probability of each class"
+        ),
+    ]
+
+
+def read_arguments(
+    given: Mapping[str, Any], definition: ModelDefinition, pointer: str
+) -> tuple[Arguments, list[Fault]]:
+    """Read the arguments of a request and say what is wrong with them."""
+    values = {argument.name: argument.value for argument in declared_arguments(definition)}
+    faults = []
+    for name, value in given.items():
+        where = f"{pointer}/{pointer_token(name)}"
+        try:
+            values[name] = _read(name, value, list(values))
+        except InputError as err:
+            faults.append(Fault(where, err))
+    return Arguments(**{name: values[name] for name in Arguments.__slots__}), faults
+
+
+def _read(name: str, value: Any, known: list[str]) -> Any:
+    match name:
+        case "batch_size":
+            number = _number(name, value)
+            if number != int(number) or number < 1:
+                raise InputError(f"{name} is {_short(value)}, not a whole number of 1 or more")
+            return int(number)
+        case "score_threshold":
+            number = _number(name, value)
+            if not 0 <= number <= 1:
+                raise InputError(f"{name} is {_short(value)}, not a number from 0 to 1")
+            return number
+        case "test_time_augmentation" | "class_scores":
+            return _boolean(name, value)
+        case _:
+            raise InputError(f"there is no model argument {name!r}; the arguments are {', '.join(known)}")
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        if isinstance(value, int | float | str) and not isinstance(value, bool):
+            number = float(value)
+            if abs(number) < float("inf"):
+                return number
+    except (ValueError, OverflowError):
+        pass
+    raise InputError(f"{name} is {_short(value)}, not a number")
+
+
+def _boolean(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    text = value.strip().lower() if isinstance(value, str) else ""
+    if text not in _TRUE + _FALSE:
+        raise InputError(f"{name} is {_short(value)}, neither true nor false")
+    return text in _TRUE
+
+
+def _short(value: Any) -> str:
+    return repr(value)[:80]

@@ -1,0 +1,212 @@
+"""Model packages on disk: a `.dlpk` (a zip) or a folder, with exactly one `.emd` at the root.
+
+Nothing in a package is executed or unpickled, and nothing of it is written outside its own folder.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import lzma
+import os
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+from processes.errors import PackageError
+from processes.model.definition import ModelDefinition, parse_definition
+
+MAX_DEFINITION_BYTES = 16 * 2**20
+MAX_MEMBERS = 10_000
+MAX_RATIO = 200
+_COPY_BYTES = 2**20
+_BROKEN_ZIP = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,  # a compression that this Python does not have
+    RuntimeError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A model package as found: sound as far as its files tell, or with the reason why not."""
+
+    id: str
+    """File name without ending."""
+    definition: ModelDefinition | None
+    """None where the .emd itself cannot be read."""
+    network: Path | None
+    """The ONNX file on disk; None where there is none that can be used."""
+    sha256: str | None
+    """Of the network's file, in hex."""
+    problem: str | None
+    """Why the package cannot be used, in words for the client; None = it can."""
+
+
+def read_package(path: Path, unpack_folder: Path, max_bytes: int) -> Package:
+    """Read a `.dlpk` file or a package folder; a broken one comes back with its problem, never as an exception.
+
+    Args:
+        path: the file or the folder.
+        unpack_folder: where the contents of `.dlpk` files are kept, one folder for each.
+        max_bytes: limit of the unpacked size.
+    """
+    definition = None
+    try:
+        folder = path if path.is_dir() else _unpacked(path, unpack_folder, max_bytes)
+        definition = parse_definition(_definition_text(folder))
+        if definition.data_range is not None:
+            raise PackageError("the .emd has a DataRange, which is not supported yet")
+        network = _network(folder, definition, max_bytes)
+        status = network.stat()
+        return Package(
+            package_id(path), definition, network, _sha256(network, status.st_size, status.st_mtime_ns), None
+        )
+    except PackageError as err:
+        return Package(package_id(path), definition, None, None, err.detail)
+    except OSError as err:
+        return Package(
+            package_id(path),
+            definition,
+            None,
+            None,
+            f"the package cannot be read: {err.strerror or 'its files are damaged'}",
+        )
+
+
+def package_id(path: Path) -> str:
+    """Return the model id that a package file or folder has."""
+    return path.stem if path.suffix.lower() == ".dlpk" else path.name
+
+
+def _definition_text(folder: Path) -> bytes:
+    found = sorted(item for item in folder.iterdir() if item.suffix.lower() == ".emd" and item.is_file())
+    if len(found) != 1:
+        raise PackageError(f"the package has {len(found)} .emd files at its root, not exactly one")
+    if found[0].stat().st_size > MAX_DEFINITION_BYTES:
+        raise PackageError(f"the .emd is larger than {MAX_DEFINITION_BYTES} bytes")
+    return found[0].read_bytes()
+
+
+def _network(folder: Path, definition: ModelDefinition, max_bytes: int) -> Path:
+    name = definition.network_file
+    if not name.lower().endswith(".onnx"):
+        raise PackageError(
+            f"ModelFile {PurePosixPath(name).name!r}: the network must be ONNX; export the trained model to ONNX"
+        )
+    parts = PurePosixPath(name).parts
+    if name.startswith("/") or ".." in parts or ":" in name or "\0" in name:
+        raise PackageError(f"ModelFile {name!r} points out of the package")
+    network = folder.joinpath(*parts)
+    if not network.resolve().is_relative_to(folder.resolve()):
+        raise PackageError(f"ModelFile {name!r} points out of the package")
+    if not network.is_file():
+        raise PackageError(f"ModelFile {name!r} is not in the package")
+    if network.stat().st_size > max_bytes:
+        raise PackageError(f"ModelFile {name!r} is larger than the limit max_model_mb = {max_bytes >> 20} allows")
+    return network
+
+
+@lru_cache(maxsize=1024)
+def _sha256(path: Path, _size: int, _mtime_ns: int) -> str:
+    """Hash a file; size and time are there so that a changed file is hashed again."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unpacked(path: Path, unpack_folder: Path, max_bytes: int) -> Path:
+    """Return the folder that holds the contents of a `.dlpk`, unpacking it the first time."""
+    status = path.stat()
+    place = f"{path.stem}-{_short_hash(os.fsencode(path.resolve()))}-"
+    target = unpack_folder / f"{place}{_short_hash(f'{status.st_size}:{status.st_mtime_ns}'.encode())}"
+    if target.is_dir():
+        return target
+    unpack_folder.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".unpack-", dir=unpack_folder))
+    try:
+        _unpack(path, scratch, max_bytes)
+        os.replace(scratch, target)
+        _remove_former(target, place)
+    except OSError:
+        if not target.is_dir():  # else another process was first
+            raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return target
+
+
+def _remove_former(target: Path, place: str) -> None:
+    """Remove what was unpacked of former versions of a package."""
+    for folder in target.parent.glob(f"{glob.escape(place)}*"):
+        if folder != target:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _short_hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _unpack(path: Path, folder: Path, max_bytes: int) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = _checked_members(archive, max_bytes)
+            left = max_bytes
+            for member, name in members:
+                left -= _extract(archive, member, folder.joinpath(*name.parts), left)
+    except OSError as err:
+        if err.errno is not None:
+            raise
+        raise PackageError("the .dlpk is not a sound zip archive") from err  # bz2 says so
+    except _BROKEN_ZIP as err:
+        raise PackageError("the .dlpk is not a sound zip archive") from err
+
+
+def _checked_members(archive: zipfile.ZipFile, max_bytes: int) -> list[tuple[zipfile.ZipInfo, PurePosixPath]]:
+    files = [member for member in archive.infolist() if not member.is_dir()]
+    if len(files) > MAX_MEMBERS:
+        raise PackageError(f"the .dlpk has {len(files)} files, more than {MAX_MEMBERS}")
+    unpacked, packed = sum(f.file_size for f in files), sum(f.compress_size for f in files)
+    if unpacked > max_bytes:
+        raise PackageError(
+            f"the .dlpk unpacks to {unpacked} bytes, more than the limit max_model_mb = {max_bytes >> 20} allows"
+        )
+    if unpacked > MAX_RATIO * max(packed, 1):
+        raise PackageError(f"the .dlpk is compressed {unpacked // max(packed, 1)} times, more than {MAX_RATIO}")
+    members = [(member, _safe_name(member)) for member in files]
+    if len({name for _, name in members}) != len(members):
+        raise PackageError("the .dlpk holds two files of the same name")
+    return members
+
+
+def _safe_name(member: zipfile.ZipInfo) -> PurePosixPath:
+    name = PurePosixPath(member.filename.replace("\\", "/"))
+    if name.is_absolute() or ".." in name.parts or ":" in member.filename or not name.parts:
+        raise PackageError(f"the .dlpk holds a file that points out of it: {member.filename[:100]!r}")
+    if member.flag_bits & 0x1:
+        raise PackageError("the .dlpk is encrypted")
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise PackageError(f"the .dlpk holds a link: {member.filename[:100]!r}")
+    return name
+
+
+def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, limit_bytes: int) -> int:
+    """Write one member and return its size, counted as it comes out and not as the archive claims."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    size = 0
+    with archive.open(member) as source, target.open("xb") as file:
+        while block := source.read(_COPY_BYTES):
+            size += len(block)
+            if size > limit_bytes:
+                raise PackageError("the .dlpk unpacks to more than it claims")
+            file.write(block)
+    return size

@@ -1,0 +1,531 @@
+"""Packages are read safely: a broken or hostile one is told apart, writes nothing elsewhere and stops no other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import stat
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from conftest import MakePackage, definition, save_mean_network
+from processes.errors import InputError, PackageError
+from processes.model.catalog import Catalog
+from processes.model.package import MAX_MEMBERS, Package, read_package
+
+MAX_BYTES = 2**24
+Member = tuple[str | zipfile.ZipInfo, bytes]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[..., Package]:
+    """Return a function that reads a package and checks that nothing is left or written elsewhere."""
+
+    def read(path: Path, max_bytes: int = MAX_BYTES) -> Package:
+        unpacked = tmp_path / "unpacked"
+        before = everything(tmp_path, unpacked)
+        package = read_package(path, unpacked, max_bytes)
+        assert everything(tmp_path, unpacked) == before
+        folders = list(unpacked.iterdir()) if unpacked.is_dir() else []
+        assert not [folder for folder in folders if folder.name.startswith(".")]
+        if package.problem is not None:
+            assert str(tmp_path) not in package.problem
+            assert "/tmp" not in package.problem  # noqa: S108 - must not be in a message
+            assert package.network is None
+        return package
+
+    return read
+
+
+def everything(folder: Path, but: Path) -> dict[Path, int]:
+    """Return all files and folders with their sizes, leaving one folder out."""
+    return {
+        path: path.lstat().st_size if not path.is_dir() else 0
+        for path in folder.rglob("*")
+        if path != but and not path.is_relative_to(but)
+    }
+
+
+def network_bytes(folder: Path) -> bytes:
+    return save_mean_network(folder / "made.onnx").read_bytes()
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> list[Member]:
+    """Return the members of a sound package."""
+    return [("brightness.emd", json.dumps(definition()).encode()), ("net.onnx", network_bytes(tmp_path))]
+
+
+def save_zip(path: Path, members: Iterable[Member], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return path
+
+
+def problem_of(package: Package) -> str:
+    assert package.problem is not None
+    return package.problem
+
+
+def catalog(tmp_path: Path, *folders: Path) -> Catalog:
+    return Catalog(folders or (tmp_path / "models",), tmp_path / "state", MAX_BYTES)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_dlpk_is_unpacked_and_read(
+    tmp_path: Path, read: Callable[..., Package], sound: list[Member], method: int
+) -> None:
+    package = read(save_zip(tmp_path / "my model.v2.dlpk", sound, method))
+    assert (package.id, package.problem) == ("my model.v2", None)
+    assert package.network is not None
+    assert package.network.read_bytes() == sound[1][1]
+    assert package.definition is not None
+    assert [item.name for item in package.definition.classes] == ["dark", "bright"]
+
+
+def test_folder_is_read_where_it_is(
+    tmp_path: Path, read: Callable[..., Package], make_package: MakePackage, sound: list[Member]
+) -> None:
+    folder = make_package("trees.v2")
+    package = read(folder)
+    assert (package.id, package.problem, package.network) == ("trees.v2", None, folder / "net.onnx")
+    assert not (tmp_path / "unpacked").exists()
+
+
+def test_sha256_is_that_of_the_network_file(read: Callable[..., Package], make_package: MakePackage) -> None:
+    folder = make_package()
+    assert read(folder).sha256 == hashlib.sha256((folder / "net.onnx").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("ending", [".emd", ".EMD"])
+def test_files_beside_the_definition_and_in_folders_do_no_harm(
+    tmp_path: Path, read: Callable[..., Package], sound: list[Member], ending: str
+) -> None:
+    more: list[Member] = [
+        ("metrics/report.html", b"<html>"),
+        ("sub/other.emd", b"not read"),
+        ("ArcGISObjectClassifier.py", b"raise SystemExit('imported')"),
+        ("net.pth", b"\x80\x04cos\nsystem\n."),
+        ("empty/", b""),
+    ]
+    members = [("brightness" + ending, sound[0][1]), sound[1], *more]
+    assert read(save_zip(tmp_path / "a.dlpk", members)).problem is None
+
+
+@pytest.mark.parametrize("names", [[], ["a.emd", "b.emd"], ["a.emd", "B.EMD"], ["sub/a.emd"]])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_exactly_one_definition_at_the_root(
+    tmp_path: Path, read: Callable[..., Package], sound: list[Member], names: list[str], zipped: bool
+) -> None:
+    path = save_zip(tmp_path / "a.dlpk", [(name, sound[0][1]) for name in names] + [sound[1]])
+    if not zipped:
+        shutil.unpack_archive(path, tmp_path / "a", "zip")
+        path = tmp_path / "a"
+    at_root = sum("/" not in name for name in names)
+    assert f"has {at_root} .emd files at its root, not exactly one" in problem_of(read(path))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil.txt",
+        "sub/../../evil.txt",
+        "..",
+        "/evil.txt",
+        "//evil.txt",
+        "..\\evil.txt",
+        "sub\\..\\..\\evil.txt",
+        "\\evil.txt",
+        "C:\\evil.txt",
+        "C:evil.txt",
+        "c:/evil.txt",
+        "net.onnx:stream",
+    ],
+)
+def test_member_that_points_out_of_the_package_is_refused(
+    tmp_path: Path, read: Callable[..., Package], sound: list[Member], name: str
+) -> None:
+    member = zipfile.ZipInfo("placeholder")
+    member.filename = name  # ZipInfo's own constructor tidies names
+    path = save_zip(tmp_path / "deep" / "down" / "a.dlpk", [*sound, (member, b"evil")])
+    assert "points out of it" in problem_of(read(path))
+    assert not list(tmp_path.rglob("evil*"))
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../secret", "net.onnx"])
+def test_link_in_a_dlpk_is_refused(
+    tmp_path: Path, read: Callable[..., Package], sound: list[Member], target: str
+) -> None:
+    member = zipfile.ZipInfo("linked.onnx")
+    member.create_system = 3
+    member.external_attr = (stat.S_IFLNK | 0o777) << 16
+    assert "holds a link: 'linked.onnx'" in problem_of(
+        read(save_zip(tmp_path / "a.dlpk", [*sound, (member, target.encode())]))
+    )
+
+
+def test_encrypted_dlpk_is_refused(tmp_path: Path, read: Callable[..., Package], sound: list[Member]) -> None:
+    path = save_zip(tmp_path / "a.dlpk", sound)
+    data = bytearray(path.read_bytes())
+    for signature, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the flags of the first member, in both headers
+        data[data.index(signature) + place] |= 1
+    path.write_bytes(data)
+    assert "encrypted" in problem_of(read(path))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("name", ["net.onnx", "./net.onnx", ".\\net.onnx", "sub/../net.onnx"])
+def test_two_members_of_the_same_name_are_refused(
+    tmp_path: Path, read: Callable[..., Package], sound: list[Member], name: str
+) -> None:
+    member = zipfile.ZipInfo("placeholder")
+    member.filename = name
+    assert problem_of(read(save_zip(tmp_path / "a.dlpk", [*sound, (member, b"other")]))) in (
+        "the .dlpk holds two files of the same name",
+        "the .dlpk holds a file that points out of it: 'sub/../net.onnx'",
+    )
+
+
+@pytest.mark.parametrize("share", [0, 0.02, 0.3, 0.7, 0.99])
+def test_truncated_dlpk_is_refused(
+    tmp_path: Path, read: Callable[..., Package], sound: list[Member], share: float
+) -> None:
+    path = save_zip(tmp_path / "a.dlpk", sound)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    assert problem_of(read(path)) == "the .dlpk is not a sound zip archive"
+    assert not list((tmp_path / "unpacked").iterdir())
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        zipfile.ZIP_STORED,
+        zipfile.ZIP_DEFLATED,
+        zipfile.ZIP_BZIP2,
+        pytest.param(zipfile.ZIP_LZMA),
+    ],
+)
+def test_damaged_dlpk_never_raises(
+    tmp_path: Path, read: Callable[..., Package], sound: list[Member], method: int
+) -> None:
+    path = save_zip(tmp_path / "a.dlpk", sound, method)
+    whole = path.read_bytes()
+    rng = random.Random(1)
+    refused = 0
+    for attempt in range(150):
+        data = bytearray(whole)
+        for _ in range(rng.choice((1, 4))):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        path.write_bytes(data)
+        os.utime(path, (attempt, attempt))
+        refused += read(path).problem is not None
+    assert refused > 75
+
+
+def test_damaged_bzip2_member_is_said_in_words(
+    tmp_path: Path, read: Callable[..., Package], sound: list[Member]
+) -> None:
+    path = save_zip(tmp_path / "a.dlpk", sound, zipfile.ZIP_BZIP2)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"BZh") + 12] ^= 0xFF
+    path.write_bytes(data)
+    problem = problem_of(read(path))
+    assert "None" not in problem
+    assert "not a sound zip" in problem or "damaged" in problem
+
+
+def test_what_is_no_zip_is_refused(tmp_path: Path, read: Callable[..., Package]) -> None:
+    for place, data in enumerate([b"", b"hello", b"PK\x03\x04 torn", b"PK\x05\x06" + bytes(18)]):
+        path = tmp_path / f"{place}.dlpk"
+        path.write_bytes(data)
+        assert read(path).problem is not None
+
+
+def test_bomb_by_ratio_is_refused(tmp_path: Path, read: Callable[..., Package], sound: list[Member]) -> None:
+    path = save_zip(tmp_path / "a.dlpk", [*sound, ("zeros.bin", bytes(2**23))])
+    assert "times, more than 200" in problem_of(read(path))
+    assert not list((tmp_path / "unpacked").iterdir())
+
+
+def test_bomb_by_size_is_refused_naming_the_limit(
+    tmp_path: Path, read: Callable[..., Package], sound: list[Member]
+) -> None:
+    noise = np.random.default_rng(0).bytes(2**20)
+    path = save_zip(tmp_path / "a.dlpk", [*sound, ("one.bin", noise), ("two.bin", noise)], zipfile.ZIP_STORED)
+    assert "max_model_mb = 2 " in problem_of(read(path, 2 * 2**20))
+    assert not list((tmp_path / "unpacked").iterdir())
+    assert read(path, 3 * 2**20).problem is None
+
+
+def test_member_larger_than_its_entry_claims_writes_no_more_than_claimed(
+    tmp_path: Path, read: Callable[..., Package], sound: list[Member]
+) -> None:
+    size = 2**22
+    path = save_zip(tmp_path / "a.dlpk", [*sound, ("big.bin", np.random.default_rng(0).bytes(size))])
+    data = path.read_bytes()
+    claimed, real = (100).to_bytes(4, "little"), size.to_bytes(4, "little")
+    assert data.count(real) >= 2
+    path.write_bytes(data.replace(real, claimed))
+    assert problem_of(read(path, 2**21 * 3)) in (
+        "the .dlpk is not a sound zip archive",
+        "the .dlpk unpacks to more than it claims",
+    )
+    assert not list((tmp_path / "unpacked").iterdir())
+
+
+def test_too_many_members_are_refused(tmp_path: Path, read: Callable[..., Package], sound: list[Member]) -> None:
+    path = save_zip(tmp_path / "a.dlpk", [*sound, *((f"{n}.txt", b"") for n in range(MAX_MEMBERS))])
+    assert f"more than {MAX_MEMBERS}" in problem_of(read(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("other.onnx", "is not in the package"),
+        ("sub/net.onnx", "is not in the package"),
+        ("../net.onnx", "points out of the package"),
+        ("..\\net.onnx", "points out of the package"),
+        ("sub/../../brightness/net.onnx", "points out of the package"),
+        ("/etc/net.onnx", "points out of the package"),
+        ("C:\\DeepLearning\\net.onnx", "points out of the package"),
+        ("\\\\server\\share\\net.onnx", "points out of the package"),
+        ("net.pth", "the network must be ONNX"),
+        ("net.h5", "the network must be ONNX"),
+        ("net", "the network must be ONNX"),
+        ("C:\\DeepLearning\\net.h5", "'net.h5': the network must be ONNX"),
+        ("a" * 300 + ".onnx", "cannot be read"),
+    ],
+)
+def test_model_file_elsewhere_or_of_another_kind_is_refused(
+    read: Callable[..., Package], make_package: MakePackage, name: str, words: str
+) -> None:
+    package = read(make_package(ModelFile=name))
+    assert words in problem_of(package)
+    assert package.definition is not None
+
+
+@pytest.mark.parametrize("name", ["net.onnx", "./net.onnx", ".\\net.onnx", " net.onnx "])
+def test_model_file_at_the_root_is_found(read: Callable[..., Package], make_package: MakePackage, name: str) -> None:
+    assert read(make_package(ModelFile=name)).problem is None
+
+
+def test_model_file_in_a_folder_is_found_in_windows_spelling(
+    tmp_path: Path, read: Callable[..., Package], sound: list[Member]
+) -> None:
+    emd = json.dumps(definition(ModelFile=".\\nets\\net.onnx")).encode()
+    package = read(save_zip(tmp_path / "a.dlpk", [("a.emd", emd), ("nets\\net.onnx", sound[1][1])]))
+    assert package.problem is None
+
+
+def test_model_file_with_a_null_byte_is_refused(read: Callable[..., Package], make_package: MakePackage) -> None:
+    assert "ModelFile" in problem_of(read(make_package(ModelFile="net\0.onnx")))
+
+
+@pytest.mark.parametrize("of_folder", [False, True])
+def test_model_file_through_a_link_out_of_the_package_is_refused(
+    tmp_path: Path, read: Callable[..., Package], make_package: MakePackage, of_folder: bool
+) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    save_mean_network(secret / "net.onnx")
+    folder = make_package(ModelFile="sub/net.onnx")
+    if of_folder:
+        (folder / "sub").symlink_to(secret)
+    else:
+        (folder / "sub").mkdir()
+        (folder / "sub" / "net.onnx").symlink_to(secret / "net.onnx")
+    assert "points out of the package" in problem_of(read(folder))
+
+
+def test_network_larger_than_the_limit_is_refused(read: Callable[..., Package], make_package: MakePackage) -> None:
+    folder = make_package()
+    with (folder / "net.onnx").open("ab") as file:
+        file.write(bytes(2**20))
+    assert "max_model_mb = 1 " in problem_of(read(folder, 2**20))
+
+
+def test_path_that_is_gone_is_a_problem_and_no_exception(tmp_path: Path, read: Callable[..., Package]) -> None:
+    assert "cannot be read" in problem_of(read(tmp_path / "gone.dlpk"))
+
+
+def test_changed_dlpk_is_read_anew(tmp_path: Path, read: Callable[..., Package], sound: list[Member]) -> None:
+    path = save_zip(tmp_path / "a.dlpk", sound)
+    first = read(path)
+    other = json.dumps(definition(Classes=[{"Value": 1, "Name": "x"}, {"Value": 2, "Name": "y"}])).encode()
+    save_zip(path, [("brightness.emd", other), sound[1]])
+    os.utime(path, (2**31, 2**31))
+    second = read(path)
+    assert first.definition is not None
+    assert second.definition is not None
+    assert [item.name for item in first.definition.classes] == ["dark", "bright"]
+    assert [item.name for item in second.definition.classes] == ["x", "y"]
+
+
+def test_changed_network_in_a_folder_is_hashed_anew(read: Callable[..., Package], make_package: MakePackage) -> None:
+    folder = make_package()
+    first = read(folder).sha256
+    save_mean_network(folder / "net.onnx", side=None)
+    model = onnx.load(folder / "net.onnx")
+    model.producer_name = "another"
+    onnx.save(model, folder / "net.onnx")
+    assert read(folder).sha256 not in (None, first)
+
+
+def test_changed_dlpk_leaves_nothing_of_the_former_one(
+    tmp_path: Path, read: Callable[..., Package], sound: list[Member]
+) -> None:
+    path = save_zip(tmp_path / "a.dlpk", sound)
+    read(path)
+    os.utime(path, (2**31, 2**31))
+    read(path)
+    assert len(list((tmp_path / "unpacked").iterdir())) == 1
+
+
+def test_dlpk_is_unpacked_once(tmp_path: Path, read: Callable[..., Package], sound: list[Member]) -> None:
+    path = save_zip(tmp_path / "a.dlpk", sound)
+    first = read(path).network
+    assert first is not None
+    changed = first.stat().st_ctime_ns
+    assert read(path).network == first
+    assert first.stat().st_ctime_ns == changed
+
+
+def test_dlpk_goes_before_a_folder_of_the_same_id(tmp_path: Path, make_package: MakePackage) -> None:
+    folder = make_package("same")
+    members: list[Member] = [
+        ("m.emd", json.dumps(definition()).encode()),
+        ("net.onnx", (folder / "net.onnx").read_bytes()),
+    ]
+    path = save_zip(tmp_path / "models" / "same.dlpk", members)
+    assert catalog(tmp_path).packages() == {"same": path}
+
+
+def test_first_folder_wins_even_with_a_folder_against_a_dlpk(tmp_path: Path, make_package: MakePackage) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    folder = make_package("same", first)
+    save_zip(second / "same.dlpk", [("m.emd", json.dumps(definition()).encode())])
+    other = make_package("other", second)
+    assert catalog(tmp_path, first, second).packages() == {"other": other, "same": folder}
+    assert catalog(tmp_path, second, first).packages()["same"] == second / "same.dlpk"
+
+
+def test_models_folder_that_is_not_there_counts_as_empty_until_it_appears(
+    tmp_path: Path, make_package: MakePackage
+) -> None:
+    models = catalog(tmp_path, tmp_path / "later", tmp_path / "models")
+    (tmp_path / "models").mkdir()
+    assert models.packages() == {}
+    folder = make_package("late", tmp_path / "later")
+    assert models.packages() == {"late": folder}
+
+
+def test_folder_with_a_definition_in_capitals_is_a_package(tmp_path: Path, make_package: MakePackage) -> None:
+    folder = make_package("loud")
+    (folder / "loud.emd").rename(folder / "LOUD.EMD")
+    assert read_package(folder, tmp_path / "unpacked", MAX_BYTES).problem is None
+    assert catalog(tmp_path).packages() == {"loud": folder}
+
+
+def test_broken_packages_do_not_stop_the_others(tmp_path: Path, make_package: MakePackage) -> None:
+    make_package("good")
+    make_package("wide", ImageWidth=0)
+    make_package("keras", ModelFile="net.h5")
+    (make_package("torn") / "net.onnx").write_bytes(b"no network")
+    (tmp_path / "models" / "zip.dlpk").write_bytes(b"PK\x03\x04")
+    models = catalog(tmp_path)
+    problems = {package.id: package.problem for package in models.checked()}
+    assert problems == {
+        "good": None,
+        "keras": "ModelFile 'net.h5': the network must be ONNX; export the trained model to ONNX",
+        "torn": "the network is not an ONNX file",
+        "wide": "ImageWidth is 0, not a whole number from 1 to 8192",
+        "zip": "the .dlpk is not a sound zip archive",
+    }
+    assert models.usable() == ["good"]
+    with pytest.raises(PackageError, match=r"'torn' cannot be used: the network is not an ONNX file"):
+        models.model("torn")
+    with pytest.raises(InputError, match=r"no model 'nonesuch'; installed are: good$"):
+        models.model("nonesuch")
+    assert models.model("good").bands == 3
+
+
+def test_check_is_made_once_and_kept(
+    tmp_path: Path, make_package: MakePackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_package("good")
+    models = catalog(tmp_path)
+    assert models.usable() == ["good"]
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("checked again")
+
+    monkeypatch.setattr("processes.model.catalog.probe", never)
+    assert models.usable() == ["good"]
+    (record,) = (tmp_path / "state" / "checks").iterdir()
+    record.write_bytes(b"{ torn")
+    with pytest.raises(AssertionError, match="checked again"):
+        models.usable()
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "weights.bin",
+        "sub/weights.bin",
+    ],
+)
+def test_package_repaired_by_its_missing_weights_is_checked_again(
+    tmp_path: Path, make_package: MakePackage, location: str
+) -> None:
+    folder = make_package("outside")
+    model = onnx.load(folder / "net.onnx")
+    weights = next(tensor for tensor in model.graph.initializer if tensor.name == "weights")
+    data = numpy_helper.to_array(weights).tobytes()
+    weights.ClearField("raw_data")
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value=location)
+    (folder / "net.onnx").write_bytes(model.SerializeToString())
+    models = catalog(tmp_path)
+    assert models.usable() == []
+    (folder / "sub").mkdir(exist_ok=True)
+    (folder / location).write_bytes(data)
+    assert models.usable() == ["outside"]
+
+
+def test_file_with_a_name_that_is_not_utf_8_does_no_harm(tmp_path: Path, make_package: MakePackage) -> None:
+    folder = make_package("good")
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.txt")).write_bytes(b"")
+    assert catalog(tmp_path).usable() == ["good"]
+
+
+def test_package_with_a_name_that_is_not_utf_8_does_not_stop_the_others(
+    tmp_path: Path, make_package: MakePackage
+) -> None:
+    shutil.copytree(make_package("good"), os.fsdecode(os.fsencode(tmp_path / "models") + b"/caf\xe9"))
+    usable = catalog(tmp_path).usable()
+    assert "good" in usable
+    assert json.dumps(usable, ensure_ascii=False).encode()
+
+
+def test_package_of_the_same_id_elsewhere_keeps_its_files(
+    tmp_path: Path, read: Callable[..., Package], sound: list[Member]
+) -> None:
+    first = read(save_zip(tmp_path / "one" / "same.dlpk", sound))
+    second = read(save_zip(tmp_path / "two" / "same.dlpk", sound))
+    assert first.network is not None
+    assert second.network is not None
+    assert first.network.is_file()
+    assert second.network.is_file()
