@@ -1,0 +1,1 @@
+"""Images: links and policy, opening, chips as geometry, chips as pixels."""

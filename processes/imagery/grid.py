@@ -1,0 +1,150 @@
+"""Chips as geometry: which window of which image belongs to an object. No pixels here.
+
+Pixel coordinates are (column, row), continuous, with (0, 0) the outer corner of the first cell; the centre of that cell
+is (0.5, 0.5). They are rounded to 1e-6 cells before anything is derived from them, and so is what is derived before it
+is rounded to whole cells, half to even: noise of the last digits of a coordinate moves no chip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int32]
+
+DECIMALS = 6
+_FAR_PX = 2**30
+"""Windows begin within this many cells of the image: what lies beyond touches no image, and fits into 32 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The cells of an image: where they lie, and how many there are."""
+
+    transform: Affine
+    """Pixel coordinates to the image's CRS."""
+    width: int
+    height: int
+
+    @property
+    def is_axis_aligned(self) -> bool:
+        """Whether columns run along x and rows along y, south-up included."""
+        return self.transform.b == 0 and self.transform.d == 0
+
+    @property
+    def cell_size(self) -> tuple[float, float]:
+        """Side of a cell along a row and along a column, in units of the CRS."""
+        t = self.transform
+        return float(np.hypot(t.a, t.d)), float(np.hypot(t.b, t.e))
+
+    def to_pixels(self, xy: Floats) -> Floats:
+        """Return `(n, 2)` map coordinates as pixel coordinates, rounded to 1e-6 cells."""
+        inverse = ~self.transform
+        x, y = xy[:, 0], xy[:, 1]
+        column = x * inverse.a + y * inverse.b + inverse.c
+        row = x * inverse.d + y * inverse.e + inverse.f
+        return np.round(np.stack([column, row], axis=1), DECIMALS)
+
+    def to_map(self, pixels: Floats) -> Floats:
+        """Return `(n, 2)` pixel coordinates in the image's CRS."""
+        t = self.transform
+        column, row = pixels[:, 0], pixels[:, 1]
+        return np.stack([column * t.a + row * t.b + t.c, column * t.d + row * t.e + t.f], axis=1)
+
+    def corners(self) -> Floats:
+        """Return the outline's corners in the image's CRS, `(4, 2)`, in order around the image."""
+        w, h = float(self.width), float(self.height)
+        return self.to_map(np.array([[0.0, 0.0], [w, 0.0], [w, h], [0.0, h]]))
+
+
+def pixel_boxes(geometries: NDArray[np.object_], grid: Grid) -> Floats:
+    """Return the bounding boxes in pixel coordinates, `(n, 4)`: min column, min row, max column, max row.
+
+    Geometries are in the grid's CRS. Missing and empty ones give NaN.
+    """
+    if grid.is_axis_aligned:  # the box of the transformed points is the transformed box
+        bounds = shapely.bounds(geometries)
+        first, second = grid.to_pixels(bounds[:, :2]), grid.to_pixels(bounds[:, 2:])
+        return np.concatenate([np.minimum(first, second), np.maximum(first, second)], axis=1)
+    boxes = np.full((len(geometries), 4), np.nan)
+    xy, index = shapely.get_coordinates(geometries, return_index=True)
+    if len(index):
+        pixels = grid.to_pixels(xy)
+        starts = np.flatnonzero(np.diff(index, prepend=-1))
+        boxes[index[starts], :2] = np.minimum.reduceat(pixels, starts)
+        boxes[index[starts], 2:] = np.maximum.reduceat(pixels, starts)
+    return boxes
+
+
+def areas(geometries: NDArray[np.object_]) -> Floats:
+    """Return the areas of geometries in squares of their unit, `(n,)`; infinite where that is too much for a number."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(shapely.area(geometries))
+
+
+def centred_windows(boxes: Floats, size: tuple[int, int]) -> Ints:
+    """Return windows of `size` (width, height) around the boxes' centres: `(n, 4)` column, row, width, height."""
+    sides = np.array(size, dtype=np.float64)
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    origins = np.rint(np.round(centres - sides / 2, DECIMALS))
+    return _windows(origins, np.broadcast_to(sides, origins.shape))
+
+
+def covering_windows(boxes: Floats) -> Ints:
+    """Return the smallest windows of whole cells that cover the boxes, at least one cell each: `(n, 4)`."""
+    origins = np.floor(boxes[:, :2])
+    sides = np.maximum(np.ceil(boxes[:, 2:]) - origins, 1)
+    return _windows(origins, sides)
+
+
+def _windows(origins: Floats, sides: Floats) -> Ints:
+    far = np.nan_to_num(np.clip(origins, -_FAR_PX, _FAR_PX), nan=_FAR_PX)
+    return np.concatenate([far, np.nan_to_num(np.clip(sides, 1, _FAR_PX), nan=1)], axis=1).astype(np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class ChipRule:
+    """How a model wants its chips cut."""
+
+    width: int
+    height: int
+    """Cells of a chip as the network takes it."""
+    fixed_size: bool
+    cell_size: float | None
+    """Resolution at which fixed-size chips are sampled, in units of the image's CRS; None = the image's own."""
+
+    def native_size(self, grid: Grid) -> tuple[int, int]:
+        """Return the cells (width, height) of the image that a fixed-size chip covers."""
+        if self.cell_size is None:
+            return self.width, self.height
+        across, along = (
+            int(np.clip(np.rint(np.round(side * self.cell_size / native, DECIMALS)), 1, _FAR_PX))
+            for side, native in zip((self.width, self.height), grid.cell_size, strict=True)
+        )
+        return across, along
+
+    def windows(self, boxes: Floats, grid: Grid) -> Ints:
+        """Return the window of each pixel box, `(n, 4)` column, row, width, height."""
+        fixed = centred_windows(boxes, self.native_size(grid))
+        if self.fixed_size:
+            return fixed
+        is_point = (boxes[:, :2] == boxes[:, 2:]).all(axis=1)
+        return np.where(is_point[:, None], fixed, covering_windows(boxes))
+
+
+def overlaps(windows: Ints, grid: Grid) -> NDArray[np.bool_]:
+    """Say which windows share at least one cell with the image, `(n,)`."""
+    column, row, width, height = windows.T.astype(np.int64)
+    return np.asarray((column < grid.width) & (row < grid.height) & (column + width > 0) & (row + height > 0), bool)
+
+
+def holds_centre(boxes: Floats, grid: Grid) -> NDArray[np.bool_]:
+    """Say which boxes have their centre within the image's extent, edges included, `(n,)`."""
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    inside = (centres >= 0) & (centres <= (grid.width, grid.height))
+    return np.asarray(inside.all(axis=1))

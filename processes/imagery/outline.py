@@ -1,0 +1,112 @@
+"""Which cells of a chip lie inside a polygon, for many chips at once.
+
+A cell is inside where its centre is. A centre on the outline is inside on a right or an upper edge of the covered
+area and outside on a left or a lower one, as GDAL's `rasterize` counts it in the image's grid; at the edges of holes
+too, where `rasterize` also burns centres on horizontal edges.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from processes.imagery.grid import DECIMALS, Floats
+
+Mask = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+_ROWS_AT_ONCE = 2**16
+_MOST_ROWS = 2**20
+_CELLS_AT_ONCE = 2**22
+_FAR_PX = 2.0**40
+
+
+def polygon_masks(polygons: NDArray[np.object_], origins: NDArray[Any], size: tuple[int, int]) -> Mask:
+    """Return the cells inside each polygon, `(n, height, width)`, True = inside.
+
+    Args:
+        polygons: polygons and multi-polygons in pixel coordinates; the parts of one count as their union.
+        origins: first column and row of each chip, `(n, 2)`.
+        size: (width, height) of every chip, in cells.
+    """
+    width, height = size
+    masks = np.zeros((len(polygons), height, width), dtype=bool)
+    parts, owner = shapely.get_parts(polygons, return_index=True)
+    if len(parts) == len(polygons):
+        together = max(1, _CELLS_AT_ONCE // (width * height))
+        for start in range(0, len(parts), together):
+            of = owner[start : start + together]
+            masks[of] = _filled_parts(parts[start : start + together], origins[of], size)
+        return masks
+    bounds = np.clip(shapely.bounds(parts) - np.tile(origins[owner], 2), 0, (width, height, width, height))
+    boxes = np.concatenate([np.floor(bounds[:, :2]), np.ceil(bounds[:, 2:])], axis=1).astype(np.int64)
+    for part, place, (left, top, right, bottom) in zip(parts, owner.tolist(), boxes.tolist(), strict=True):
+        if left < right and top < bottom:  # each in its own box: there may be thousands
+            origin = origins[place : place + 1] + np.array([left, top])
+            filled = _filled_parts(np.array([part]), origin, (right - left, bottom - top))[0]
+            masks[place, top:bottom, left:right] |= filled
+    return masks
+
+
+def keeps_no_centre(polygon: shapely.Geometry) -> bool:
+    """Say whether a polygon in pixel coordinates holds no cell centre of the whole grid.
+
+    Of what is higher than a million rows only the first million are looked at.
+    """
+    for part in shapely.get_parts(polygon):
+        left, top, _, bottom = np.clip(shapely.bounds(part), -_FAR_PX, _FAR_PX)
+        first, last = int(np.floor(top)), int(np.floor(bottom)) + 1
+        for row in range(first, min(last, first + _MOST_ROWS), _ROWS_AT_ONCE):
+            origin = np.array([[int(np.floor(left)), row]], dtype=np.int64)
+            _, row_of, column = _crossings(np.array([part]), origin, min(_ROWS_AT_ONCE, last - row))
+            order = np.lexsort((column, row_of))  # crossings come in pairs, one into the part and one out of it
+            if (column[order][0::2] < column[order][1::2]).any():
+                return False
+    return True
+
+
+def representative_cell(polygon: shapely.Geometry) -> tuple[int, int]:
+    """Return column and row of the cell that holds the representative point of a polygon in pixel coordinates."""
+    point = shapely.point_on_surface(polygon)
+    return int(np.floor(point.x)), int(np.floor(point.y))
+
+
+def _filled_parts(parts: NDArray[np.object_], origins: NDArray[Any], size: tuple[int, int]) -> Mask:
+    """Fill each polygon by the even-odd rule, `(n, height, width)`."""
+    width, height = size
+    part, row, column = _crossings(parts, origins, height)
+    cell = (part * height + row) * (width + 1) + np.clip(column, 0, width)
+    counts = np.bincount(cell, minlength=len(parts) * height * (width + 1)).astype(np.uint8)
+    crossings = counts.reshape(len(parts), height, width + 1)[:, :, :width]
+    return np.asarray(np.cumsum(crossings, axis=2, dtype=np.uint8) & 1, dtype=bool)
+
+
+def _crossings(parts: NDArray[np.object_], origins: NDArray[Any], height: int) -> tuple[Ints, Ints, Ints]:
+    """Return where the outlines cross the rows of centres: part, row and the first column whose centre is beyond.
+
+    Rows and columns count from each part's origin; only rows 0 to height - 1 are looked at.
+    """
+    rings, part_of_ring = shapely.get_rings(parts, return_index=True)
+    xy, ring = shapely.get_coordinates(rings, return_index=True)
+    xy = np.clip(np.nan_to_num(xy), -_FAR_PX, _FAR_PX)
+    # rounded again: the subtraction uncovers errors of the coordinates' last digits
+    xy = np.round(xy - origins[part_of_ring[ring]], DECIMALS)
+    start = np.flatnonzero(ring[1:] == ring[:-1])
+    x1, y1, x2, y2 = _upper_end_first(xy[start], xy[start + 1])
+    first = np.clip(np.ceil(y1 - 0.5), 0, height).astype(np.int64)  # rows r with y1 <= r + 0.5 < y2
+    last = np.clip(np.ceil(y2 - 0.5), 0, height).astype(np.int64)
+    count = last - first
+    edge = np.repeat(np.arange(len(start)), count)
+    row = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+    # in GDAL's order of operations, so that a crossing through a centre comes out the same
+    x = (row + 0.5 - y1[edge]) * (x2[edge] - x1[edge]) / (y2[edge] - y1[edge]) + x1[edge]
+    return part_of_ring[ring[start]][edge], row, np.floor(x + 0.5).astype(np.int64)
+
+
+def _upper_end_first(first: Floats, second: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    swap = first[:, 1] > second[:, 1]
+    upper, lower = np.where(swap[:, None], second, first), np.where(swap[:, None], first, second)
+    return upper[:, 0], upper[:, 1], lower[:, 0], lower[:, 1]
