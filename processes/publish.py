@@ -1,0 +1,192 @@
+"""Publishing what was found: the objects with their labels, in the form that is wanted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyproj
+from numpy.typing import NDArray
+
+from processes import SOFTWARE
+from processes.classify import Labels, Status
+from processes.crs import CRS84, epsg_name, is_longitude_latitude
+from processes.errors import (
+    InputError,
+    RequestError,
+)
+from processes.features.write import (
+    GEOJSON,
+    GEOPACKAGE,
+    ROWS_AT_ONCE,
+    TABLE,
+    MediaType,
+    Result,
+    Rows,
+    ids_ascend,
+    rename_taken,
+    reserved_names,
+    with_names,
+    write_result,
+)
+from processes.plan import Plan, added_fields
+
+
+def offered_media_types(plan: Plan) -> list[MediaType]:
+    """Return the forms that suit a plan's result, the default first; a table of a feature layer is had by naming it."""
+    return [TABLE, GEOPACKAGE] if plan.layer.geometry is None else [GEOJSON, GEOPACKAGE]
+
+
+def require_form(plan: Plan, media_type: MediaType, crs: pyproj.CRS | None) -> None:
+    """Raise RequestError where a result cannot have a form or a CRS."""
+    if media_type == GEOJSON and plan.layer.geometry is None:
+        raise RequestError.at(
+            "/outputs/classifiedObjects/format/mediaType",
+            InputError(
+                "images without a spatial reference give a table; "
+                f"the formats are {', '.join(offered_media_types(plan))}"
+            ),
+        )
+    if media_type == GEOJSON and crs is not None and not is_longitude_latitude(crs):
+        raise RequestError.at(
+            "/inputs/outputCrs",
+            InputError(f"outputCrs is {epsg_name(crs)}, but GeoJSON is always {CRS84}; ask for another format"),
+        )
+
+
+def publish(
+    plan: Plan, labels: Labels, media_type: MediaType, crs: pyproj.CRS | None, path: Path, name: str | None = None
+) -> dict[str, Any]:
+    """Write the classified rows and return their summary.
+
+    Args:
+        plan: the rows.
+        labels: what was found for them.
+        media_type: the form.
+        crs: of the output; None = that of the features or images, CRS84 in GeoJSON.
+        path: a new file.
+        name: of the layer; None = made from the image's name.
+    """
+    layer = plan.layer
+    result_schema = pa.schema([*layer.attributes.schema, *added_fields(plan.material, plan.image_ids is not None)])
+    ascend = ids_ascend(layer.ids)
+    taken = reserved_names(media_type, layer.ids is not None and not ascend)
+    schema, warnings = rename_taken(result_schema, taken, minds_case=media_type != GEOPACKAGE)
+    summary = _summary(plan, labels, [*plan.warnings, *warnings])
+    result = Result(
+        name=_layer_name(name or _result_name(plan)),
+        crs=layer.crs,
+        geometry_type=layer.geometry_type,
+        key="id" if plan.image_ids is None else "ImageID",
+        id_type=None if layer.ids is None else layer.ids.type,
+        ids_ascend=ascend,
+        schema=schema,
+        rows=lambda: (with_names(rows, schema) for rows in _rows(plan, labels)),
+        summary=summary,
+    )
+    write_result(result, media_type, crs, path)
+    return summary
+
+
+def _layer_name(name: str) -> str:
+    """Return a name that a GeoPackage can have: those that begin with gpkg are its own."""
+    return f"layer_{name}" if name.lower().startswith(("gpkg", "rtree_", "sqlite_")) else name
+
+
+def _result_name(plan: Plan) -> str:
+    stem = Path(plan.material.images[0].name).stem
+    safe = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "_-") else "_" for letter in stem)
+    return f"classify-objects-{safe}"[:64]
+
+
+def _rows(plan: Plan, labels: Labels) -> Iterator[Rows]:
+    layer = plan.layer
+    for start in range(0, len(plan), ROWS_AT_ONCE):
+        count = min(ROWS_AT_ONCE, len(plan) - start)
+        attributes = [_one_chunk(column.slice(start, count)) for column in layer.attributes.columns]
+        added = _added_columns(plan, labels, start, start + count)
+        fields = [*layer.attributes.schema, *added_fields(plan.material, plan.image_ids is not None)]
+        yield Rows(
+            ids=None if layer.ids is None else _one_chunk(layer.ids.slice(start, count)),
+            geometry=None if layer.geometry is None else _one_chunk(layer.geometry.slice(start, count)),
+            attributes=pa.RecordBatch.from_arrays([*attributes, *added], schema=pa.schema(fields)),
+        )
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return (
+        column.chunk(0)
+        if column.num_chunks == 1
+        else pa.concat_arrays(column.chunks)
+        if column.num_chunks
+        else pa.array([], column.type)
+    )
+
+
+def _added_columns(plan: Plan, labels: Labels, start: int, stop: int) -> list[pa.Array]:
+    definition, rows = plan.material.model.definition, slice(start, stop)
+    winner, status = labels.winner[rows], labels.status[rows]
+    unlabelled = (winner < 0) | (status != Status.OK)
+    if definition.multi_label and labels.scores is not None:
+        names, values = _multi_labels(
+            labels.scores[rows], winner < 0, plan.material.arguments.score_threshold, definition.classes
+        )
+    else:
+        names = _picked([item.name for item in definition.classes], winner, pa.string(), unlabelled)
+        values = _picked([item.value for item in definition.classes], winner, pa.int64(), unlabelled)
+    states = _picked([item.label for item in Status], status, pa.string(), None)
+    columns = [names, values, _probabilities(labels.confidence[rows]), states]
+    if plan.image_ids is not None:
+        columns.insert(0, plan.image_ids.slice(start, stop - start))
+    if labels.scores is not None:
+        columns += [_probabilities(scores) for scores in labels.scores[rows].T]
+    return columns
+
+
+def _picked(
+    choices: Sequence[Any], places: NDArray[Any], dtype: pa.DataType, missing: NDArray[np.bool_] | None
+) -> pa.Array:
+    """Return the choice at each place; null where it is missing."""
+    return pa.array(np.array(choices, dtype=object)[places], dtype, mask=missing)
+
+
+def _multi_labels(
+    scores: NDArray[np.float32], missing: NDArray[np.bool_], threshold: float, classes: Sequence[Any]
+) -> tuple[pa.Array, pa.Array]:
+    """Return the joined names of the classes at or above the threshold, and the value where it is exactly one."""
+    names: list[str | None] = []
+    values: list[int | None] = []
+    for row, absent in zip(scores, missing, strict=True):
+        found = [item for item, score in zip(classes, row, strict=True) if score >= threshold]
+        names.append(None if absent else ";".join(item.name for item in found))
+        values.append(found[0].value if len(found) == 1 and not absent else None)
+    return pa.array(names, pa.string()), pa.array(values, pa.int64())
+
+
+def _probabilities(values: NDArray[np.float32]) -> pa.Array:
+    return pa.array(np.round(values.astype(np.float64), 6), pa.float64(), mask=np.isnan(values))
+
+
+def _summary(plan: Plan, labels: Labels, warnings: Sequence[str]) -> dict[str, Any]:
+    """Return counts by class and by status, the model, and what the client should know."""
+    definition = plan.material.model.definition
+    by_status = np.bincount(labels.status, minlength=len(Status))
+    counts: Counter[str] = Counter({item.name: 0 for item in definition.classes})
+    if definition.multi_label and labels.scores is not None:
+        above = (labels.scores >= plan.material.arguments.score_threshold).sum(axis=0)
+        counts.update({item.name: int(count) for item, count in zip(definition.classes, above, strict=True)})
+    else:
+        found = np.bincount(labels.winner[labels.status == Status.OK], minlength=len(definition.classes))
+        for item, count in zip(definition.classes, found, strict=True):
+            counts[item.name] += int(count)
+    return {
+        "model": {"id": plan.material.model.id, "sha256": plan.material.model.sha256},
+        "counts": dict(counts),
+        "status": {item.label: int(by_status[item]) for item in Status if by_status[item] or item is Status.OK},
+        "warnings": list(warnings),
+        "software": SOFTWARE,
+    }
