@@ -1,0 +1,247 @@
+"""A request to `classify-objects`, read: what the client asks for, and the files it points to, opened."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import cast
+
+import msgspec
+import pyproj
+
+from processes.classify_description import INLINE_IMAGES, OUTPUT, describe
+from processes.crs import CRS84, is_longitude_latitude, parse_crs
+from processes.description import Request, Value, check_literals, quoted
+from processes.errors import Fault, ImageError, InputError, LayerError, LimitError, RequestError, ServiceError
+from processes.features.geojson import read_geojson
+from processes.features.layer import Layer
+from processes.features.read import read_layer
+from processes.features.write import GEOJSON, MediaType
+from processes.imagery.image import ENDINGS, Image, open_image, unique_names
+from processes.links import LinkedFile, list_folder, resolve
+from processes.model.arguments import Arguments, read_arguments
+from processes.model.catalog import Catalog, Model
+from processes.model.session import Processor
+from processes.plan import DEFAULT_FIELD, Material
+from processes.run import require_processor
+from processes.settings import Settings
+
+_LITERALS = ("model", "modelArguments", "classLabelField", "cellSize", "processorType", "outputCrs")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file to open, and where it stands in the request."""
+
+    path: Path
+    name: str
+    pointer: str
+    fragment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """A request's inputs, read; what they link to is not yet opened."""
+
+    request: Request
+    model: Model
+    arguments: Arguments
+    label_field: str
+    cell_size: float | None
+    processor: Processor | None
+    media_type: MediaType | None
+    """None = as suits the result, and the client's `Accept`."""
+    crs: pyproj.CRS | None
+    """Of the output; None = as suits the result."""
+
+
+def read_inputs(request: Request, faults: list[Fault], catalog: Catalog) -> Inputs | None:
+    """Read what needs no file to be opened; what is wrong is added to `faults`, and then there may be no Inputs."""
+    literals = {name: values[0] for name, values in check_literals(request, describe([]), _LITERALS, faults).items()}
+    media_type = (
+        cast("MediaType | None", request.outputs[OUTPUT].media_type)
+        if request.outputs and OUTPUT in request.outputs
+        else None
+    )
+    processor = cast("Processor | None", literals.get("processorType"))
+    with _Collected(faults, _pointer(request, "processorType")):
+        require_processor(processor)
+    crs = _output_crs(request, literals.get("outputCrs"), media_type, faults)
+    if "model" not in literals:
+        return None
+    with _Collected(faults, _pointer(request, "model")):
+        model = catalog.model(literals["model"])
+        arguments, wrong = read_arguments(
+            literals.get("modelArguments", {}), model.definition, _pointer(request, "modelArguments")
+        )
+        faults.extend(wrong)
+        label_field = literals.get("classLabelField", DEFAULT_FIELD)
+        return Inputs(request, model, arguments, label_field, literals.get("cellSize"), processor, media_type, crs)
+    return None
+
+
+def open_material(
+    request: Request, inputs: Inputs | None, faults: list[Fault], settings: Settings, folder: Path
+) -> Material:
+    """Open what a request points to.
+
+    Args:
+        request: the request.
+        inputs: what `read_inputs` made of it.
+        faults: what is wrong with it already.
+        settings: what is allowed.
+        folder: where inline and fetched files go.
+
+    Raises:
+        RequestError: everything that is wrong, each fault with its pointer.
+    """
+    images = list(_images(request, settings, folder, faults))
+    layer = _layer(request, settings, folder, faults)
+    if faults or inputs is None:
+        raise RequestError(faults)
+    return Material(
+        images=[image for image, _ in images],
+        image_pointers=[pointer for _, pointer in images],
+        layer=layer,
+        model=inputs.model,
+        arguments=inputs.arguments,
+        label_field=inputs.label_field,
+        cell_size=inputs.cell_size,
+        processor=inputs.processor,
+    )
+
+
+class _Collected:
+    """Adds a fault that the client can mend to a list, so that the others are found too."""
+
+    def __init__(self, faults: list[Fault], pointer: str) -> None:
+        self._faults, self._pointer = faults, pointer
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, ServiceError):
+            self._faults.extend(RequestError.at(self._pointer, error).faults)
+            return True
+        return False
+
+
+def _pointer(request: Request, name: str) -> str:
+    values = request.inputs.get(name)
+    return values[0].pointer if values else f"/inputs/{name}"
+
+
+def _output_crs(
+    request: Request, text: str | None, media_type: MediaType | None, faults: list[Fault]
+) -> pyproj.CRS | None:
+    if text is None:
+        return None
+    with _Collected(faults, _pointer(request, "outputCrs")):
+        crs = parse_crs(text)
+        if media_type == GEOJSON and not is_longitude_latitude(crs):
+            raise InputError(f"outputCrs is {quoted(text)}, but GeoJSON is always {CRS84}; ask for another format")
+        return crs
+    return None
+
+
+def _images(request: Request, settings: Settings, folder: Path, faults: list[Fault]) -> Iterator[tuple[Image, str]]:
+    """Yield the images of a request with their pointers."""
+    sources: list[Source] = []
+    values = request.inputs.get("image", ())
+    limit, inline = settings.limits.max_images, count(1)
+    for value in values if len(values) <= limit else ():
+        with _Collected(faults, value.pointer):
+            sources.extend(_image_sources(value, inline, settings, folder))
+        if len(sources) > limit:
+            break
+    found = max(len(values), len(sources))
+    if found > limit:
+        faults.append(Fault("/inputs/image", LimitError("max_images", limit, f"{found} images in one request")))
+        return
+    for source, name in zip(sources, unique_names([source.name for source in sources]), strict=True):
+        with _Collected(faults, source.pointer):
+            yield open_image(source.path, name, settings.limits.max_image_pixels), source.pointer
+
+
+def _image_sources(value: Value, inline: Iterator[int], settings: Settings, folder: Path) -> list[Source]:
+    content = value.read()
+    match content:
+        case {"href": str() as href}:
+            pointer = f"{value.pointer}/href"
+            try:
+                if href.split("#")[0].split("?")[0].endswith("/"):
+                    return [Source(file.path, file.name, pointer) for file in list_folder(href, settings, ENDINGS)]
+                file = resolve(href, settings, folder)
+            except ServiceError as err:
+                raise RequestError.at(pointer, err) from err
+            return [Source(file.path, file.name, pointer)]
+        case {"value": str() as text, "encoding": "base64", "mediaType": str() as kind} if kind in INLINE_IMAGES:
+            return [_inline_image(text, INLINE_IMAGES[kind], next(inline), value.pointer, folder)]
+        case {"value": _}:
+            raise ImageError(
+                f"an image in the request has value, encoding base64 and a mediaType, one of {', '.join(INLINE_IMAGES)}"
+            )
+        case _:
+            raise ImageError(f"{quoted(content)} is no image: give a link with href, or value, encoding and mediaType")
+
+
+def _inline_image(text: str, ending: str, number: int, pointer: str, folder: Path) -> Source:
+    try:
+        data = base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as err:
+        raise RequestError.at(f"{pointer}/value", ImageError("the image's value is not base64")) from err
+    path = folder / f"inline-{number}{ending}"
+    path.write_bytes(data)
+    return Source(path, f"image-{number}", f"{pointer}/value")
+
+
+def _layer(request: Request, settings: Settings, folder: Path, faults: list[Fault]) -> Layer | None:
+    if "features" not in request.inputs:
+        return None
+    (value,) = request.inputs["features"]
+    with _Collected(faults, value.pointer):
+        return _read_features(value, settings, folder)
+    return None
+
+
+class _Members(msgspec.Struct):
+    """The members that tell what a features input is; a collection itself is not looked into here."""
+
+    href: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    mediaType: str | msgspec.UnsetType = msgspec.UNSET  # noqa: N815 - OGC's spelling
+
+
+def _read_features(value: Value, settings: Settings, folder: Path) -> Layer:
+    try:
+        members = msgspec.json.decode(value.text, type=_Members)
+    except msgspec.ValidationError as err:
+        raise LayerError("features is neither a GeoJSON FeatureCollection nor a link") from err
+    limit = settings.limits.max_objects
+    if members.href is not msgspec.UNSET:
+        pointer = f"{value.pointer}/href"
+        href = msgspec.json.decode(members.href)
+        try:
+            if not isinstance(href, str):
+                raise LayerError(f"href is {quoted(href)}, not a text")
+            file = resolve(href, settings, folder)
+            return read_layer(file.path, file.name, _layer_name(file), limit)
+        except ServiceError as err:
+            raise RequestError.at(pointer, err) from err
+    if members.value is msgspec.UNSET:
+        return read_geojson(bytes(value.text), "features", limit)
+    if members.mediaType not in (msgspec.UNSET, GEOJSON, "application/json"):
+        raise RequestError.at(
+            f"{value.pointer}/mediaType",
+            LayerError(f"features of media type {quoted(members.mediaType)} must be linked; inline they are {GEOJSON}"),
+        )
+    return read_geojson(bytes(members.value), "features", limit)
+
+
+def _layer_name(file: LinkedFile) -> str | None:
+    key, _, name = file.fragment.partition("=")
+    return name if key == "layer" and name else None

@@ -1,0 +1,104 @@
+"""The process `describe-model`: what an installed model is, takes and gives."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from processes import __version__
+from processes.description import Answer, Choose, Description, Process, Request, check_literals
+from processes.errors import Fault, RequestError, ServiceError
+from processes.model.arguments import declared_arguments
+from processes.model.catalog import Catalog, Model
+from processes.model.session import missing_gpu
+
+OUTPUT = "modelInfo"
+
+
+class DescribeModel(Process):
+    """Tells what an installed model is."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def describe(self) -> Description:
+        models = self._catalog.usable()
+        schema: dict[str, Any] = {"type": "string"}
+        if models:
+            schema["enum"] = models
+        return {
+            "id": "describe-model",
+            "version": __version__,
+            "title": "Describe a model",
+            "description": "Tells the classes, the chip, the bands and the arguments of an installed model.",
+            "keywords": ["model", "deep learning"],
+            "jobControlOptions": ["sync-execute"],
+            "outputTransmission": ["value"],
+            "inputs": {
+                "model": {
+                    "title": "Model",
+                    "description": "Id of an installed model",
+                    "minOccurs": 1,
+                    "maxOccurs": 1,
+                    "schema": schema,
+                }
+            },
+            "outputs": {
+                OUTPUT: {
+                    "title": "Model",
+                    "description": "Id, sha256 of the network, classes, chip size, bands, arguments, provider in use",
+                    "schema": {"type": "object", "contentMediaType": "application/json"},
+                }
+            },
+            "example": {"inputs": {"model": models[0] if models else "roof-damage"}},
+            "links": [],
+        }
+
+    def check(self, request: Request, faults: list[Fault]) -> None:
+        self._model(request, faults)
+
+    def execute(
+        self, request: Request, faults: list[Fault], folder: Path, choose: Choose, max_objects: int | None
+    ) -> Answer:
+        model = self._model(request, faults)
+        media_type = choose(["application/json"])
+        return Answer(OUTPUT, media_type, msgspec.json.encode(model_info(model)))
+
+    def _model(self, request: Request, faults: list[Fault]) -> Model:
+        faults = list(faults)
+        description = {"inputs": {"model": {"schema": {"type": "string"}}}}
+        literals = check_literals(request, description, ["model"], faults)
+        if "model" in literals:
+            try:
+                model = self._catalog.model(literals["model"][0])
+                if not faults:
+                    return model
+            except ServiceError as err:
+                faults.append(Fault(request.inputs["model"][0].pointer, err))
+        raise RequestError(faults)
+
+
+def model_info(model: Model) -> dict[str, Any]:
+    """Return what clients are told of a model."""
+    definition = model.definition
+    return {
+        "id": model.id,
+        "sha256": model.sha256,
+        "classes": [
+            {"Value": item.value, "Name": item.name} | ({"Color": list(item.color)} if item.color is not None else {})
+            for item in definition.classes
+        ],
+        "multiLabel": definition.multi_label,
+        "chip": {
+            "width": definition.chip_width,
+            "height": definition.chip_height,
+            "fixedSize": definition.fixed_size,
+            "blackenAroundFeature": definition.blacken,
+        },
+        "bands": list(definition.bands) if definition.bands is not None else model.bands,
+        "arguments": [dataclasses.asdict(argument) for argument in declared_arguments(definition)],
+        "provider": "CPU" if missing_gpu() else "GPU",
+    }

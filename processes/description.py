@@ -1,0 +1,320 @@
+"""An OGC process description is data, and the same data validates a request.
+
+Descriptions keep to the keywords that the schemas of OGC API - Processes Part 1 v1.0 allow (those of OpenAPI 3.0, with
+boolean `exclusiveMinimum`), which jsonschema's Draft 4 validator reads rightly.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import msgspec
+from jsonschema import Draft4Validator
+from jsonschema.exceptions import ValidationError
+
+from processes.errors import Fault, InputError, RequestError, pointer_token
+
+Description = Mapping[str, Any]
+"""A process description as OGC's schema `process.yaml` has it."""
+
+Response = Literal["raw", "document"]
+
+_QUALIFIED = {"value", "mediaType", "encoding", "schema", "format"}
+_MAX_QUOTED = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value of an input, not yet read."""
+
+    pointer: str
+    """Where it stands in the request."""
+    text: msgspec.Raw
+    """Its JSON text."""
+
+    def read(self) -> Any:
+        """Return the value as Python has it.
+
+        Raises:
+            RequestError: it holds a number that is too large.
+        """
+        try:
+            return msgspec.json.decode(self.text)
+        except (msgspec.DecodeError, RecursionError) as err:
+            raise RequestError.at(self.pointer, InputError(f"the value cannot be read: {err}")) from err
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRequest:
+    """What a request says of one output."""
+
+    pointer: str
+    media_type: str | None
+    """None = the process, or the `Accept` header, decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An execute request whose inputs and outputs are those of the description."""
+
+    inputs: Mapping[str, Sequence[Value]]
+    """For each input given, its values in their order: one, or several where the description allows them."""
+    outputs: Mapping[str, OutputRequest] | None
+    """None = all outputs, as the process likes; empty = the client wants none."""
+    response: Response
+
+
+class _Body(msgspec.Struct):
+    inputs: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
+    outputs: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    response: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+def read_request(body: bytes, description: Description) -> tuple[Request, list[Fault]]:
+    """Read an execute request and say what is wrong with its frame: names, occurrences, outputs.
+
+    The values of inputs are not looked at; `check_literals` and the process do that.
+
+    Args:
+        body: the request's JSON text.
+        description: of the process.
+
+    Raises:
+        RequestError: the body is not a JSON object, or a member of it has a wrong type.
+    """
+    try:
+        body.decode()  # msgspec.Raw does not look into texts
+        parsed = msgspec.json.decode(body, type=_Body)
+        faults: list[Fault] = []
+        inputs = dict(_inputs(parsed.inputs, description, faults))
+        outputs = _outputs(parsed.outputs, description, faults)
+        return Request(inputs, outputs, _response(parsed.response, faults)), faults
+    except msgspec.ValidationError as err:
+        raise RequestError.at("", InputError(f"the request is not an execute request: {err}")) from err
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
+        raise RequestError.at(
+            "", InputError(f"the body is not JSON: {err}" if body else "the request has no body")
+        ) from err
+
+
+def _inputs(
+    given: Mapping[str, msgspec.Raw], description: Description, faults: list[Fault]
+) -> Iterable[tuple[str, list[Value]]]:
+    known = description["inputs"]
+    for name, text in given.items():
+        pointer = f"/inputs/{pointer_token(name)}"
+        if name not in known:
+            faults.append(
+                Fault(pointer, InputError(f"there is no input {quoted(name)}; the inputs are {', '.join(known)}"))
+            )
+            continue
+        values = _occurrences(text, pointer, known[name])
+        most = known[name].get("maxOccurs", 1)
+        if most != "unbounded" and len(values) > most:
+            faults.append(Fault(pointer, InputError(f"{name} has {len(values)} values, at most {most} may be given")))
+        elif len(values) < known[name].get("minOccurs", 1):
+            faults.append(Fault(pointer, InputError(f"{name} has no value")))
+        elif values:
+            yield name, values
+    for name, item in known.items():
+        if item.get("minOccurs", 1) and name not in given:
+            faults.append(Fault("/inputs", InputError(f"the input {name} is missing")))
+
+
+def _occurrences(text: msgspec.Raw, pointer: str, item: Mapping[str, Any]) -> list[Value]:
+    """Return the values of an input: those of an array where several may be given, else the one."""
+    if item.get("maxOccurs", 1) == 1 or bytes(text).lstrip()[:1] != b"[":
+        return [Value(pointer, text)]
+    parts = msgspec.json.decode(text, type=list[msgspec.Raw])
+    return [Value(f"{pointer}/{place}", part) for place, part in enumerate(parts)]
+
+
+def _outputs(
+    text: msgspec.Raw | msgspec.UnsetType, description: Description, faults: list[Fault]
+) -> dict[str, OutputRequest] | None:
+    if text is msgspec.UNSET:
+        return None
+    given = msgspec.json.decode(text)
+    if not isinstance(given, dict):
+        faults.append(Fault("/outputs", InputError("outputs is not an object")))
+        return None
+    known = description["outputs"]
+    requests = {}
+    for name, wish in given.items():
+        pointer = f"/outputs/{pointer_token(name)}"
+        if name not in known:
+            faults.append(
+                Fault(pointer, InputError(f"there is no output {quoted(name)}; the outputs are {', '.join(known)}"))
+            )
+            continue
+        try:
+            requests[name] = _output(pointer, wish, known[name], description["outputTransmission"])
+        except RequestError as err:
+            faults.extend(err.faults)
+    return requests
+
+
+def _output(pointer: str, wish: Any, item: Mapping[str, Any], transmissions: Sequence[str]) -> OutputRequest:
+    if not isinstance(wish, dict):
+        raise RequestError.at(pointer, InputError("an output is asked for by an object"))
+    transmission = wish.get("transmissionMode", "value")
+    if transmission not in ("value", "reference"):
+        raise RequestError.at(
+            f"{pointer}/transmissionMode",
+            InputError(f"transmissionMode {quoted(transmission)} is neither value nor reference"),
+        )
+    if transmission not in transmissions or transmission == "reference":
+        raise RequestError.at(f"{pointer}/transmissionMode", InputError("results are given by value only"))
+    form = wish.get("format", {})
+    if not isinstance(form, dict):
+        raise RequestError.at(f"{pointer}/format", InputError("format is not an object"))
+    media_type = form.get("mediaType")
+    known = media_types(item["schema"])
+    if media_type is not None and media_type not in known:
+        raise RequestError.at(
+            f"{pointer}/format/mediaType",
+            InputError(f"there is no format {quoted(media_type)}; the formats are {', '.join(known)}"),
+        )
+    return OutputRequest(pointer, media_type)
+
+
+def _response(text: msgspec.Raw | msgspec.UnsetType, faults: list[Fault]) -> Response:
+    response = "raw" if text is msgspec.UNSET else msgspec.json.decode(text)
+    if response not in ("raw", "document"):
+        faults.append(Fault("/response", InputError(f"response {quoted(response)} is neither raw nor document")))
+        return "raw"
+    return cast(Response, response)
+
+
+def media_types(schema: Mapping[str, Any]) -> list[str]:
+    """Return the media types that an output's schema offers, the default first."""
+    branches = schema.get("oneOf", [schema])
+    return [branch.get("contentMediaType", "application/json") for branch in branches]
+
+
+def literal(value: Any) -> Any:
+    """Return what a qualified value (`{"value": …}`) holds, any other value as it is."""
+    if isinstance(value, dict) and "value" in value and value.keys() <= _QUALIFIED:
+        return value["value"]
+    return value
+
+
+def check_literals(
+    request: Request, description: Description, names: Iterable[str], faults: list[Fault]
+) -> dict[str, list[Any]]:
+    """Return the values of some inputs, checked against their schemas; what is wrong is added to `faults`."""
+    found: dict[str, list[Any]] = {}
+    for name in names:
+        for value in request.inputs.get(name, ()):
+            try:
+                content = literal(value.read())
+            except RequestError as err:
+                faults.extend(err.faults)
+                continue
+            errors = check_value(content, description["inputs"][name]["schema"], name, value.pointer)
+            faults.extend(errors)
+            if not errors:
+                found.setdefault(name, []).append(content)
+    return found
+
+
+def check_value(value: Any, schema: Mapping[str, Any], name: str, pointer: str) -> list[Fault]:
+    """Return what is wrong with a value, each fault with its pointer."""
+    if isinstance(value, dict) and "href" in value and "href" not in schema.get("properties", {}):
+        return [Fault(pointer, InputError(f"{name} cannot be given as a link"))]
+    errors = sorted(Draft4Validator(schema).iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))
+    return [
+        Fault(
+            pointer + "".join(f"/{pointer_token(str(step))}" for step in error.absolute_path),
+            InputError(_words(name, error)),
+        )
+        for error in errors
+    ]
+
+
+def _words(name: str, error: ValidationError) -> str:
+    """Say in JSON's terms what a schema does not allow."""
+    where = ".".join([name, *map(str, error.absolute_path)])
+    shown, wanted = quoted(error.instance), cast(Any, error.validator_value)
+    match error.validator:
+        case "type":
+            return f"{where} is {shown}, not of type {wanted}"
+        case "enum":
+            return f"{where} is {shown}; it can be {', '.join(map(str, wanted)) or 'nothing at present'}"
+        case "pattern":
+            return f"{where} is {shown}, which does not match {wanted}"
+        case "minimum" | "maximum":
+            exclusive = cast(Mapping[str, Any], error.schema).get(
+                "exclusiveMinimum" if error.validator == "minimum" else "exclusiveMaximum", False
+            )
+            bound = ("more" if error.validator == "minimum" else "less") + (
+                f" than {wanted}" if exclusive else f", or {wanted}"
+            )
+            return f"{where} is {shown}; it must be {bound}"
+        case "required":
+            return f"{where}: {error.message.replace(chr(39), '')}"
+        case "oneOf" | "anyOf" | "allOf":
+            kinds = " or ".join(dict.fromkeys(str(branch.get("type", "an allowed value")) for branch in wanted))
+            return f"{where} is {shown}, not a valid {kinds}"
+        case _:
+            return f"{where} is {shown}: not allowed by {error.validator} {quoted(wanted)}"
+
+
+def quoted(value: Any) -> str:
+    """Return a value as short JSON, for a message."""
+    text = msgspec.json.encode(value).decode(errors="replace")
+    return text if len(text) <= _MAX_QUOTED else text[:_MAX_QUOTED] + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an execution gives: one output."""
+
+    output: str
+    """Its id."""
+    media_type: str
+    content: bytes | Path
+    """The output itself, or the file that holds it."""
+
+
+Choose = Callable[[Sequence[str]], str]
+"""Picks one of the media types on offer, the default first, or raises where the client takes none of them."""
+
+
+class Process(ABC):
+    """A process: described, checked and executed; knows neither HTTP nor pygeoapi."""
+
+    @abstractmethod
+    def describe(self) -> Description:
+        """Return the description, a fresh copy."""
+
+    @abstractmethod
+    def check(self, request: Request, faults: list[Fault]) -> None:
+        """Raise RequestError with everything that is wrong with a request as far as no file needs to be opened.
+
+        Args:
+            request: as `read_request` returned it.
+            faults: what is wrong with its frame already.
+        """
+
+    @abstractmethod
+    def execute(
+        self, request: Request, faults: list[Fault], folder: Path, choose: Choose, max_objects: int | None
+    ) -> Answer:
+        """Do the work.
+
+        Args:
+            request: as `read_request` returned it.
+            faults: what is wrong with its frame already.
+            folder: an empty folder for files; the answer may lie in it.
+            choose: the client's choice among media types, where `outputs` names none.
+            max_objects: limit of a synchronous run; None = no limit.
+
+        Raises:
+            RequestError: everything that is wrong with the request.
+            LimitError: there are more objects than `max_objects`.
+        """

@@ -1,0 +1,127 @@
+"""The process `echo`: gives its first input back. It is there for conformance tests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from processes.crs import parse_crs
+from processes.description import Answer, Choose, Description, Process, Request, check_literals
+from processes.errors import Fault, InputError, RequestError
+
+OUTPUT = "echo"
+
+_TEXTS = {"type": "array", "items": {"type": "string"}}
+_PLAIN = {"type": "string", "contentMediaType": "text/plain"}
+_DESCRIPTION: Mapping[str, Any] = {
+    "id": "echo",
+    "version": "1.0.0",
+    "title": "Echo",
+    "description": "Answers with its first input. For conformance tests.",
+    "keywords": ["echo"],
+    "jobControlOptions": ["sync-execute", "async-execute", "dismiss"],
+    "outputTransmission": ["value", "reference"],
+    "inputs": {
+        "echo": {
+            "title": "Echo",
+            "description": "The texts to give back",
+            "minOccurs": 1,
+            "maxOccurs": "unbounded",
+            "schema": {"type": "string"},
+        },
+        "pause": {
+            "title": "Pause",
+            "description": "Seconds to wait before the answer",
+            "minOccurs": 0,
+            "maxOccurs": 1,
+            "schema": {"type": "integer", "minimum": 0, "maximum": 60, "default": 0},
+        },
+        "numbers": {
+            "title": "Numbers",
+            "description": "A list of integers",
+            "minOccurs": 0,
+            "maxOccurs": 1,
+            "schema": {"type": "array", "items": {"type": "integer"}},
+        },
+        "area": {
+            "title": "Area",
+            "description": "A bounding box",
+            "minOccurs": 0,
+            "maxOccurs": 1,
+            "schema": {
+                "allOf": [
+                    {
+                        "format": "ogc-bbox",
+                        "type": "object",
+                        "required": ["bbox"],
+                        "properties": {
+                            "bbox": {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 6},
+                            "crs": {"type": "string", "default": "http://www.opengis.net/def/crs/OGC/1.3/CRS84"},
+                        },
+                    }
+                ]
+            },
+        },
+        "text": {
+            "title": "Text",
+            "description": "Plain text",
+            "minOccurs": 0,
+            "maxOccurs": 1,
+            "schema": {"type": "string", "contentMediaType": "text/plain"},
+        },
+        "choice": {
+            "title": "Choice",
+            "description": "An integer or a boolean",
+            "minOccurs": 0,
+            "maxOccurs": 1,
+            "schema": {"oneOf": [{"type": "integer"}, {"type": "boolean"}]},
+        },
+    },
+    "outputs": {
+        OUTPUT: {
+            "title": "Echo",
+            "description": "The texts given, in their order",
+            "schema": {"oneOf": [_TEXTS, _PLAIN]},
+        }
+    },
+}
+
+
+class Echo(Process):
+    """Gives its first input back."""
+
+    def describe(self) -> Description:
+        return deepcopy(dict(_DESCRIPTION))
+
+    def check(self, request: Request, faults: list[Fault]) -> None:
+        self._values(request, faults)
+
+    def execute(
+        self, request: Request, faults: list[Fault], folder: Path, choose: Choose, max_objects: int | None
+    ) -> Answer:
+        values = self._values(request, faults)
+        asked = request.outputs[OUTPUT].media_type if request.outputs and OUTPUT in request.outputs else None
+        media_type = asked or choose(["application/json", "text/plain"])
+        time.sleep(values.get("pause", [0])[0])
+        texts = values["echo"]
+        return Answer(
+            OUTPUT, media_type, "\n".join(texts).encode() if media_type == "text/plain" else msgspec.json.encode(texts)
+        )
+
+    def _values(self, request: Request, faults: list[Fault]) -> dict[str, list[Any]]:
+        faults = list(faults)
+        values = check_literals(request, _DESCRIPTION, _DESCRIPTION["inputs"], faults)
+        for area in values.get("area", ()):
+            if "crs" in area:
+                try:
+                    parse_crs(area["crs"])
+                except InputError as err:
+                    faults.append(Fault(f"{request.inputs['area'][0].pointer}/crs", err))
+        if faults:
+            raise RequestError(faults)
+        return values
