@@ -1,0 +1,1 @@
+"""HTTP: pygeoapi's application with the views that the standard and the contract want."""

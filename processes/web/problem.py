@@ -1,0 +1,126 @@
+"""Errors as HTTP: one table of statuses, one form of body, RFC 7807 with OGC's exception types where there are some."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from flask import Request, Response, request
+from werkzeug.exceptions import HTTPException
+
+from processes.errors import ForbiddenError, InputError, LimitError, RequestError, ServiceError
+
+OGC_EXCEPTIONS = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/"
+NO_SUCH_PROCESS = OGC_EXCEPTIONS + "no-such-process"
+NO_SUCH_JOB = OGC_EXCEPTIONS + "no-such-job"
+RESULT_NOT_READY = OGC_EXCEPTIONS + "result-not-ready"
+
+_STATUSES: Mapping[type[ServiceError], int] = {InputError: 400, ForbiddenError: 403, LimitError: 413}
+_TYPES: Mapping[int, str] = {
+    400: "InvalidParameterValue",
+    403: "Forbidden",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    406: "NotAcceptable",
+    408: "RequestTimeout",
+    409: "Conflict",
+    410: "Gone",
+    413: "TooLarge",
+    415: "UnsupportedMediaType",
+    429: "TooManyRequests",
+    500: "ServerError",
+    503: "Unavailable",
+}
+
+
+class HttpError(ServiceError):
+    """A fault of the HTTP request itself: method, headers, path."""
+
+    def __init__(
+        self, status: int, detail: str, type_uri: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.type_uri = type_uri
+        self.headers = headers or {}
+
+
+class Problem(Response):
+    """A response that has the form of the contract already."""
+
+
+def status_of(error: ServiceError) -> int:
+    """Return the HTTP status of an error; of faults of different statuses it is 400."""
+    if isinstance(error, HttpError):
+        return error.status
+    if isinstance(error, RequestError):
+        statuses = {status_of(fault.error) for fault in error.faults}
+        return statuses.pop() if len(statuses) == 1 else 400
+    return next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 500)
+
+
+def document(status: int, detail: str, instance: str, type_uri: str | None = None) -> dict[str, Any]:
+    """Return the body of an error."""
+    return {
+        "type": type_uri or _TYPES.get(status, "InvalidParameterValue" if status < 500 else "ServerError"),
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": instance,
+    }
+
+
+def problem(error: ServiceError) -> Problem:
+    """Return the response to an error."""
+    status = status_of(error)
+    body = document(status, error.detail, request.path, error.type_uri if isinstance(error, HttpError) else None)
+    if isinstance(error, RequestError):
+        body["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in error.faults]
+    return _response(body, error.headers if isinstance(error, HttpError) else {})
+
+
+def from_http(error: HTTPException) -> Problem:
+    """Return the response to an error that Flask found: an unknown path, a wrong method."""
+    status = error.code or 500
+    details = {
+        404: f"there is nothing at {request.path}",
+        405: f"the method {request.method} is not allowed at {request.path}",
+    }
+    headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
+    return _response(
+        document(
+            status, details.get(status, HTTPStatus(status).description or HTTPStatus(status).phrase), request.path
+        ),
+        headers,
+    )
+
+
+def from_view(response: Response, type_uri: str | None, detail: str | None) -> Problem:
+    """Return a response of 400 or more of pygeoapi's own views in the form of the contract."""
+    found = _description(response)
+    status = response.status_code
+    return _response(document(status, detail or found or HTTPStatus(status).phrase, request.path, type_uri), {})
+
+
+def _description(response: Response) -> str | None:
+    """Return the words of pygeoapi's error document; they may name what the client named, and nothing of ours."""
+    if response.status_code >= 500:
+        return None
+    try:
+        body = msgspec.json.decode(response.get_data())
+    except (msgspec.DecodeError, RuntimeError):
+        return None
+    text = body.get("description") if isinstance(body, dict) else None
+    return text if isinstance(text, str) else None
+
+
+def _response(body: Mapping[str, Any], headers: Mapping[str, str]) -> Problem:
+    return Problem(msgspec.json.encode(body), body["status"], dict(headers), content_type=_media_type(request))
+
+
+def _media_type(request: Request) -> str:
+    """`application/problem+json` where the client names it, else plain JSON."""
+    named = (item.lower() for item, quality in request.accept_mimetypes if quality > 0)
+    return "application/problem+json" if "application/problem+json" in named else "application/json"

@@ -1,0 +1,171 @@
+"""The service as a process: its own HTTP errors, its limits on waiting, its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service import ROOT
+
+
+@dataclass(frozen=True)
+class Service:
+    """A started service."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    folder: Path
+
+    def talk(self, request: bytes, timeout_s: float = 20) -> tuple[int, dict[str, str], bytes]:
+        """Send bytes as they are and return status, headers and body of the answer."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s) as connection:
+            connection.sendall(request)
+            answer = b""
+            while block := connection.recv(65536):
+                answer += block
+        head, _, body = answer.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        return int(first.split()[1]), headers, body
+
+    def get(self, path: str) -> tuple[int, Any]:
+        """Get a path and return status and JSON."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=20) as response:
+            return response.status, json.load(response)
+
+
+def start(folder: Path) -> Service:
+    """Start a service with its state in a folder and wait until it answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    variables = {"CLASSIFY_PORT": str(port), "CLASSIFY_STATE": str(folder / "state")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CLASSIFY_", "PYGEOAPI_"))}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "processes.cli", "serve"], env=kept | variables, cwd=ROOT, stdout=log, stderr=log
+        )
+    service = Service(process, port, folder)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            assert service.get("/conformance")[0] == 200
+            return service
+        except OSError:
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    service = start(tmp_path_factory.mktemp("service"))
+    yield service
+    service.process.terminate()
+    service.process.wait(20)
+
+
+CLOSE = b"Host: x\r\nConnection: close\r\n\r\n"
+
+
+def _assert_form(answer: tuple[int, dict[str, str], bytes], status: int) -> None:
+    found, headers, body = answer
+    assert found == status, body
+    assert headers["content-type"] == "application/json"
+    document = json.loads(body)
+    assert document["status"] == status
+    assert set(document) >= {"type", "title", "status", "detail", "instance"}
+    assert "gunicorn" not in body.decode().lower()
+
+
+def test_a_request_line_of_8190_bytes_arrives(service: Service) -> None:
+    path = b"/conformance?" + b"x" * (8190 - len(b"GET /conformance? HTTP/1.1\r\n"))
+    assert service.talk(b"GET " + path + b" HTTP/1.1\r\n" + CLOSE)[0] == 200
+    _assert_form(service.talk(b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n" + CLOSE), 414)
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nbroken header\r\n\r\n", 400),
+        (b"GET / HTTP/9.9\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n", 431),
+        (b"POST /processes/echo/execution HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+    ],
+)
+def test_what_is_no_http_gets_an_error_in_form(service: Service, request_bytes: bytes, status: int) -> None:
+    _assert_form(service.talk(request_bytes), status)
+
+
+def test_a_body_that_stops_arriving_is_a_408(service: Service) -> None:
+    head = b"POST /processes/echo/execution HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 50\r\n"
+    start_s = time.monotonic()
+    _assert_form(service.talk(head + CLOSE + b'{"inputs"', 30), 408)
+    assert 8 < time.monotonic() - start_s < 15
+
+
+def test_a_body_over_the_limit_is_read_and_answered_by_413(service: Service) -> None:
+    size = 65 * 2**20
+    head = f"POST /processes/echo/execution HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n"
+    answer = service.talk(head.encode() + CLOSE + b" " * size, 60)
+    _assert_form(answer, 413)
+    assert "max_body_mb = 64" in json.loads(answer[2])["detail"]
+
+
+def test_a_chunked_body_is_read(service: Service) -> None:
+    body = b'{"inputs": {"echo": "teststring"}}'
+    head = b"POST /processes/echo/execution HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + CLOSE
+    status, _, answer = service.talk(head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+    assert (status, answer) == (200, b'["teststring"]')
+
+
+def test_it_listens_at_the_loopback_address_only(service: Service) -> None:
+    listening = subprocess.run(["ss", "-ltnH"], capture_output=True, text=True, check=False).stdout.split("\n")
+    if not any(listening):
+        pytest.skip("ss is not there")
+    own = [line.split()[3] for line in listening if f":{service.port} " in line]
+    assert own == [f"127.0.0.1:{service.port}"]
+
+
+def test_the_openapi_document_names_the_processes(service: Service) -> None:
+    _, document = service.get("/openapi?f=json")
+    assert "/processes/classify-objects/execution" in document["paths"]
+
+
+def test_a_killed_worker_is_replaced(service: Service) -> None:
+    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
+    (worker,) = children.read_text().split()
+    os.kill(int(worker), signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            assert service.get("/conformance")[0] == 200
+            break
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    assert children.read_text().split() != [worker]
+
+
+def test_it_ends_at_sigterm_and_leaves_no_process(tmp_path: Path) -> None:
+    service = start(tmp_path)
+    (worker,) = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
+    start_s = time.monotonic()
+    service.process.terminate()
+    assert service.process.wait(10) == 0
+    assert time.monotonic() - start_s < 5
+    assert not Path(f"/proc/{worker}").exists()
+    assert "SIGABRT" not in (tmp_path / "log").read_text()
