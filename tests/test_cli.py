@@ -1,0 +1,124 @@
+"""The command line, as a person uses it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyogrio
+import pytest
+
+from conftest import MakePackage
+from rasters import box_around, make_raster, to_map
+from service import ROOT, configure
+
+
+def call(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Call the command in a folder that has a configuration."""
+    if not (folder / "pygeoapi-config.yml").exists():
+        configure(folder, models=[folder / "models"], imagery=[])
+    command = [sys.executable, "-m", "processes.cli", *map(str, arguments)]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """Return an image and a layer of three objects: on it, on its edge, far away."""
+    image = make_raster(tmp_path / "image.tif")
+    features = []
+    for number, (x, y) in enumerate([(30, 20), (0, 0), (900, 900)]):
+        polygon: Any = to_map(box_around(x, y, 6, 6))
+        geometry = {"type": "Polygon", "coordinates": [[list(xy) for xy in polygon.exterior.coords]]}
+        features.append({"type": "Feature", "id": number, "properties": {"n": number}, "geometry": geometry})
+    crs = {"type": "name", "properties": {"name": "EPSG:32633"}}
+    layer = tmp_path / "objects.geojson"
+    layer.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
+    return image, layer
+
+
+def test_run_goes_from_files_to_a_geopackage(
+    tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path]
+) -> None:
+    make_package()
+    done = call(
+        tmp_path, "run", "--image", files[0], "--features", files[1], "--model", "brightness", "--output", "out.gpkg"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "not labelled: outside-image 1" in done.stdout
+    _, table = pyogrio.read_arrow(tmp_path / "out.gpkg", return_fids=True)
+    rows = table.drop_columns(["geom"]).to_pylist()
+    assert [row["fid"] for row in rows] == [0, 1, 2]
+    assert [row["ClassStatus"] for row in rows] == ["ok", "ok", "outside-image"]
+    assert rows[2]["ClassLabel"] is None
+
+
+def test_a_package_a_table_and_arguments(tmp_path: Path, make_package: MakePackage) -> None:
+    package = make_package(parent=tmp_path / "elsewhere")
+    make_raster(tmp_path / "plain.png", crs=None, driver="PNG")
+    done = call(
+        tmp_path,
+        "run",
+        "--image",
+        tmp_path / "plain.png",
+        "--model",
+        package,
+        "--argument",
+        "class_scores=yes",
+        "--output",
+        "out.json",
+    )
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads((tmp_path / "out.json").read_text())["data"]
+    assert row["Score_dark"] + row["Score_bright"] == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"--model": "nothing"}, "there is no model 'nothing'; installed are: brightness"),
+        ({"--output": "out.shp"}, "no ending that names a format"),
+        ({"--output": "there.gpkg"}, "--overwrite replaces it"),
+        ({"--output": "nowhere/out.gpkg"}, "the folder of"),
+        ({"--argument": "colour=red"}, "there is no model argument 'colour'"),
+        ({"--processor": "GPU"}, "this server"),
+        ({"--output-crs": "Mars"}, "names no CRS"),
+    ],
+)
+def test_faults_are_one_line_and_leave_nothing(
+    tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path], changes: dict[str, str], words: str
+) -> None:
+    make_package()
+    (tmp_path / "there.gpkg").write_text("something else")
+    options = {
+        "--image": str(files[0]),
+        "--features": str(files[1]),
+        "--model": "brightness",
+        "--output": "out.gpkg",
+    } | changes
+    done = call(tmp_path, "run", "--quiet", *(part for option in options.items() for part in option))
+    assert done.returncode == 1
+    error = [line for line in done.stderr.splitlines() if line.startswith("Error")]
+    assert len(error) == 1
+    assert words in error[0]
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "there.gpkg").read_text() == "something else"
+    assert not list(tmp_path.glob("out*")) + list(tmp_path.glob(".classify*"))
+
+
+def test_models_are_listed_with_their_problems(tmp_path: Path, make_package: MakePackage) -> None:
+    make_package()
+    make_package("keras", ModelFile=".\\net.h5")
+    done = call(tmp_path, "models")
+    assert done.returncode == 0
+    assert "dark (10), bright (20)" in done.stdout
+    assert "8 x 8 cells" in done.stdout
+    assert "problem  ModelFile 'net.h5': the network must be ONNX" in done.stdout
+
+
+def test_it_says_what_it_is() -> None:
+    done = subprocess.run([sys.executable, "-m", "processes.cli", "--help"], capture_output=True, text=True, check=True)
+    assert all(name in done.stdout for name in ("serve", "run", "models"))
