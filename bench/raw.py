@@ -1,0 +1,51 @@
+"""The limit: the network alone, by raw onnxruntime, on the same chips, prepared and in memory.
+
+`python bench/raw.py IMAGE OBJECTS PACKAGE` prints objects per second. Opening, cutting and preparing are not counted.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from processes.features.read import read_layer
+from processes.imagery.image import gdal_settings, open_image
+from processes.imagery.pixels import ChipReader
+from processes.imagery.tiles import TileReader, reading_order
+from processes.model.arguments import read_arguments
+from processes.model.catalog import Catalog
+from processes.plan import Material, plan
+
+BATCH_SIZE = 16
+
+
+def main(image_path: Path, objects: Path, package: Path, state: Path) -> None:
+    model = Catalog((), state, 2**32).model_at(package)
+    arguments, _ = read_arguments({}, model.definition, "")
+    image = open_image(image_path, image_path.name, 2**40)
+    work = plan(Material([image], [""], read_layer(objects, "objects", None, 2**40), model, arguments)).work
+    order = reading_order(work.images, work.placement.image, work.placement.windows)
+    normalization = model.definition.normalization
+    if normalization is None:
+        raise SystemExit("the benchmark's packages have a normalisation")
+    scale, offset = (np.array(v, np.float32)[:, None, None] for v in (normalization.scale, normalization.offset))
+    batches = []
+    with gdal_settings(), TileReader(work.images, work.bands) as tiles:
+        reader = ChipReader(tiles, work.placement, work.rule, None, None)
+        for start in range(0, len(order), BATCH_SIZE):
+            chips = reader.read(order[start : start + BATCH_SIZE]).chips
+            batches.append((chips * scale + offset).astype(np.float32))
+    session = onnxruntime.InferenceSession(model.network, providers=["CPUExecutionProvider"])
+    session.run(None, {"input": batches[0]})
+    start_s = time.perf_counter()
+    for batch in batches:
+        session.run(None, {"input": batch})
+    print(len(order) / (time.perf_counter() - start_s))
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:5]))

@@ -1,0 +1,96 @@
+"""Benchmarks: speed of the whole command against the network alone, and memory against the number of objects.
+
+Runs alternate, so that a machine whose speed drifts treats both alike; ratios are taken pair by pair, and medians told.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import data
+import networks
+from processes.features.read import read_layer
+
+FOLDER = Path(__file__).parent / "data"
+SIDE_PX = 12_000
+RUNS = 5
+SPEED_CASES = (("small-cnn", 64, 20_000, 0.65), ("resnet18", 224, 2_000, 0.90))
+"""Network, chip in cells, objects, and the share of raw onnxruntime's speed that is wanted."""
+MEMORY_OBJECTS = (20_000, 1_000_000)
+MEMORY_FACTOR = 1.5
+"""Peak with many objects, the layer itself left aside, over the peak with few: at most so much."""
+
+
+def main() -> int:
+    """Run everything and return the number of marks that were missed."""
+    FOLDER.mkdir(exist_ok=True)
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.2f} at the start; medians of {RUNS}")
+    image = data.make_image(FOLDER / "image.tif", SIDE_PX)
+    missed = sum(not speed(image, *case) for case in SPEED_CASES)
+    missed += not memory(image)
+    print(f"load {os.getloadavg()[0]:.2f} at the end; {missed} marks missed")
+    return missed
+
+
+def speed(image: Path, network: str, side: int, count: int, mark: float) -> bool:
+    """Compare `classify-objects run`, from its start to its end, with the network alone."""
+    objects = data.make_objects(FOLDER / f"objects-{count}.gpkg", count, SIDE_PX)
+    package = networks.save_package(FOLDER / network, side, network)
+    run_seconds(image, objects, package)  # the package is checked once, and the files are in the system's cache
+    ours, raw = [], []
+    for _ in range(RUNS):
+        ours.append(count / run_seconds(image, objects, package)[0])
+        raw.append(raw_speed(image, objects, package))
+    ratio = statistics.median(a / b for a, b in zip(ours, raw, strict=True))
+    print(
+        f"{network}, {count} polygons, {side} px: "
+        f"run {statistics.median(ours):.1f}/s ({min(ours):.1f} to {max(ours):.1f}), "
+        f"raw onnxruntime {statistics.median(raw):.1f}/s ({min(raw):.1f} to {max(raw):.1f}), "
+        f"ratio {ratio:.3f}, wanted {mark}",
+        flush=True,
+    )
+    return ratio >= mark
+
+
+def memory(image: Path) -> bool:
+    """Compare the peak memory of `classify-objects run` with few and with many objects."""
+    package = networks.save_package(FOLDER / "tiny", 16, "tiny")
+    few, many = (data.make_objects(FOLDER / f"objects-{count}.gpkg", count, SIDE_PX) for count in MEMORY_OBJECTS)
+    run_seconds(image, few, package)
+    few_s, few_bytes = run_seconds(image, few, package)
+    many_s, many_bytes = run_seconds(image, many, package)
+    layer_bytes = read_layer(many, many.name, None, 2**40).nbytes
+    allowed = MEMORY_FACTOR * few_bytes + layer_bytes
+    print(
+        f"peak memory: {few_bytes / 2**20:.0f} MiB with {MEMORY_OBJECTS[0]} objects ({few_s:.1f} s), "
+        f"{many_bytes / 2**20:.0f} MiB with {MEMORY_OBJECTS[1]} ({many_s:.1f} s); "
+        f"allowed {allowed / 2**20:.0f} MiB, the layer as Arrow being {layer_bytes / 2**20:.0f} MiB",
+        flush=True,
+    )
+    return many_bytes <= allowed
+
+
+def run_seconds(image: Path, objects: Path, package: Path) -> tuple[float, int]:
+    """Return the seconds and the peak memory in bytes of one run of the command, as a process."""
+    command = [sys.executable, "-m", "processes.cli", "run", "--quiet", "--overwrite", "--processor", "CPU"]
+    options = {"--image": image, "--features": objects, "--model": package, "--output": FOLDER / "result.gpkg"}
+    arguments = [str(part) for option in options.items() for part in option]
+    measure = [sys.executable, str(Path(__file__).with_name("measure.py"))]
+    done = subprocess.run([*measure, *command, *arguments], stdout=subprocess.PIPE, text=True, check=True)
+    seconds, peak_bytes = done.stdout.split()
+    return float(seconds), int(peak_bytes)
+
+
+def raw_speed(image: Path, objects: Path, package: Path) -> float:
+    """Return the objects per second of the network alone."""
+    command = [sys.executable, str(Path(__file__).with_name("raw.py")), image, objects, package, FOLDER / "state"]
+    done = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
+    return float(done.stdout)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
