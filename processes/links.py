@@ -90,10 +90,10 @@ def list_folder(href: str, settings: Settings, endings: tuple[str, ...]) -> list
     except OSError as err:
         raise InputError(f"the folder {shown(href)} cannot be read") from err
     names = sorted(entry.name for entry in entries)
-    files = [item for name in names if (item := _within(path / name, settings)) is not None]
+    files = [LinkedFile(real, name, "") for name in names if (real := _within(path / name, settings)) is not None]
     if not files:
         raise InputError(f"folder {shown(href)} holds no images ({', '.join(endings)})")
-    return [LinkedFile(file, file.name, "") for file in files]
+    return files
 
 
 def _is_there(question: Callable[[], bool]) -> bool:

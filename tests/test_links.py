@@ -116,6 +116,11 @@ def test_a_folder_gives_its_images_by_code_point(tmp_path: Path) -> None:
     (folder / "deeper.tif").mkdir()
     files = links.list_folder(folder.as_uri() + "/", _settings(tmp_path, ""), (".tif", ".png", ".jp2"))
     assert [file.name for file in files] == ["Z.png", "a.TIF", "b.tif", "ä.jp2"]
+    (folder / "c.tif").symlink_to(folder / "b.tif")
+    (folder / "out.tif").symlink_to(tmp_path / "outside.tif")
+    (tmp_path / "outside.tif").write_bytes(b"")
+    files = links.list_folder(folder.as_uri() + "/", _settings(tmp_path, ""), (".tif",))
+    assert [file.name for file in files] == ["a.TIF", "b.tif", "c.tif"], "by its own name, and none from outside"
     empty = tmp_path / "imagery" / "deeper.tif"
     with pytest.raises(InputError, match="holds no images"):
         links.list_folder(empty.as_uri() + "/", _settings(tmp_path, ""), (".tif",))
