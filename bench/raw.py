@@ -15,10 +15,11 @@ import onnxruntime
 from processes.features.read import read_layer
 from processes.imagery.image import gdal_settings, open_image
 from processes.imagery.pixels import ChipReader
-from processes.imagery.tiles import TileReader, reading_order
+from processes.imagery.tiles import TileReader
+from processes.material import Material
 from processes.model.arguments import read_arguments
 from processes.model.catalog import Catalog
-from processes.plan import Material, plan
+from processes.plan import plan
 
 BATCH_SIZE = 16
 
@@ -27,14 +28,14 @@ def main(image_path: Path, objects: Path, package: Path, state: Path) -> None:
     model = Catalog((), state, 2**32).model_at(package)
     arguments, _ = read_arguments({}, model.definition, "")
     image = open_image(image_path, image_path.name, 2**40)
-    work = plan(Material([image], [""], read_layer(objects, "objects", None, 2**40), model, arguments)).work
-    order = reading_order(work.images, work.placement.image, work.placement.windows)
+    work = plan(Material([image], [""], read_layer(objects, "objects", None, 2**40), model, arguments), 2**40).work
     normalization = model.definition.normalization
     if normalization is None:
         raise SystemExit("the benchmark's packages have a normalisation")
     scale, offset = (np.array(v, np.float32)[:, None, None] for v in (normalization.scale, normalization.offset))
     batches = []
-    with gdal_settings(), TileReader(work.images, work.bands) as tiles:
+    with gdal_settings(), TileReader(work.images, work.selections) as tiles:
+        order = tiles.reading_order(work.placement.image, work.placement.windows)
         reader = ChipReader(tiles, work.placement, work.rule, None, None)
         for start in range(0, len(order), BATCH_SIZE):
             chips = reader.read(order[start : start + BATCH_SIZE]).chips

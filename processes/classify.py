@@ -22,7 +22,7 @@ from processes.imagery.grid import ChipRule
 from processes.imagery.image import Image, gdal_settings
 from processes.imagery.mosaic import Mosaic
 from processes.imagery.pixels import Batch, ChipReader, Footprints, Placement
-from processes.imagery.tiles import TileReader, reading_order
+from processes.imagery.tiles import Selection, TileReader
 from processes.model.arguments import Arguments
 from processes.model.session import NonFiniteScoresError, Session
 
@@ -50,8 +50,8 @@ class Work:
     """What is to be classified: rows, and where their chips lie."""
 
     images: Sequence[Image]
-    bands: Sequence[Sequence[int]]
-    """For each image the bands to take, 0-based among its bands without alpha."""
+    selections: Sequence[Selection]
+    """What is taken of each image; equally many bands of all."""
     rule: ChipRule
     placement: Placement
     mosaic: Mosaic | None
@@ -104,13 +104,13 @@ def classify(
         status=np.full(count, Status.OUTSIDE_IMAGE, np.uint8),
         scores=np.full((count, len(session.key.definition.classes)), np.nan, np.float32) if wants_scores else None,
     )
-    order = reading_order(work.images, work.placement.image, work.placement.windows)
-    chip_cells = work.rule.width * work.rule.height * len(work.bands[0])
+    chip_cells = work.rule.width * work.rule.height * len(work.selections[0].bands)
     size = min(arguments.batch_size or session.batch_size, max(1, _MAX_BATCH_CELLS // chip_cells))
-    starts = iter(range(0, len(order), size))
     taking, stopped = threading.Lock(), threading.Event()
 
-    with TileReader(work.images, work.bands) as tiles:
+    with TileReader(work.images, work.selections) as tiles:
+        order = tiles.reading_order(work.placement.image, work.placement.windows)
+        starts = iter(range(0, len(order), size))
         neighbours = work.mosaic.neighbours if work.mosaic is not None and len(work.images) > 1 else None
         reader = ChipReader(tiles, work.placement, work.rule, work.footprints, neighbours)
 

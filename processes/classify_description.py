@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from processes import __version__
+from processes.crs import CRS84
 from processes.description import Description
 from processes.features.write import GEOJSON, GEOPACKAGE, TABLE
-from processes.plan import DEFAULT_FIELD, FIELD_NAME
+from processes.fields import DEFAULT_FIELD, FIELD_NAME
 
 OUTPUT = "classifiedObjects"
 
@@ -107,6 +108,43 @@ def describe(models: Sequence[str]) -> Description:
                 "maxOccurs": 1,
                 "schema": {"type": "string", "pattern": FIELD_NAME.pattern, "default": DEFAULT_FIELD},
             },
+            "processingMode": {
+                "title": "Processing mode",
+                "description": (
+                    "mosaic: the images are one, and an object has one chip; separate: an object has a chip in each "
+                    "image that it touches. Without features it has no effect"
+                ),
+                "minOccurs": 0,
+                "maxOccurs": 1,
+                "schema": {"type": "string", "enum": ["mosaic", "separate"], "default": "mosaic"},
+            },
+            "resultName": {
+                "title": "Result name",
+                "description": "Name of the result's layer; by default made from the image's name",
+                "minOccurs": 0,
+                "maxOccurs": 1,
+                "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$", "example": "storm-damage"},
+            },
+            "extent": {
+                "title": "Extent",
+                "description": (
+                    "Only objects that touch it are classified; without features images that touch it, cut to it. "
+                    "In CRS84, or in the CRS named: EPSG:n is in x, y order, a URI in its authority's. "
+                    "West beyond east crosses the antimeridian"
+                ),
+                "minOccurs": 0,
+                "maxOccurs": 1,
+                "schema": {
+                    "type": "object",
+                    "format": "ogc-bbox",
+                    "required": ["bbox"],
+                    "properties": {
+                        "bbox": {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 6},
+                        "crs": {"type": "string", "default": CRS84},
+                    },
+                    "additionalProperties": False,
+                },
+            },
             "cellSize": {
                 "title": "Cell size",
                 "description": (
@@ -117,12 +155,39 @@ def describe(models: Sequence[str]) -> Description:
                 "maxOccurs": 1,
                 "schema": {"type": "number", "minimum": 0, "exclusiveMinimum": True, "example": 0.3},
             },
+            "parallelProcessingFactor": {
+                "title": "Parallel processing factor",
+                "description": "How much of the server may work on this job: a share in percent, or a number of slots",
+                "minOccurs": 0,
+                "maxOccurs": 1,
+                "schema": {
+                    "oneOf": [
+                        {"type": "string", "pattern": "^[0-9]{1,4}%?$", "example": "80%"},
+                        {"type": "integer", "minimum": 0},
+                    ],
+                    "default": "100%",
+                },
+            },
             "processorType": {
                 "title": "Processor type",
                 "description": "Where the model runs; by default on the GPU where the server has one",
                 "minOccurs": 0,
                 "maxOccurs": 1,
                 "schema": {"type": "string", "enum": ["CPU", "GPU"]},
+            },
+            "recycleInterval": {
+                "title": "Recycle interval",
+                "description": "Sections of the job after which a process is replaced; 0 is never",
+                "minOccurs": 0,
+                "maxOccurs": 1,
+                "schema": {"type": "integer", "minimum": 0, "default": 0},
+            },
+            "retries": {
+                "title": "Retries",
+                "description": "How often a section that fails is tried again before the job fails",
+                "minOccurs": 0,
+                "maxOccurs": 1,
+                "schema": {"type": "integer", "minimum": 0, "maximum": 10, "default": 0},
             },
             "outputCrs": {
                 "title": "Output CRS",

@@ -46,10 +46,10 @@ class ClassifyObjects(Process):
         material = open_material(request, inputs, faults, self._settings, files)
         if inputs is None:
             raise RequestError(faults)
-        planned = plan(material, max_objects)
+        planned = plan(material, self._settings.limits.max_objects, max_objects)
         media_type = inputs.media_type or cast(MediaType, choose(offered_media_types(planned)))
         require_form(planned, media_type, inputs.crs)
         labels = run(planned)
         path = folder / f"{OUTPUT}{FILE_ENDINGS[media_type]}"
-        publish(planned, labels, media_type, inputs.crs, path)
+        publish(planned, labels, media_type, inputs.crs, path, inputs.result_name)
         return Answer(OUTPUT, media_type, path)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import pyproj
@@ -17,20 +17,35 @@ from processes.classify_description import INLINE_IMAGES, OUTPUT, describe
 from processes.crs import CRS84, is_longitude_latitude, parse_crs
 from processes.description import Request, Value, check_literals, quoted
 from processes.errors import Fault, ImageError, InputError, LayerError, LimitError, RequestError, ServiceError
+from processes.extent import Extent, read_extent
 from processes.features.geojson import read_geojson
 from processes.features.layer import Layer
 from processes.features.read import read_layer
 from processes.features.write import GEOJSON, MediaType
+from processes.fields import DEFAULT_FIELD
 from processes.imagery.image import ENDINGS, Image, open_image, unique_names
 from processes.links import LinkedFile, list_folder, resolve
+from processes.material import Material, Options
 from processes.model.arguments import Arguments, read_arguments
 from processes.model.catalog import Catalog, Model
 from processes.model.session import Processor
-from processes.plan import DEFAULT_FIELD, Material
 from processes.run import require_processor
 from processes.settings import Settings
 
-_LITERALS = ("model", "modelArguments", "classLabelField", "cellSize", "processorType", "outputCrs")
+_LITERALS = (
+    "model",
+    "modelArguments",
+    "classLabelField",
+    "processingMode",
+    "resultName",
+    "extent",
+    "cellSize",
+    "parallelProcessingFactor",
+    "processorType",
+    "recycleInterval",
+    "retries",
+    "outputCrs",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +65,9 @@ class Inputs:
     request: Request
     model: Model
     arguments: Arguments
-    label_field: str
-    cell_size: float | None
-    processor: Processor | None
+    options: Options
+    result_name: str | None
+    """None = made from the image's name."""
     media_type: MediaType | None
     """None = as suits the result, and the client's `Accept`."""
     crs: pyproj.CRS | None
@@ -71,6 +86,13 @@ def read_inputs(request: Request, faults: list[Fault], catalog: Catalog) -> Inpu
     with _Collected(faults, _pointer(request, "processorType")):
         require_processor(processor)
     crs = _output_crs(request, literals.get("outputCrs"), media_type, faults)
+    options = Options(
+        label_field=literals.get("classLabelField", DEFAULT_FIELD),
+        mode=literals.get("processingMode", "mosaic"),
+        extent=_extent(request, literals.get("extent"), faults),
+        cell_size=literals.get("cellSize"),
+        processor=processor,
+    )
     if "model" not in literals:
         return None
     with _Collected(faults, _pointer(request, "model")):
@@ -79,8 +101,7 @@ def read_inputs(request: Request, faults: list[Fault], catalog: Catalog) -> Inpu
             literals.get("modelArguments", {}), model.definition, _pointer(request, "modelArguments")
         )
         faults.extend(wrong)
-        label_field = literals.get("classLabelField", DEFAULT_FIELD)
-        return Inputs(request, model, arguments, label_field, literals.get("cellSize"), processor, media_type, crs)
+        return Inputs(request, model, arguments, options, literals.get("resultName"), media_type, crs)
     return None
 
 
@@ -109,9 +130,7 @@ def open_material(
         layer=layer,
         model=inputs.model,
         arguments=inputs.arguments,
-        label_field=inputs.label_field,
-        cell_size=inputs.cell_size,
-        processor=inputs.processor,
+        options=inputs.options,
     )
 
 
@@ -145,6 +164,14 @@ def _output_crs(
         if media_type == GEOJSON and not is_longitude_latitude(crs):
             raise InputError(f"outputCrs is {quoted(text)}, but GeoJSON is always {CRS84}; ask for another format")
         return crs
+    return None
+
+
+def _extent(request: Request, value: Any, faults: list[Fault]) -> Extent | None:
+    if value is None:
+        return None
+    with _Collected(faults, _pointer(request, "extent")):
+        return read_extent(value, _pointer(request, "extent"))
     return None
 
 

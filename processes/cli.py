@@ -92,6 +92,20 @@ def models(config: Path) -> None:
     "--argument", "arguments", multiple=True, metavar="NAME=VALUE", help="An argument of the model; may be repeated."
 )
 @click.option("--label-field", default="ClassLabel", show_default=True, help="The field that gets the class label.")
+@click.option(
+    "--mode",
+    type=click.Choice(["mosaic", "separate"]),
+    default="mosaic",
+    show_default=True,
+    help="mosaic: the images are one; separate: an object has a row for each image that it touches.",
+)
+@click.option(
+    "--extent",
+    type=(float, float, float, float),
+    metavar="WEST SOUTH EAST NORTH",
+    help="Only objects that touch this box; without features images that do, cut to it.",
+)
+@click.option("--extent-crs", help="CRS of the extent, as EPSG:n or a URI; CRS84 by default.")
 @click.option("--cell-size", type=float, help="Resolution of fixed-size chips, in units of the image's CRS.")
 @click.option(
     "--processor",

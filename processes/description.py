@@ -6,12 +6,14 @@ boolean `exclusiveMinimum`), which jsonschema's Draft 4 validator reads rightly.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import jsonschema
 import msgspec
 from jsonschema import Draft4Validator
 from jsonschema.exceptions import ValidationError
@@ -226,7 +228,7 @@ def check_value(value: Any, schema: Mapping[str, Any], name: str, pointer: str) 
     """Return what is wrong with a value, each fault with its pointer."""
     if isinstance(value, dict) and "href" in value and "href" not in schema.get("properties", {}):
         return [Fault(pointer, InputError(f"{name} cannot be given as a link"))]
-    errors = sorted(Draft4Validator(schema).iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))
+    errors = sorted(_Validator(schema).iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))
     return [
         Fault(
             pointer + "".join(f"/{pointer_token(str(step))}" for step in error.absolute_path),
@@ -236,10 +238,28 @@ def check_value(value: Any, schema: Mapping[str, Any], name: str, pointer: str) 
     ]
 
 
+def _kind(schema: Mapping[str, Any]) -> str:
+    """Say what a schema takes, in few words."""
+    name = str(schema.get("type", "an allowed value"))
+    pattern, least = schema.get("pattern"), schema.get("minimum")
+    return name + (f" like {pattern}" if pattern else "") + (f" of {least} or more" if least is not None else "")
+
+
+def _pattern(validator: Any, pattern: str, instance: Any, _: Any) -> Iterable[ValidationError]:
+    """Match as ECMA 262 does, where `$` is the end and not also the line feed before it."""
+    if validator.is_type(instance, "string") and not re.search(re.sub(r"\$$", r"\\Z", pattern), instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+_Validator: type[Draft4Validator] = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    Draft4Validator, {"pattern": _pattern}
+)
+
+
 def _words(name: str, error: ValidationError) -> str:
     """Say in JSON's terms what a schema does not allow."""
     where = ".".join([name, *map(str, error.absolute_path)])
-    shown, wanted = quoted(error.instance), cast(Any, error.validator_value)
+    shown, wanted, given = quoted(error.instance), cast(Any, error.validator_value), cast(Any, error.instance)
     match error.validator:
         case "type":
             return f"{where} is {shown}, not of type {wanted}"
@@ -251,14 +271,20 @@ def _words(name: str, error: ValidationError) -> str:
             exclusive = cast(Mapping[str, Any], error.schema).get(
                 "exclusiveMinimum" if error.validator == "minimum" else "exclusiveMaximum", False
             )
-            bound = ("more" if error.validator == "minimum" else "less") + (
-                f" than {wanted}" if exclusive else f", or {wanted}"
-            )
+            side = "more" if error.validator == "minimum" else "less"
+            bound = f"{side} than {wanted}" if exclusive else f"{wanted} or {side}"
             return f"{where} is {shown}; it must be {bound}"
+        case "minItems" | "maxItems":
+            side = "least" if error.validator == "minItems" else "most"
+            return f"{where} has {len(given)} values; it must have at {side} {wanted}"
+        case "additionalProperties":
+            known = cast(Mapping[str, Any], error.schema).get("properties", {})
+            others = ", ".join(quoted(name) for name in given if name not in known)
+            return f"{where} has {others}; its members are {', '.join(known)}"
         case "required":
             return f"{where}: {error.message.replace(chr(39), '')}"
         case "oneOf" | "anyOf" | "allOf":
-            kinds = " or ".join(dict.fromkeys(str(branch.get("type", "an allowed value")) for branch in wanted))
+            kinds = " or ".join(dict.fromkeys(map(_kind, wanted)))
             return f"{where} is {shown}, not a valid {kinds}"
         case _:
             return f"{where} is {shown}: not allowed by {error.validator} {quoted(wanted)}"

@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from processes.crs import parse_crs
+from processes.crs import CRS84, parse_crs
 from processes.errors import ImageError, InputError, RequestError
+from processes.extent import read_extent
 from processes.features.read import read_layer
 from processes.features.write import FILE_ENDINGS, MediaType
+from processes.fields import FIELD_NAME
 from processes.imagery.image import ENDINGS, open_image, unique_names
+from processes.material import Material, Mode, Options
 from processes.model.arguments import Arguments, read_arguments
 from processes.model.catalog import Catalog, Model
 from processes.model.session import Processor
-from processes.plan import FIELD_NAME, Material, plan
+from processes.plan import plan
 from processes.publish import publish, require_form
 from processes.run import Progress, require_processor, run
 from processes.settings import Settings
@@ -34,6 +37,9 @@ class LocalRun:
     arguments: tuple[str, ...]
     """Each as `name=value`."""
     label_field: str
+    mode: Mode
+    extent: tuple[float, float, float, float] | None
+    extent_crs: str | None
     cell_size: float | None
     processor: str | None
     output_crs: str | None
@@ -72,11 +78,17 @@ def run_local(wanted: LocalRun, settings: Settings, progress: Progress) -> dict[
         layer=layer,
         model=model,
         arguments=_arguments(wanted.arguments, model),
-        label_field=wanted.label_field,
-        cell_size=wanted.cell_size,
-        processor=processor,
+        options=Options(
+            label_field=wanted.label_field,
+            mode=wanted.mode,
+            extent=None
+            if wanted.extent is None
+            else read_extent({"bbox": wanted.extent, "crs": wanted.extent_crs or CRS84}, ""),
+            cell_size=wanted.cell_size,
+            processor=processor,
+        ),
     )
-    planned = plan(material)
+    planned = plan(material, limits.max_objects)
     require_form(planned, media_type, crs)
     labels = run(planned, progress)
     try:

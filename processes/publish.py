@@ -33,7 +33,8 @@ from processes.features.write import (
     with_names,
     write_result,
 )
-from processes.plan import Plan, added_fields
+from processes.fields import IMAGE_ID
+from processes.material import Plan
 
 
 def offered_media_types(plan: Plan) -> list[MediaType]:
@@ -72,17 +73,17 @@ def publish(
         name: of the layer; None = made from the image's name.
     """
     layer = plan.layer
-    result_schema = pa.schema([*layer.attributes.schema, *added_fields(plan.material, plan.image_ids is not None)])
-    ascend = ids_ascend(layer.ids)
-    taken = reserved_names(media_type, layer.ids is not None and not ascend)
+    result_schema = pa.schema([*layer.attributes.schema, *plan.material.added_fields])
+    ascend = ids_ascend(plan.ids)
+    taken = reserved_names(media_type, plan.ids is not None and not ascend)
     schema, warnings = rename_taken(result_schema, taken, minds_case=media_type != GEOPACKAGE)
     summary = _summary(plan, labels, [*plan.warnings, *warnings])
     result = Result(
         name=_layer_name(name or _result_name(plan)),
         crs=layer.crs,
         geometry_type=layer.geometry_type,
-        key="id" if plan.image_ids is None else "ImageID",
-        id_type=None if layer.ids is None else layer.ids.type,
+        key="id" if plan.material.layer is not None else IMAGE_ID,
+        id_type=None if plan.ids is None else plan.ids.type,
         ids_ascend=ascend,
         schema=schema,
         rows=lambda: (with_names(rows, schema) for rows in _rows(plan, labels)),
@@ -107,14 +108,22 @@ def _rows(plan: Plan, labels: Labels) -> Iterator[Rows]:
     layer = plan.layer
     for start in range(0, len(plan), ROWS_AT_ONCE):
         count = min(ROWS_AT_ONCE, len(plan) - start)
-        attributes = [_one_chunk(column.slice(start, count)) for column in layer.attributes.columns]
+        objects = plan.objects[start : start + count]
+        attributes = [_taken(column, objects) for column in layer.attributes.columns]
         added = _added_columns(plan, labels, start, start + count)
-        fields = [*layer.attributes.schema, *added_fields(plan.material, plan.image_ids is not None)]
+        fields = [*layer.attributes.schema, *plan.material.added_fields]
         yield Rows(
-            ids=None if layer.ids is None else _one_chunk(layer.ids.slice(start, count)),
-            geometry=None if layer.geometry is None else _one_chunk(layer.geometry.slice(start, count)),
+            ids=None if plan.ids is None else _one_chunk(plan.ids.slice(start, count)),
+            geometry=None if layer.geometry is None else _taken(layer.geometry, objects),
             attributes=pa.RecordBatch.from_arrays([*attributes, *added], schema=pa.schema(fields)),
         )
+
+
+def _taken(column: pa.ChunkedArray, objects: NDArray[np.int64]) -> pa.Array:
+    """Return the values of some rows' objects, whose places ascend."""
+    first, last = int(objects[0]), int(objects[-1])
+    there = _one_chunk(column.slice(first, last + 1 - first))
+    return there if (np.diff(objects) == 1).all() else there.take(pa.array(objects - first))
 
 
 def _one_chunk(column: pa.ChunkedArray) -> pa.Array:

@@ -12,8 +12,8 @@ from processes.errors import (
     PackageError,
     RequestError,
 )
+from processes.material import Material, Plan
 from processes.model.session import Processor, SessionKey, available_threads, missing_gpu, open_session
-from processes.plan import Material, Plan
 
 Progress = Callable[[int, int], None]
 """Called with the rows done and the rows to do."""
@@ -49,7 +49,7 @@ def run(plan: Plan, progress: Progress | None = None) -> Labels:
 
 def _session_key(material: Material) -> SessionKey:
     model = material.model
-    processor = material.processor or ("GPU" if missing_gpu() is None else "CPU")
+    processor = material.options.processor or ("GPU" if missing_gpu() is None else "CPU")
     return SessionKey(model.network, model.sha256, model.definition, model.activation, processor, threads=1)
 
 
@@ -61,7 +61,7 @@ def require_processor(processor: Processor | None) -> None:
 
 
 def _row_name(plan: Plan, row: int) -> str:
-    if plan.image_ids is not None:
+    if plan.material.layer is None and plan.image_ids is not None:
         return f"image {plan.image_ids[row].as_py()!r}"
-    identifier = plan.layer.ids[row].as_py() if plan.layer.ids is not None else row + 1
+    identifier = plan.ids[row].as_py() if plan.ids is not None else int(plan.objects[row]) + 1
     return f"object {identifier}"

@@ -12,8 +12,11 @@ PACKAGE = Path(__file__).parents[1] / "processes"
 LAYERS = (
     {"errors", "__init__"},
     {"settings", "crs"},
+    {"extent"},
     {"links", "model", "imagery", "features"},
-    {"classify"},
+    {"classify", "bands", "fields"},
+    {"material"},
+    {"plan_features", "plan_images"},
     {"plan"},
     {"run", "publish"},
     {"local", "description"},
@@ -40,7 +43,7 @@ HOMES = {
     "jsonschema": {"description"},
     "yaml": {"settings"},
     "click": {"cli"},
-    "pyproj": {"crs", "features", "publish", "classify_request"},
+    "pyproj": {"crs", "extent", "features", "publish", "classify_request"},
 }
 """Libraries, and the rooms or modules that alone import them."""
 

@@ -58,8 +58,12 @@ class Grid:
 
     def corners(self) -> Floats:
         """Return the outline's corners in the image's CRS, `(4, 2)`, in order around the image."""
-        w, h = float(self.width), float(self.height)
-        return self.to_map(np.array([[0.0, 0.0], [w, 0.0], [w, h], [0.0, h]]))
+        return self.window_corners(0, 0, self.width, self.height)
+
+    def window_corners(self, column: int, row: int, width: int, height: int) -> Floats:
+        """Return a window's corners in the image's CRS, `(4, 2)`, in order around it."""
+        right, bottom = column + width, row + height
+        return self.to_map(np.array([[column, row], [right, row], [right, bottom], [column, bottom]], np.float64))
 
 
 def pixel_boxes(geometries: NDArray[np.object_], grid: Grid) -> Floats:

@@ -14,8 +14,9 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError  # some of GDAL's errors come out as they are
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from processes.crs import names_places
@@ -38,6 +39,7 @@ ENDINGS = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2", ".j2k")
 
 _GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 _MAX_BLOCK_BYTES = 2**30
+_MAX_PRJ_BYTES = 2**16
 _TILE_BYTES = 8 * 2**20
 _MIN_TILE_PX = 256
 _GDAL_OPTIONS = {
@@ -67,8 +69,12 @@ class Image:
     """Their numbers in the file, from 1."""
     band_names: tuple[str, ...]
     """Descriptions, empty where there is none."""
+    ranges: tuple[tuple[float, float] | None, ...]
+    """Least and greatest value of each band, by its statistics, else its type; None = a float band without them."""
     palette: NDArray[np.uint8] | None
-    """`(256, 3)` colours where the file holds places in a palette."""
+    """`(places, 3)` colours where the file holds places in a palette."""
+    orientation: int
+    """As EXIF counts it, 1 = upright, to 8; only pictures without reference are ever turned."""
     has_mask: bool
     """True = some cells may be nodata: by a value, a mask or alpha."""
     tile: tuple[int, int]
@@ -144,46 +150,82 @@ def _describe(dataset: DatasetReader, path: Path, name: str, max_pixels: int) ->
     indexes = tuple(index for index, alpha in zip(dataset.indexes, is_alpha, strict=True) if not alpha)
     if not indexes:
         raise ImageError(f"image {name!r} has no band but alpha")
-    palette = _palette(dataset)
+    palette = _palette(dataset, indexes)
+    crs_wkt = _crs(dataset, path, name)
     return Image(
         name=name,
         path=path,
         grid=Grid(dataset.transform, dataset.width, dataset.height),
-        crs_wkt=_crs(dataset, name),
+        crs_wkt=crs_wkt,
         dtype=np.result_type(*dtypes),
         bands=len(indexes) if palette is None else 3,
         band_indexes=indexes,
         band_names=tuple(dataset.descriptions[index - 1] or "" for index in indexes),
+        ranges=tuple(_range(dataset, index) for index in indexes) if palette is None else ((0.0, 255.0),) * 3,
         palette=palette,
+        orientation=_orientation(dataset) if crs_wkt is None else 1,
         has_mask=any(MaskFlags.all_valid not in flags for flags in dataset.mask_flag_enums),
         tile=_tile(dataset, name),
     )
 
 
-def _crs(dataset: DatasetReader, name: str) -> str | None:
-    """Return the CRS of an image that has a geotransform too."""
+def _crs(dataset: DatasetReader, path: Path, name: str) -> str | None:
+    """Return the CRS of an image that has a geotransform too, from the file itself or the `.prj` beside it."""
     has_transform = dataset.transform != Affine.identity()
     if dataset.gcps[0] and not has_transform:
         raise ImageError(f"image {name!r} has ground control points and no geotransform; rectify it first")
-    if dataset.crs is None or not has_transform:
+    crs = (dataset.crs or _crs_beside(path, name)) if has_transform else None
+    if crs is None:
         return None
     determinant = dataset.transform.determinant
     if not np.isfinite(dataset.transform[:6]).all() or not np.isfinite(determinant) or determinant == 0:
         raise ImageError(f"image {name!r} has a geotransform that cannot be inverted")
-    wkt = str(dataset.crs.to_wkt())
+    wkt = str(crs.to_wkt())
     if not names_places(wkt):
         raise ImageError(f"image {name!r} has a CRS that is not one of places on the ground; set the right one")
     return wkt
 
 
-def _palette(dataset: DatasetReader) -> NDArray[np.uint8] | None:
-    if dataset.count != 1 or dataset.colorinterp[0] != ColorInterp.palette or dataset.dtypes[0] != "uint8":
+def _crs_beside(path: Path, name: str) -> CRS | None:
+    """Return the CRS of the `.prj` that goes with a world file, which GDAL's raster drivers leave aside."""
+    beside = next((found for ending in (".prj", ".PRJ") if (found := path.with_suffix(ending)).is_file()), None)
+    if beside is None:
         return None
-    colors = np.zeros((256, 3), np.uint8)
-    for place, color in dataset.colormap(1).items():
-        if place < 256:
+    try:
+        with beside.open("rb") as file:
+            return CRS.from_wkt(file.read(_MAX_PRJ_BYTES).decode(), morph_from_esri_dialect=True)
+    except (CRSError, UnicodeDecodeError) as err:
+        raise ImageError(f"image {name!r}: the .prj file beside it names no CRS") from err
+
+
+def _palette(dataset: DatasetReader, indexes: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    index, dtype = indexes[0], np.dtype(dataset.dtypes[indexes[0] - 1])
+    if len(indexes) != 1 or dataset.colorinterp[index - 1] != ColorInterp.palette or dtype not in ("uint8", "uint16"):
+        return None
+    colors = np.zeros((np.iinfo(dtype).max + 1, 3), np.uint8)
+    for place, color in dataset.colormap(index).items():
+        if place < len(colors):
             colors[place] = color[:3]
     return colors
+
+
+def _range(dataset: DatasetReader, index: int) -> tuple[float, float] | None:
+    """Return a band's own range: its statistics as GDAL keeps them, else what its whole numbers can hold."""
+    tags = dataset.tags(index)
+    try:
+        low, high = float(tags["STATISTICS_MINIMUM"]), float(tags["STATISTICS_MAXIMUM"])
+        if np.isfinite([low, high]).all() and low < high:
+            return low, high
+    except (KeyError, ValueError):
+        pass
+    dtype = np.dtype(dataset.dtypes[index - 1])
+    return (float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)) if dtype.kind in "ui" else None
+
+
+def _orientation(dataset: DatasetReader) -> int:
+    """Return the EXIF orientation of a JPEG; 1 where there is none that EXIF knows."""
+    text = dataset.tags().get("EXIF_Orientation", "") if dataset.driver == "JPEG" else ""
+    return int(text) if text in {str(number) for number in range(1, 9)} else 1
 
 
 def _tile(dataset: DatasetReader, name: str) -> tuple[int, int]:

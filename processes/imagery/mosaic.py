@@ -62,11 +62,7 @@ class Mosaic:
 
     def neighbours(self, own: int, window: Sequence[int]) -> list[int]:
         """Return the other images that a window of the image `own` may share cells with, in order."""
-        column, row, width, height = window
-        corners = np.array(
-            [[column, row], [column + width, row], [column + width, row + height], [column, row + height]], float
-        )
-        found = self._tree.query(shapely.polygons(self.images[own].grid.to_map(corners)))
+        found = self._tree.query(shapely.polygons(self.images[own].grid.window_corners(*window)))
         return [position for position in np.sort(found).tolist() if position != own]
 
     def _candidates(self, geometries: NDArray[np.object_], rule: ChipRule) -> list[tuple[int, NDArray[np.int64]]]:

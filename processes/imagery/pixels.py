@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
+import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
@@ -37,6 +38,10 @@ class Placement:
     """Position of the image whose grid the chip uses, -1 = no image, `(n,)`."""
     windows: Ints
     """Column, row, width, height in that image's cells, `(n, 4)`."""
+
+    def names_of(self, names: Sequence[str]) -> pa.Array:
+        """Return the name of each row's image, null = no image, `(n,)`."""
+        return pa.array(names, pa.string()).take(pa.array(self.image, mask=self.image < 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +118,17 @@ class ChipReader:
     ) -> tuple[NDArray[np.float32], bool, bool]:
         """Return a chip `(bands, height, width)`, whether it touches an image, and whether it has a valid cell."""
         own, window = int(self._placement.image[row]), tuple(self._placement.windows[row].tolist())
+        orientation = self._tiles.images[own].orientation
+        size = (self._rule.width, self._rule.height) if orientation < 5 else (self._rule.height, self._rule.width)
         _, _, width, height = window
-        across = _reduction(width, self._rule.width, height, self._rule.height)
-        down = _reduction(height, self._rule.height, width, self._rule.width)
+        across = _reduction(width, size[0], height, size[1])
+        down = _reduction(height, size[1], width, size[0])
         if across * down > 1:
             reduced, touched, valid = self._reduced(own, window, across, down, footprint)
         else:
             reduced, touched, valid = self._part(own, window, footprint)
         box = (0.0, 0.0, width / across, height / down)
-        return resample(reduced, (self._rule.width, self._rule.height), box), touched, valid
+        return upright(resample(reduced, size, box), orientation), touched, valid
 
     def _reduced(
         self, own: int, window: tuple[int, ...], across: int, down: int, footprint: NDArray[np.object_] | None
@@ -231,6 +238,17 @@ def resample(
     """
     planes = (PillowImage.fromarray(np.ascontiguousarray(band, np.float32)) for band in cells)
     return np.stack([np.asarray(plane.resize(size, PillowImage.Resampling.BILINEAR, box=box)) for plane in planes])
+
+
+def upright(cells: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:
+    """Return a picture `(bands, height, width)` as it is meant to be seen, by its EXIF orientation (1 to 8)."""
+    if orientation >= 5:
+        cells = cells.transpose(0, 2, 1)
+    if orientation in (2, 3, 6, 7):
+        cells = cells[:, :, ::-1]
+    if orientation in (3, 4, 7, 8):
+        cells = cells[:, ::-1, :]
+    return cells
 
 
 def _reduction(side: int, chip_side: int, other: int, other_chip: int) -> int:

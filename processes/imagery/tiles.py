@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from threading import Lock, local
 from types import TracebackType
 from typing import Self
@@ -26,9 +27,21 @@ Tile = tuple[Cells, Mask | None]
 """Cells `(bands, height, width)`, and which of them are valid; None = all."""
 
 
-def common_dtype(images: Sequence[Image]) -> np.dtype[np.generic]:
-    """Return the type that holds the cells of all the images."""
-    return np.result_type(*(image.dtype if image.palette is None else np.uint8 for image in images))
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is taken of an image's cells."""
+
+    bands: tuple[int, ...]
+    """Positions among its bands without alpha, from 0, in the model's order."""
+    rescaling: tuple[tuple[float, float], ...] | None = None
+    """Factor and offset for each band taken; None = cells stay as they are."""
+
+
+def _dtype(image: Image, selection: Selection) -> np.dtype[np.generic]:
+    """Return the type of an image's cells once decoded."""
+    if selection.rescaling is not None:
+        return np.dtype(np.float32)
+    return image.dtype if image.palette is None else np.dtype(np.uint8)
 
 
 class TileReader:
@@ -38,17 +51,18 @@ class TileReader:
 
     Args:
         images: the images, in the client's order.
-        bands: for each image the bands to take, as 0-based positions among its bands without alpha.
+        selections: what is taken of each image; equally many bands of all.
         budget_bytes: how much of decoded tiles is kept.
     """
 
     def __init__(
-        self, images: Sequence[Image], bands: Sequence[Sequence[int]], budget_bytes: int = TILE_BUDGET_BYTES
+        self, images: Sequence[Image], selections: Sequence[Selection], budget_bytes: int = TILE_BUDGET_BYTES
     ) -> None:
         self.images = images
-        self.dtype = common_dtype(images)
-        self.bands = len(bands[0])
-        self._bands = bands
+        self.dtype = np.result_type(*map(_dtype, images, selections))
+        """Type that holds the cells of all the images."""
+        self.bands = len(selections[0].bands)
+        self._selections = selections
         self._budget_bytes = budget_bytes
         self._kept_bytes = 0
         self._tiles: OrderedDict[tuple[int, int, int], Future[Tile]] = OrderedDict()
@@ -97,6 +111,25 @@ class TileReader:
                 valid[there] = True if mask is None else mask[y1 - y : y2 - y, x1 - x : x2 - x]
         return True
 
+    def reading_order(self, image: NDArray[np.int32], windows: Ints) -> NDArray[np.int64]:
+        """Return the rows with an image in the order in which each tile has to be decoded once.
+
+        Image by image, in bands of columns narrow enough for two rows of tiles to be kept, downwards in each band.
+
+        Args:
+            image: position of each row's image, -1 = none, `(n,)`.
+            windows: column, row, width, height of each row's window, `(n, 4)`.
+        """
+        tile_heights, tile_widths = np.array([item.tile for item in self.images], dtype=np.int64).T
+        itemsizes = [_dtype(item, chosen).itemsize for item, chosen in zip(self.images, self._selections, strict=True)]
+        tile_bytes = tile_heights * tile_widths * self.bands * np.array(itemsizes)
+        per_band = np.maximum(1, self._budget_bytes // (3 * tile_bytes))
+        rows = np.flatnonzero(image >= 0)
+        of = image[rows]
+        tile_row = np.maximum(windows[rows, 1], 0) // tile_heights[of]
+        tile_column = np.maximum(windows[rows, 0], 0) // tile_widths[of]
+        return rows[np.lexsort((tile_column, tile_row, tile_column // per_band[of], of))]
+
     def _tile(self, position: int, row: int, column: int) -> Tile:
         """Return a tile; whoever misses it first decodes it, and others who need it meanwhile wait."""
         key = (position, row, column)
@@ -135,13 +168,16 @@ class TileReader:
         height, width = image.tile
         x, y = column * width, row * height
         window = Window(x, y, min(width, image.grid.width - x), min(height, image.grid.height - y))
-        taken = self._bands[position]
+        selection = self._selections[position]
         with readable(image.name):
             dataset = self._dataset(position)
             mask = dataset.dataset_mask(window=window) != 0 if image.has_mask else None
             if image.palette is not None:
-                return image.palette.T[list(taken)][:, dataset.read(1, window=window)], mask
-            return dataset.read([image.band_indexes[band] for band in taken], window=window), mask
+                places = dataset.read(image.band_indexes[0], window=window)
+                cells = image.palette.T[list(selection.bands)][:, places]
+            else:
+                cells = dataset.read([image.band_indexes[band] for band in selection.bands], window=window)
+        return _rescaled(cells, selection.rescaling), mask
 
     def _dataset(self, position: int) -> DatasetReader:
         """Return this thread's own handle of an image: GDAL's are not shared between threads."""
@@ -160,28 +196,13 @@ class TileReader:
         return dataset
 
 
-def reading_order(
-    images: Sequence[Image], image: NDArray[np.int32], windows: Ints, budget_bytes: int = TILE_BUDGET_BYTES
-) -> NDArray[np.int64]:
-    """Return the rows with an image in the order in which each tile has to be decoded once.
-
-    Image by image, in bands of columns narrow enough for two rows of tiles to be kept, downwards in each band.
-
-    Args:
-        images: the images.
-        image: position of each row's image, -1 = none, `(n,)`.
-        windows: column, row, width, height of each row's window, `(n, 4)`.
-        budget_bytes: how much of decoded tiles is kept.
-    """
-    tile_heights = np.array([item.tile[0] for item in images], dtype=np.int64)
-    tile_widths = np.array([item.tile[1] for item in images], dtype=np.int64)
-    cell_bytes = np.array([item.bands * item.dtype.itemsize for item in images])
-    per_band = np.maximum(1, budget_bytes // (3 * tile_heights * tile_widths * cell_bytes)).astype(np.int32)
-    rows = np.flatnonzero(image >= 0)
-    of = image[rows]
-    tile_row = np.maximum(windows[rows, 1], 0) // tile_heights[of]
-    tile_column = np.maximum(windows[rows, 0], 0) // tile_widths[of]
-    return rows[np.lexsort((tile_column, tile_row, tile_column // per_band[of], of))]
+def _rescaled(cells: Cells, rescaling: Sequence[tuple[float, float]] | None) -> Cells:
+    if rescaling is None:
+        return cells
+    factors, offsets = np.array(rescaling).T[:, :, None, None]
+    with np.errstate(over="ignore", invalid="ignore"):  # a nodata value may be anything
+        rescaled: Cells = (cells.astype(np.float64) * factors + offsets).astype(np.float32)
+    return rescaled
 
 
 def _size(tile: Tile) -> int:

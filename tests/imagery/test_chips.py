@@ -19,7 +19,7 @@ from processes.imagery.grid import ChipRule
 from processes.imagery.image import gdal_settings, open_image
 from processes.imagery.mosaic import Mosaic
 from processes.imagery.pixels import ChipReader
-from processes.imagery.tiles import TileReader, reading_order
+from processes.imagery.tiles import Selection, TileReader
 from rasters import (
     NORTH_UP,
     SOUTH_UP,
@@ -59,11 +59,11 @@ def cut(
     placement = mosaic.place(geometries, ours)
     empty = shapely.is_missing(geometries) | shapely.is_empty(geometries)
     chips: list[Chip] = [(None, "empty-geometry" if missing else "outside-image") for missing in empty]
-    bands = [list(range(image.bands)) if rule.bands is None else rule.bands for image in images]
+    selections = [Selection(tuple(range(image.bands)) if rule.bands is None else rule.bands) for image in images]
     footprints = (lambda rows: geometries[rows]) if rule.blacken else None
-    with gdal_settings(), TileReader(images, bands) as tiles:
+    with gdal_settings(), TileReader(images, selections) as tiles:
         reader = ChipReader(tiles, placement, ours, footprints, mosaic.neighbours if len(images) > 1 else None)
-        order = reading_order(images, placement.image, placement.windows)
+        order = tiles.reading_order(placement.image, placement.windows)
         for start in range(0, len(order), batch):
             found = reader.read(order[start : start + batch])
             for place, row in enumerate(found.rows):

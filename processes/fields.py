@@ -1,0 +1,71 @@
+"""The fields that a run adds to each row, and the names that they must not meet."""
+
+from __future__ import annotations
+
+import re
+
+import pyarrow as pa
+
+from processes.errors import InputError, LayerError, RequestError
+from processes.features.layer import Layer
+from processes.model.arguments import Arguments
+from processes.model.definition import ModelDefinition
+
+DEFAULT_FIELD = "ClassLabel"
+FIELD_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
+IMAGE_ID = "ImageID"
+
+
+def added_fields(
+    label_field: str, definition: ModelDefinition, arguments: Arguments, with_image_ids: bool
+) -> list[pa.Field]:
+    """Return the fields that a run adds to each row, in their order.
+
+    With another label field than the default one the others are named after it, so that a result can be classified
+    again.
+    """
+    prefix = "" if label_field == DEFAULT_FIELD else f"{label_field}_"
+    value, confidence, status = (
+        (f"{prefix}Value", f"{prefix}Confidence", f"{prefix}Status")
+        if prefix
+        else ("ClassValue", "Confidence", "ClassStatus")
+    )
+    fields = [
+        pa.field(label_field, pa.string()),
+        pa.field(value, pa.int64()),
+        pa.field(confidence, pa.float64()),
+        pa.field(status, pa.string()),
+    ]
+    if with_image_ids:
+        fields.insert(0, pa.field(IMAGE_ID, pa.string()))
+    if arguments.class_scores or definition.multi_label:
+        fields += [pa.field(f"{prefix}Score_{item.name}", pa.float64()) for item in definition.classes]
+    return fields
+
+
+def refuse_doubled_fields(fields: list[pa.Field], label_field: str) -> None:
+    """Raise RequestError where two of the added fields have one name, compared without case."""
+    names = [field.name.lower() for field in fields]
+    if len(set(names)) < len(names):
+        raise RequestError.at(
+            "/inputs/classLabelField",
+            InputError(f"classLabelField is {label_field!r}, the name of another field of the result"),
+        )
+
+
+def refuse_taken_fields(fields: list[pa.Field], label_field: str, layer: Layer) -> None:
+    """Raise RequestError where an added field has the name of an attribute, compared without case."""
+    there = {name.lower(): name for name in layer.attributes.schema.names}
+    taken = [there[field.name.lower()] for field in fields if field.name.lower() in there]
+    if taken:
+        raise RequestError.at(
+            "/inputs/features",
+            LayerError(
+                f"the features have the attribute {', '.join(map(repr, taken))} already; "
+                + (
+                    "rename it"
+                    if taken == [there.get(IMAGE_ID.lower())]
+                    else f"choose another classLabelField than {label_field!r}"
+                )
+            ),
+        )

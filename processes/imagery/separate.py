@@ -1,0 +1,71 @@
+"""Images side by side: an object has a chip in each image that it touches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from processes.imagery.grid import ChipRule, pixel_boxes
+from processes.imagery.image import Image
+from processes.imagery.pixels import Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Objects with the images that they touch, in the order of the objects, then of the images."""
+
+    objects: NDArray[np.int64]
+    """Place of each row's object among the geometries, `(n,)`."""
+    placement: Placement
+    """No image = the object touches none, and has this one row."""
+
+
+class Separate:
+    """Images indexed by where they lie, those of each CRS by themselves."""
+
+    def __init__(self, images: Sequence[Image]) -> None:
+        self.images = images
+        self.crs_wkts = list(dict.fromkeys(image.crs_wkt or "" for image in images))
+        """The CRS that occur."""
+        self.crs_of: NDArray[np.int32] = np.array([self.crs_wkts.index(image.crs_wkt or "") for image in images])
+        """Place of each image's CRS among them, `(images,)`."""
+        self._members = [np.flatnonzero(self.crs_of == place) for place in range(len(self.crs_wkts))]
+        self._trees = [
+            shapely.STRtree([shapely.Polygon(images[position].grid.corners()) for position in members.tolist()])
+            for members in self._members
+        ]
+
+    def pair(self, geometries: Sequence[NDArray[np.object_]], rule: ChipRule) -> Pairs:
+        """Return a row for each object and image whose extent it touches, one without image for any other object.
+
+        Args:
+            geometries: the objects in each of the CRS that occur, `(crs, n)`; missing and empty ones touch nothing.
+            rule: how chips are cut.
+        """
+        objects, images = self._touching(geometries)
+        count = len(geometries[0])
+        alone = np.setdiff1d(np.arange(count), objects)
+        objects = np.concatenate([objects, alone])
+        images = np.concatenate([images, np.full(len(alone), -1, np.int64)])
+        order = np.lexsort((images, objects))
+        objects, images = objects[order], images[order]
+        windows = np.zeros((len(objects), 4), np.int32)
+        for position in np.unique(images[images >= 0]).tolist():
+            rows = np.flatnonzero(images == position)
+            grid = self.images[position].grid
+            shapes = geometries[self.crs_of[position]][objects[rows]]
+            windows[rows] = rule.windows(pixel_boxes(shapes, grid), grid)
+        return Pairs(objects, Placement(images.astype(np.int32), windows))
+
+    def _touching(self, geometries: Sequence[NDArray[np.object_]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        objects, images = [], []
+        for shapes, tree, members in zip(geometries, self._trees, self._members, strict=True):
+            there = np.flatnonzero(np.isfinite(shapely.bounds(shapes)).all(axis=1))
+            found, place = tree.query(shapes[there], predicate="intersects")
+            objects.append(there[found])
+            images.append(members[place])
+        return np.concatenate(objects), np.concatenate(images)

@@ -1,0 +1,83 @@
+"""What a run works on, and what a plan makes of it: the nouns that planning, running and publishing share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from processes.classify import Work
+from processes.extent import Extent
+from processes.features.layer import Layer
+from processes.fields import DEFAULT_FIELD, added_fields
+from processes.imagery.image import Image
+from processes.model.arguments import Arguments
+from processes.model.catalog import Model
+from processes.model.session import Processor
+
+Mode = Literal["mosaic", "separate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a client wants its objects classified."""
+
+    label_field: str = DEFAULT_FIELD
+    mode: Mode = "mosaic"
+    """`mosaic`: the images are one; `separate`: an object has a row for each image that it touches."""
+    extent: Extent | None = None
+    """None = everywhere."""
+    cell_size: float | None = None
+    """Resolution of fixed-size chips, units of the images' CRS; None = the images' own."""
+    processor: Processor | None = None
+    """None = the GPU where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a run works on, opened."""
+
+    images: Sequence[Image]
+    image_pointers: Sequence[str]
+    """Where each image stands in the request."""
+    layer: Layer | None
+    """None = each image is an object."""
+    model: Model
+    arguments: Arguments
+    options: Options = Options()
+
+    @property
+    def has_image_ids(self) -> bool:
+        """Whether each row names its image."""
+        return self.layer is None or self.options.mode == "separate"
+
+    @property
+    def added_fields(self) -> list[pa.Field]:
+        """What a run adds to each row."""
+        return added_fields(self.options.label_field, self.model.definition, self.arguments, self.has_image_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Rows, and the chip of each."""
+
+    material: Material
+    layer: Layer
+    """The objects' geometry and attributes: the input layer, or the images' extents, or nothing for a table."""
+    objects: NDArray[np.int64]
+    """Place of each row's object in the layer, ascending, `(n,)`."""
+    work: Work
+    empty: NDArray[np.bool_]
+    """True = the row's geometry is missing or empty, `(n,)`."""
+    ids: pa.ChunkedArray | None
+    """As `Layer.ids`, of the rows, `(n,)`."""
+    image_ids: pa.Array | None
+    """Name of each row's image, null = none, `(n,)`; None = rows do not name theirs."""
+    warnings: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.objects)

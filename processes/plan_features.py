@@ -1,0 +1,143 @@
+"""Rows of a layer: each object's chip, in the mosaic of the images or in each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+
+from processes.classify import Work
+from processes.crs import Reprojection, crs_from_wkt
+from processes.errors import ImageError, LayerError, RequestError
+from processes.extent import Extent
+from processes.features.layer import Layer
+from processes.features.write import ROWS_AT_ONCE
+from processes.imagery.grid import ChipRule, areas
+from processes.imagery.image import Image
+from processes.imagery.mosaic import Mosaic
+from processes.imagery.pixels import Placement
+from processes.imagery.separate import Pairs, Separate
+from processes.imagery.tiles import Selection
+from processes.material import Material, Plan
+
+_PAIRS_AT_ONCE = 2**22
+"""Pairs of an object and an image that are looked at together."""
+
+
+def plan_features(
+    material: Material, layer: Layer, selections: Sequence[Selection], require_few: Callable[[int], None]
+) -> Plan:
+    """Plan the rows of a layer.
+
+    Args:
+        material: what to work on.
+        layer: the objects.
+        selections: what the model takes of each image.
+        require_few: is told how many rows there are so far, and raises where they are too many.
+
+    Raises:
+        RequestError: the images form no mosaic, or a geometry cannot be used.
+    """
+    images, options, definition = material.images, material.options, material.model.definition
+    rule = ChipRule(definition.chip_width, definition.chip_height, definition.fixed_size, options.cell_size)
+    separate = Separate(images)
+    ways = [Reprojection(layer.crs or crs_from_wkt(wkt), crs_from_wkt(wkt)) for wkt in separate.crs_wkts]
+    mosaic = _mosaic(images) if options.mode == "mosaic" else None
+    parts: list[Pairs] = []
+    empty: list[NDArray[np.bool_]] = []
+    count, flat = 0, False
+    try:
+        for start, geometries in _slices(layer, len(images)):
+            places = _wanted(geometries, layer, options.extent)
+            wanted = geometries[places]
+            there = [way.geometries(wanted) for way in ways]
+            if mosaic is not None:
+                found = Pairs(np.arange(len(wanted)), mosaic.place(there[0], rule))
+            else:
+                found = separate.pair(there, rule)
+            parts.append(Pairs(start + places[found.objects], found.placement))
+            empty.append((shapely.is_missing(wanted) | shapely.is_empty(wanted))[found.objects])
+            flat = flat or bool((areas(wanted) == 0).any())
+            count += len(found.objects)
+            require_few(count)
+    except LayerError as err:
+        raise RequestError.at("/inputs/features", err) from err
+    rows = _joined(parts)
+    footprints = partial(_footprints, layer, separate, ways, rows) if definition.blacken else None
+    warnings = ["points, lines and polygons without area have nothing blackened around them"] if flat else []
+    names = [image.name for image in images]
+    return Plan(
+        material=material,
+        layer=layer,
+        objects=rows.objects,
+        work=Work(images, selections, rule, rows.placement, mosaic, footprints),
+        empty=np.concatenate([np.zeros(0, bool), *empty]),
+        ids=_row_ids(layer, rows, names if mosaic is None else None),
+        image_ids=rows.placement.names_of(names) if mosaic is None else None,
+        warnings=tuple(warnings if definition.blacken else []),
+    )
+
+
+def _mosaic(images: Sequence[Image]) -> Mosaic:
+    try:
+        return Mosaic(images)
+    except ImageError as err:
+        raise RequestError.at("/inputs/image", err) from err
+
+
+def _slices(layer: Layer, images: int) -> Iterator[tuple[int, NDArray[np.object_]]]:
+    step = max(1, min(ROWS_AT_ONCE, _PAIRS_AT_ONCE // images))
+    for start in range(0, len(layer), step):
+        yield start, layer.geometries(start, min(start + step, len(layer)))
+
+
+def _wanted(geometries: NDArray[np.object_], layer: Layer, extent: Extent | None) -> NDArray[np.int64]:
+    """Return the places of the geometries that the extent does not leave out."""
+    if extent is None:
+        return np.arange(len(geometries))
+    return np.flatnonzero(extent.touches(geometries, layer.crs or extent.crs))
+
+
+def _joined(parts: Sequence[Pairs]) -> Pairs:
+    return Pairs(
+        np.concatenate([np.zeros(0, np.int64), *(part.objects for part in parts)]),
+        Placement(
+            np.concatenate([np.zeros(0, np.int32), *(part.placement.image for part in parts)]),
+            np.concatenate([np.zeros((0, 4), np.int32), *(part.placement.windows for part in parts)]),
+        ),
+    )
+
+
+def _footprints(
+    layer: Layer, separate: Separate, ways: Sequence[Reprojection], rows: Pairs, wanted: NDArray[np.int64]
+) -> NDArray[np.object_]:
+    """Return the geometries of some rows, each in the CRS of its row's image."""
+    geometries = layer.geometries_at(rows.objects[wanted])
+    if len(ways) == 1:
+        return ways[0].geometries(geometries)
+    crs_of = separate.crs_of[rows.placement.image[wanted]]
+    for place in np.unique(crs_of).tolist():
+        geometries[crs_of == place] = ways[place].geometries(geometries[crs_of == place])
+    return geometries
+
+
+def _row_ids(layer: Layer, rows: Pairs, names: Sequence[str] | None) -> pa.ChunkedArray | None:
+    """Return the rows' ids: their objects' own; where rows are pairs with an image, `<id>:<name of the image>`."""
+    ids = layer.ids
+    if ids is not None and (names is not None or len(rows.objects) < len(layer)):
+        ids = ids.take(pa.array(rows.objects))
+    if names is None:
+        return ids
+    own = [None] * len(rows.objects) if ids is None else ids.to_pylist()
+    if ids is not None and pa.types.is_large_string(ids.type):
+        own = [None if text is None else msgspec.json.decode(text) for text in own]
+    texts = []
+    for value, place, image in zip(own, rows.objects.tolist(), rows.placement.image.tolist(), strict=True):
+        known = str(place + 1) if value is None else value
+        texts.append(msgspec.json.encode(known if image < 0 else f"{known}:{names[image]}").decode())
+    return pa.chunked_array([pa.array(texts, pa.large_string())])
