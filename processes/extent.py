@@ -21,6 +21,9 @@ from processes.crs import CRS84, Reprojection, parse_crs
 from processes.errors import InputError, RequestError
 
 _X_Y_ORDER = re.compile(r"\s*EPSG:\d+\s*", re.IGNORECASE)
+_RETURN = 1e-7
+"""A corner that comes back from another CRS within this share of itself has a true place there."""
+
 Box = tuple[float, float, float, float]
 """West, south, east, north."""
 
@@ -45,9 +48,8 @@ class Extent:
     def parts(self, outline: NDArray[np.float64], crs: pyproj.CRS) -> list[NDArray[np.float64]]:
         """Return points around what an image shares with each box that it touches, `(n, 2)`, in the image's CRS.
 
-        They are the corners of the box. Of an image within the box they are its own: the corners of a box as large as
-        the world may have no place in the image's CRS. Where the image lies partly in such a box they are those of
-        what both share.
+        They are the corners of the box. Of an image within the box they are its own; and where a corner has no true
+        place in the image's CRS, as that of a box as large as the world, they are those of what both share.
 
         Args:
             outline: the image's corners, `(4, 2)`.
@@ -63,11 +65,11 @@ class Extent:
             if shapely.covers(shape, there):
                 parts.append(outline)
             elif shapely.intersects(shape, there):
-                corners = shapely.get_coordinates(back.geometries(np.array([shape])))
-                if not np.isfinite(corners).all():
-                    shared = shapely.intersection(shape, there)
-                    corners = shapely.get_coordinates(back.geometries(np.array([shared])))
-                parts.append(corners)
+                moved = back.geometries(np.array([shape]))
+                returned = shapely.get_coordinates(forth.geometries(moved))
+                if not np.allclose(returned, shapely.get_coordinates(shape), rtol=_RETURN, atol=_RETURN):
+                    moved = back.geometries(np.array([shapely.intersection(shape, there)]))
+                parts.append(shapely.get_coordinates(moved))
         return parts
 
 

@@ -65,8 +65,6 @@ def read_package(path: Path, unpack_folder: Path, max_bytes: int) -> Package:
     try:
         folder = path if path.is_dir() else _unpacked(path, unpack_folder, max_bytes)
         definition = parse_definition(_definition_text(folder))
-        if definition.data_range is not None:
-            raise PackageError("the .emd has a DataRange, which is not supported yet")
         network = _network(folder, definition, max_bytes)
         status = network.stat()
         return Package(

@@ -1,0 +1,250 @@
+"""What an image is: turned as EXIF says, with colours for places in a palette, a reference from the files beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+from PIL import ImageOps
+from rasterio.control import GroundControlPoint
+from rasterio.enums import WktVersion
+
+import oracle
+from conftest import MakePackage
+from processes.bands import select_bands
+from processes.errors import ImageError, RequestError
+from processes.imagery.grid import ChipRule
+from processes.imagery.image import Image, gdal_settings, open_image
+from processes.imagery.pixels import ChipReader, Placement
+from processes.imagery.tiles import Selection, TileReader
+from processes.model.catalog import Catalog, Model
+from rasters import NORTH_UP, make_raster
+
+EXIF_ORIENTATION = 0x0112
+WORLD_FILE = "0.5\n0\n0\n-0.5\n500000.25\n4999999.75\n"
+
+
+def opened(path: Path) -> Image:
+    return open_image(path, path.name, 10**9)
+
+
+def cells_of(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.float32]:
+    """Return a whole image as the network would get it; in its own size, all bands, where nothing else is said."""
+    image = opened(path)
+    width, height = size or (image.grid.width, image.grid.height)
+    window = np.array([[0, 0, image.grid.width, image.grid.height]], np.int32)
+    placement = Placement(np.zeros(1, np.int32), window)
+    with gdal_settings(), TileReader([image], [Selection(tuple(range(image.bands)))]) as tiles:
+        reader = ChipReader(tiles, placement, ChipRule(width, height, False, None), None, None)
+        return np.asarray(reader.read(np.zeros(1, np.int64)).chips[0], np.float32)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_jpeg_is_seen_as_exif_turns_it(tmp_path: Path, orientation: int) -> None:
+    path = tmp_path / "photo.jpg"
+    plain = PillowImage.fromarray(np.random.default_rng(1).integers(0, 256, (24, 40, 3), np.uint8))
+    exif = PillowImage.Exif()
+    exif[EXIF_ORIENTATION] = orientation
+    plain.save(path, exif=exif, quality=95)
+    with PillowImage.open(path) as stored:
+        upright = ImageOps.exif_transpose(stored)
+    seen = cells_of(path, upright.size)
+    np.testing.assert_allclose(
+        seen, np.moveaxis(np.asarray(upright, np.float32), -1, 0), atol=2
+    )  # JPEG decoders differ
+    resized = oracle.whole_image(path, oracle.ChipRule(16, 8))
+    np.testing.assert_allclose(cells_of(path, (16, 8)), resized, atol=1e-3)
+
+
+@pytest.mark.parametrize("orientation", ["0", "9", "upright"])
+def test_an_orientation_that_exif_does_not_know_turns_nothing(tmp_path: Path, orientation: str) -> None:
+    path = tmp_path / "photo.jpg"
+    PillowImage.new("RGB", (8, 6)).save(path)
+    with rasterio.open(path, "r+") as dataset:  # into the .aux.xml beside it
+        dataset.update_tags(EXIF_Orientation=orientation)
+    assert opened(path).orientation == 1
+
+
+def test_a_jpeg_with_a_reference_is_not_turned(tmp_path: Path) -> None:
+    path = tmp_path / "ortho.jpg"
+    exif = PillowImage.Exif()
+    exif[EXIF_ORIENTATION] = 6
+    PillowImage.new("RGB", (8, 6)).save(path, exif=exif)
+    assert opened(path).orientation == 6
+    path.with_suffix(".jgw").write_text(WORLD_FILE)
+    path.with_suffix(".prj").write_text(rasterio.CRS.from_epsg(32633).to_wkt())
+    assert opened(path).orientation == 1
+    assert opened(path).is_georeferenced
+
+
+@pytest.mark.parametrize("morphed", [False, True], ids=["WKT", "Esri's WKT"])
+@pytest.mark.parametrize(
+    ("name", "driver", "world"),
+    [("a.jpg", "JPEG", ".jgw"), ("a.jpg", "JPEG", ".wld"), ("a.png", "PNG", ".pgw"), ("a.tif", "GTiff", ".tfw")],
+)
+def test_a_world_file_and_a_prj_give_the_reference(
+    tmp_path: Path, name: str, driver: str, world: str, morphed: bool
+) -> None:
+    path = make_raster(tmp_path / name, driver=driver, crs=None, transform=None)
+    assert not opened(path).is_georeferenced
+    path.with_suffix(world).write_text(WORLD_FILE)
+    assert not opened(path).is_georeferenced  # a place without a CRS is none
+    crs = rasterio.CRS.from_epsg(32633)
+    dialect = WktVersion.WKT1_ESRI if morphed else WktVersion.WKT2
+    path.with_suffix(".prj").write_text(crs.to_wkt(version=dialect))
+    image = opened(path)
+    assert rasterio.CRS.from_wkt(image.crs_wkt) == crs
+    assert image.grid.transform[:6] == (0.5, 0, 500000, 0, -0.5, 5000000)
+
+
+def test_a_prj_that_names_no_crs_is_refused(tmp_path: Path) -> None:
+    path = make_raster(tmp_path / "a.png", driver="PNG", crs=None, transform=None)
+    path.with_suffix(".pgw").write_text(WORLD_FILE)
+    path.with_suffix(".prj").write_bytes(b"\xff nonsense")
+    with pytest.raises(ImageError, match=r"image 'a.png': the .prj file beside it names no CRS"):
+        opened(path)
+
+
+def test_ground_control_points_alone_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "scan.tif"
+    points = [GroundControlPoint(row, column, 15 + column / 99, 45 - row / 99) for row in (0, 8) for column in (0, 8)]
+    with rasterio.open(
+        path, "w", driver="GTiff", width=8, height=8, count=1, dtype="uint8", gcps=points, crs="EPSG:4326"
+    ) as dataset:
+        dataset.write(np.zeros((1, 8, 8), np.uint8))
+    with pytest.raises(ImageError, match="ground control points"):
+        opened(path)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("with_alpha", [False, True])
+def test_places_in_a_palette_become_colours(tmp_path: Path, dtype: str, with_alpha: bool) -> None:
+    path = tmp_path / "classes.tif"
+    rng = np.random.default_rng(3)
+    places = rng.integers(0, 200 if dtype == "uint8" else 40_000, (12, 10)).astype(dtype)
+    colors = {int(place): (*rng.integers(0, 256, 3).tolist(), 255) for place in np.unique(places)}
+    count = 2 if with_alpha else 1
+    profile = {"driver": "GTiff", "width": 10, "height": 12, "count": count, "dtype": dtype, "photometric": "palette"}
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.write(places, 1)
+        dataset.write_colormap(1, colors)
+        if with_alpha:
+            dataset.write(np.full_like(places, 255), 2)
+            dataset.colorinterp = [rasterio.enums.ColorInterp.palette, rasterio.enums.ColorInterp.alpha]
+    expected = np.array([[colors[int(place)][:3] for place in row] for row in places], np.float32)
+    image = opened(path)
+    assert (image.bands, image.ranges) == (3, ((0, 255),) * 3)
+    np.testing.assert_array_equal(cells_of(path), np.moveaxis(expected, -1, 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "driver", "internal"),
+    [("a.tif", "GTiff", True), ("a.tif", "GTiff", False), ("a.jpg", "JPEG", True), ("a.png", "PNG", False)],
+)
+def test_masked_cells_are_zero(tmp_path: Path, name: str, driver: str, internal: bool) -> None:
+    path = make_raster(tmp_path / name, driver=driver)
+    mask = np.random.default_rng(4).integers(0, 2, (48, 64), np.uint8) * 255
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=internal), rasterio.open(path, "r+") as dataset:
+        dataset.write_mask(mask)
+    assert path.with_name(f"{name}.msk").exists() == (not internal)
+    with rasterio.open(path) as dataset:
+        expected = np.where(mask != 0, dataset.read(), 0)
+    np.testing.assert_array_equal(cells_of(path), expected)
+
+
+@pytest.mark.parametrize("bands", range(1, 14))
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_one_to_thirteen_bands(tmp_path: Path, bands: int, dtype: str) -> None:
+    path = make_raster(tmp_path / "a.tif", bands=bands, dtype=dtype)
+    with rasterio.open(path) as dataset:
+        np.testing.assert_array_equal(cells_of(path), dataset.read().astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("bands", [1, 3, 4])
+def test_jpeg_2000(tmp_path: Path, dtype: str, bands: int) -> None:
+    path = make_raster(tmp_path / "a.jp2", driver="JP2OpenJPEG", dtype=dtype, bands=bands)
+    image = opened(path)
+    assert image.is_georeferenced
+    assert image.grid.transform == NORTH_UP
+    with rasterio.open(path) as dataset:
+        np.testing.assert_array_equal(cells_of(path), dataset.read([*image.band_indexes]).astype(np.float32))
+
+
+def in_range(model: Model, paths: list[Path]) -> list[NDArray[np.float32]]:
+    """Return whole images as a model with a DataRange gets them, cells in float32."""
+    images = [opened(path) for path in paths]
+    selections = select_bands(images, [""] * len(images), model)
+    found = []
+    with gdal_settings(), TileReader(images, selections) as tiles:
+        for position, image in enumerate(images):
+            cells = np.zeros((3, image.grid.height, image.grid.width), np.float32)
+            valid = np.zeros(cells.shape[1:], bool)
+            tiles.cut(position, (0, 0, image.grid.width, image.grid.height), cells, valid)
+            found.append(np.where(valid, cells, 0))
+    return found
+
+
+@pytest.fixture
+def ranged(make_package: MakePackage, tmp_path: Path) -> Model:
+    """Return a model that takes three bands in another order, mapped to -1 to 3."""
+    package = make_package(ExtractBands=[2, 0, 1], DataRange=[-1, 3])
+    return Catalog((package.parent,), tmp_path / "state", 2**30).model(package.name)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "statistics", "own"),
+    [
+        ("uint8", None, (0, 255)),
+        ("int8", None, (-128, 127)),
+        ("uint16", None, (0, 65535)),
+        ("int16", None, (-32768, 32767)),
+        ("uint16", (12.5, 812.5), (12.5, 812.5)),
+        ("float32", (-3, 1000.25), (-3, 1000.25)),
+        ("float64", (0, 1e-3), (0, 1e-3)),
+        ("int16", (5, 5), (-32768, 32767)),  # a range without width is none
+    ],
+)
+def test_each_band_s_own_range_becomes_the_model_s(
+    tmp_path: Path, ranged: Model, dtype: str, statistics: tuple[float, float] | None, own: tuple[float, float]
+) -> None:
+    path = make_raster(tmp_path / "a.tif", dtype=dtype, statistics=statistics, nodata=7)
+    with rasterio.open(path) as dataset:
+        share = (dataset.read([3, 1, 2]).astype(np.float64) - own[0]) / (own[1] - own[0])
+        expected = np.where(dataset.dataset_mask() != 0, share * 4 - 1, 0)
+    np.testing.assert_allclose(in_range(ranged, [path])[0], expected, rtol=1e-6, atol=1e-6)
+
+
+def test_ranges_are_those_of_each_band_and_image(tmp_path: Path, ranged: Model) -> None:
+    paths = [make_raster(tmp_path / name, dtype="float32", statistics=(0, 1)) for name in ("a.tif", "b.tif")]
+    ranges = [[(0, 1), (-10, 10), (5, 6)], [(0, 2), (0, 4), (0, 8)]]
+    for path, of_bands in zip(paths, ranges, strict=True):
+        with rasterio.open(path, "r+") as dataset:
+            for band, (low, high) in enumerate(of_bands, 1):
+                dataset.update_tags(band, STATISTICS_MINIMUM=low, STATISTICS_MAXIMUM=high)
+    for path, found in zip(paths, in_range(ranged, paths), strict=True):
+        with rasterio.open(path) as dataset:
+            for cells, band in zip(found, (3, 1, 2), strict=True):
+                low, high = ranges[paths.index(path)][band - 1]
+                expected = (dataset.read(band).astype(np.float64) - low) / (high - low) * 4 - 1
+                np.testing.assert_allclose(cells, expected, rtol=1e-6)
+
+
+def test_a_palette_s_range_is_that_of_colours(tmp_path: Path, ranged: Model) -> None:
+    colors = {place: (place, 255 - place, 7, 255) for place in range(256)}
+    path = make_raster(tmp_path / "a.tif", bands=1, colormap=colors, statistics=(3, 4), photometric="palette")
+    found = in_range(ranged, [path])[0]
+    with rasterio.open(path) as dataset:
+        places = dataset.read(1)
+    expected = np.stack([np.full(places.shape, 7.0), places, 255.0 - places]) / 255 * 4 - 1
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_fractions_without_statistics_are_refused(tmp_path: Path, ranged: Model) -> None:
+    path = make_raster(tmp_path / "a.tif", dtype="float32")
+    with pytest.raises(RequestError, match=r"image 'a.tif': band 3 holds fractions and has no statistics"):
+        in_range(ranged, [path])
