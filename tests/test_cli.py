@@ -56,6 +56,22 @@ def test_run_goes_from_files_to_a_geopackage(
     assert rows[2]["ClassLabel"] is None
 
 
+def test_images_one_by_one_within_an_extent(
+    tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path]
+) -> None:
+    make_package()
+    other = make_raster(tmp_path / "other.tif", seed=1)
+    extent = ["499990", "4999980", "500020", "5000010"]
+    done = call(
+        tmp_path, "run", "--image", files[0], "--image", other, "--features", files[1], "--model", "brightness",
+        "--mode", "separate", "--extent", *extent, "--extent-crs", "EPSG:32633", "--output", "out.geojson",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    features = json.loads((tmp_path / "out.geojson").read_text())["features"]
+    assert [feature["id"] for feature in features] == ["0:image.tif", "0:other.tif", "1:image.tif", "1:other.tif"]
+    assert [feature["properties"]["ImageID"] for feature in features] == ["image.tif", "other.tif"] * 2
+
+
 def test_a_package_a_table_and_arguments(tmp_path: Path, make_package: MakePackage) -> None:
     package = make_package(parent=tmp_path / "elsewhere")
     make_raster(tmp_path / "plain.png", crs=None, driver="PNG")
@@ -86,6 +102,8 @@ def test_a_package_a_table_and_arguments(tmp_path: Path, make_package: MakePacka
         ({"--argument": "colour=red"}, "there is no model argument 'colour'"),
         ({"--processor": "GPU"}, "this server"),
         ({"--output-crs": "Mars"}, "names no CRS"),
+        ({"--mode": "separate", "--extent-crs": "Mars", "--extent": "0 1 2 3"}, "names no CRS"),
+        ({"--extent": "0 4 2 3"}, "southern edge 4 lies north"),
     ],
 )
 def test_faults_are_one_line_and_leave_nothing(
@@ -99,7 +117,8 @@ def test_faults_are_one_line_and_leave_nothing(
         "--model": "brightness",
         "--output": "out.gpkg",
     } | changes
-    done = call(tmp_path, "run", "--quiet", *(part for option in options.items() for part in option))
+    parts = [part for name, value in options.items() for part in (name, *(value.split() if " " in value else [value]))]
+    done = call(tmp_path, "run", "--quiet", *parts)
     assert done.returncode == 1
     error = [line for line in done.stderr.splitlines() if line.startswith("Error")]
     assert len(error) == 1

@@ -56,6 +56,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "collection.geojson": _collection([{"type": "GeometryCollection", "geometries": []}], "EPSG:32633"),
         "unclosed.geojson": _collection([{"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1]]]}]),
         "taken.geojson": _collection([_box(x, y)], "EPSG:32633", {"classlabel": "x"}),
+        "image-id.geojson": _collection([_box(x, y)], "EPSG:32633", {"imageid": "x"}),
         "torn.geojson": _collection([_box(x, y)])[:60],
         "list.geojson": b"[]",
         "empty.geojson": b"",
@@ -165,6 +166,37 @@ BAD_INPUTS: list[tuple[str, dict[str, Any], int, str, str]] = [
     ("layer of unknown CRS", {"features": "no-crs.geojson"}, 400, "/inputs/features/href", "there is no CRS"),
     ("broken GeoPackage", {"features": "torn.gpkg"}, 400, "/inputs/features/href", "not a sound GeoPackage"),
     ("text as GeoPackage", {"features": "text.gpkg"}, 400, "/inputs/features/href", "not a GeoJSON or a GeoPackage"),
+    ("extent as list", {"extent": [1, 2, 3, 4]}, 400, "/inputs/extent", "not of type object"),
+    ("extent without bbox", {"extent": {"crs": "EPSG:4326"}}, 400, "/inputs/extent", "bbox is a required property"),
+    ("extent with more", {"extent": {"bbox": [1, 2, 3, 4], "height": 5}}, 400, "/inputs/extent", "its members are bbox, crs"),
+    ("extent of three numbers", {"extent": {"bbox": [1, 2, 3]}}, 400, "/inputs/extent/bbox", "at least 4"),
+    ("extent of five numbers", {"extent": {"bbox": [1, 2, 3, 4, 5]}}, 400, "/inputs/extent/bbox", "has 5 numbers"),
+    ("extent of seven numbers", {"extent": {"bbox": [1, 2, 3, 4, 5, 6, 7]}}, 400, "/inputs/extent/bbox", "at most 6"),
+    ("extent of texts", {"extent": {"bbox": ["1", 2, 3, 4]}}, 400, "/inputs/extent/bbox/0", "not of type number"),
+    ("extent of nulls", {"extent": {"bbox": [None, 2, 3, 4]}}, 400, "/inputs/extent/bbox/0", "not of type number"),
+    ("extent upside down", {"extent": {"bbox": [1, 4, 3, 2]}}, 400, "/inputs/extent/bbox", "southern edge 4 lies north"),
+    ("extent from east to west on a plane", {"extent": {"bbox": [3, 1, 2, 4], "crs": "EPSG:32633"}}, 400, "/inputs/extent/bbox", "western edge 3 lies east"),
+    ("extent of unknown CRS", {"extent": {"bbox": [1, 2, 3, 4], "crs": "EPSG:99"}}, 400, "/inputs/extent/crs", "there is no CRS"),
+    ("extent of a vertical CRS", {"extent": {"bbox": [1, 2, 3, 4], "crs": "EPSG:5773"}}, 400, "/inputs/extent/crs", "no CRS of places"),
+    ("extent with a CRS that is no text", {"extent": {"bbox": [1, 2, 3, 4], "crs": 4326}}, 400, "/inputs/extent/crs", "not of type string"),
+    ("extent as link", {"extent": {"href": "file:///x"}}, 400, "/inputs/extent", "cannot be given as a link"),
+    ("extent with an image without reference", {"extent": {"bbox": [1, 2, 3, 4]}, "image": "plain.png", "features": REMOVED}, 400, "/inputs/image/href", "with an extent every image needs one"),
+    ("unknown mode", {"processingMode": "MOSAIC"}, 400, "/inputs/processingMode", "mosaic, separate"),
+    ("empty result name", {"resultName": ""}, 400, "/inputs/resultName", "does not match"),
+    ("result name with a path", {"resultName": "../x"}, 400, "/inputs/resultName", "does not match"),
+    ("long result name", {"resultName": "x" * 65}, 400, "/inputs/resultName", "does not match"),
+    ("result name with a line feed", {"resultName": "x\n"}, 400, "/inputs/resultName", "does not match"),
+    ("label field with a line feed", {"classLabelField": "Label\n"}, 400, "/inputs/classLabelField", "does not match"),
+    ("parallel factor below 0", {"parallelProcessingFactor": -1}, 400, "/inputs/parallelProcessingFactor", "integer of 0 or more"),
+    ("parallel factor as a fraction", {"parallelProcessingFactor": 0.5}, 400, "/inputs/parallelProcessingFactor", "not a valid string"),
+    ("parallel factor of other words", {"parallelProcessingFactor": "80 %"}, 400, "/inputs/parallelProcessingFactor", "not a valid string"),
+    ("parallel factor of five digits", {"parallelProcessingFactor": "10000%"}, 400, "/inputs/parallelProcessingFactor", "not a valid string"),
+    ("parallel factor true", {"parallelProcessingFactor": True}, 400, "/inputs/parallelProcessingFactor", "not a valid string"),
+    ("recycle interval below 0", {"recycleInterval": -1}, 400, "/inputs/recycleInterval", "must be 0 or more"),
+    ("recycle interval as text", {"recycleInterval": "5"}, 400, "/inputs/recycleInterval", "not of type integer"),
+    ("too many retries", {"retries": 11}, 400, "/inputs/retries", "must be 10 or less"),
+    ("retries as a fraction", {"retries": 1.5}, 400, "/inputs/retries", "not of type integer"),
+    ("image ID that is there already", {"features": "image-id.geojson", "processingMode": "separate"}, 400, "/inputs/features", "'imageid' already; rename it"),
 ]  # fmt: skip
 
 
@@ -172,6 +204,20 @@ def _linked(value: Any, home: Path) -> Any:
     if not isinstance(value, str) or "." not in value:
         return value
     return {"href": f"file://{home}/imagery/{value}"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"parallelProcessingFactor": value} for value in (0, 1, 10**9, "0", "7", "9999", "0%", "80%", "100%", "9999%")]
+    + [{"recycleInterval": 0}, {"recycleInterval": 10**6}, {"retries": 0}, {"retries": 10}]
+    + [{"resultName": "x" * 64}, {"resultName": "-"}, {"resultName": "gpkg_contents"}, {"resultName": {"value": "a"}}]
+    + [{"processingMode": "mosaic"}, {"processingMode": {"value": "separate"}}],
+    ids=str,
+)
+def test_good_options(client: Client, sound: dict[str, Any], changes: dict[str, Any]) -> None:
+    response = client.execute("classify-objects", sound | changes)
+    assert response.status_code == 200, response.text
+    assert response.json["features"][0]["properties"]["ClassStatus"] == "ok"
 
 
 @pytest.mark.parametrize(
