@@ -107,12 +107,17 @@ def open_dataset(path: Path) -> DatasetReader:
     Raises:
         ValueError: it is of no format that is read.
     """
-    with path.open("rb") as file:
-        head = file.read(max(map(len, _DRIVERS)))
-    driver = next((driver for magic, driver in _DRIVERS.items() if head.startswith(magic)), None)
+    driver = _driver(path)
     if driver is None:
         raise ValueError("not an image of a known format")
     return rasterio.open(path, driver=driver)
+
+
+def _driver(path: Path) -> str | None:
+    """Return the driver that a file's first bytes call for, None = none."""
+    with path.open("rb") as file:
+        head = file.read(max(map(len, _DRIVERS)))
+    return next((driver for magic, driver in _DRIVERS.items() if head.startswith(magic)), None)
 
 
 def open_image(path: Path, name: str, max_pixels: int) -> Image:
@@ -128,6 +133,9 @@ def open_image(path: Path, name: str, max_pixels: int) -> Image:
         LimitError: more pixels than allowed.
     """
     try:
+        for mask in (path.with_name(f"{path.name}{ending}") for ending in (".msk", ".MSK")):
+            if mask.exists() and _driver(mask) != "GTiff":  # GDAL would open whatever it is
+                raise ImageError(f"image {name!r}: the mask beside it is no GeoTIFF")
         with gdal_settings(), open_dataset(path) as dataset:
             return _describe(dataset, path, name, max_pixels)
     except (*_GDAL_ERRORS, OSError, ValueError) as err:
@@ -141,6 +149,7 @@ def _describe(dataset: DatasetReader, path: Path, name: str, max_pixels: int) ->
         raise LimitError(
             "max_image_pixels", max_pixels, f"image {name!r} has {dataset.width} x {dataset.height} pixels"
         )
+    tile = _tile(dataset, name)
     dtypes = {np.dtype(dtype) for dtype in dataset.dtypes}
     if any(dtype.kind not in "uif" for dtype in dtypes):
         raise ImageError(
@@ -165,7 +174,7 @@ def _describe(dataset: DatasetReader, path: Path, name: str, max_pixels: int) ->
         palette=palette,
         orientation=_orientation(dataset) if crs_wkt is None else 1,
         has_mask=any(MaskFlags.all_valid not in flags for flags in dataset.mask_flag_enums),
-        tile=_tile(dataset, name),
+        tile=tile,
     )
 
 
