@@ -45,12 +45,12 @@ def _bands(image: Image, model: Model, first: Image) -> tuple[int, ...]:
 
 def _all_bands(image: Image, model: Model, first: Image) -> tuple[int, ...]:
     normalization = model.definition.normalization
-    count = model.bands or (len(normalization.scale) if normalization else None)
-    if count not in (None, image.bands):
-        raise ImageError(f"image {image.name!r} has {image.bands} bands, the model {model.id!r} takes {count}")
-    if image.bands != first.bands:  # a model that takes any number still takes the same of all images
-        raise ImageError(f"image {image.name!r} has {image.bands} bands, image {first.name!r} has {first.bands}")
-    return tuple(range(image.bands))
+    taken, there = model.bands or (len(normalization.scale) if normalization else None), len(image.data_bands)
+    if taken not in (None, there):
+        raise ImageError(f"image {image.name!r} has {there} bands, the model {model.id!r} takes {taken}")
+    if there != len(first.data_bands):  # a model that takes any number still takes the same of all images
+        raise ImageError(f"image {image.name!r} has {there} bands, image {first.name!r} has {len(first.data_bands)}")
+    return image.data_bands
 
 
 def _named(image: Image, wanted: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import pyarrow as pa
 
@@ -15,9 +16,12 @@ DEFAULT_FIELD = "ClassLabel"
 FIELD_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
 IMAGE_ID = "ImageID"
 
+ImageIdPlace = Literal["first", "after-status", "nowhere"]
+"""Where the name of the row's image stands: before what was found where rows are images, else after its status."""
+
 
 def added_fields(
-    label_field: str, definition: ModelDefinition, arguments: Arguments, with_image_ids: bool
+    label_field: str, definition: ModelDefinition, arguments: Arguments, image_id: ImageIdPlace
 ) -> list[pa.Field]:
     """Return the fields that a run adds to each row, in their order.
 
@@ -36,8 +40,10 @@ def added_fields(
         pa.field(confidence, pa.float64()),
         pa.field(status, pa.string()),
     ]
-    if with_image_ids:
+    if image_id == "first":
         fields.insert(0, pa.field(IMAGE_ID, pa.string()))
+    elif image_id == "after-status":
+        fields.append(pa.field(IMAGE_ID, pa.string()))
     if arguments.class_scores or definition.multi_label:
         fields += [pa.field(f"{prefix}Score_{item.name}", pa.float64()) for item in definition.classes]
     return fields

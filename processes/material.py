@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from processes.classify import Work
 from processes.extent import Extent
 from processes.features.layer import Layer
-from processes.fields import DEFAULT_FIELD, added_fields
+from processes.fields import DEFAULT_FIELD, ImageIdPlace, added_fields
 from processes.imagery.image import Image
 from processes.model.arguments import Arguments
 from processes.model.catalog import Model
@@ -51,14 +51,11 @@ class Material:
     options: Options = Options()
 
     @property
-    def has_image_ids(self) -> bool:
-        """Whether each row names its image."""
-        return self.layer is None or self.options.mode == "separate"
-
-    @property
     def added_fields(self) -> list[pa.Field]:
         """What a run adds to each row."""
-        return added_fields(self.options.label_field, self.model.definition, self.arguments, self.has_image_ids)
+        separate = self.options.mode == "separate"
+        image_id: ImageIdPlace = "first" if self.layer is None else "after-status" if separate else "nowhere"
+        return added_fields(self.options.label_field, self.model.definition, self.arguments, image_id)
 
 
 @dataclass(frozen=True, slots=True)

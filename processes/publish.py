@@ -150,7 +150,8 @@ def _added_columns(plan: Plan, labels: Labels, start: int, stop: int) -> list[pa
     states = _picked([item.label for item in Status], status, pa.string(), None)
     columns = [names, values, _probabilities(labels.confidence[rows]), states]
     if plan.image_ids is not None:
-        columns.insert(0, plan.image_ids.slice(start, stop - start))
+        place = 0 if plan.material.layer is None else len(columns)
+        columns.insert(place, plan.image_ids.slice(start, stop - start))
     if labels.scores is not None:
         columns += [_probabilities(scores) for scores in labels.scores[rows].T]
     return columns

@@ -87,7 +87,9 @@ def test_an_extent_over_the_antimeridian_holds_both_sides() -> None:
     extent = read_extent({"bbox": [170, -10, -170, 10]}, "")
     longitudes = [169, 170, 175, 180, -180, -175, -170, -169, 0]
     points = shapely.points(longitudes, 0)
-    assert extent.touches(np.asarray(points, object), extent.crs).tolist() == [abs(longitude) >= 170 for longitude in longitudes]
+    assert extent.touches(np.asarray(points, object), extent.crs).tolist() == [
+        abs(longitude) >= 170 for longitude in longitudes
+    ]
 
 
 def test_geometries_are_tested_in_the_crs_of_the_extent() -> None:

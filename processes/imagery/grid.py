@@ -94,8 +94,8 @@ def areas(geometries: NDArray[np.object_]) -> Floats:
 def centred_windows(boxes: Floats, size: tuple[int, int]) -> Ints:
     """Return windows of `size` (width, height) around the boxes' centres: `(n, 4)` column, row, width, height."""
     sides = np.array(size, dtype=np.float64)
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    origins = np.rint(np.round(centres - sides / 2, DECIMALS))
+    millionths = np.rint(boxes * 10**DECIMALS)  # whole numbers, so that halves are halves
+    origins = np.rint(np.rint((millionths[:, :2] + millionths[:, 2:] - sides * 10**DECIMALS) / 2) / 10**DECIMALS)
     return _windows(origins, np.broadcast_to(sides, origins.shape))
 
 

@@ -64,15 +64,15 @@ class Image:
     """None = the image has no reference."""
     dtype: np.dtype[np.generic]
     bands: int
-    """Bands without alpha; a palette counts as the three that it expands to."""
-    band_indexes: tuple[int, ...]
-    """Their numbers in the file, from 1."""
+    """All bands, alpha too; a palette counts as the three that it expands to."""
+    data_bands: tuple[int, ...]
+    """Positions of those that are no alpha, from 0."""
     band_names: tuple[str, ...]
     """Descriptions, empty where there is none."""
     ranges: tuple[tuple[float, float] | None, ...]
     """Least and greatest value of each band, by its statistics, else its type; None = a float band without them."""
     palette: NDArray[np.uint8] | None
-    """`(places, 3)` colours where the file holds places in a palette."""
+    """`(places, 3)` colours where the first band holds places in a palette."""
     orientation: int
     """As EXIF counts it, 1 = upright, to 8; only pictures without reference are ever turned."""
     has_mask: bool
@@ -155,11 +155,10 @@ def _describe(dataset: DatasetReader, path: Path, name: str, max_pixels: int) ->
         raise ImageError(
             f"image {name!r} has cells of type {dataset.dtypes[0]}; whole and real numbers can be classified"
         )
-    is_alpha = [color == ColorInterp.alpha for color in dataset.colorinterp]
-    indexes = tuple(index for index, alpha in zip(dataset.indexes, is_alpha, strict=True) if not alpha)
-    if not indexes:
+    data_bands = tuple(band for band, color in enumerate(dataset.colorinterp) if color != ColorInterp.alpha)
+    if not data_bands:
         raise ImageError(f"image {name!r} has no band but alpha")
-    palette = _palette(dataset, indexes)
+    palette = _palette(dataset) if data_bands == (0,) else None
     crs_wkt = _crs(dataset, path, name)
     return Image(
         name=name,
@@ -167,10 +166,10 @@ def _describe(dataset: DatasetReader, path: Path, name: str, max_pixels: int) ->
         grid=Grid(dataset.transform, dataset.width, dataset.height),
         crs_wkt=crs_wkt,
         dtype=np.result_type(*dtypes),
-        bands=len(indexes) if palette is None else 3,
-        band_indexes=indexes,
-        band_names=tuple(dataset.descriptions[index - 1] or "" for index in indexes),
-        ranges=tuple(_range(dataset, index) for index in indexes) if palette is None else ((0.0, 255.0),) * 3,
+        bands=dataset.count if palette is None else 3,
+        data_bands=data_bands if palette is None else (0, 1, 2),
+        band_names=tuple(name or "" for name in dataset.descriptions),
+        ranges=tuple(_range(dataset, index) for index in dataset.indexes) if palette is None else ((0.0, 255.0),) * 3,
         palette=palette,
         orientation=_orientation(dataset) if crs_wkt is None else 1,
         has_mask=any(MaskFlags.all_valid not in flags for flags in dataset.mask_flag_enums),
@@ -207,12 +206,13 @@ def _crs_beside(path: Path, name: str) -> CRS | None:
         raise ImageError(f"image {name!r}: the .prj file beside it names no CRS") from err
 
 
-def _palette(dataset: DatasetReader, indexes: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    index, dtype = indexes[0], np.dtype(dataset.dtypes[indexes[0] - 1])
-    if len(indexes) != 1 or dataset.colorinterp[index - 1] != ColorInterp.palette or dtype not in ("uint8", "uint16"):
+def _palette(dataset: DatasetReader) -> NDArray[np.uint8] | None:
+    """Return the colours of the first band's palette, where it has one."""
+    dtype = np.dtype(dataset.dtypes[0])
+    if dataset.colorinterp[0] != ColorInterp.palette or dtype not in ("uint8", "uint16"):
         return None
     colors = np.zeros((np.iinfo(dtype).max + 1, 3), np.uint8)
-    for place, color in dataset.colormap(index).items():
+    for place, color in dataset.colormap(1).items():
         if place < len(colors):
             colors[place] = color[:3]
     return colors

@@ -33,9 +33,10 @@ class Mosaic:
                 raise ImageError(
                     f"images {first.name!r} and {image.name!r} have different CRS and cannot form a mosaic"
                 )
-            if image.bands != first.bands:
+            counts = len(first.data_bands), len(image.data_bands)
+            if counts[0] != counts[1]:
                 raise ImageError(
-                    f"images {first.name!r} ({first.bands} bands) and {image.name!r} ({image.bands} bands) "
+                    f"images {first.name!r} ({counts[0]} bands) and {image.name!r} ({counts[1]} bands) "
                     "cannot form a mosaic"
                 )
         self.images = images

@@ -13,6 +13,9 @@ from processes.imagery.grid import ChipRule, pixel_boxes
 from processes.imagery.image import Image
 from processes.imagery.pixels import Placement
 
+_SLACK_PX = 1e-3
+"""More than rounding moves anything."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
@@ -62,10 +65,18 @@ class Separate:
         return Pairs(objects, Placement(images.astype(np.int32), windows))
 
     def _touching(self, geometries: Sequence[NDArray[np.object_]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        objects, images = [], []
+        """Return pairs of an object and an image: looked for in the map, found in rounded pixel coordinates."""
+        objects, images = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for shapes, tree, members in zip(geometries, self._trees, self._members, strict=True):
-            there = np.flatnonzero(np.isfinite(shapely.bounds(shapes)).all(axis=1))
-            found, place = tree.query(shapes[there], predicate="intersects")
-            objects.append(there[found])
-            images.append(members[place])
+            bounds = shapely.bounds(shapes)
+            there = np.flatnonzero(np.isfinite(bounds).all(axis=1))
+            slack = max(max(self.images[position].grid.cell_size) for position in members.tolist()) * _SLACK_PX
+            near, place = tree.query(shapely.box(*(bounds[there] + (-slack, -slack, slack, slack)).T))
+            for member in np.unique(place).tolist():
+                grid = self.images[members[member]].grid
+                candidates = there[near[place == member]]
+                pixels = shapely.transform(shapes[candidates], grid.to_pixels)
+                touching = candidates[shapely.intersects(pixels, shapely.box(0, 0, grid.width, grid.height))]
+                objects.append(touching)
+                images.append(np.full(len(touching), members[member], np.int64))
         return np.concatenate(objects), np.concatenate(images)

@@ -32,7 +32,7 @@ class Selection:
     """What is taken of an image's cells."""
 
     bands: tuple[int, ...]
-    """Positions among its bands without alpha, from 0, in the model's order."""
+    """Their positions, from 0, in the model's order."""
     rescaling: tuple[tuple[float, float], ...] | None = None
     """Factor and offset for each band taken; None = cells stay as they are."""
 
@@ -173,10 +173,9 @@ class TileReader:
             dataset = self._dataset(position)
             mask = dataset.dataset_mask(window=window) != 0 if image.has_mask else None
             if image.palette is not None:
-                places = dataset.read(image.band_indexes[0], window=window)
-                cells = image.palette.T[list(selection.bands)][:, places]
+                cells = image.palette.T[list(selection.bands)][:, dataset.read(1, window=window)]
             else:
-                cells = dataset.read([image.band_indexes[band] for band in selection.bands], window=window)
+                cells = dataset.read([band + 1 for band in selection.bands], window=window)
         return _rescaled(cells, selection.rescaling), mask
 
     def _dataset(self, position: int) -> DatasetReader:

@@ -99,7 +99,7 @@ def parse_definition(text: bytes) -> ModelDefinition:
         bands=bands,
         fixed_size=_get(keys, "CropSizeFixed", _flag, True),
         blacken=_get(keys, "BlackenAroundFeature", _flag, False),
-        map_space=_get(keys, "ImageSpaceUsed", _text, "MAP_SPACE").upper() == "MAP_SPACE",
+        map_space=_get(keys, "ImageSpaceUsed", _text, "").strip().upper() == "MAP_SPACE",
         data_range=_get(keys, "DataRange", _range, None),
         batch_size=_get(keys, "BatchSize", _integer(1, MAX_BATCH_SIZE), None),
         min_cell_size=_get(keys, "MinCellSize", _cell_size, None),

@@ -59,7 +59,7 @@ def cut(
     placement = mosaic.place(geometries, ours)
     empty = shapely.is_missing(geometries) | shapely.is_empty(geometries)
     chips: list[Chip] = [(None, "empty-geometry" if missing else "outside-image") for missing in empty]
-    selections = [Selection(tuple(range(image.bands)) if rule.bands is None else rule.bands) for image in images]
+    selections = [Selection(image.data_bands if rule.bands is None else rule.bands) for image in images]
     footprints = (lambda rows: geometries[rows]) if rule.blacken else None
     with gdal_settings(), TileReader(images, selections) as tiles:
         reader = ChipReader(tiles, placement, ours, footprints, mosaic.neighbours if len(images) > 1 else None)
