@@ -42,12 +42,15 @@ class Model:
     def chip_rule(self, cell_size: float | None = None) -> ChipRule:
         """Return how the model wants its chips."""
         bands, wanted = self.emd.get("ExtractBands"), self.emd.get("DataRange")
+        bands = None if bands is None else tuple(bands)
+        is_named = bands is not None and isinstance(bands[0], str)
         return ChipRule(
             width=self.emd["ImageWidth"],
             height=self.emd["ImageHeight"],
             fixed=bool(self.emd.get("CropSizeFixed", 1)),
             blacken=bool(self.emd.get("BlackenAroundFeature", 0)),
-            bands=None if bands is None else tuple(bands),
+            bands=None if is_named else bands,
+            band_names=bands if is_named else None,
             cell_size=cell_size,
             data_range=None if wanted is None else (wanted[0], wanted[1]),
         )
@@ -127,10 +130,12 @@ def probabilities(model: Model, chip: NDArray[np.float32], augment: bool = False
 def normalise(emd: Mapping[str, Any], chip: Floats) -> Floats:
     """Return a chip `(bands, height, width)` as the network takes it."""
     own, stats = emd.get("Normalization"), emd.get("NormalizationStats")
+    scaled: Floats
     if own == "none":
         return chip
     if own is not None:
-        return (chip * own["scale"] - _per_band(own["mean"])) / _per_band(own["std"])
+        scaled = (chip * own["scale"] - _per_band(own["mean"])) / _per_band(own["std"])
+        return scaled
     if stats is not None:
         taken = emd.get("ExtractBands") or range(len(chip))
         low, high, mean, std = (
@@ -138,8 +143,9 @@ def normalise(emd: Mapping[str, Any], chip: Floats) -> Floats:
             for name in ("band_min_values", "band_max_values", "scaled_mean_values", "scaled_std_values")
         )
         width = np.where(high == low, 1, high - low)
-        std = np.where(std == 0, 0.01, std)
-        return ((chip - _per_band(low)) / _per_band(width) - _per_band(mean)) / _per_band(std)
+        scaled = (chip - _per_band(low)) / _per_band(width)
+        scaled = (scaled - _per_band(mean)) / _per_band(np.where(std == 0, 0.01, std))
+        return scaled
     if len(chip) == 3 and "arcgis.learn" in emd["Framework"]:
         return (chip / 255 - _per_band(IMAGENET_MEAN)) / _per_band(IMAGENET_STD)
     return chip
@@ -163,7 +169,7 @@ def _activated(model: Model, outputs: Floats) -> Floats:
     """Return the probabilities of all classes, `(n, classes)`."""
     is_single_output = outputs.shape[1] == 1 and len(model.names) == 2
     name = model.emd.get("Activation") or _found_activation(model, is_single_output)
-    found = {"softmax": softmax, "sigmoid": sigmoid, "none": np.asarray}[name](outputs)
+    found = {"softmax": softmax, "sigmoid": sigmoid, "none": _unchanged}[name](outputs)
     return np.column_stack([1 - found, found]) if is_single_output else found
 
 
@@ -175,6 +181,10 @@ def _found_activation(model: Model, is_single_output: bool) -> str:
     if adds_up and outputs.min() >= 0 and outputs.max() <= 1:
         return "none"
     return "sigmoid" if model.is_multi_label or is_single_output else "softmax"
+
+
+def _unchanged(outputs: Floats) -> Floats:
+    return outputs
 
 
 def softmax(outputs: Floats) -> Floats:

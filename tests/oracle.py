@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -48,8 +49,10 @@ class ChipRule:
     """Whether the window is `width` x `height` cells around the centre (`CropSizeFixed`), else the feature's box."""
     blacken: bool = False
     """Whether cells outside the polygon become 0 (`BlackenAroundFeature`)."""
-    bands: tuple[int | str, ...] | None = None
-    """The bands taken, in order: counted from 0, or by description; None = all but alpha (`ExtractBands`)."""
+    bands: tuple[int, ...] | None = None
+    """The bands taken, in order, counted from 0; None = all but alpha (`ExtractBands`)."""
+    band_names: tuple[str, ...] | None = None
+    """The bands taken, in order, by their descriptions without case, instead (`ExtractBands`)."""
     cell_size: float | None = None
     """Side of a fixed-size chip's cells, in units of the image's CRS; None = the image's own (`cellSize`)."""
     data_range: tuple[float, float] | None = None
@@ -197,14 +200,15 @@ def _expanded(image: Dataset, window: Window) -> NDArray[np.uint8]:
 
 def _taken_bands(image: Dataset, count: int, rule: ChipRule) -> list[int]:
     """Return the bands to take, counted from 0, of the `count` that were read."""
+    if rule.band_names is not None:
+        named = [str(description or "").casefold() for description in image.descriptions]
+        return [named.index(name.casefold()) for name in rule.band_names]
     if rule.bands is None:
         alpha = set() if _has_palette(image) else {b for b in range(count) if image.colorinterp[b] == ColorInterp.alpha}
         return [band for band in range(count) if band not in alpha]
-    named = [str(description or "").casefold() for description in image.descriptions]
-    bands = [named.index(band.casefold()) if isinstance(band, str) else band for band in rule.bands]
-    if max(bands) >= count:
+    if max(rule.bands) >= count:
         raise ValueError(f"bands {rule.bands} of an image with {count}")
-    return bands
+    return list(rule.bands)
 
 
 def _own_range(image: Dataset, band: int) -> tuple[float, float]:
@@ -252,12 +256,22 @@ def _in_crs(geometry: BaseGeometry, geometry_crs: str | None, image: Dataset | P
     """Return the geometry in the image's CRS, transformed vertex by vertex, without heights."""
     if geometry_crs is None:
         return shapely.force_2d(geometry)
-    crs = image.crs if isinstance(image.crs, str) else image.crs.to_wkt()
-    transformer = Transformer.from_crs(geometry_crs, CRS.from_wkt(crs), always_xy=True)
+    crs: Any = image.crs
+    return transformed(geometry, geometry_crs, crs if isinstance(crs, str) else crs.to_wkt())
+
+
+def transformed(geometry: BaseGeometry, crs: str, target: str) -> BaseGeometry:
+    """Return a geometry in another CRS, vertex by vertex, without heights; both CRS have x before y."""
+    transformer = _transformer(crs, target)
     moved: BaseGeometry = shapely.transform(
         geometry, lambda xy: np.column_stack(transformer.transform(xy[:, 0], xy[:, 1]))
     )
     return moved
+
+
+@lru_cache
+def _transformer(crs: str, target: str) -> Transformer:
+    return Transformer.from_crs(CRS.from_user_input(crs), CRS.from_user_input(target), always_xy=True)
 
 
 def _to_grid(image: Dataset, xy: NDArray[np.float64]) -> NDArray[np.float64]:

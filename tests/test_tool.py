@@ -202,7 +202,7 @@ def test_score_threshold(tool: Tool, image: Path, model: str, threshold: float |
     tool.check(request, model, EXACT)
 
 
-@pytest.mark.parametrize("model", ["map-space", "map-space-tall", "pixel-space", "fixed", "multi"])
+@pytest.mark.parametrize("model", ["map-space", "map-space-tall", "no-space", "fixed", "multi"])
 def test_test_time_augmentation(tool: Tool, image: Path, model: str) -> None:
     request = Request([image], random_features(8), UTM, test_time_augmentation=True, class_scores=True)
     assert_option_matters(request, replace(request, test_time_augmentation=False), model)
@@ -310,8 +310,8 @@ def extent_around(
     pairs = [(low[0], high[0]), (low[1], high[1])]
     if north_first:
         pairs = [(y, x) for x, y in pairs]
-    z = [[-1e6], [1e6]] if heights else [[], []]
-    return {"bbox": [*pairs[0], *z[0], *pairs[1], *z[1]], **({"crs": name} if name else {})}
+    bbox = [*pairs[0], -1e6, *pairs[1], 1e6] if heights else [*pairs[0], *pairs[1]]
+    return {"bbox": bbox, **({"crs": name} if name else {})}
 
 
 @pytest.mark.parametrize(
@@ -474,7 +474,7 @@ def test_separate_in_other_formats(tool: Tool, series: list[Path], media_type: s
 
 def test_separate_with_extent_and_cell_size(tool: Tool, series: list[Path]) -> None:
     extent = extent_around([(500_004, 4_999_982), (500_018, 4_999_996)], UTM, None, False, False)
-    images = [series[0], series[4]]
+    images = [series[0], series[1]]
     request = Request(images, random_features(14, 30), UTM, extent=extent, separate=True, cell_size=0.7)
     for plain in (replace(request, extent=None), replace(request, separate=False), replace(request, cell_size=None)):
         assert_option_matters(request, plain, "fixed")

@@ -11,12 +11,12 @@ from typing import Any, Final
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
 
 from model_oracle import Model, Verdict, judge
-from oracle import Place, chip, image_chip, place_of
+from oracle import Place, chip, image_chip, place_of, transformed
 
 CRS84: Final = "OGC:CRS84"
 
@@ -49,6 +49,8 @@ class Request:
     class_scores: bool = False
     score_threshold: float | None = None
     test_time_augmentation: bool = False
+    names: Sequence[str] | None = None
+    """The images' names where they have no file name; None = those of the files."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,13 @@ def expected_rows(request: Request, model: Model) -> list[Row]:
     return [row for position, feature in kept for row in row_of(request, model, position, feature)]
 
 
-def image_ids(paths: Sequence[Path]) -> list[str]:
+def image_ids(request: Request) -> list[str]:
     """Return the images' names, with a number behind the names that are there already."""
     seen: dict[str, int] = {}
     ids = []
-    for path in paths:
-        seen[path.name] = seen.get(path.name, 0) + 1
-        ids.append(path.name if seen[path.name] == 1 else f"{path.name}-{seen[path.name]}")
+    for name in request.names or [path.name for path in request.images]:
+        seen[name] = seen.get(name, 0) + 1
+        ids.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
     return ids
 
 
@@ -105,7 +107,7 @@ def _separate_rows(request: Request, model: Model, position: int, feature: Featu
         yield row((None, "empty-geometry"), None)
         return
     touches_any = False
-    for path, image_id in zip(request.images, image_ids(request.images), strict=True):
+    for path, image_id in zip(request.images, image_ids(request), strict=True):
         if place_of(path).touches(feature.geometry, request.features_crs):
             touches_any = True
             rule = model.chip_rule(request.cell_size)
@@ -115,7 +117,7 @@ def _separate_rows(request: Request, model: Model, position: int, feature: Featu
 
 
 def _image_rows(request: Request, model: Model) -> Iterator[Row]:
-    for path, image_id in zip(request.images, image_ids(request.images), strict=True):
+    for path, image_id in zip(request.images, image_ids(request), strict=True):
         place = place_of(path)
         window = Window(0, 0, place.width, place.height)
         if request.extent is not None:
@@ -149,18 +151,17 @@ def _fields(
     return fields
 
 
-def rectangles(extent: Mapping[str, Any]) -> tuple[CRS, list[Rectangle]]:
-    """Return an extent's CRS and its rectangles, two where it crosses the antimeridian."""
+def rectangles(extent: Mapping[str, Any]) -> tuple[str, list[Rectangle]]:
+    """Return the name of an extent's CRS and its rectangles, two where it crosses the antimeridian."""
     numbers = list(extent["bbox"])
     x0, y0, x1, y1 = numbers if len(numbers) == 4 else (numbers[0], numbers[1], numbers[3], numbers[4])
     name = extent.get("crs", CRS84)
-    crs = CRS.from_user_input(name)
     is_uri = name.startswith(("http", "urn:"))
-    if is_uri and crs.axis_info[0].direction == "north":
+    if is_uri and CRS.from_user_input(name).axis_info[0].direction == "north":
         x0, y0, x1, y1 = y0, x0, y1, x1
     if x0 > x1:
-        return crs, [(x0, y0, 180.0, y1), (-180.0, y0, x1, y1)]
-    return crs, [(x0, y0, x1, y1)]
+        return name, [(x0, y0, 180.0, y1), (-180.0, y0, x1, y1)]
+    return name, [(x0, y0, x1, y1)]
 
 
 def in_extent(geometry: BaseGeometry | None, geometry_crs: str, extent: Mapping[str, Any]) -> bool:
@@ -168,8 +169,7 @@ def in_extent(geometry: BaseGeometry | None, geometry_crs: str, extent: Mapping[
     if geometry is None or geometry.is_empty:
         return False
     crs, parts = rectangles(extent)
-    transformer = Transformer.from_crs(geometry_crs, crs, always_xy=True)
-    moved = shapely.transform(geometry, lambda xy: np.column_stack(transformer.transform(xy[:, 0], xy[:, 1])))
+    moved = transformed(geometry, geometry_crs, crs)
     return any(moved.intersects(shapely.box(*part)) for part in parts)
 
 
@@ -179,7 +179,7 @@ def extent_window(place: Place, extent: Mapping[str, Any]) -> Window | None:
     boxes = []
     for minx, miny, maxx, maxy in parts:
         corners = shapely.MultiPoint([(minx, miny), (minx, maxy), (maxx, maxy), (maxx, miny)])
-        left, upper, right, lower = place.in_grid(corners, crs.to_wkt()).bounds
+        left, upper, right, lower = place.in_grid(corners, crs).bounds
         left, upper, right, lower = max(left, 0), max(upper, 0), min(right, place.width), min(lower, place.height)
         if left < right and upper < lower:
             boxes.append((np.floor(left), np.floor(upper), np.ceil(right), np.ceil(lower)))

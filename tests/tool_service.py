@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,11 +16,12 @@ import pytest
 import shapely
 import shapely.geometry
 from onnx import TensorProto, helper, numpy_helper
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
 from conftest import definition, save_mean_network
 from model_oracle import LinearNetwork, Model, linear_network, mean_network
+from oracle import transformed
 from service import Client, configure, link, load_application
 from tool_oracle import CRS84, Request, Row, expected_rows
 
@@ -53,7 +54,8 @@ UNIT: Final = {"Normalization": {"scale": 1, "mean": [0.5] * 3, "std": [1] * 3},
 def _linear(shape: tuple[int, int, int] = (3, 8, 8), outputs: int = 3, inside: bool = False, **changes: Any) -> Model:
     """Return a model with a network for chips of `(bands, height, width)`; `inside`: with its softmax."""
     bands, height, width = shape
-    changes = {"Classes": TREES, "ImageHeight": height, "ImageWidth": width} | changes
+    own = {"Classes": TREES, "ImageHeight": height, "ImageWidth": width, "ImageSpaceUsed": "PIXEL_SPACE"}
+    changes = own | changes
     return Model(definition(**changes), linear_network(shape, outputs, bands * height * width, inside), bands)
 
 
@@ -67,6 +69,7 @@ MODELS: Final[Mapping[str, Model]] = {
     "fixed": _linear(),
     "tall": _linear((3, 10, 6)),
     "variable": _linear((3, 8, 6), CropSizeFixed=0),
+    "coarse": _linear((3, 4, 5)),
     "black": _linear((3, 12, 12), BlackenAroundFeature=1),
     "black-box": _linear((3, 9, 9), BlackenAroundFeature=1, CropSizeFixed=0),
     "multi": _linear(MetaDataMode="MultiLabeled_Tiles", Activation=None),
@@ -77,7 +80,7 @@ MODELS: Final[Mapping[str, Model]] = {
     "one-output": _linear(outputs=1, Activation=None, Classes=TREES[:2]),
     "map-space": _linear(ImageSpaceUsed="MAP_SPACE"),
     "map-space-tall": _linear((3, 10, 6), ImageSpaceUsed="MAP_SPACE"),
-    "pixel-space": _linear(ImageSpaceUsed="PIXEL_SPACE"),
+    "no-space": _linear(ImageSpaceUsed=None),
     "imagenet": _linear(Framework="arcgis.learn.models._inferencing", Normalization=None),
     "imagenet-not-esri": _linear(Normalization=None),
     "stats": _linear(NormalizationStats=STATS, Normalization=None, Framework="arcgis.learn.models._inferencing"),
@@ -138,11 +141,26 @@ class Tool:
         return self.client.http.post(url, data=json.dumps(body), content_type="application/json", buffered=True)
 
     def check(
-        self, request: Request, model: str, tolerance: float = RESAMPLED, media_type: str | None = None
+        self,
+        request: Request,
+        model: str,
+        tolerance: float = RESAMPLED,
+        media_type: str | None = None,
+        image: Any = None,
     ) -> list[Row]:
-        """Execute a request, compare the whole answer with the oracle's, and return the oracle's rows."""
+        """Execute a request, compare the whole answer with the oracle's, and return the oracle's rows.
+
+        Args:
+            request: what is asked.
+            model: the model's id.
+            tolerance: of the probabilities.
+            media_type: of the answer; None = the service's choice.
+            image: the input `image` as sent, where it is not a list of links.
+        """
         expected = expected_rows(request, MODELS[model])
-        response = self.execute(request_body(request, model, media_type))
+        body = request_body(request, model, media_type)
+        body["inputs"]["image"] = image or body["inputs"]["image"]
+        response = self.execute(body)
         assert response.status_code == 200, response.text
         is_table = media_type == TABLE or (request.features is None and all(row.crs is None for row in expected))
         wanted = media_type or (TABLE if is_table else GEOJSON)
@@ -150,7 +168,8 @@ class Tool:
         if wanted == GEOPACKAGE:
             path = self.imagery.parent / "answer.gpkg"
             path.write_bytes(response.data)
-            compare(_geopackage_rows(path, request), expected, tolerance)
+            numbered = [replace(row, id=place if row.id is None else row.id) for place, row in enumerate(expected, 1)]
+            compare(_geopackage_rows(path, request), numbered, tolerance)
             return expected
         rows = _table_rows(response.json) if is_table else _geojson_rows(response.json)
         compare(
@@ -214,13 +233,7 @@ def collection(request: Request) -> dict[str, Any]:
 
 def in_crs84(geometry: BaseGeometry, crs: str) -> BaseGeometry:
     """Return a geometry in longitude and latitude, vertex by vertex."""
-    if crs == CRS84:
-        return geometry
-    transformer = Transformer.from_crs(crs, CRS84, always_xy=True)
-    moved: BaseGeometry = shapely.transform(
-        geometry, lambda xy: np.column_stack(transformer.transform(xy[:, 0], xy[:, 1]))
-    )
-    return moved
+    return geometry if crs == CRS84 else transformed(geometry, crs, CRS84)
 
 
 def _geojson_rows(document: Mapping[str, Any]) -> list[Row]:
