@@ -32,7 +32,7 @@ CHANGED = 0.005
 
 @pytest.fixture(scope="module")
 def tool(tmp_path_factory: pytest.TempPathFactory) -> Tool:
-    return start_tool(tmp_path_factory.mktemp("tool"))
+    return start_tool(tmp_path_factory.getbasetemp() / "tool")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -146,7 +147,7 @@ class Tool:
         model: str,
         tolerance: float = RESAMPLED,
         media_type: str | None = None,
-        image: Any = None,
+        **inputs: Any,
     ) -> list[Row]:
         """Execute a request, compare the whole answer with the oracle's, and return the oracle's rows.
 
@@ -155,11 +156,11 @@ class Tool:
             model: the model's id.
             tolerance: of the probabilities.
             media_type: of the answer; None = the service's choice.
-            image: the input `image` as sent, where it is not a list of links.
+            **inputs: what is sent instead of, or beside, what the request says.
         """
         expected = expected_rows(request, MODELS[model])
         body = request_body(request, model, media_type)
-        body["inputs"]["image"] = image or body["inputs"]["image"]
+        body["inputs"] |= inputs
         response = self.execute(body)
         assert response.status_code == 200, response.text
         is_table = media_type == TABLE or (request.features is None and all(row.crs is None for row in expected))
@@ -181,8 +182,9 @@ class Tool:
         return expected
 
 
+@lru_cache
 def start_tool(folder: Path) -> Tool:
-    """Install the models and load the application."""
+    """Install the models in a new folder and load the application, once: trying so many models takes its time."""
     for name, model in MODELS.items():
         package = folder / "models" / name
         package.mkdir(parents=True)
