@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 import rasterio
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 from PIL import Image
 from pyproj import CRS, Transformer
@@ -49,6 +51,8 @@ class ChipRule:
     """Whether cells outside the polygon become 0 (`BlackenAroundFeature`)."""
     bands: tuple[int, ...] | None = None
     """The bands taken, in order, counted from 0; None = all but alpha (`ExtractBands`)."""
+    band_names: tuple[str, ...] | None = None
+    """The bands taken, in order, by their descriptions without case, instead (`ExtractBands`)."""
     cell_size: float | None = None
     """Side of a fixed-size chip's cells, in units of the image's CRS; None = the image's own (`cellSize`)."""
     data_range: tuple[float, float] | None = None
@@ -82,10 +86,67 @@ def chip(
 
 def whole_image(path: Path, rule: ChipRule) -> NDArray[np.float32]:
     """Return the chip of an image that is itself the object, `(bands, height, width)`, cells without data 0."""
+    place = place_of(path)
+    values, status = image_chip(path, rule, Window(0, 0, place.width, place.height))
+    if values is None:
+        raise ValueError(f"an image without a chip: {status}")
+    return values
+
+
+def image_chip(path: Path, rule: ChipRule, window: Window) -> tuple[NDArray[np.float32] | None, str]:
+    """Return the chip of an image's part that is itself the object, as `chip` does."""
     with _opened(path) as image:
-        values, valid = _read(image, Window(0, 0, image.width, image.height), rule)
+        values, valid = _read(image, window, rule)
+        if not valid.any():
+            return None, "nodata"
         upright = _upright(np.where(valid, values, np.float32(0)), path, image)
-    return _resized(upright, rule)
+    return _resized(upright, rule), "ok"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an image lies."""
+
+    crs: str | None
+    """As WKT; None = without a spatial reference."""
+    transform: Affine
+    width: int
+    height: int
+
+    def in_grid(self, geometry: BaseGeometry, geometry_crs: str | None) -> BaseGeometry:
+        """Return a geometry in grid coordinates, rounded to 1e-6 cells."""
+        return _shape_in_grid(self, _in_crs(geometry, geometry_crs, self))
+
+    def touches(self, geometry: BaseGeometry, geometry_crs: str | None) -> bool:
+        """Say whether the geometry intersects the image's extent, edges included."""
+        shape = self.in_grid(geometry, geometry_crs)
+        is_finite = bool(np.isfinite(shapely.get_coordinates(shape)).all())
+        return is_finite and bool(shape.intersects(shapely.box(0, 0, self.width, self.height)))
+
+    def outline(self, window: Window) -> shapely.Polygon:
+        """Return a window's outline in the image's CRS."""
+        left, upper = window.col_off, window.row_off
+        right, lower = left + window.width, upper + window.height
+        corners = np.array([(left, upper), (right, upper), (right, lower), (left, lower)], np.float64)
+        return shapely.Polygon(_to_map(self, corners))
+
+
+def place_of(path: Path) -> Place:
+    """Read where an image lies."""
+    with _opened(path) as image:
+        is_referenced = image.crs is not None and not image.transform.is_identity
+        return Place(image.crs.to_wkt() if is_referenced else None, image.transform, image.width, image.height)
+
+
+class _WithCrs:
+    """An open dataset whose CRS is not in the file: GDAL reads world files, but not the `.prj` beside them."""
+
+    def __init__(self, image: Dataset, crs: rasterio.CRS) -> None:
+        self._image = image
+        self.crs = crs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._image, name)
 
 
 @contextmanager
@@ -94,7 +155,11 @@ def _opened(path: Path) -> Iterator[Dataset]:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         image = rasterio.open(path)
     with image:
-        yield image
+        sidecar = path.with_suffix(".prj")
+        if image.crs is None and not image.transform.is_identity and sidecar.exists():
+            yield _WithCrs(image, rasterio.CRS.from_wkt(CRS.from_wkt(sidecar.read_text()).to_wkt()))
+        else:
+            yield image
 
 
 def _require_alike(images: Sequence[Dataset]) -> None:
@@ -135,6 +200,9 @@ def _expanded(image: Dataset, window: Window) -> NDArray[np.uint8]:
 
 def _taken_bands(image: Dataset, count: int, rule: ChipRule) -> list[int]:
     """Return the bands to take, counted from 0, of the `count` that were read."""
+    if rule.band_names is not None:
+        named = [str(description or "").casefold() for description in image.descriptions]
+        return [named.index(name.casefold()) for name in rule.band_names]
     if rule.bands is None:
         alpha = set() if _has_palette(image) else {b for b in range(count) if image.colorinterp[b] == ColorInterp.alpha}
         return [band for band in range(count) if band not in alpha]
@@ -184,15 +252,26 @@ def _resized(values: NDArray[np.float32], rule: ChipRule) -> NDArray[np.float32]
     return np.stack([np.asarray(band, np.float32) for band in bands])
 
 
-def _in_crs(geometry: BaseGeometry, geometry_crs: str | None, image: Dataset) -> BaseGeometry:
+def _in_crs(geometry: BaseGeometry, geometry_crs: str | None, image: Dataset | Place) -> BaseGeometry:
     """Return the geometry in the image's CRS, transformed vertex by vertex, without heights."""
     if geometry_crs is None:
         return shapely.force_2d(geometry)
-    transformer = Transformer.from_crs(geometry_crs, CRS.from_wkt(image.crs.to_wkt()), always_xy=True)
+    crs: Any = image.crs
+    return transformed(geometry, geometry_crs, crs if isinstance(crs, str) else crs.to_wkt())
+
+
+def transformed(geometry: BaseGeometry, crs: str, target: str) -> BaseGeometry:
+    """Return a geometry in another CRS, vertex by vertex, without heights; both CRS have x before y."""
+    transformer = _transformer(crs, target)
     moved: BaseGeometry = shapely.transform(
         geometry, lambda xy: np.column_stack(transformer.transform(xy[:, 0], xy[:, 1]))
     )
     return moved
+
+
+@lru_cache
+def _transformer(crs: str, target: str) -> Transformer:
+    return Transformer.from_crs(CRS.from_user_input(crs), CRS.from_user_input(target), always_xy=True)
 
 
 def _to_grid(image: Dataset, xy: NDArray[np.float64]) -> NDArray[np.float64]:
