@@ -6,7 +6,6 @@ there: done in numpy the same work costs a third of a small network's time.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +84,8 @@ def load(path: Path, chip_height: int, chip_width: int) -> tuple[onnx.ModelProto
     output = next((value for value in graph.output if value.type.tensor_type.elem_type in _SCORES), None)
     if output is None:
         raise PackageError("the network has no output of float32, float16 or float64: no scores")
+    if not isinstance(inputs[0].name, str) or not isinstance(output.name, str):  # bytes, where they are not UTF-8
+        raise PackageError("the network is not an ONNX file")
     _refuse_scattered_weights(model)
     return model, Network(
         input_name=inputs[0].name,
@@ -195,8 +196,5 @@ def _extent(axis: onnx.TensorShapeProto.Dimension) -> int | None:
 
 
 def _element_name(element: int) -> str:
-    return (
-        re.sub(r"^TensorProto\.", "", str(TensorProto.DataType.Name(element))).lower()
-        if element
-        else "of no known type"
-    )
+    known = TensorProto.DataType.values()
+    return str(TensorProto.DataType.Name(element)).lower() if element and element in known else "of no known type"

@@ -160,10 +160,12 @@ class Session:
             onnxruntime.preload_dlls()  # CUDA and cuDNN as Python packages carry them
         prepared = graph.with_preparation(model, network, self.normalization, dtype)
         try:
-            session = onnxruntime.InferenceSession(prepared, options, providers=[_PROVIDERS[key.processor]])
+            session = onnxruntime.InferenceSession(
+                prepared, options, providers=[_PROVIDERS[key.processor]], enable_fallback=0
+            )
         except _RUNTIME_ERRORS as err:
             raise PackageError(f"the network cannot be opened: {_reason(err)}") from err
-        if session.get_providers()[0] != _PROVIDERS[key.processor]:  # onnxruntime falls back to the CPU without a word
+        if session.get_providers()[0] != _PROVIDERS[key.processor]:  # it goes on without a provider that fails to load
             raise PackageError(f"the network cannot be opened on the {key.processor}")
         return session
 
@@ -215,6 +217,8 @@ def available_threads() -> int:
 
 def _reason(err: BaseException) -> str:
     """Return the runtime's words without file paths, error codes and C++ signatures."""
+    if isinstance(err, UnicodeError):
+        return "a name in it is not UTF-8"
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(err)).split("\n")[0]
     text = re.sub(r"\S+\.(?:h|cc|cpp):\d+ (?:[^(]*::\w+\(.*?\)(?: const)?|\w+) ", "", text)
     text = re.sub(r"^ONNX Runtime only \*guarantees\*.*(?=Current official support)", "", text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -487,6 +488,37 @@ def test_torn_network_is_refused(tmp_path: Path, share: float) -> None:
     assert problem_of(network, ImageWidth=48, ImageHeight=48).startswith("the network ")
 
 
+def test_damaged_network_is_sound_or_refused_and_nothing_is_printed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The check's answer goes to standard output, which the runtime's Python part writes to when it falls back."""
+    network = save_network(
+        tmp_path / "package" / "net.onnx",
+        [*band_means(into="means"), helper.make_node("MatMul", ["means", "weights"], ["output"])],
+        constants={"weights": np.eye(3, dtype=np.float32)},
+    )
+    whole, rng = network.read_bytes(), random.Random(3)
+    folder = make_folder(network)
+    refused = 0
+    for _ in range(200):
+        data = bytearray(whole)
+        for _ in range(rng.choice((1, 3))):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        network.write_bytes(data)
+        problem = check(folder, tmp_path / "unpacked", MAX_BYTES).problem
+        assert problem is None or problem.startswith(("the ", "Image"))
+        refused += problem is not None
+    assert 50 < refused < 200
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["input", "output"])
+def test_network_with_a_name_that_is_not_utf_8_is_refused(tmp_path: Path, name: str) -> None:
+    network = save_network(tmp_path / "net.onnx", band_means())
+    network.write_bytes(network.read_bytes().replace(name.encode(), b"\xff" * len(name)))
+    assert problem_of(network) == "the network is not an ONNX file"
+
+
 @pytest.mark.parametrize(
     ("shape", "element", "words"),
     [
@@ -496,6 +528,7 @@ def test_torn_network_is_refused(tmp_path: Path, share: float) -> None:
         (("n", 3, 8, 8), TensorProto.INT32, "input is int32"),
         (("n", 3, 8, 8), TensorProto.BFLOAT16, "input is bfloat16"),
         (("n", 3, 8, 8), TensorProto.UNDEFINED, "input is of no known type"),
+        (("n", 3, 8, 8), 99, "input is of no known type"),
         (("n", 3, 8, 8, 1), TensorProto.FLOAT, "5 axes, not the four"),
     ],
 )
