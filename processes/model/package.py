@@ -64,7 +64,8 @@ def read_package(path: Path, unpack_folder: Path, max_bytes: int) -> Package:
     try:
         folder = path if path.is_dir() else _unpacked(path, unpack_folder, max_bytes)
         definition = parse_definition(_definition_text(folder))
-        network = _network(folder, definition, max_bytes)
+        network = _network(folder, definition)
+        _refuse_large(folder, max_bytes)
         status = network.stat()
         return Package(
             package_id(path), definition, network, _sha256(network, status.st_size, status.st_mtime_ns), None
@@ -95,7 +96,7 @@ def _definition_text(folder: Path) -> bytes:
     return found[0].read_bytes()
 
 
-def _network(folder: Path, definition: ModelDefinition, max_bytes: int) -> Path:
+def _network(folder: Path, definition: ModelDefinition) -> Path:
     name = definition.network_file
     if not name.lower().endswith(".onnx"):
         raise PackageError(
@@ -107,9 +108,17 @@ def _network(folder: Path, definition: ModelDefinition, max_bytes: int) -> Path:
         raise PackageError(f"ModelFile {name[:80]!r} points out of the package")
     if not network.is_file():
         raise PackageError(f"ModelFile {name[:80]!r} is not in the package")
-    if network.stat().st_size > max_bytes:
-        raise PackageError(f"ModelFile {name[:80]!r} is larger than the limit max_model_mb = {max_bytes >> 20} allows")
     return network
+
+
+def _refuse_large(folder: Path, max_bytes: int) -> None:
+    size = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+    if size > max_bytes:
+        raise PackageError(_too_large("package holds", size, max_bytes))
+
+
+def _too_large(what: str, size: int, max_bytes: int) -> str:
+    return f"the {what} {size} bytes, more than the limit max_model_mb = {max_bytes >> 20} allows"
 
 
 def _lies_in(folder: Path, file: Path) -> bool:
@@ -173,9 +182,7 @@ def _checked_members(archive: zipfile.ZipFile, max_bytes: int) -> list[tuple[zip
         raise PackageError(f"the .dlpk has {len(files)} files, more than {MAX_MEMBERS}")
     unpacked, packed = sum(f.file_size for f in files), sum(f.compress_size for f in files)
     if unpacked > max_bytes:
-        raise PackageError(
-            f"the .dlpk unpacks to {unpacked} bytes, more than the limit max_model_mb = {max_bytes >> 20} allows"
-        )
+        raise PackageError(_too_large(".dlpk unpacks to", unpacked, max_bytes))
     if unpacked > MAX_RATIO * max(packed, 1):
         raise PackageError(f"the .dlpk is compressed {unpacked // max(packed, 1)} times, more than {MAX_RATIO}")
     members = [(member, _safe_name(member)) for member in files]

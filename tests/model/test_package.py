@@ -342,11 +342,25 @@ def test_model_file_through_a_link_out_of_the_package_is_refused(
     assert "points out of the package" in problem_of(read(folder))
 
 
-def test_network_larger_than_the_limit_is_refused(read: Callable[..., Package], make_package: MakePackage) -> None:
+@pytest.mark.parametrize("name", ["net.onnx", "weights/part.bin"])
+def test_folder_larger_than_the_limit_is_refused(
+    read: Callable[..., Package], make_package: MakePackage, name: str
+) -> None:
+    """Weights beside the network count, as they do in a `.dlpk`."""
     folder = make_package()
-    with (folder / "net.onnx").open("ab") as file:
+    (folder / "weights").mkdir()
+    with (folder / name).open("ab") as file:
         file.write(bytes(2**20))
     assert "max_model_mb = 1 " in problem_of(read(folder, 2**20))
+    assert read(folder, 2**21).problem is None
+
+
+def test_limit_that_was_lowered_holds_for_what_is_unpacked_already(
+    tmp_path: Path, read: Callable[..., Package], sound: list[Member]
+) -> None:
+    path = save_zip(tmp_path / "a.dlpk", [*sound, ("noise.bin", np.random.default_rng(0).bytes(2**21))])
+    assert read(path, 2**22).problem is None
+    assert "max_model_mb = 1 " in problem_of(read(path, 2**20))
 
 
 def test_path_that_is_gone_is_a_problem_and_no_exception(tmp_path: Path, read: Callable[..., Package]) -> None:

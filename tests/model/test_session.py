@@ -697,10 +697,31 @@ def _with_state(body: onnx.GraphProto) -> onnx.GraphProto:
     return body
 
 
-def test_network_that_hangs_is_reported_and_its_process_ended(tmp_path: Path) -> None:
-    folder = make_folder(endless(tmp_path / "package" / "net.onnx"))
-    outcome = probe(folder, tmp_path / "unpacked", MAX_BYTES, timeout_s=3)
-    assert outcome.problem == "the network did not answer a trial run within 3 s"
+def multiplying(path: Path) -> Path:
+    """Write a network of a few functions that call each other twice each: 2^40 nodes once they are put in place."""
+    last = 40
+    network = save_network(
+        path,
+        [*band_means(into="means"), helper.make_node(f"F{last}", ["means"], ["output"], domain="own")],
+        domains=["own"],
+    )
+    model = onnx.load(network)
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    model.functions.append(
+        helper.make_function("own", "F0", ["x"], ["y"], [helper.make_node("Neg", ["x"], ["y"])], imports)
+    )
+    for place in range(last):
+        nodes = [helper.make_node(f"F{place}", [a], [b], domain="own") for a, b in (("x", "half"), ("half", "y"))]
+        model.functions.append(helper.make_function("own", f"F{place + 1}", ["x"], ["y"], nodes, imports))
+    network.write_bytes(model.SerializeToString())
+    return network
+
+
+@pytest.mark.parametrize("make", [endless, multiplying])
+def test_network_that_hangs_is_reported_and_its_process_ended(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    folder = make_folder(make(tmp_path / "package" / "net.onnx"))
+    outcome = probe(folder, tmp_path / "unpacked", MAX_BYTES, timeout_s=2)
+    assert outcome.problem == "the network did not answer a trial run within 2 s"
     assert not outcome.conclusive
     running = [
         entry
