@@ -44,7 +44,7 @@ def _bands(image: Image, model: Model, first: Image) -> tuple[int, ...]:
 
 
 def _all_bands(image: Image, model: Model, first: Image) -> tuple[int, ...]:
-    normalization = model.definition.normalization
+    normalization = model.definition.normalization_for(model.bands)
     taken, there = model.bands or (len(normalization.scale) if normalization else None), len(image.data_bands)
     if taken not in (None, there):
         raise ImageError(f"image {image.name!r} has {there} bands, the model {model.id!r} takes {taken}")

@@ -49,7 +49,8 @@ class DescribeModel(Process):
             "outputs": {
                 OUTPUT: {
                     "title": "Model",
-                    "description": "Id, sha256 of the network, classes, chip size, bands, arguments, provider in use",
+                    "description": "Id, sha256 of the network, classes, chip size, bands, how cells are prepared "
+                    "(value * scale + offset) and scores activated, arguments, provider in use",
                     "schema": {"type": "object", "contentMediaType": "application/json"},
                 }
             },
@@ -82,8 +83,16 @@ class DescribeModel(Process):
 
 
 def model_info(model: Model) -> dict[str, Any]:
-    """Return what clients are told of a model."""
+    """Return what clients are told of a model; what it does not have is left out."""
     definition = model.definition
+    normalization = definition.normalization_for(model.bands)
+    optional = {
+        "dataRange": definition.data_range,
+        "normalization": normalization and {"scale": normalization.scale, "offset": normalization.offset},
+        "minCellSize": definition.min_cell_size,
+        "maxCellSize": definition.max_cell_size,
+        "batchSize": definition.batch_size,
+    }
     return {
         "id": model.id,
         "sha256": model.sha256,
@@ -92,6 +101,7 @@ def model_info(model: Model) -> dict[str, Any]:
             for item in definition.classes
         ],
         "multiLabel": definition.multi_label,
+        "activation": model.activation,
         "chip": {
             "width": definition.chip_width,
             "height": definition.chip_height,
@@ -99,6 +109,7 @@ def model_info(model: Model) -> dict[str, Any]:
             "blackenAroundFeature": definition.blacken,
         },
         "bands": list(definition.bands) if definition.bands is not None else model.bands,
+        **{name: value for name, value in optional.items() if value is not None},
         "arguments": [dataclasses.asdict(argument) for argument in declared_arguments(definition)],
         "provider": "CPU" if missing_gpu() else "GPU",
     }

@@ -105,12 +105,13 @@ def _read(name: str, value: Any, known: list[str]) -> Any:
         case "test_time_augmentation" | "class_scores":
             return _boolean(name, value)
         case _:
-            raise InputError(f"there is no model argument {name!r}; the arguments are {', '.join(known)}")
+            raise InputError(f"there is no model argument {_short(name)}; the arguments are {', '.join(known)}")
 
 
 def _number(name: str, value: Any) -> float:
     try:
-        if isinstance(value, int | float | str) and not isinstance(value, bool):
+        is_plain = value.isascii() and "_" not in value if isinstance(value, str) else not isinstance(value, bool)
+        if is_plain and isinstance(value, int | float | str):
             number = float(value)
             if abs(number) < float("inf"):
                 return number
@@ -129,4 +130,7 @@ def _boolean(name: str, value: Any) -> bool:
 
 
 def _short(value: Any) -> str:
-    return repr(value)[:80]
+    try:
+        return repr(value)[:80]
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        return "a number of thousands of digits"

@@ -23,7 +23,7 @@ from processes.model.probe import Outcome, probe
 _logger = logging.getLogger(__name__)
 
 _TRY_AGAIN_S = 600
-_CHECK_VERSION = 1  # another number makes every package be checked again
+_CHECK_VERSION = 2  # another number makes every package be checked again
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +115,11 @@ class Catalog:
 def _packages_in(folder: Path) -> Iterable[Path]:
     try:
         entries = sorted(entry for entry in folder.iterdir() if _has_text_name(entry))
-    except OSError:
-        _logger.warning("models folder %s is not there", folder)
+        archives = [entry for entry in entries if entry.suffix.lower() == ".dlpk" and entry.is_file()]
+        folders = [entry for entry in entries if entry.is_dir() and _has_definition(entry)]
+    except OSError as err:
+        _logger.warning("models folder %s cannot be read: %s", folder, err.strerror)
         return []
-    archives = [entry for entry in entries if entry.suffix.lower() == ".dlpk" and entry.is_file()]
-    folders = [entry for entry in entries if entry.is_dir() and _has_definition(entry)]
     return [*archives, *folders]
 
 
@@ -144,7 +144,10 @@ def _key(package: Package) -> str:
     beside = hashlib.sha256()
     if package.network is not None:
         for path in sorted(package.network.parent.rglob("*")):
-            status = path.stat()
+            try:
+                status = path.stat()
+            except OSError:  # a link that leads nowhere, or gone since
+                continue
             beside.update(os.fsencode(path) + f":{status.st_size}:{status.st_mtime_ns};".encode())
     said = msgspec.json.encode([_CHECK_VERSION, package.sha256, package.definition, beside.hexdigest()])
     return hashlib.sha256(said).hexdigest()

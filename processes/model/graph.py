@@ -6,7 +6,7 @@ there: done in numpy the same work costs a third of a small network's time.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 
 from processes.errors import PackageError
-from processes.model.definition import Normalization
+from processes.model.normalization import Normalization
 
 _DTYPES = {
     TensorProto.FLOAT: "float32",
@@ -26,6 +26,7 @@ _DTYPES = {
     TensorProto.UINT8: "uint8",
 }
 _ELEMENTS = {name: element for element, name in _DTYPES.items()}
+_SCORES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 _CHIPS = "classify_objects_chips"
 _MIN_OPSET = 7  # from here on Mul and Add broadcast as numpy does
 
@@ -54,7 +55,8 @@ def load(path: Path, chip_height: int, chip_width: int) -> tuple[onnx.ModelProto
     """Read an ONNX file and what it takes and gives; the chip's size tells the order of the input's axes.
 
     Raises:
-        PackageError: not ONNX, or not an image classifier: one input of rank 4, one output.
+        PackageError: not ONNX, or not an image classifier: one input of rank 4, an output of scores (the first one
+            of floats, as some exporters put the label before them).
     """
     try:
         model = onnx.load(path, load_external_data=False)
@@ -63,7 +65,7 @@ def load(path: Path, chip_height: int, chip_width: int) -> tuple[onnx.ModelProto
     except OSError as err:
         raise PackageError("the network's file cannot be read") from err
     graph = model.graph
-    weights = {tensor.name for tensor in graph.initializer}
+    weights = {tensor.name for tensor in graph.initializer} | {item.values.name for item in graph.sparse_initializer}
     inputs = [value for value in graph.input if value.name not in weights]
     if len(inputs) != 1 or not graph.output:
         raise PackageError(f"the network has {len(inputs)} inputs and {len(graph.output)} outputs, not one of each")
@@ -79,19 +81,22 @@ def load(path: Path, chip_height: int, chip_width: int) -> tuple[onnx.ModelProto
         raise PackageError(f"the network's input has {len(shape)} axes, not the four of a batch of images")
     channels_last = _is_channels_last(shape, (chip_height, chip_width))
     batch, bands, height, width = (shape[i] for i in ((0, 3, 1, 2) if channels_last else (0, 1, 2, 3)))
-    if graph.output[0].type.WhichOneof("value") != "tensor_type":
-        raise PackageError("the network's output is not an array")
-    output = graph.output[0].type.tensor_type
+    output = next((value for value in graph.output if value.type.tensor_type.elem_type in _SCORES), None)
+    if output is None:
+        raise PackageError("the network has no output of float32, float16 or float64: no scores")
+    if not isinstance(inputs[0].name, str) or not isinstance(output.name, str):  # bytes, where they are not UTF-8
+        raise PackageError("the network is not an ONNX file")
+    _refuse_scattered_weights(model)
     return model, Network(
         input_name=inputs[0].name,
-        output_name=graph.output[0].name,
+        output_name=output.name,
         dtype=dtype,
         channels_last=channels_last,
         batch=batch,
         bands=bands,
         height=height,
         width=width,
-        output_rank=len(output.shape.dim) if output.HasField("shape") else None,
+        output_rank=len(output.type.tensor_type.shape.dim) if output.type.tensor_type.HasField("shape") else None,
         external_data=any(tensor.data_location == TensorProto.EXTERNAL for tensor in graph.initializer),
     )
 
@@ -125,6 +130,8 @@ def with_preparation(
             graph.initializer.append(numpy_helper.from_array(per_band, name))
             then(kind, name)
     if network.dtype != (dtype if normalization is None else "float32"):
+        if network.dtype == "uint8":
+            _round_to_bytes(graph, then, opset)
         then("Cast", to=_ELEMENTS[network.dtype])
     if network.channels_last:
         then("Transpose", perm=[0, 2, 3, 1])
@@ -137,6 +144,42 @@ def with_preparation(
     shape = [network.batch or "n", network.bands or "bands", network.height or "height", network.width or "width"]
     graph.input.append(helper.make_tensor_value_info(_CHIPS, _ELEMENTS[dtype], shape))
     return bytes(model.SerializeToString())
+
+
+def _round_to_bytes(graph: onnx.GraphProto, then: Callable[..., None], opset: int) -> None:
+    """Round halves up and keep within 0..255: a cast alone cuts the fraction off, and what it makes of 256 is open."""
+    least, most = 0.0, 255.0
+    has_limits_as_inputs = opset >= 11  # before, they were attributes of Clip
+    constants = {"half": 0.5} | ({"least": least, "most": most} if has_limits_as_inputs else {})
+    for name, value in constants.items():
+        graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), f"{_CHIPS}_{name}"))
+    then("Add", f"{_CHIPS}_half")
+    then("Floor")
+    if has_limits_as_inputs:
+        then("Clip", f"{_CHIPS}_least", f"{_CHIPS}_most")
+    else:
+        then("Clip", min=least, max=most)
+
+
+def _refuse_scattered_weights(model: onnx.ModelProto) -> None:
+    """Raise PackageError where weights other than the graph's own lie in a file: the runtime seeks them anywhere."""
+    tensors = [tensor for function in model.functions for node in function.node for tensor in _tensors_of(node)]
+    tensors += [tensor for node in model.graph.node for tensor in _tensors_of(node)]
+    tensors += [part for item in model.graph.sparse_initializer for part in (item.values, item.indices)]
+    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in tensors):
+        raise PackageError("the network keeps constants of its nodes in another file; save it in one file")
+
+
+def _tensors_of(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
+    for attribute in node.attribute:
+        yield from (attribute.t, *attribute.tensors)
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+        for graph in (attribute.g, *attribute.graphs):
+            yield from graph.initializer
+            yield from (part for item in graph.sparse_initializer for part in (item.values, item.indices))
+            for inner in graph.node:
+                yield from _tensors_of(inner)
 
 
 def _is_channels_last(shape: list[int | None], chip: tuple[int, int]) -> bool:
@@ -153,8 +196,5 @@ def _extent(axis: onnx.TensorShapeProto.Dimension) -> int | None:
 
 
 def _element_name(element: int) -> str:
-    return (
-        re.sub(r"^TensorProto\.", "", str(TensorProto.DataType.Name(element))).lower()
-        if element
-        else "of no known type"
-    )
+    known = TensorProto.DataType.values()
+    return str(TensorProto.DataType.Name(element)).lower() if element and element in known else "of no known type"

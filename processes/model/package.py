@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import lzma
 import os
 import shutil
 import stat
@@ -29,12 +28,12 @@ _BROKEN_ZIP = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
     zlib.error,
-    lzma.LZMAError,
     EOFError,
-    NotImplementedError,  # a compression that this Python does not have
+    NotImplementedError,
     RuntimeError,
     ValueError,
 )
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,8 @@ def read_package(path: Path, unpack_folder: Path, max_bytes: int) -> Package:
     try:
         folder = path if path.is_dir() else _unpacked(path, unpack_folder, max_bytes)
         definition = parse_definition(_definition_text(folder))
-        network = _network(folder, definition, max_bytes)
+        network = _network(folder, definition)
+        _refuse_large(folder, max_bytes)
         status = network.stat()
         return Package(
             package_id(path), definition, network, _sha256(network, status.st_size, status.st_mtime_ns), None
@@ -96,23 +96,34 @@ def _definition_text(folder: Path) -> bytes:
     return found[0].read_bytes()
 
 
-def _network(folder: Path, definition: ModelDefinition, max_bytes: int) -> Path:
+def _network(folder: Path, definition: ModelDefinition) -> Path:
     name = definition.network_file
     if not name.lower().endswith(".onnx"):
         raise PackageError(
-            f"ModelFile {PurePosixPath(name).name!r}: the network must be ONNX; export the trained model to ONNX"
+            f"ModelFile {PurePosixPath(name).name[:80]!r}: the network must be ONNX; export the trained model to ONNX"
         )
     parts = PurePosixPath(name).parts
-    if name.startswith("/") or ".." in parts or ":" in name or "\0" in name:
-        raise PackageError(f"ModelFile {name!r} points out of the package")
     network = folder.joinpath(*parts)
-    if not network.resolve().is_relative_to(folder.resolve()):
-        raise PackageError(f"ModelFile {name!r} points out of the package")
+    if name.startswith("/") or ".." in parts or ":" in name or "\0" in name or not _lies_in(folder, network):
+        raise PackageError(f"ModelFile {name[:80]!r} points out of the package")
     if not network.is_file():
-        raise PackageError(f"ModelFile {name!r} is not in the package")
-    if network.stat().st_size > max_bytes:
-        raise PackageError(f"ModelFile {name!r} is larger than the limit max_model_mb = {max_bytes >> 20} allows")
+        raise PackageError(f"ModelFile {name[:80]!r} is not in the package")
     return network
+
+
+def _refuse_large(folder: Path, max_bytes: int) -> None:
+    size = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+    if size > max_bytes:
+        raise PackageError(_too_large("package holds", size, max_bytes))
+
+
+def _too_large(what: str, size: int, max_bytes: int) -> str:
+    return f"the {what} {size} bytes, more than the limit max_model_mb = {max_bytes >> 20} allows"
+
+
+def _lies_in(folder: Path, file: Path) -> bool:
+    """Say whether a file is in a folder, links followed; one that leads round in a circle is nowhere."""
+    return Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
 
 
 @lru_cache(maxsize=1024)
@@ -161,10 +172,6 @@ def _unpack(path: Path, folder: Path, max_bytes: int) -> None:
             left = max_bytes
             for member, name in members:
                 left -= _extract(archive, member, folder.joinpath(*name.parts), left)
-    except OSError as err:
-        if err.errno is not None:
-            raise
-        raise PackageError("the .dlpk is not a sound zip archive") from err  # bz2 says so
     except _BROKEN_ZIP as err:
         raise PackageError("the .dlpk is not a sound zip archive") from err
 
@@ -175,9 +182,7 @@ def _checked_members(archive: zipfile.ZipFile, max_bytes: int) -> list[tuple[zip
         raise PackageError(f"the .dlpk has {len(files)} files, more than {MAX_MEMBERS}")
     unpacked, packed = sum(f.file_size for f in files), sum(f.compress_size for f in files)
     if unpacked > max_bytes:
-        raise PackageError(
-            f"the .dlpk unpacks to {unpacked} bytes, more than the limit max_model_mb = {max_bytes >> 20} allows"
-        )
+        raise PackageError(_too_large(".dlpk unpacks to", unpacked, max_bytes))
     if unpacked > MAX_RATIO * max(packed, 1):
         raise PackageError(f"the .dlpk is compressed {unpacked // max(packed, 1)} times, more than {MAX_RATIO}")
     members = [(member, _safe_name(member)) for member in files]
@@ -194,6 +199,8 @@ def _safe_name(member: zipfile.ZipInfo) -> PurePosixPath:
         raise PackageError("the .dlpk is encrypted")
     if stat.S_ISLNK(member.external_attr >> 16):
         raise PackageError(f"the .dlpk holds a link: {member.filename[:100]!r}")
+    if member.compress_type not in _METHODS:  # zipfile unpacks the others into memory, however much comes out
+        raise PackageError(f"the .dlpk is compressed by method {member.compress_type}; store or deflate it")
     return name
 
 

@@ -28,13 +28,13 @@ class Outcome(msgspec.Struct, frozen=True):
     """False: the check itself came to no end, and another time it may."""
 
 
-def probe(path: Path, unpack_folder: Path, max_bytes: int) -> Outcome:
+def probe(path: Path, unpack_folder: Path, max_bytes: int, timeout_s: float = TIMEOUT_S) -> Outcome:
     """Check a package's network in a child process; whatever happens there comes back as an outcome."""
     command = [sys.executable, "-m", "processes.model.trial", str(path), str(unpack_folder), str(max_bytes)]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=True)
+        done = subprocess.run(command, capture_output=True, timeout=timeout_s, check=True)
         return msgspec.json.decode(done.stdout, type=Outcome)
     except subprocess.TimeoutExpired:
-        return Outcome(f"the network did not answer a trial run within {TIMEOUT_S} s", conclusive=False)
+        return Outcome(f"the network did not answer a trial run within {timeout_s:g} s", conclusive=False)
     except (subprocess.CalledProcessError, msgspec.DecodeError):
         return Outcome("the network ended the process that tried it", conclusive=False)

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from processes.errors import PackageError
 from processes.model import graph
 from processes.model.definition import Activation, ModelDefinition
+from processes.model.normalization import Normalization
+from processes.model.scores import probabilities, rows_of
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it reports home, from the moment of its import
 
@@ -28,7 +30,6 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 Processor = Literal["CPU", "GPU"]
 
-TRIAL_CHIPS = 16
 GPU_BATCH_SIZE = 128
 _CPU_BATCH_CELLS = 16 * 64 * 64  # small networks run best on the CPU with this much at once: the data stays in cache
 _CPU_BATCH_SIZES = (4, 32)
@@ -36,6 +37,7 @@ _PROVIDERS: dict[Processor, str] = {"CPU": "CPUExecutionProvider", "GPU": "CUDAE
 _LOG_ERRORS_ONLY = 3
 
 _RUNTIME_ERRORS = (
+    ort_errors.EngineError,
     ort_errors.Fail,
     ort_errors.InvalidArgument,
     ort_errors.InvalidGraph,
@@ -80,7 +82,8 @@ class Session:
         self._opening = Lock()
         self._sessions: dict[graph.ChipDtype, onnxruntime.InferenceSession] = {}
         _, self.network = graph.load(key.network, key.definition.chip_height, key.definition.chip_width)
-        check_fit(key.definition, self.network)
+        self.normalization = key.definition.normalization_for(self.network.bands)
+        check_fit(key.definition, self.normalization, self.network)
 
     @property
     def batch_size(self) -> int:
@@ -114,7 +117,11 @@ class Session:
         return probabilities(outputs, self.key.activation, len(self.key.definition.classes))
 
     def outputs(self, chips: Chips) -> NDArray[np.float32]:
-        """Return what the network gives, `(n, outputs)`, before any activation."""
+        """Return what the network gives, `(n, outputs)`, before any activation.
+
+        Raises:
+            PackageError: the network fails, or its outputs fit neither the chips nor the classes.
+        """
         session = self._session("uint8" if chips.dtype == np.uint8 else "float32")
         size = self.network.batch
         if size is None:
@@ -122,20 +129,16 @@ class Session:
         parts = []
         for start in range(0, len(chips), size):
             part = chips[start : start + size]
-            full = (
-                np.concatenate([part, np.zeros((size - len(part), *part.shape[1:]), part.dtype)])
-                if len(part) < size
-                else part
-            )
+            full = np.concatenate([part, *([part[-1:]] * (size - len(part)))]) if len(part) < size else part
             parts.append(self._run(session, full)[: len(part)])
         return np.concatenate(parts)
 
     def _run(self, session: onnxruntime.InferenceSession, chips: Chips) -> NDArray[np.float32]:
         try:
             (output,) = session.run([self.network.output_name], {session.get_inputs()[0].name: chips})
-            return np.asarray(output, np.float32).reshape(len(chips), -1)
         except _RUNTIME_ERRORS as err:
             raise PackageError(f"the network cannot be run: {_reason(err)}") from err
+        return rows_of(output, len(chips), len(self.key.definition.classes))
 
     def _session(self, dtype: graph.ChipDtype) -> onnxruntime.InferenceSession:
         with self._opening:
@@ -155,12 +158,14 @@ class Session:
             )
         if key.processor == "GPU":
             onnxruntime.preload_dlls()  # CUDA and cuDNN as Python packages carry them
-        prepared = graph.with_preparation(model, network, key.definition.normalization, dtype)
+        prepared = graph.with_preparation(model, network, self.normalization, dtype)
         try:
-            session = onnxruntime.InferenceSession(prepared, options, providers=[_PROVIDERS[key.processor]])
+            session = onnxruntime.InferenceSession(
+                prepared, options, providers=[_PROVIDERS[key.processor]], enable_fallback=0
+            )
         except _RUNTIME_ERRORS as err:
             raise PackageError(f"the network cannot be opened: {_reason(err)}") from err
-        if session.get_providers()[0] != _PROVIDERS[key.processor]:  # onnxruntime falls back to the CPU without a word
+        if session.get_providers()[0] != _PROVIDERS[key.processor]:  # it goes on without a provider that fails to load
             raise PackageError(f"the network cannot be opened on the {key.processor}")
         return session
 
@@ -171,52 +176,7 @@ def open_session(key: SessionKey) -> Session:
     return Session(key)
 
 
-def probabilities(outputs: NDArray[np.float32], activation: Activation, classes: int) -> NDArray[np.float32]:
-    """Apply the activation; a single output for two classes becomes the pair of probabilities."""
-    if outputs.shape[1] == 1 and classes == 2:
-        second = outputs if activation == "none" else _sigmoid(outputs)
-        return np.concatenate([1 - second, second], axis=1)
-    match activation:
-        case "none":
-            return outputs
-        case "sigmoid":
-            return _sigmoid(outputs)
-        case "softmax":
-            raised = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-            return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)
-
-
-def _sigmoid(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * outputs)), np.float32)
-
-
-def find_activation(outputs: NDArray[np.float32], multi_label: bool) -> Activation:
-    """Say from a trial run's outputs `(n, outputs)` what turns them into probabilities."""
-    inside = bool(((outputs >= 0) & (outputs <= 1)).all())
-    if outputs.shape[1] == 1 or multi_label:
-        return "none" if inside else "sigmoid"
-    adds_up = bool(np.allclose(outputs.sum(axis=1), 1, atol=1e-3))
-    return "none" if inside and adds_up else "softmax"
-
-
-def trial(session: Session) -> NDArray[np.float32]:
-    """Run random chips through the network, `(16, outputs)`, and check the width of what comes out.
-
-    Raises:
-        PackageError: the network does not run, or its outputs do not fit the classes.
-    """
-    definition, network = session.key.definition, session.network
-    bands = network.bands or (len(definition.bands) if definition.bands else 3)
-    rng = np.random.default_rng(0)
-    chips = rng.integers(0, 256, (TRIAL_CHIPS, bands, definition.chip_height, definition.chip_width), np.uint8)
-    outputs = session.outputs(chips)
-    classes = len(definition.classes)
-    if outputs.shape[1] != classes and not (outputs.shape[1] == 1 and classes == 2):
-        raise PackageError(f"the network has {outputs.shape[1]} outputs for {classes} classes")
-    return outputs
-
-
-def check_fit(definition: ModelDefinition, network: graph.Network) -> None:
+def check_fit(definition: ModelDefinition, normalization: Normalization | None, network: graph.Network) -> None:
     """Raise PackageError where the definition and the network contradict each other."""
     for name, said, taken in (
         ("ImageWidth", definition.chip_width, network.width),
@@ -224,13 +184,13 @@ def check_fit(definition: ModelDefinition, network: graph.Network) -> None:
         ("the number of ExtractBands", definition.bands and len(definition.bands), network.bands),
         (
             "the number of bands of the normalisation",
-            definition.normalization and len(definition.normalization.scale),
+            normalization and len(normalization.scale),
             network.bands,
         ),
     ):
         if said is not None and taken is not None and said != taken:
             raise PackageError(f"{name} is {said}, the network takes {taken}")
-    if network.output_rank == 1 and network.batch != 1:
+    if network.output_rank == 1 and network.batch != 1 and len(definition.classes) != 2:
         raise PackageError("the network's output has no batch axis, its input has one of any size")
 
 
@@ -257,6 +217,9 @@ def available_threads() -> int:
 
 def _reason(err: BaseException) -> str:
     """Return the runtime's words without file paths, error codes and C++ signatures."""
+    if isinstance(err, UnicodeError):
+        return "a name in it is not UTF-8"
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(err)).split("\n")[0]
-    text = re.sub(r"\S+\.(?:h|cc|cpp):\d+ [^(]*::\w+\(.*?\) (?=[A-Z\[])", "", text)
+    text = re.sub(r"\S+\.(?:h|cc|cpp):\d+ (?:[^(]*::\w+\(.*?\)(?: const)?|\w+) ", "", text)
+    text = re.sub(r"^ONNX Runtime only \*guarantees\*.*(?=Current official support)", "", text)
     return re.sub(r"(?:/[\w.+-]+){2,}/?", "…", text)[:300]

@@ -47,7 +47,7 @@ def test_defaults_follow_the_model() -> None:
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [(4, 4), (4.0, 4), ("4", 4), (" 64 ", 64), ("4.0", 4), ("1e1", 10), (1, 1), (4096, 4096)],
+    [(4, 4), (4.0, 4), ("4", 4), (" 64 ", 64), ("4.0", 4), ("1e1", 10), ("1e3", 1000), ("+7", 7), (1, 1), (4096, 4096)],
 )
 def test_batch_size_is_a_whole_number_or_text_that_parses(given: Any, expected: int) -> None:
     found = value("batch_size", given)
@@ -57,7 +57,20 @@ def test_batch_size_is_a_whole_number_or_text_that_parses(given: Any, expected: 
 
 @pytest.mark.parametrize(
     "given",
-    [0, -1, 1.5, "1.5", "", "four", "nan", "inf", "-inf", "1e999", "0x10", True, False, None, [4], {}, 10**400],
+    [
+        *(0, -1, 1.5, "1.5", "", " ", "four", "nan", "inf", "-inf", "1e999", "0x10", True, False, None, [4], {}),
+        *(
+            "true",
+            "４",
+            "٤",
+            "1_0",
+            "4,0",
+            10**400,
+            pytest.param(10**5000, id="5001 digits"),
+            float("nan"),
+            float("inf"),
+        ),
+    ],
 )
 def test_batch_size_that_is_no_whole_number_above_zero_is_refused(given: Any) -> None:
     assert "batch_size is " in fault("batch_size", given)
@@ -74,7 +87,7 @@ def test_score_threshold_is_a_probability_or_text_that_parses(given: Any, expect
     assert value("score_threshold", given) == expected
 
 
-@pytest.mark.parametrize("given", [-0.01, 1.01, "2", "50%", "0,5", "nan", "inf", True, None, [0.5], ""])
+@pytest.mark.parametrize("given", [-0.01, 1.01, "2", "50%", "0,5", "nan", "inf", True, None, [0.5], "", "٠.5"])
 def test_score_threshold_outside_0_to_1_is_refused(given: Any) -> None:
     assert "score_threshold is " in fault("score_threshold", given)
 
@@ -116,6 +129,10 @@ def test_every_fault_is_told_with_a_pointer_as_rfc_6901_writes_it() -> None:
 def test_endless_values_are_not_repeated_whole() -> None:
     assert len(fault("class_scores", "x" * 10_000)) < 300
     assert len(fault("batch_size", "x" * 10_000)) < 300
+
+
+def test_endless_names_are_not_repeated_whole() -> None:
+    assert len(fault("x" * 10_000, 1)) < 300
 
 
 def test_endless_numbers_are_not_repeated_whole() -> None:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from conftest import definition
 from processes.errors import PackageError
-from processes.model.definition import ModelClass, ModelDefinition, Normalization, parse_definition
+from processes.model.definition import ModelClass, ModelDefinition, parse_definition
+from processes.model.normalization import Normalization
 from processes.model.package import read_package
 
 HELP_PAGE = {
@@ -382,7 +383,7 @@ def test_normalization_stats_without_width_divide_by_one_and_a_std_of_zero_is_a_
     ("changes", "words"),
     [
         ({"NormalizationStats": []}, "an object of per-band arrays"),
-        ({"NormalizationStats": {"band_min_values": [0, 0, 0]}}, "has no band_max_values"),
+        ({"NormalizationStats": {"band_min_values": [0, 0, 0]}}, "has no NormalizationStats.band_max_values"),
         ({"NormalizationStats": STATS | {"band_min_values": 5}}, "band_min_values is 5"),
         ({"NormalizationStats": STATS | {"scaled_std_values": [1, 1, None, 1]}}, "scaled_std_values is null"),
         ({"NormalizationStats": STATS | {"scaled_std_values": [1, 1]}}, "scaled_std_values has 2 values"),

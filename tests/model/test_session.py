@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +20,17 @@ from onnx import TensorProto, helper, numpy_helper
 
 from conftest import MakePackage, definition, save_mean_network
 from processes.errors import PackageError
-from processes.model import probe as probing
 from processes.model.catalog import Catalog
 from processes.model.definition import Activation, parse_definition
 from processes.model.probe import Outcome, probe
+from processes.model.scores import find_activation, probabilities
 from processes.model.session import (
     GPU_BATCH_SIZE,
     NonFiniteScoresError,
     Session,
     SessionKey,
-    find_activation,
     missing_gpu,
     open_session,
-    probabilities,
 )
 from processes.model.trial import check
 
@@ -387,6 +387,58 @@ def test_weights_by_absolute_path_or_link_out_of_the_package_are_refused(tmp_pat
     assert "cannot be opened" in problem_of(network)
 
 
+def elsewhere(name: str) -> onnx.TensorProto:
+    """Return weights that lie in a file of that name."""
+    tensor = numpy_helper.from_array(np.eye(3, dtype=np.float32), name)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="weights.bin")
+    return tensor
+
+
+def weights_of_a_node(path: Path) -> Path:
+    constant = helper.make_node("Constant", [], ["weights"], value=elsewhere("weights"))
+    return save_network(
+        path, [*band_means(into="means"), constant, helper.make_node("MatMul", ["means", "weights"], ["output"])]
+    )
+
+
+def weights_of_a_branch(path: Path) -> Path:
+    branches = {}
+    for name in ("then_branch", "else_branch"):
+        answer = helper.make_tensor_value_info(f"{name}_answer", TensorProto.FLOAT, None)
+        node = helper.make_node("MatMul", ["means", f"{name}_weights"], [answer.name])
+        branches[name] = helper.make_graph([node], name, [], [answer], [elsewhere(f"{name}_weights")])
+    node = helper.make_node("If", ["yes"], ["output"], **branches)
+    return save_network(path, [*band_means(into="means"), node], constants={"yes": np.array(True)})
+
+
+def weights_of_a_function(path: Path) -> Path:
+    network = save_network(
+        path,
+        [*band_means(into="means"), helper.make_node("Weigh", ["means"], ["output"], domain="own")],
+        domains=["own"],
+    )
+    model = onnx.load(network)
+    nodes = [
+        helper.make_node("Constant", [], ["weights"], value=elsewhere("weights")),
+        helper.make_node("MatMul", ["x", "weights"], ["y"]),
+    ]
+    model.functions.append(helper.make_function("own", "Weigh", ["x"], ["y"], nodes, [helper.make_opsetid("", 17)]))
+    network.write_bytes(model.SerializeToString())
+    return network
+
+
+@pytest.mark.parametrize("make", [weights_of_a_node, weights_of_a_branch, weights_of_a_function])
+def test_weights_elsewhere_than_in_the_graph_itself_are_never_sought(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], Path]
+) -> None:
+    """The runtime would look for them in the folder that the service was started in."""
+    (tmp_path / "weights.bin").write_bytes(np.eye(3, dtype=np.float32).tobytes())
+    monkeypatch.chdir(tmp_path)
+    assert "save it in one file" in problem_of(make(tmp_path / "package" / "net.onnx"))
+
+
 @pytest.mark.parametrize(("domain", "domains"), [("my.ops", ["my.ops"]), ("", [])])
 def test_operator_that_the_runtime_does_not_know_is_named(tmp_path: Path, domain: str, domains: list[str]) -> None:
     nodes = [helper.make_node("MySecretSauce", ["input"], ["output"], domain=domain)]
@@ -436,18 +488,112 @@ def test_torn_network_is_refused(tmp_path: Path, share: float) -> None:
     assert problem_of(network, ImageWidth=48, ImageHeight=48).startswith("the network ")
 
 
+def test_damaged_network_is_sound_or_refused_and_nothing_is_printed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The check's answer goes to standard output, which the runtime's Python part writes to when it falls back."""
+    network = save_network(
+        tmp_path / "package" / "net.onnx",
+        [*band_means(into="means"), helper.make_node("MatMul", ["means", "weights"], ["output"])],
+        constants={"weights": np.eye(3, dtype=np.float32)},
+    )
+    whole, rng = network.read_bytes(), random.Random(3)
+    folder = make_folder(network)
+    refused = 0
+    for _ in range(200):
+        data = bytearray(whole)
+        for _ in range(rng.choice((1, 3))):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        network.write_bytes(data)
+        problem = check(folder, tmp_path / "unpacked", MAX_BYTES).problem
+        assert problem is None or problem.startswith(("the ", "Image"))
+        refused += problem is not None
+    assert 50 < refused < 200
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["input", "output"])
+def test_network_with_a_name_that_is_not_utf_8_is_refused(tmp_path: Path, name: str) -> None:
+    network = save_network(tmp_path / "net.onnx", band_means())
+    network.write_bytes(network.read_bytes().replace(name.encode(), b"\xff" * len(name)))
+    assert problem_of(network) == "the network is not an ONNX file"
+
+
 @pytest.mark.parametrize(
     ("shape", "element", "words"),
     [
         ((3, 8, 8), TensorProto.FLOAT, "3 axes, not the four"),
         (("n", 3, 8, 8), TensorProto.INT8, "input is int8"),
         (("n", 3, 8, 8), TensorProto.STRING, "input is string"),
+        (("n", 3, 8, 8), TensorProto.INT32, "input is int32"),
+        (("n", 3, 8, 8), TensorProto.BFLOAT16, "input is bfloat16"),
+        (("n", 3, 8, 8), TensorProto.UNDEFINED, "input is of no known type"),
+        (("n", 3, 8, 8), 99, "input is of no known type"),
+        (("n", 3, 8, 8, 1), TensorProto.FLOAT, "5 axes, not the four"),
     ],
 )
 def test_network_that_takes_no_images_is_refused(
     tmp_path: Path, shape: tuple[Any, ...], element: int, words: str
 ) -> None:
     assert words in problem_of(save_network(tmp_path / "net.onnx", band_means(), shape=shape, element=element))
+
+
+@pytest.mark.parametrize("names", [[], ["input", "second"]])
+def test_network_of_another_number_of_inputs_is_refused(tmp_path: Path, names: list[str]) -> None:
+    network = save_network(tmp_path / "net.onnx", band_means())
+    model = onnx.load(network)
+    del model.graph.input[:]
+    model.graph.input.extend(helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 3, 8, 8]) for n in names)
+    onnx.save(model, network)
+    assert f"the network has {len(names)} inputs" in problem_of(network)
+
+
+@pytest.mark.parametrize("element", [TensorProto.INT64, TensorProto.STRING, TensorProto.BOOL, None])
+def test_network_without_scores_is_refused(tmp_path: Path, element: int | None) -> None:
+    outputs = [helper.make_tensor_value_info("output", element, ["n", 3])] if element else []
+    network = save_network(tmp_path / "net.onnx", band_means(), outputs=outputs)
+    if element is None:
+        model = onnx.load(network)
+        del model.graph.output[:]
+        onnx.save(model, network)
+    assert problem_of(network).startswith("the network has ")
+
+
+@pytest.mark.parametrize("claim", [[2**40], [2**62, 2**62], [-1], [10**6, 3]])
+def test_weights_that_claim_to_be_more_than_there_are_are_refused(tmp_path: Path, claim: list[int]) -> None:
+    weights = {"weights": np.zeros((3, 3), np.float32)}
+    nodes = [*band_means(into="means"), helper.make_node("MatMul", ["means", "weights"], ["output"])]
+    network = save_network(tmp_path / "net.onnx", nodes, constants=weights)
+    model = onnx.load(network)
+    del model.graph.initializer[0].dims[:]
+    model.graph.initializer[0].dims.extend(claim)
+    network.write_bytes(model.SerializeToString())
+    assert "cannot be opened" in problem_of(network)
+
+
+def greedy(path: Path, size_bytes: int) -> Path:
+    """Write a network that fills so much memory."""
+    ones = helper.make_node(
+        "ConstantOfShape", ["size"], ["ones"], value=helper.make_tensor("v", TensorProto.FLOAT, [1], [1])
+    )
+    nodes = [
+        *band_means(into="means"),
+        ones,
+        helper.make_node("ReduceMean", ["ones"], ["one"], keepdims=0),
+        helper.make_node("Mul", ["means", "one"], ["output"]),
+    ]
+    return save_network(path, nodes, constants={"size": np.array([size_bytes // 4])})
+
+
+@pytest.mark.parametrize("share", [0.6, 40])
+def test_network_that_would_fill_the_memory_is_refused_before_it_does(tmp_path: Path, share: float) -> None:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    folder = make_folder(greedy(tmp_path / "package" / "net.onnx", int(memory * share)))
+    start = time.perf_counter()
+    outcome = probe(folder, tmp_path / "unpacked", MAX_BYTES)
+    assert outcome.problem is not None
+    assert "memory" in outcome.problem
+    assert time.perf_counter() - start < 10
 
 
 def divide_by_mean(path: Path) -> Path:
@@ -471,6 +617,25 @@ def test_padding_of_a_fixed_batch_is_not_taken_for_a_chip(tmp_path: Path) -> Non
     network = save_network(tmp_path / "net.onnx", nodes, shape=(4, 3, 8, 8))
     session = session_of(network, "softmax", Normalization="none")
     assert session.scores(np.full((6, 3, 8, 8), 7, np.uint8)).shape == (6, 3)
+
+
+def root_of_mean_less(path: Path, less: float) -> Path:
+    """Write a network that gives the root of each band's mean less a number: not finite for darker bands."""
+    nodes = [
+        *band_means(into="means"),
+        helper.make_node("Sub", ["means", "less"], ["moved"]),
+        helper.make_node("Sqrt", ["moved"], ["output"]),
+    ]
+    return save_network(path, nodes, constants={"less": np.array(less, np.float32)})
+
+
+def test_trial_refuses_a_network_without_any_finite_output(tmp_path: Path) -> None:
+    """Where only some chips have none the network is sound: an object of that kind is named when it comes."""
+    always = root_of_mean_less(tmp_path / "always" / "net.onnx", 256)
+    sometimes = root_of_mean_less(tmp_path / "sometimes" / "net.onnx", 100)
+    assert "not a finite number" in problem_of(always, Normalization="none")
+    outcome = checked(sometimes, Normalization="none")
+    assert (outcome.problem, outcome.activation) == (None, "softmax")
 
 
 def test_network_that_fails_in_running_says_so(tmp_path: Path) -> None:
@@ -532,11 +697,31 @@ def _with_state(body: onnx.GraphProto) -> onnx.GraphProto:
     return body
 
 
-def test_network_that_hangs_is_reported_and_its_process_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "TIMEOUT_S", 4)
-    folder = make_folder(endless(tmp_path / "package" / "net.onnx"))
-    outcome = probe(folder, tmp_path / "unpacked", MAX_BYTES)
-    assert outcome.problem == "the network did not answer a trial run within 4 s"
+def multiplying(path: Path) -> Path:
+    """Write a network of a few functions that call each other twice each: 2^40 nodes once they are put in place."""
+    last = 40
+    network = save_network(
+        path,
+        [*band_means(into="means"), helper.make_node(f"F{last}", ["means"], ["output"], domain="own")],
+        domains=["own"],
+    )
+    model = onnx.load(network)
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    model.functions.append(
+        helper.make_function("own", "F0", ["x"], ["y"], [helper.make_node("Neg", ["x"], ["y"])], imports)
+    )
+    for place in range(last):
+        nodes = [helper.make_node(f"F{place}", [a], [b], domain="own") for a, b in (("x", "half"), ("half", "y"))]
+        model.functions.append(helper.make_function("own", f"F{place + 1}", ["x"], ["y"], nodes, imports))
+    network.write_bytes(model.SerializeToString())
+    return network
+
+
+@pytest.mark.parametrize("make", [endless, multiplying])
+def test_network_that_hangs_is_reported_and_its_process_ended(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    folder = make_folder(make(tmp_path / "package" / "net.onnx"))
+    outcome = probe(folder, tmp_path / "unpacked", MAX_BYTES, timeout_s=2)
+    assert outcome.problem == "the network did not answer a trial run within 2 s"
     assert not outcome.conclusive
     running = [
         entry
