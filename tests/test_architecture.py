@@ -17,7 +17,7 @@ LAYERS = (
     {"plan"},
     {"run", "publish"},
     {"local", "description"},
-    {"classify_description"},
+    {"classify_description", "classify_features"},
     {"classify_request"},
     {"classify_objects", "describe_model", "echo"},
     {"plugin"},
