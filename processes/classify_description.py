@@ -68,7 +68,8 @@ def describe(models: Sequence[str]) -> Description:
                 "title": "Objects",
                 "description": (
                     "The objects to classify, points, lines or polygons: a GeoJSON FeatureCollection in the request, "
-                    "or a link to a GeoJSON or a GeoPackage (#layer=name picks a layer). "
+                    "or a link to a GeoJSON, GeoPackage (#layer=name picks a layer), FlatGeobuf, zipped Shapefile or "
+                    "GeoParquet file, or to the items of an OGC API - Features collection (all pages are followed). "
                     "Without it each image is an object."
                 ),
                 "minOccurs": 0,

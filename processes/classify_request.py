@@ -10,21 +10,19 @@ from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
-import msgspec
 import pyproj
 
 from processes.classify_description import INLINE_IMAGES, OUTPUT, describe
+from processes.classify_features import read_features
 from processes.crs import CRS84, is_longitude_latitude, parse_crs
 from processes.description import Request, Value, check_literals, quoted
-from processes.errors import Fault, ImageError, InputError, LayerError, LimitError, RequestError, ServiceError
+from processes.errors import Fault, ImageError, InputError, LimitError, RequestError, ServiceError
 from processes.extent import Extent, read_extent
-from processes.features.geojson import read_geojson
 from processes.features.layer import Layer
-from processes.features.read import read_layer
 from processes.features.write import GEOJSON, MediaType
 from processes.fields import DEFAULT_FIELD
 from processes.imagery.image import ENDINGS, Image, open_image, unique_names
-from processes.links import LinkedFile, list_folder, resolve
+from processes.links import list_folder, resolve
 from processes.material import Material, Options
 from processes.model.arguments import Arguments, read_arguments
 from processes.model.catalog import Catalog, Model
@@ -231,44 +229,5 @@ def _layer(request: Request, settings: Settings, folder: Path, faults: list[Faul
         return None
     (value,) = request.inputs["features"]
     with _Collected(faults, value.pointer):
-        return _read_features(value, settings, folder)
+        return read_features(value, settings, folder)
     return None
-
-
-class _Members(msgspec.Struct):
-    """The members that tell what a features input is; a collection itself is not looked into here."""
-
-    href: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    mediaType: str | msgspec.UnsetType = msgspec.UNSET  # noqa: N815 - OGC's spelling
-
-
-def _read_features(value: Value, settings: Settings, folder: Path) -> Layer:
-    try:
-        members = msgspec.json.decode(value.text, type=_Members)
-    except msgspec.ValidationError as err:
-        raise LayerError("features is neither a GeoJSON FeatureCollection nor a link") from err
-    limit = settings.limits.max_objects
-    if members.href is not msgspec.UNSET:
-        pointer = f"{value.pointer}/href"
-        href = msgspec.json.decode(members.href)
-        try:
-            if not isinstance(href, str):
-                raise LayerError(f"href is {quoted(href)}, not a text")
-            file = resolve(href, settings, folder)
-            return read_layer(file.path, file.name, _layer_name(file), limit)
-        except ServiceError as err:
-            raise RequestError.at(pointer, err) from err
-    if members.value is msgspec.UNSET:
-        return read_geojson(bytes(value.text), "features", limit)
-    if members.mediaType not in (msgspec.UNSET, GEOJSON, "application/json"):
-        raise RequestError.at(
-            f"{value.pointer}/mediaType",
-            LayerError(f"features of media type {quoted(members.mediaType)} must be linked; inline they are {GEOJSON}"),
-        )
-    return read_geojson(bytes(members.value), "features", limit)
-
-
-def _layer_name(file: LinkedFile) -> str | None:
-    key, _, name = file.fragment.partition("=")
-    return name if key == "layer" and name else None

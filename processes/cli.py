@@ -84,9 +84,12 @@ def models(config: Path) -> None:
 @click.option(
     "--features",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The objects: a GeoJSON or a GeoPackage. Without it each image is one object.",
+    help=(
+        "The objects: a GeoJSON, GeoPackage, FlatGeobuf, zipped Shapefile or GeoParquet. "
+        "Without it each image is one object."
+    ),
 )
-@click.option("--layer", help="The layer of the GeoPackage.")
+@click.option("--layer", help="The layer of a GeoPackage, or the Shapefile of a zip with several.")
 @click.option("--model", required=True, help="Id of an installed model, or a model package: a .dlpk file or a folder.")
 @click.option(
     "--argument", "arguments", multiple=True, metavar="NAME=VALUE", help="An argument of the model; may be repeated."

@@ -68,6 +68,12 @@ def is_longitude_latitude(crs: pyproj.CRS) -> bool:
     return same_coordinates(crs, parse_crs(CRS84))
 
 
+def is_north_first(crs: pyproj.CRS) -> bool:
+    """Say whether the authority's axis order is y, x: the northing, or the latitude, before the easting."""
+    directions = [axis.direction.lower() for axis in crs.axis_info[:2]]
+    return len(directions) == 2 and directions[0] in ("north", "south") and directions[1] in ("east", "west")
+
+
 def epsg_name(crs: pyproj.CRS) -> str:
     """Return `EPSG:n` where there is one, else the WKT."""
     authority = crs.to_authority()

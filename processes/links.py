@@ -11,9 +11,9 @@ import ipaddress
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
@@ -37,15 +37,57 @@ class LinkedFile:
     """File name as the client's link has it."""
     fragment: str
     """What stands behind `#` in the link, decoded."""
+    url: str | None = None
+    """Where it was fetched from, redirects followed; None = it is on this machine."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Of the answer, names in lower case; empty for a file of this machine."""
+
+    @property
+    def media_type(self) -> str:
+        """Return what the answer says that it is, without parameters; empty = nothing."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def resolve(href: str, settings: Settings, folder: Path) -> LinkedFile:
+@dataclass(slots=True)
+class Allowance:
+    """What may yet be fetched for one input."""
+
+    limit_mb: int
+    """The limit max_download_mb."""
+    left_bytes: int
+    deadline: float
+    """In seconds of the monotonic clock."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Allowance:
+        limit_mb = settings.limits.max_download_mb
+        return cls(limit_mb, limit_mb * 2**20, time.monotonic() + _FETCH_S)
+
+    def take(self, size: int, href: str) -> None:
+        """Count bytes that have arrived.
+
+        Raises:
+            InputError: it has taken too long.
+            LimitError: they are too many.
+        """
+        self.left_bytes -= size
+        if time.monotonic() > self.deadline:
+            raise InputError(f"{shown(href)} did not arrive within {_FETCH_S} s")
+        if self.left_bytes < 0:
+            raise LimitError("max_download_mb", self.limit_mb, f"{shown(href)} has more than that")
+
+
+def resolve(
+    href: str, settings: Settings, folder: Path, accept: str = "*/*", allowance: Allowance | None = None
+) -> LinkedFile:
     """Return the file behind a link; what is elsewhere is fetched.
 
     Args:
         href: the link.
         settings: what is allowed.
         folder: where fetched files go.
+        accept: media types to ask a host for.
+        allowance: what may be fetched; by default as much as the limit allows.
 
     Raises:
         ForbiddenError: the configuration does not allow the link.
@@ -60,12 +102,27 @@ def resolve(href: str, settings: Settings, folder: Path) -> LinkedFile:
                 raise InputError(f"there is no file {shown(href)}")
             return LinkedFile(path, Path(unquote(parts.path)).name, unquote(parts.fragment))
         case "http" | "https":
-            name = Path(unquote(parts.path)).name or "download"
-            path = folder / f"{len(os.listdir(folder))}-{Path(name).suffix[:16]}"
-            _fetch(href, settings, path)
-            return LinkedFile(path, name, unquote(parts.fragment))
+            return fetch(href, settings, folder, accept, allowance or Allowance.of(settings))
         case _:
             raise _scheme_not_allowed(href, parts)
+
+
+def fetch(href: str, settings: Settings, folder: Path, accept: str, allowance: Allowance) -> LinkedFile:
+    """Fetch what an `http:` or `https:` link names, and no other one; arguments and errors as `resolve` has them."""
+    parts = _split(href)
+    name = Path(unquote(parts.path)).name or "download"
+    path = folder / f"{len(os.listdir(folder))}-{Path(name).suffix[:16]}"
+    with _opened(href, settings, accept, allowance) as (response, url):
+        try:
+            with path.open("xb") as file:
+                # as it arrives, not in full blocks: a host that drips must not outlast the deadline
+                while block := response.read1(_COPY_BYTES):
+                    allowance.take(len(block), href)
+                    file.write(block)
+        except urllib3.exceptions.HTTPError as err:
+            raise InputError(f"{shown(href)}: the host broke off its answer") from err
+        headers = {key.lower(): value for key, value in response.headers.items()}
+    return LinkedFile(path, name, unquote(parts.fragment), url, headers)
 
 
 def list_folder(href: str, settings: Settings, endings: tuple[str, ...]) -> list[LinkedFile]:
@@ -151,37 +208,19 @@ def _within(path: Path, settings: Settings) -> Path | None:
     return real if allowed and path.is_absolute() else None
 
 
-def _fetch(href: str, settings: Settings, path: Path) -> None:
-    with _opened(href, settings) as response:
-        limit = settings.limits.max_download_mb * 2**20
-        size, deadline = 0, time.monotonic() + _FETCH_S
-        try:
-            with path.open("xb") as file:
-                for block in response.stream(_COPY_BYTES):
-                    size += len(block)
-                    if time.monotonic() > deadline:
-                        raise InputError(f"{shown(href)} did not arrive within {_FETCH_S} s")
-                    if size > limit:
-                        raise LimitError(
-                            "max_download_mb",
-                            settings.limits.max_download_mb,
-                            f"{shown(href)} has more than {limit} bytes",
-                        )
-                    file.write(block)
-        except urllib3.exceptions.HTTPError as err:
-            raise InputError(f"{shown(href)}: the host broke off its answer") from err
-
-
 @contextmanager
-def _opened(href: str, settings: Settings) -> Iterator[urllib3.BaseHTTPResponse]:
-    """Ask for a link, following redirects, each checked as the first one."""
+def _opened(
+    href: str, settings: Settings, accept: str, allowance: Allowance
+) -> Iterator[tuple[urllib3.BaseHTTPResponse, str]]:
+    """Ask for a link, following redirects, each checked as the first one; yield the answer and where it is from."""
     for _ in range(_MAX_REDIRECTS + 1):
+        allowance.take(0, href)
         parts = _split(href)
         if parts.scheme not in ("http", "https"):
-            raise _scheme_not_allowed(href, parts)
+            raise ForbiddenError(f"a host leads to a link of scheme {parts.scheme!r}; only http and https are followed")
         with _pool(parts, settings) as pool:
             target = parts.path or "/"
-            headers = {"Host": parts.netloc.rsplit("@", 1)[-1], "Accept-Encoding": "identity"}
+            headers = {"Host": parts.netloc.rsplit("@", 1)[-1], "Accept-Encoding": "identity", "Accept": accept}
             try:
                 response = pool.request(
                     "GET",
@@ -199,7 +238,7 @@ def _opened(href: str, settings: Settings) -> Iterator[urllib3.BaseHTTPResponse]
                     continue
                 if response.status != 200:
                     raise InputError(f"{shown(href)}: the host answers with status {response.status}")
-                yield response
+                yield response, href
                 return
     raise InputError(f"{shown(href)}: the host redirects more than {_MAX_REDIRECTS} times")
 

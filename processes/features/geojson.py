@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
@@ -15,7 +16,9 @@ from numpy.typing import NDArray
 from processes.crs import CRS84, parse_crs
 from processes.errors import InputError, LayerError, LimitError
 from processes.features.columns import Column
-from processes.features.layer import Layer, common_geometry_type, refuse_collections
+from processes.features.layer import Layer, refuse_collections
+from processes.features.paging import Page, content_crs
+from processes.features.wkb import common_geometry_type
 
 _SLICE = 8192
 
@@ -56,6 +59,32 @@ def read_geojson(text: bytes | memoryview, name: str, max_objects: int) -> Layer
         LayerError: not a FeatureCollection, or one that RFC 7946 does not allow; names the feature's position from 1.
         LimitError: more features than allowed.
     """
+    return read_pages([Page(text)], name, max_objects)
+
+
+def read_pages(pages: Iterable[Page], name: str, max_objects: int) -> Layer:
+    """Read a FeatureCollection that comes in pages, at least one; they are asked for one after the other.
+
+    Arguments and errors as `read_geojson` has them.
+    """
+    gathered = _Gathered()
+    for number, page in enumerate(pages, 1):
+        try:
+            collection = _read_collection(page.text)
+            crs, is_swapped = _page_crs(page, collection)
+            gathered.crs = gathered.crs or crs
+            if crs != gathered.crs:
+                raise LayerError(f"its CRS is {crs.name!r}, that of the first {gathered.crs.name!r}")
+            count = gathered.count + len(collection.features)
+            if count > max_objects:
+                raise LimitError("max_objects", max_objects, f"the layer has {count} features")
+            gathered.add(collection.features, is_swapped)
+        except LayerError as err:
+            raise (LayerError(f"page {number}: {err.detail}") if number > 1 else err) from err
+    return gathered.finished(name)
+
+
+def _read_collection(text: bytes | memoryview) -> _Collection:
     try:
         collection = _collection.decode(text)
     except msgspec.ValidationError as err:
@@ -64,39 +93,58 @@ def read_geojson(text: bytes | memoryview, name: str, max_objects: int) -> Layer
         raise LayerError(f"the features are not JSON: {err}") from err
     if collection.type != "FeatureCollection":
         raise LayerError(f"the features are of type {collection.type[:80]!r}, not a GeoJSON FeatureCollection")
-    if len(collection.features) > max_objects:
-        raise LimitError("max_objects", max_objects, f"the layer has {len(collection.features)} features")
-    return _layer(collection.features, _crs(collection.crs), name)
+    return collection
 
 
-def _layer(texts: Sequence[msgspec.Raw], crs: pyproj.CRS, name: str) -> Layer:
-    columns: dict[str, Column] = {}
-    ids = Column(is_exact=True)
-    wkb: list[pa.Array] = []
-    types: set[int] = set()
-    has_z = False
-    for start in range(0, len(texts), _SLICE):
-        features = [_parsed(text, start + place) for place, text in enumerate(texts[start : start + _SLICE])]
-        geometries = _geometries([feature.geometry for feature in features], start)
-        types.update(np.unique(shapely.get_type_id(geometries)).tolist())
-        has_z = has_z or bool(shapely.has_z(geometries).any())
-        wkb.append(pa.array(shapely.to_wkb(geometries, output_dimension=3), pa.large_binary()))
-        ids.add(start, [msgspec.UNSET if feature.id is None else feature.id for feature in features])
-        properties = [feature.properties or {} for feature in features]
-        for key in dict.fromkeys(key for values in properties for key in values):
-            columns.setdefault(key, Column()).add(start, [values.get(key, msgspec.UNSET) for values in properties])
-    fields = [column.finished(key, len(texts)) for key, column in columns.items()]
-    _, id_values = ids.finished("id", len(texts))
-    return Layer(
-        name=name,
-        crs=crs,
-        geometry=pa.chunked_array(wkb, pa.large_binary()),
-        geometry_type=common_geometry_type(types, has_z),
-        attributes=pa.table([values for _, values in fields], schema=pa.schema([item for item, _ in fields]))
-        if fields
-        else pa.table({}).select([]),
-        ids=None if id_values.null_count == len(id_values) else id_values,
-    )
+@dataclass(slots=True)
+class _Gathered:
+    """The features so far."""
+
+    crs: pyproj.CRS | None = None
+    count: int = 0
+    columns: dict[str, Column] = field(default_factory=dict)
+    ids: Column = field(default_factory=lambda: Column(is_exact=True))
+    wkb: list[pa.Array] = field(default_factory=list)
+
+    def add(self, texts: Sequence[msgspec.Raw], is_swapped: bool) -> None:
+        """Take the features of a page; their coordinates may stand in y, x order."""
+        for place in range(0, len(texts), _SLICE):
+            start = self.count
+            features = [_parsed(text, start + place) for place, text in enumerate(texts[place : place + _SLICE])]
+            geometries = _geometries([feature.geometry for feature in features], start)
+            if is_swapped:
+                geometries = _swapped(geometries)
+            self.wkb.append(pa.array(shapely.to_wkb(geometries, output_dimension=3), pa.large_binary()))
+            self.ids.add(start, [msgspec.UNSET if feature.id is None else feature.id for feature in features])
+            properties = [feature.properties or {} for feature in features]
+            for key in dict.fromkeys(key for values in properties for key in values):
+                values = [values.get(key, msgspec.UNSET) for values in properties]
+                self.columns.setdefault(key, Column()).add(start, values)
+            self.count += len(features)
+
+    def finished(self, name: str) -> Layer:
+        fields = [column.finished(key, self.count) for key, column in self.columns.items()]
+        _, ids = self.ids.finished("id", self.count)
+        geometry = pa.chunked_array(self.wkb, pa.large_binary())
+        return Layer(
+            name=name,
+            crs=self.crs,
+            geometry=geometry,
+            geometry_type=common_geometry_type(geometry),
+            attributes=pa.table([values for _, values in fields], schema=pa.schema([item for item, _ in fields]))
+            if fields
+            else pa.table({}).select([]),
+            ids=None if ids.null_count == len(ids) else ids,
+        )
+
+
+def _swapped(geometries: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Return geometries with x and y exchanged, heights as they are."""
+    result = np.array(geometries, dtype=object)
+    has_z = shapely.has_z(geometries)
+    result[~has_z] = shapely.transform(geometries[~has_z], lambda xy: xy[:, ::-1])
+    result[has_z] = shapely.transform(geometries[has_z], lambda xyz: xyz[:, [1, 0, 2]], include_z=True)
+    return result
 
 
 def _parsed(text: msgspec.Raw, place: int) -> _Feature:
@@ -135,6 +183,11 @@ def _geometry(text: str | None, place: int) -> shapely.Geometry | None:
     except shapely.errors.ShapelyError as err:
         reason = str(err).split(":", 1)[-1].strip()
         raise LayerError(f"feature {place + 1} has a geometry that cannot be read: {reason[:200]}") from err
+
+
+def _page_crs(page: Page, collection: _Collection) -> tuple[pyproj.CRS, bool]:
+    """Return the CRS of a page, and whether its coordinates stand in y, x order; the header goes before the member."""
+    return (_crs(collection.crs), False) if page.content_crs is None else content_crs(page.content_crs)
 
 
 def _crs(text: msgspec.Raw | msgspec.UnsetType) -> pyproj.CRS:

@@ -28,7 +28,7 @@ class Layer:
     geometry: pa.ChunkedArray | None
     """WKB, null where a feature has no geometry, `(n,)`; None = the layer is a table."""
     geometry_type: str
-    """As GDAL names it: `Polygon`, …, `Unknown` for several."""
+    """As GDAL names it: `Polygon`, `Point Z`, `LineString M`, `Point ZM`, …, `Unknown` for several."""
     attributes: pa.Table
     """In the input's order."""
     ids: pa.ChunkedArray | None
@@ -81,20 +81,3 @@ def refuse_collections(geometries: NDArray[np.object_], first: int) -> None:
             f"feature {first + int(collections[0]) + 1} is a GeometryCollection; "
             "only points, lines and polygons are read"
         )
-
-
-def common_geometry_type(types: set[int], has_z: bool) -> str:
-    """Return GDAL's name of the one type of geometry that occurs, else `Unknown`."""
-    names = {
-        0: "Point",
-        1: "LineString",
-        2: "LineString",
-        3: "Polygon",
-        4: "MultiPoint",
-        5: "MultiLineString",
-        6: "MultiPolygon",
-    }
-    found = {names.get(kind, "Unknown") for kind in types if kind >= 0}
-    if len(found) != 1 or "Unknown" in found:
-        return "Unknown"
-    return f"{found.pop()} Z" if has_z else found.pop()

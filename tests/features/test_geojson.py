@@ -454,7 +454,9 @@ def test_file_may_begin_with_many_blanks(tmp_path: Path) -> None:
     [
         (b"", "is empty"),
         (b"fid;geometry\n", "not a GeoJSON or a GeoPackage"),
-        (b"PK\x03\x04", "not a GeoJSON or a GeoPackage"),
+        (b"PK\x03\x04", "not a sound zip archive"),
+        (b"PAR1", "the Parquet file is broken"),
+        (b"fgb\x03fgb\x01", "the FlatGeobuf is broken"),
         (b"<kml/>", "not a GeoJSON or a GeoPackage"),
         (text_of([]).decode().encode("utf-16"), "not a GeoJSON or a GeoPackage"),
         (b"[]", "not a GeoJSON FeatureCollection"),

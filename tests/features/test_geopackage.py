@@ -504,3 +504,53 @@ def test_attribute_id_of_a_table_is_renamed_and_nested_values_are_texts(tmp_path
         {"id": "2", "ID_1": None, "nested": None, "ClassStatus": "ok"},
     ]
     assert len(document["summary"]["warnings"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("POINT M (1 2 7)", "Point M"), ("POINT ZM (1 2 3 7)", "Point ZM"), ("POINT Z (1 2 3)", "Point Z")],
+)
+def test_heights_and_measures_are_read(tmp_path: Path, text: str, name: str) -> None:
+    path = tmp_path / "a.gpkg"
+    shapes = shapely.to_wkb(np.array([shapely.from_wkt(text), None]), output_dimension=4, flavor="iso")
+    table = pa.table({"n": [1, 2], "shape": pa.array(shapes, pa.binary())})
+    pyogrio.write_arrow(
+        table, path, layer="t", driver="GPKG", geometry_name="shape", geometry_type="Unknown", crs="EPSG:32633"
+    )
+    layer = read(path)
+    assert layer.geometries(0, 1)[0].wkt == text
+    assert layer.geometry_type == name
+
+
+def test_json_columns_are_texts_and_coded_values_stay_codes(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.gpkg", {"kind": [1, 2], "extra": ['{"a": [1]}', None]})
+    execute(
+        path,
+        "CREATE TABLE gpkg_data_columns (table_name TEXT, column_name TEXT, name TEXT, title TEXT, description TEXT,"
+        " mime_type TEXT, constraint_name TEXT)",
+        "CREATE TABLE gpkg_data_column_constraints (constraint_name TEXT, constraint_type TEXT, value TEXT,"
+        " min NUMERIC, min_is_inclusive BOOLEAN, max NUMERIC, max_is_inclusive BOOLEAN, description TEXT)",
+        "INSERT INTO gpkg_data_columns VALUES ('trees', 'extra', NULL, NULL, NULL, 'application/json', NULL),"
+        " ('trees', 'kind', NULL, NULL, NULL, NULL, 'kinds')",
+        "INSERT INTO gpkg_data_column_constraints VALUES ('kinds', 'enum', '1', NULL, NULL, NULL, NULL, 'oak'),"
+        " ('kinds', 'enum', '2', NULL, NULL, NULL, NULL, 'elm')",
+    )
+    attributes = read(path).attributes
+    assert attributes.to_pylist() == [{"kind": 1, "extra": '{"a": [1]}'}, {"kind": 2, "extra": None}]
+    assert attributes.schema.field("extra").type == pa.string()
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (8, "feature 2 is a CircularString"),
+        (1010, "feature 2 is a CurvePolygon"),
+        (17, "feature 2 is a Triangle"),
+        (7, "feature 2 is a GeometryCollection"),
+    ],
+)
+def test_geometry_that_is_no_point_line_or_polygon_is_named(tmp_path: Path, code: int, words: str) -> None:
+    path = save(tmp_path / "a.gpkg", None, [BOX, BOX], geometry_type="Unknown")
+    blob = b"GP\x00\x01" + struct.pack("<i", 32633) + struct.pack("<BII", 1, code, 0)
+    execute(path, f"UPDATE trees SET geom = X'{blob.hex()}' WHERE fid = 2")  # noqa: S608 - our bytes
+    assert words in problem(path)

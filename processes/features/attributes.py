@@ -1,0 +1,132 @@
+"""Attributes as every output format can hold them, whatever the file had them as.
+
+Whole numbers, fractions, booleans, texts, bytes, dates and times stay what they are. Nested values become JSON texts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from processes.errors import LayerError
+from processes.features.layer import JSON_TEXT
+
+_EXACT_DIGITS = 15
+"""Decimals of so many digits come back from a double as they were."""
+_encode = msgspec.json.Encoder().encode
+
+
+def plain_table(table: pa.Table) -> pa.Table:
+    """Return a table with columns that are written and encoded without a further look.
+
+    Raises:
+        LayerError: two columns have one name, or a value has no place in the result; names the column.
+    """
+    names = table.column_names
+    for name in names:
+        if names.count(name) > 1:
+            raise LayerError(f"two attributes are named {name[:80]!r}")
+    fields, columns = [], []
+    for item, values in zip(table.schema, table.columns, strict=True):
+        try:
+            column, metadata = _plain(values)
+            column.validate(full=True)
+            _check_times(column)
+        except (pa.ArrowException, ValueError, OverflowError, TypeError, KeyError, RecursionError) as err:
+            raise LayerError(f"attribute {item.name[:80]!r} of type {str(item.type)[:80]} cannot be read") from err
+        fields.append(pa.field(item.name, column.type, metadata=metadata))
+        columns.append(column)
+    if not columns:
+        return table.replace_schema_metadata(None)
+    return pa.table(columns, schema=pa.schema(fields))
+
+
+def times_of_texts(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return ISO 8601 texts as times: with their zone if they share one, in UTC if they have several.
+
+    Texts stay where some have a zone and others none.
+    """
+    zones = pc.replace_substring_regex(texts, r"^.*T[^Z+-]*", "").unique().drop_null().to_pylist()
+    if not zones:
+        return texts.cast(pa.timestamp("ms"))
+    if "" in zones and len(zones) > 1:
+        return texts
+    zone = None if zones == [""] else "UTC" if zones != [zones[0]] or zones[0] == "Z" else zones[0]
+    try:
+        return (
+            texts.cast(pa.timestamp("ms"))
+            if zone is None
+            else texts.cast(pa.timestamp("ms", "UTC")).cast(pa.timestamp("ms", zone))
+        )
+    except pa.ArrowInvalid:
+        return texts
+
+
+def _plain(values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, dict[bytes, bytes] | None]:
+    kind = values.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return _plain(pa.chunked_array([chunk.storage for chunk in values.chunks], kind.storage_type))
+    if pa.types.is_dictionary(kind):
+        return _plain(values.cast(kind.value_type))
+    if pa.types.is_nested(kind):
+        texts = [_json_texts(chunk) for chunk in values.chunks]
+        return pa.chunked_array(texts, pa.large_string()), JSON_TEXT
+    if pa.types.is_duration(kind) or pa.types.is_interval(kind):
+        return pa.chunked_array([_texts(chunk) for chunk in values.chunks], pa.string()), None
+    target = _target(kind)
+    if target == kind:
+        return values, None
+    # nanoseconds are cut: Python, and with it JSON, knows no times finer than microseconds
+    return values.cast(target, safe=not pa.types.is_temporal(kind)), None
+
+
+def _target(kind: pa.DataType) -> pa.DataType:
+    types = pa.types
+    if types.is_null(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return pa.string()
+    if types.is_large_binary(kind) or types.is_binary_view(kind) or types.is_fixed_size_binary(kind):
+        return pa.binary()
+    if types.is_int8(kind) or types.is_uint8(kind):
+        return pa.int16()
+    if types.is_unsigned_integer(kind):
+        return pa.int32() if types.is_uint16(kind) else pa.int64()
+    if types.is_float16(kind):
+        return pa.float32()
+    if types.is_decimal(kind):
+        return pa.float64() if kind.precision <= _EXACT_DIGITS else pa.string()
+    if types.is_date64(kind):
+        return pa.date32()
+    if types.is_timestamp(kind) and kind.unit == "ns":
+        return pa.timestamp("us", kind.tz)
+    if types.is_time64(kind) and kind.unit == "ns":
+        return pa.time64("us")
+    known = (
+        types.is_boolean(kind)
+        or types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_string(kind)
+        or types.is_binary(kind)
+        or types.is_temporal(kind)
+    )
+    if not known:
+        raise TypeError(kind)
+    return kind
+
+
+def _json_texts(values: pa.Array) -> pa.Array:
+    texts = [None if value is None else _encode(value).decode() for value in values.to_pylist(maps_as_pydicts="strict")]
+    return pa.array(texts, pa.large_string())
+
+
+def _texts(values: pa.Array) -> pa.Array:
+    return pa.array([None if value is None else str(value) for value in values.to_pylist()], pa.string())
+
+
+def _check_times(values: pa.ChunkedArray) -> None:
+    """Make Python objects of the earliest and the latest: a year beyond 9999 or an unknown zone fails here."""
+    if pa.types.is_temporal(values.type):
+        ends: Any = pc.min_max(values)
+        ends.as_py()

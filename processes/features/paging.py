@@ -1,0 +1,78 @@
+"""Answers of an OGC API - Features service: which page comes next, and in which CRS a page is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pyproj
+
+from processes.crs import is_north_first, parse_crs
+from processes.errors import InputError, LayerError
+
+_TYPES = ("application/geo+json", "application/json", "")
+"""Media types of a link to a page, the best first; the last is for a link that names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A FeatureCollection, whole or a part of one."""
+
+    text: bytes | memoryview
+    content_crs: str | None = None
+    """The header `Content-Crs` that came with it."""
+
+
+class _Links(msgspec.Struct):
+    links: Any = None
+
+
+_links = msgspec.json.Decoder(_Links)
+
+
+def next_href(text: bytes) -> str | None:
+    """Return the link to the next page as it stands in a document; None = there is none.
+
+    Raises:
+        LayerError: the document is a collection's description, or the like: it has links to items, but none itself.
+    """
+    links = _read_links(text)
+    found: dict[str, str] = {}
+    for link in links:
+        kind = link.get("type")
+        plain = kind.partition(";")[0].strip().lower() if isinstance(kind, str) else ""
+        if link.get("rel") == "next" and isinstance(link.get("href"), str):
+            found.setdefault(plain, link["href"])
+    return next((found[kind] for kind in _TYPES if kind in found), None)
+
+
+def leads_to_items(text: bytes) -> bool:
+    """Say whether a document is not features, but links to some, as the description of a collection does."""
+    return any(
+        link.get("rel") in ("items", "data", "http://www.opengis.net/def/rel/ogc/1.0/data")
+        for link in _read_links(text)
+    )
+
+
+def _read_links(text: bytes) -> list[dict[str, Any]]:
+    try:
+        links = _links.decode(text).links
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return []  # whoever reads the features says what is wrong
+    return [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
+
+
+def content_crs(header: str) -> tuple[pyproj.CRS, bool]:
+    """Return the CRS of the header `Content-Crs`, and whether its coordinates stand in y, x order.
+
+    OGC 18-058r1, 6.3: the header has the CRS's URI in angle brackets, and the axis order is the CRS's own.
+
+    Raises:
+        LayerError: it names no CRS.
+    """
+    try:
+        crs = parse_crs(header.strip().removeprefix("<").removesuffix(">"))
+    except InputError as err:
+        raise LayerError(f"the answer's header Content-Crs cannot be used: {err.detail}") from err
+    return crs, is_north_first(crs)

@@ -1,0 +1,92 @@
+"""What a column of WKB holds, told from the headers alone: no geometry is made for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from processes.errors import LayerError
+
+_SIMPLE = {1: "Point", 2: "LineString", 3: "Polygon", 4: "MultiPoint", 5: "MultiLineString", 6: "MultiPolygon"}
+_OTHERS = {
+    7: "GeometryCollection",
+    8: "CircularString",
+    9: "CompoundCurve",
+    10: "CurvePolygon",
+    11: "MultiCurve",
+    12: "MultiSurface",
+    13: "Curve",
+    14: "Surface",
+    15: "PolyhedralSurface",
+    16: "TIN",
+    17: "Triangle",
+}
+_HEADER_BYTES = 5
+_Z, _M, _SRID = 0x80000000, 0x40000000, 0x20000000
+"""Flags of the extended WKB, where ISO adds 1000 for Z, 2000 for M and 3000 for both."""
+
+
+def common_geometry_type(geometry: pa.ChunkedArray, first: int = 0) -> str:
+    """Return GDAL's name of the one type of geometry that occurs in a column, else `Unknown`.
+
+    Args:
+        geometry: WKB, null where there is none.
+        first: place of the column's first feature in its layer, for the message.
+
+    Raises:
+        LayerError: one is no point, line or polygon; names the feature's position from 1.
+    """
+    kinds: set[int] = set()
+    has_z = has_m = False
+    for chunk in geometry.chunks:
+        places, codes, _ = _headers(chunk, first)
+        flat = codes & ~np.uint32(_Z | _M | _SRID)
+        dimensions, kind = flat // 1000, flat % 1000
+        wrong = np.flatnonzero((kind < 1) | (kind > 6) | (dimensions > 3))
+        if wrong.size:
+            _refuse(first + int(places[wrong[0]]), int(kind[wrong[0]]))
+        kinds.update(np.unique(kind).tolist())
+        has_z |= bool(((dimensions & 1) | (codes & _Z)).any())
+        has_m |= bool(((dimensions & 2) | (codes & _M)).any())
+        first += len(chunk)
+    if len(kinds) != 1:
+        return "Unknown"
+    suffix = "ZM" if has_z and has_m else "Z" if has_z else "M" if has_m else ""
+    return f"{_SIMPLE[kinds.pop()]} {suffix}".rstrip()
+
+
+def is_plain(geometry: pa.Array) -> bool:
+    """Say whether all of a column is little-endian WKB without the extensions of EWKB."""
+    _, codes, orders = _headers(geometry, 0)
+    return bool((orders == 1).all() and not (codes & np.uint32(_Z | _M | _SRID)).any())
+
+
+def _refuse(place: int, kind: int) -> None:
+    if kind not in _OTHERS:
+        raise LayerError(f"feature {place + 1} has a geometry that cannot be read: its type is unknown")
+    raise LayerError(f"feature {place + 1} is a {_OTHERS[kind]}; only points, lines and polygons are read")
+
+
+def _headers(chunk: pa.Array, first: int) -> tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint8]]:
+    """Return, for what is not null, place in the chunk, type code and byte order."""
+    offset_type: Any = np.int64 if pa.types.is_large_binary(chunk.type) else np.int32
+    places = np.flatnonzero(chunk.is_valid().to_numpy(zero_copy_only=False)).astype(np.int64)
+    if not places.size:
+        return places, np.empty(0, np.uint32), np.empty(0, np.uint8)
+    _, offset_buffer, data_buffer = chunk.buffers()
+    offsets = np.frombuffer(offset_buffer, offset_type)[chunk.offset : chunk.offset + len(chunk) + 1]
+    starts, lengths = offsets[places], offsets[places + 1] - offsets[places]
+    short = np.flatnonzero(lengths < _HEADER_BYTES)
+    if short.size:
+        raise LayerError(f"feature {first + int(places[short[0]]) + 1} has a geometry that cannot be read: no WKB")
+    data = np.frombuffer(data_buffer, np.uint8)
+    orders = data[starts]
+    strange = np.flatnonzero(orders > 1)
+    if strange.size:
+        raise LayerError(f"feature {first + int(places[strange[0]]) + 1} has a geometry that cannot be read: no WKB")
+    quads = np.stack([data[starts + place] for place in range(1, _HEADER_BYTES)], axis=1)
+    codes = np.where(orders == 1, quads.view("<u4")[:, 0], quads.view(">u4")[:, 0]).astype(np.uint32)
+    return places, codes, orders
