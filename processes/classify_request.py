@@ -20,7 +20,7 @@ from processes.errors import Fault, ImageError, InputError, LayerError, LimitErr
 from processes.features.geojson import read_geojson
 from processes.features.layer import Layer
 from processes.features.read import read_layer
-from processes.features.write import GEOJSON, MediaType
+from processes.features.result import CRS84_ONLY, GEOJSON, MediaType
 from processes.imagery.image import ENDINGS, Image, open_image, unique_names
 from processes.links import LinkedFile, list_folder, resolve
 from processes.model.arguments import Arguments, read_arguments
@@ -142,7 +142,7 @@ def _output_crs(
         return None
     with _Collected(faults, _pointer(request, "outputCrs")):
         crs = parse_crs(text)
-        if media_type == GEOJSON and not is_longitude_latitude(crs):
+        if media_type in CRS84_ONLY and not is_longitude_latitude(crs):
             raise InputError(f"outputCrs is {quoted(text)}, but GeoJSON is always {CRS84}; ask for another format")
         return crs
     return None

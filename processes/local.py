@@ -12,7 +12,7 @@ from typing import Any, cast
 from processes.crs import parse_crs
 from processes.errors import ImageError, InputError, RequestError
 from processes.features.read import read_layer
-from processes.features.write import FILE_ENDINGS, MediaType
+from processes.features.result import FILE_ENDINGS, MediaType
 from processes.imagery.image import ENDINGS, open_image, unique_names
 from processes.model.arguments import Arguments, read_arguments
 from processes.model.catalog import Catalog, Model

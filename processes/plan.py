@@ -25,9 +25,7 @@ from processes.errors import (
     ServiceError,
 )
 from processes.features.layer import Layer
-from processes.features.write import (
-    ROWS_AT_ONCE,
-)
+from processes.features.result import ROWS_AT_ONCE
 from processes.imagery.grid import ChipRule, areas
 from processes.imagery.image import Image
 from processes.imagery.mosaic import Mosaic, whole_images

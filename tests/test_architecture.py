@@ -34,7 +34,7 @@ HOMES = {
     "onnxruntime": {"model/session"},
     "onnx": {"model/graph"},
     "rasterio": {"imagery/image", "imagery/tiles"},
-    "pyogrio": {"features/read", "features/write"},
+    "pyogrio": {"features/read", "features/write_gdal"},
     "PIL": {"imagery/pixels"},
     "urllib3": {"links"},
     "jsonschema": {"description"},
