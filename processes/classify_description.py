@@ -8,7 +8,7 @@ from typing import Any
 from processes import __version__
 from processes.crs import CRS84
 from processes.description import Description
-from processes.features.write import GEOJSON, GEOPACKAGE, TABLE
+from processes.features.result import CSV, FLATGEOBUF, GEOJSON, GEOJSON_SEQ, GEOPACKAGE, PARQUET, TABLE
 from processes.fields import DEFAULT_FIELD, FIELD_NAME
 
 OUTPUT = "classifiedObjects"
@@ -209,6 +209,10 @@ def describe(models: Sequence[str]) -> Description:
                     "oneOf": [
                         {"type": "object", "format": "geojson-feature-collection", "contentMediaType": GEOJSON},
                         {"type": "string", "format": "binary", "contentMediaType": GEOPACKAGE},
+                        {"type": "string", "format": "binary", "contentMediaType": FLATGEOBUF},
+                        {"type": "string", "format": "binary", "title": "GeoParquet", "contentMediaType": PARQUET},
+                        {"type": "string", "title": "GeoJSON text sequence", "contentMediaType": GEOJSON_SEQ},
+                        {"type": "string", "title": "CSV, geometry as WKT", "contentMediaType": CSV},
                         {"type": "object", "title": "Table of image ID and label", "contentMediaType": TABLE},
                     ]
                 },

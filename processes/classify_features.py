@@ -14,7 +14,7 @@ from processes.features.geojson import read_geojson, read_pages
 from processes.features.layer import Layer
 from processes.features.paging import Page, leads_to_items, next_href
 from processes.features.read import BOM, looks_like_json, read_layer
-from processes.features.write import GEOJSON
+from processes.features.result import GEOJSON
 from processes.links import Allowance, LinkedFile, fetch, resolve, shown
 from processes.settings import Settings
 

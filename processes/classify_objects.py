@@ -12,7 +12,7 @@ from processes.classify_description import OUTPUT, describe
 from processes.classify_request import open_material, read_inputs
 from processes.description import Answer, Choose, Description, Process, Request
 from processes.errors import Fault, RequestError
-from processes.features.write import FILE_ENDINGS, MediaType
+from processes.features.result import FILE_ENDINGS, MediaType
 from processes.model.catalog import Catalog
 from processes.plan import plan
 from processes.publish import offered_media_types, publish, require_form

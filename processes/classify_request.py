@@ -19,7 +19,7 @@ from processes.description import Request, Value, check_literals, quoted
 from processes.errors import Fault, ImageError, InputError, LimitError, RequestError, ServiceError
 from processes.extent import Extent, read_extent
 from processes.features.layer import Layer
-from processes.features.write import GEOJSON, MediaType
+from processes.features.result import CRS84_ONLY, MediaType
 from processes.fields import DEFAULT_FIELD
 from processes.imagery.image import ENDINGS, Image, open_image, unique_names
 from processes.links import list_folder, resolve
@@ -159,7 +159,7 @@ def _output_crs(
         return None
     with _Collected(faults, _pointer(request, "outputCrs")):
         crs = parse_crs(text)
-        if media_type == GEOJSON and not is_longitude_latitude(crs):
+        if media_type in CRS84_ONLY and not is_longitude_latitude(crs):
             raise InputError(f"outputCrs is {quoted(text)}, but GeoJSON is always {CRS84}; ask for another format")
         return crs
     return None

@@ -120,7 +120,7 @@ def models(config: Path) -> None:
     "--output",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The result: .geojson, .gpkg, or .json for a table.",
+    help="The result: .geojson, .gpkg, .fgb, .parquet, .geojsonl, .csv, or .json for a table.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the result where it is there already.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -82,7 +83,7 @@ def epsg_name(crs: pyproj.CRS) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Reprojection:
-    """The way from one CRS to another, vertex by vertex, in x, y order; heights stay as they are."""
+    """The way from one CRS to another, vertex by vertex, in x, y order; heights and measures stay as they are."""
 
     source: pyproj.CRS
     target: pyproj.CRS
@@ -102,12 +103,46 @@ class Reprojection:
             result[:, 0], result[:, 1] = transformer.transform(xy[:, 0], xy[:, 1])
             return result
 
-        has_z = shapely.has_z(geometries)
+        has_z, has_m = shapely.has_z(geometries), shapely.has_m(geometries)
         result = np.array(geometries, dtype=object)
-        result[~has_z] = shapely.transform(geometries[~has_z], forward)
-        if has_z.any():
-            result[has_z] = shapely.transform(geometries[has_z], forward, include_z=True)
+        for chosen, include_z in ((~has_z & ~has_m, False), (has_z & ~has_m, True)):
+            if chosen.any():
+                result[chosen] = shapely.transform(geometries[chosen], forward, include_z=include_z)
+        if has_m.any():
+            result[has_m] = _transformed_measured(geometries[has_m], forward)
         return result
+
+
+def _transformed_measured(
+    geometries: NDArray[np.object_], forward: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> NDArray[np.object_]:
+    """Transform geometries with M, which shapely's `transform` loses, in their WKB."""
+    texts = [bytearray(text) for text in shapely.to_wkb(geometries, output_dimension=4, byte_order=1, flavor="iso")]
+    runs = [run for text in texts for run in _vertices(text)]
+    if runs:
+        places = np.concatenate([run[:, :2] for run in runs])
+        known = ~np.isnan(places).any(axis=1)  # an empty point is one of NaN
+        places[known] = forward(places[known])
+        for run, moved in zip(runs, np.split(places, np.cumsum([len(run) for run in runs])), strict=False):
+            run[:, :2] = moved
+    return np.asarray(shapely.from_wkb([bytes(text) for text in texts]))
+
+
+def _vertices(text: bytearray) -> Iterator[NDArray[np.float64]]:
+    """Yield views of the vertices in a text of little-endian ISO WKB, `(n, dimensions)`."""
+    position = 0
+    while position < len(text):
+        kind, position = int.from_bytes(text[position + 1 : position + 5], "little"), position + 5
+        width = (2, 3, 3, 4)[kind // 1000]
+        parts = 1
+        if kind % 1000 >= 3:  # a polygon's rings; parts of multi-part geometries come with a type of their own
+            parts, position = int.from_bytes(text[position : position + 4], "little"), position + 4
+        for _ in range(parts if kind % 1000 <= 3 else 0):
+            count = 1
+            if kind % 1000 > 1:
+                count, position = int.from_bytes(text[position : position + 4], "little"), position + 4
+            yield np.frombuffer(text, "<f8", count * width, position).reshape(count, width)
+            position += count * width * 8
 
 
 @lru_cache(maxsize=64)

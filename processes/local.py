@@ -13,7 +13,7 @@ from processes.crs import CRS84, parse_crs
 from processes.errors import ImageError, InputError, RequestError
 from processes.extent import read_extent
 from processes.features.read import read_layer
-from processes.features.write import FILE_ENDINGS, MediaType
+from processes.features.result import FILE_ENDINGS, MediaType
 from processes.fields import FIELD_NAME
 from processes.imagery.image import ENDINGS, open_image, unique_names
 from processes.material import Material, Mode, Options

@@ -16,7 +16,7 @@ from processes.crs import Reprojection, crs_from_wkt
 from processes.errors import ImageError, LayerError, RequestError
 from processes.extent import Extent
 from processes.features.layer import Layer
-from processes.features.write import ROWS_AT_ONCE
+from processes.features.result import ROWS_AT_ONCE
 from processes.imagery.grid import ChipRule, areas
 from processes.imagery.image import Image
 from processes.imagery.mosaic import Mosaic

@@ -19,32 +19,44 @@ from processes.errors import (
     InputError,
     RequestError,
 )
-from processes.features.write import (
+from processes.features.outgoing import kinds_of
+from processes.features.result import (
+    CASELESS,
+    CRS84_ONLY,
+    CSV,
+    FLATGEOBUF,
     GEOJSON,
+    GEOJSON_SEQ,
     GEOPACKAGE,
+    NEEDS_GEOMETRY,
+    PARQUET,
     ROWS_AT_ONCE,
     TABLE,
     MediaType,
     Result,
     Rows,
+    Style,
     ids_ascend,
+    left_out,
     rename_taken,
     reserved_names,
     with_names,
-    write_result,
 )
+from processes.features.write import write_result
 from processes.fields import IMAGE_ID
 from processes.material import Plan
 
 
 def offered_media_types(plan: Plan) -> list[MediaType]:
     """Return the forms that suit a plan's result, the default first; a table of a feature layer is had by naming it."""
-    return [TABLE, GEOPACKAGE] if plan.layer.geometry is None else [GEOJSON, GEOPACKAGE]
+    if plan.layer.geometry is None:
+        return [TABLE, CSV, PARQUET, GEOPACKAGE]
+    return [GEOJSON, GEOPACKAGE, FLATGEOBUF, PARQUET, GEOJSON_SEQ, CSV]
 
 
 def require_form(plan: Plan, media_type: MediaType, crs: pyproj.CRS | None) -> None:
     """Raise RequestError where a result cannot have a form or a CRS."""
-    if media_type == GEOJSON and plan.layer.geometry is None:
+    if media_type in NEEDS_GEOMETRY and plan.layer.geometry is None:
         raise RequestError.at(
             "/outputs/classifiedObjects/format/mediaType",
             InputError(
@@ -52,7 +64,7 @@ def require_form(plan: Plan, media_type: MediaType, crs: pyproj.CRS | None) -> N
                 f"the formats are {', '.join(offered_media_types(plan))}"
             ),
         )
-    if media_type == GEOJSON and crs is not None and not is_longitude_latitude(crs):
+    if media_type in CRS84_ONLY and crs is not None and not is_longitude_latitude(crs):
         raise RequestError.at(
             "/inputs/outputCrs",
             InputError(f"outputCrs is {epsg_name(crs)}, but GeoJSON is always {CRS84}; ask for another format"),
@@ -74,28 +86,31 @@ def publish(
     """
     layer = plan.layer
     result_schema = pa.schema([*layer.attributes.schema, *plan.material.added_fields])
-    ascend = ids_ascend(plan.ids)
-    taken = reserved_names(media_type, plan.ids is not None and not ascend)
-    schema, warnings = rename_taken(result_schema, taken, minds_case=media_type != GEOPACKAGE)
-    summary = _summary(plan, labels, [*plan.warnings, *warnings])
+    ascend, kinds = ids_ascend(plan.ids), kinds_of(layer.geometry)
+    taken = reserved_names(media_type, plan.ids is not None, ascend, layer.geometry is not None)
+    schema, renamed = rename_taken(result_schema, taken, minds_case=media_type not in CASELESS)
+    summary = _summary(plan, labels, [*plan.warnings, *renamed, *left_out(media_type, kinds)])
+    label_field = schema.names[result_schema.get_field_index(plan.material.options.label_field)]
     result = Result(
         name=_layer_name(name or _result_name(plan)),
         crs=layer.crs,
         geometry_type=layer.geometry_type,
+        kinds=kinds,
         key="id" if plan.material.layer is not None else IMAGE_ID,
         id_type=None if plan.ids is None else plan.ids.type,
         ids_ascend=ascend,
         schema=schema,
         rows=lambda: (with_names(rows, schema) for rows in _rows(plan, labels)),
         summary=summary,
+        style=Style(label_field, tuple((item.name, item.color) for item in plan.material.model.definition.classes)),
     )
     write_result(result, media_type, crs, path)
     return summary
 
 
 def _layer_name(name: str) -> str:
-    """Return a name that a GeoPackage can have: those that begin with gpkg are its own."""
-    return f"layer_{name}" if name.lower().startswith(("gpkg", "rtree_", "sqlite_")) else name
+    """Return a name that a GeoPackage can have: those that begin with gpkg are its own, and one is that of styles."""
+    return f"layer_{name}" if name.lower().startswith(("gpkg", "rtree_", "sqlite_", "layer_styles")) else name
 
 
 def _result_name(plan: Plan) -> str:
@@ -114,6 +129,7 @@ def _rows(plan: Plan, labels: Labels) -> Iterator[Rows]:
         fields = [*layer.attributes.schema, *plan.material.added_fields]
         yield Rows(
             ids=None if plan.ids is None else _one_chunk(plan.ids.slice(start, count)),
+            positions=objects + 1,
             geometry=None if layer.geometry is None else _taken(layer.geometry, objects),
             attributes=pa.RecordBatch.from_arrays([*attributes, *added], schema=pa.schema(fields)),
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,17 +18,20 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from processes.features.layer import Layer
-from processes.features.write import (
+from processes.features.outgoing import kinds_of
+from processes.features.result import (
+    CASELESS,
     FILE_ENDINGS,
-    GEOPACKAGE,
     MediaType,
     Result,
     Rows,
+    Style,
     ids_ascend,
+    left_out,
     rename_taken,
     reserved_names,
-    write_result,
 )
+from processes.features.write import write_result
 from processes.settings import Settings
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -40,6 +45,18 @@ def shared_data() -> Path:
             pytest.fail("the shared data is not there, and in CI it must be")
         pytest.skip("the shared data is not there")
     return SHARED / "data"
+
+
+@pytest.fixture
+def pandas() -> Any:
+    """Return the module, which `make test` keeps beside the other packages: the service does without it."""
+    sys.path.append(str(Path(__file__).parents[1] / ".venv" / "readers"))
+    try:
+        return importlib.import_module("pandas")
+    except ImportError:
+        if os.environ.get("CI"):
+            pytest.fail("pandas is not there, and in CI it must be")
+        pytest.skip("pandas is not there")
 
 
 def save_mean_network(path: Path, bands: int = 3, side: int | None = 8) -> Path:
@@ -114,16 +131,21 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def write_layer(
-    layer: Layer, media_type: MediaType, folder: Path, crs: pyproj.CRS | None = None, rows_at_once: int = 2
+    layer: Layer,
+    media_type: MediaType,
+    folder: Path,
+    crs: pyproj.CRS | None = None,
+    rows_at_once: int = 2,
+    style: Style | None = None,
 ) -> tuple[Path, list[str]]:
     """Write a layer as it is, plus a field `ClassStatus`, as a result is written; return the file and the warnings."""
-    count = len(layer)
-    ascend = ids_ascend(layer.ids)
+    count, ascend, kinds = len(layer), ids_ascend(layer.ids), kinds_of(layer.geometry)
     status = pa.chunked_array([pa.array(["ok"] * count, pa.string())])
     columns = [*layer.attributes.columns, status]
     fields = pa.schema([*layer.attributes.schema, pa.field("ClassStatus", pa.string())])
-    taken = reserved_names(media_type, layer.ids is not None and not ascend)
-    schema, warnings = rename_taken(fields, taken, minds_case=media_type != GEOPACKAGE)
+    taken = reserved_names(media_type, layer.ids is not None, ascend, layer.geometry is not None)
+    schema, warnings = rename_taken(fields, taken, minds_case=media_type not in CASELESS)
+    warnings += left_out(media_type, kinds)
 
     def part(column: pa.ChunkedArray | None, start: int) -> Any:
         chunk = None if column is None else column.slice(start, rows_at_once)
@@ -131,13 +153,23 @@ def write_layer(
 
     def rows() -> Iterator[Rows]:
         for start in range(0, count, rows_at_once):
-            values = [part(column, start) for column in columns]
-            batch = pa.RecordBatch.from_arrays(values, schema=schema)
-            yield Rows(part(layer.ids, start), part(layer.geometry, start), batch)
+            batch = pa.RecordBatch.from_arrays([part(column, start) for column in columns], schema=schema)
+            positions = np.arange(start + 1, min(start + rows_at_once, count) + 1)
+            yield Rows(part(layer.ids, start), positions, part(layer.geometry, start), batch)
 
     path = folder / f"{len(list(folder.iterdir()))}-result{FILE_ENDINGS[media_type]}"
-    id_type = None if layer.ids is None else layer.ids.type
-    summary = {"counts": {"é": 1}, "warnings": warnings}
-    result = Result("result", layer.crs, layer.geometry_type, "id", id_type, ascend, schema, rows, summary)
+    result = Result(
+        name="result",
+        crs=layer.crs,
+        geometry_type=layer.geometry_type,
+        kinds=kinds,
+        key="id",
+        id_type=None if layer.ids is None else layer.ids.type,
+        ids_ascend=ascend,
+        schema=schema,
+        rows=rows,
+        summary={"counts": {"é": 1}, "warnings": warnings},
+        style=style,
+    )
     write_result(result, media_type, crs, path)
     return path, warnings

@@ -37,7 +37,7 @@ HOMES = {
     "onnxruntime": {"model/session"},
     "onnx": {"model/graph"},
     "rasterio": {"imagery/image", "imagery/tiles"},
-    "pyogrio": {"features/gdal", "features/write"},
+    "pyogrio": {"features/gdal", "features/write_gdal"},
     "PIL": {"imagery/pixels"},
     "urllib3": {"links"},
     "jsonschema": {"description"},

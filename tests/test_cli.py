@@ -49,7 +49,7 @@ def test_run_goes_from_files_to_a_geopackage(
     )
     assert done.returncode == 0, done.stderr
     assert "not labelled: outside-image 1" in done.stdout
-    _, table = pyogrio.read_arrow(tmp_path / "out.gpkg", return_fids=True)
+    _, table = pyogrio.read_arrow(tmp_path / "out.gpkg", layer="out", return_fids=True)
     rows = table.drop_columns(["geom"]).to_pylist()
     assert [row["fid"] for row in rows] == [0, 1, 2]
     assert [row["ClassStatus"] for row in rows] == ["ok", "ok", "outside-image"]

@@ -136,6 +136,38 @@ def test_missing_empty_and_high_geometries_stay_so() -> None:
     assert shapes[3].x == 15
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "POINT M (15 50 7)",
+        "POINT ZM (15 50 3 7)",
+        "LINESTRING ZM (15 50 1 2, 16 51 3 4)",
+        "POLYGON M ((15 50 1, 16 50 2, 16 51 3, 15 50 4), (15.5 50.1 5, 15.6 50.1 6, 15.6 50.2 7, 15.5 50.1 8))",
+        "MULTIPOINT ZM ((15 50 1 2), (16 51 3 4))",
+        "MULTILINESTRING M ((15 50 1, 16 51 2), (14 50 3, 15 51 4))",
+        "MULTIPOLYGON ZM (((15 50 1 2, 16 50 1 3, 16 51 1 4, 15 50 1 5)))",
+        "POINT M EMPTY",
+        "POLYGON ZM EMPTY",
+    ],
+)
+def test_measures_and_heights_stay_while_places_move(text: str) -> None:
+    shape = shapely.from_wkt(text)
+    beside = [None, shapely.Point(15, 50)]
+    found = Reprojection(parse_crs("EPSG:4326"), parse_crs("EPSG:32633")).geometries(np.array([*beside, shape]))
+    moved = found[2]
+    assert (moved.geom_type, moved.has_z, moved.has_m, moved.is_empty) == (
+        shape.geom_type,
+        shape.has_z,
+        shape.has_m,
+        shape.is_empty,
+    )
+    before, after = (shapely.get_coordinates(item, include_z=True, include_m=True) for item in (shape, moved))
+    transformer = pyproj.Transformer.from_crs(4326, 32633, always_xy=True)
+    np.testing.assert_array_equal(after[:, :2], np.column_stack(transformer.transform(*before[:, :2].T)))
+    np.testing.assert_array_equal(after[:, 2:], before[:, 2:])
+    assert found[1].equals(shapely.Point(*transformer.transform(15, 50)))
+
+
 def test_what_has_no_place_in_the_target_is_infinite() -> None:
     shapes = np.array([shapely.Point(15, 95), shapely.Point(15, 50)], dtype=object)
     found = Reprojection(parse_crs(CRS84), parse_crs("EPSG:32633")).geometries(shapes)

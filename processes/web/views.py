@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ View = Callable[..., Any]
 
 _GEOJSON = "application/geo+json"
 _JSON = "application/json"
+_TEXTS = ("text/csv", "application/geo+json-seq")
 _BLOCK_BYTES = 3 * 2**18  # a multiple of 3, so that blocks of base64 can be put together
 
 
@@ -144,6 +146,10 @@ def _document(answer: Answer) -> Iterator[bytes]:
         yield b"{%s: %s}" % (name, msgspec.json.encode(b"".join(blocks).decode()))
     elif isinstance(answer.content, bytes) and not answer.content.startswith(b"{"):
         yield b"{%s: %s}" % (name, answer.content)  # a JSON value that is no object stands for itself
+    elif answer.media_type in _TEXTS:
+        yield b'{%s: {"value": "' % name
+        yield from _json_texts(blocks)
+        yield b'", "mediaType": %s}}' % media_type
     elif answer.media_type.endswith("json"):
         yield b'{%s: {"value": ' % name
         yield from blocks
@@ -152,6 +158,14 @@ def _document(answer: Answer) -> Iterator[bytes]:
         yield b'{%s: {"value": "' % name
         yield from (base64.b64encode(block) for block in blocks)
         yield b'", "encoding": "base64", "mediaType": %s}}' % media_type
+
+
+def _json_texts(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield blocks of UTF-8, which may end within a character, as parts of one JSON string."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for block in blocks:
+        yield msgspec.json.encode(decoder.decode(block))[1:-1]
+    decoder.decode(b"", final=True)
 
 
 def _blocks(path: Path) -> Iterator[bytes]:

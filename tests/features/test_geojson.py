@@ -18,7 +18,7 @@ from processes.errors import LayerError, LimitError
 from processes.features.geojson import read_geojson
 from processes.features.layer import Layer
 from processes.features.read import read_layer
-from processes.features.write import GEOJSON
+from processes.features.result import GEOJSON
 
 POINT = {"type": "Point", "coordinates": [1.5, 2.25]}
 

@@ -1,4 +1,4 @@
-"""GeoPackages in and out, read back by GDAL and by plain sqlite3; and the table document."""
+"""GeoPackages in and out, read back by GDAL and by plain sqlite3."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ import pytest
 import shapely
 
 from conftest import write_layer
+from layers import ODD_NAMES, make_layer, make_table, typed_attributes
 from processes.crs import parse_crs
 from processes.errors import LayerError, LimitError
 from processes.features.geojson import read_geojson
 from processes.features.layer import Layer
 from processes.features.read import read_layer
-from processes.features.write import GEOPACKAGE, TABLE, rename_taken
+from processes.features.result import GEOPACKAGE, rename_taken
 
 BOX = shapely.box(500_000, 5_500_000, 500_010, 5_500_020)
 
@@ -419,91 +420,55 @@ def test_layer_without_features_becomes_an_empty_layer(tmp_path: Path) -> None:
     assert len(read(path)) == 0
 
 
+@pytest.mark.filterwarnings("ignore:Measured")
+@pytest.mark.parametrize("text", ["POINT M (15 50 7)", "POINT ZM (15 50 3 7)", "LINESTRING M (15 50 1, 16 51 2)"])
+def test_measures_survive_another_crs(tmp_path: Path, text: str) -> None:
+    shape = shapely.from_wkt(text)
+    path, warnings = write_layer(make_layer([shape], crs="EPSG:4326"), GEOPACKAGE, tmp_path, parse_crs("EPSG:32633"))
+    ((blob,),) = execute(path, "SELECT geom FROM result")
+    places, found = (shapely.get_coordinates(item, include_m=True) for item in (shape, geometry_in(blob)))
+    transformer = pyproj.Transformer.from_crs(4326, 32633, always_xy=True)
+    np.testing.assert_allclose(found[:, :2], np.column_stack(transformer.transform(*places[:, :2].T)), rtol=1e-12)
+    assert found[:, 2].tolist() == places[:, 2].tolist()
+    assert geometry_in(blob).has_z == shape.has_z
+    assert warnings == []
+
+
+def test_attributes_that_only_other_formats_bring_are_written_too(tmp_path: Path) -> None:
+    attributes = typed_attributes().select(["unsigned", "money", "nanos", "clock", "category", "list", "record"])
+    path, _ = write_layer(make_layer([BOX] * 3, attributes), GEOPACKAGE, tmp_path)
+    assert execute(path, "SELECT unsigned, money, nanos, clock, category, list, record FROM result WHERE fid < 3") == [
+        (
+            str(2**63 + 1),
+            1234.5,
+            "2024-02-29T12:30:01.500Z",
+            "12:30:01.000000",
+            "oak",
+            "[1,2]",
+            '{"a":1,"b":"x"}',
+        ),
+        (None,) * 7,
+    ]
+
+
+def test_odd_names_survive(tmp_path: Path) -> None:
+    attributes = pa.table({name: [number] for number, name in enumerate(ODD_NAMES)})
+    path, warnings = write_layer(make_layer([BOX], attributes), GEOPACKAGE, tmp_path)
+    assert columns_of(path) == ["fid", "geom", *ODD_NAMES, "ClassStatus"]
+    assert warnings == []
+
+
 def table_layer() -> Layer:
     """Return a layer without geometry."""
-    attributes = pa.table({"n": pa.array([1, None], pa.int64()), "s": ["x", None]})
-    return Layer("images", None, None, "None", attributes, None)
+    return make_table(pa.table({"n": pa.array([1, None], pa.int64()), "s": ["x", None]}))
 
 
 def test_layer_without_geometry_becomes_an_attribute_table(tmp_path: Path) -> None:
     path, _ = write_layer(table_layer(), GEOPACKAGE, tmp_path)
-    assert execute(path, "SELECT data_type FROM gpkg_contents") == [("attributes",)]
+    assert execute(path, "SELECT table_name, data_type FROM gpkg_contents") == [("result", "attributes")]
     assert execute(path, "SELECT fid, n, s, ClassStatus FROM result") == [(1, 1, "x", "ok"), (2, None, None, "ok")]
     assert "geom" not in columns_of(path)
-
-
-def document_of(layer: Layer, folder: Path) -> dict[str, Any]:
-    path, _ = write_layer(layer, TABLE, folder)
-    document: dict[str, Any] = json.loads(path.read_bytes())
-    return document
-
-
-def test_table_is_a_table_schema_document(tmp_path: Path) -> None:
-    document = document_of(read(save_typed(tmp_path / "a.gpkg")), tmp_path)
-    assert list(document) == ["schema", "data", "summary"]
-    schema = document["schema"]
-    assert schema["primaryKey"] == ["id"]
-    assert schema["pandas_version"] == "1.4.0"
-    assert schema["fields"][0] == {"name": "id", "type": "string"}
-    integer, boolean = {"type": "integer", "extDtype": "Int64"}, {"type": "boolean", "extDtype": "boolean"}
-    kinds = {item["name"]: {key: value for key, value in item.items() if key != "name"} for item in schema["fields"]}
-    assert kinds["flag"] == boolean
-    assert kinds["short"] == kinds["int"] == kinds["long"] == integer
-    assert kinds["single"] == kinds["double"] == {"type": "number"}
-    assert kinds["date"] == {"type": "datetime"}
-    assert kinds["time"]["type"] == "datetime"
-    assert kinds["text"] == kinds["ClassStatus"] == {"type": "string"}
-    assert [list(row) for row in document["data"]] == [["id", *TYPES.names, "ClassStatus"]] * 3
-    assert [row["id"] for row in document["data"]] == ["1", "2", "3"]
-    first, second, _ = document["data"]
-    assert (first["flag"], first["long"], first["double"], first["text"]) == (True, -(2**62), 0.1, "é😀")
-    assert (first["date"], first["time"]) == ("2024-02-29", "2024-02-29T12:30:01.500000Z")
-    assert set(second.values()) == {"2", None, "ok"}
-    assert document["summary"] == {"counts": {"é": 1}, "warnings": []}
-
-
-def test_times_with_a_zone_say_so_as_pandas_wants_it(tmp_path: Path) -> None:
-    """`pandas.read_json(…, orient="table")` raises ValueError for "…Z" in a datetime field without `tz`."""
-    fields = document_of(read(save_typed(tmp_path / "a.gpkg")), tmp_path)["schema"]["fields"]
-    assert {"name": "time", "type": "datetime", "tz": "UTC"} in fields
-
-
-@pytest.mark.parametrize(
-    ("ids", "expected"),
-    [
-        ([7, 3], ["7", "3"]),
-        (["b", "a"], ["b", "a"]),
-        ([1, "a", None], ["1", "a", "3"]),
-        ([None, "b"], ["1", "b"]),
-        ([None, None], ["1", "2"]),
-        ([2**70, 1], [str(2**70), "1"]),
-    ],
-    ids=str,
-)
-def test_ids_of_a_table_are_texts_and_the_position_where_there_is_none(
-    tmp_path: Path, ids: list[Any], expected: list[str]
-) -> None:
-    rows = document_of(from_geojson([{"id": item} for item in ids]), tmp_path)["data"]
-    assert [row["id"] for row in rows] == expected
-
-
-def test_table_without_ids_counts_its_rows(tmp_path: Path) -> None:
-    rows = document_of(table_layer(), tmp_path)["data"]
-    assert rows == [
-        {"id": "1", "n": 1, "s": "x", "ClassStatus": "ok"},
-        {"id": "2", "n": None, "s": None, "ClassStatus": "ok"},
-    ]
-
-
-def test_attribute_id_of_a_table_is_renamed_and_nested_values_are_texts(tmp_path: Path) -> None:
-    layer = from_geojson([{"properties": {"ID": 5, "nested": {"a": [1]}}}, {"properties": {}}])
-    document = document_of(layer, tmp_path)
-    assert [item["name"] for item in document["schema"]["fields"]] == ["id", "ID_1", "nested", "ClassStatus"]
-    assert document["data"] == [
-        {"id": "1", "ID_1": 5, "nested": '{"a":[1]}', "ClassStatus": "ok"},
-        {"id": "2", "ID_1": None, "nested": None, "ClassStatus": "ok"},
-    ]
-    assert len(document["summary"]["warnings"]) == 1
+    assert json.loads(pyogrio.read_info(path)["layer_metadata"]["summary"])["counts"] == {"é": 1}
 
 
 @pytest.mark.parametrize(

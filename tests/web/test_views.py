@@ -13,7 +13,9 @@ import msgspec
 import pytest
 
 from conftest import SHARED, definition, save_mean_network
+from processes.description import Answer
 from processes.echo import Echo
+from processes.web.views import _document
 from rasters import box_around, make_raster, to_map
 from service import Client, configure, link, load_application
 
@@ -146,6 +148,89 @@ def test_a_document_is_keyed_by_output(client: Client, inputs: dict[str, Any]) -
     document = client.execute("classify-objects", inputs, response="document", outputs=form).json
     assert document["classifiedObjects"]["encoding"] == "base64"
     assert base64.b64decode(document["classifiedObjects"]["value"]).startswith(b"SQLite format 3\0")
+
+
+@pytest.mark.parametrize(
+    ("media_type", "start"),
+    [
+        ("application/vnd.flatgeobuf", b"fgb\x03fgb"),
+        ("application/vnd.apache.parquet", b"PAR1"),
+        ("application/geo+json-seq", b'\x1e{"type": "Feature", "id": "x7"'),
+        ("text/csv", b'"id","deep","n","ClassLabel"'),
+    ],
+)
+def test_every_format_is_had_by_format_and_by_accept(
+    client: Client, inputs: dict[str, Any], media_type: str, start: bytes
+) -> None:
+    form = {"classifiedObjects": {"format": {"mediaType": media_type}}}
+    for response in (
+        client.execute("classify-objects", inputs, outputs=form),
+        client.execute("classify-objects", inputs, {"Accept": media_type}),
+    ):
+        assert (response.status_code, response.mimetype) == (200, media_type), response.text
+        assert response.data.startswith(start)
+    item = client.execute("classify-objects", inputs, response="document", outputs=form).json["classifiedObjects"]
+    assert item["mediaType"] == media_type
+    if media_type in ("text/csv", "application/geo+json-seq"):
+        assert set(item) == {"value", "mediaType"}
+        assert item["value"] == response.text
+    else:
+        assert item["encoding"] == "base64"
+        assert base64.b64decode(item["value"]).startswith(start)
+
+
+def test_a_long_text_in_a_document_is_cut_between_characters(tmp_path: Path) -> None:
+    text = "a" + '😀é"\n\x1e' * 200_000
+    path = tmp_path / "a.csv"
+    path.write_bytes(text.encode())
+    document = b"".join(_document(Answer("rows", "text/csv", path)))
+    assert json.loads(document) == {"rows": {"value": text, "mediaType": "text/csv"}}
+
+
+@pytest.mark.parametrize("media_type", ["application/geo+json", "application/geo+json-seq"])
+def test_geojson_has_no_other_crs(client: Client, inputs: dict[str, Any], media_type: str) -> None:
+    inputs["outputCrs"] = "EPSG:3857"
+    form = {"classifiedObjects": {"format": {"mediaType": media_type}}}
+    for response in (
+        client.execute("classify-objects", inputs, outputs=form),
+        client.execute("classify-objects", inputs, {"Accept": media_type}),
+    ):
+        assert response.status_code == 400
+        assert response.json["errors"][0]["pointer"] == "/inputs/outputCrs"
+
+
+@pytest.mark.parametrize(
+    ("media_type", "status"),
+    [
+        ("text/csv", 200),
+        ("application/vnd.apache.parquet", 200),
+        ("application/geopackage+sqlite3", 200),
+        ("application/vnd.flatgeobuf", 400),
+        ("application/geo+json-seq", 400),
+    ],
+)
+def test_a_table_has_the_formats_that_need_no_geometry(
+    client: Client, home: Path, media_type: str, status: int
+) -> None:
+    inputs = {"image": link(home / "imagery" / "plain.png"), "model": "brightness"}
+    form = {"classifiedObjects": {"format": {"mediaType": media_type}}}
+    response = client.execute("classify-objects", inputs, outputs=form)
+    assert response.status_code == status, response.text
+    if status == 400:
+        assert "application/json, text/csv, application/vnd.apache.parquet" in response.json["detail"]
+    if media_type == "text/csv":
+        assert response.text.splitlines()[0] == '"ImageID","ClassLabel","ClassValue","Confidence","ClassStatus"'
+
+
+def test_a_geopackage_is_styled_by_the_model_s_classes(client: Client, inputs: dict[str, Any], tmp_path: Path) -> None:
+    form = {"classifiedObjects": {"format": {"mediaType": "application/geopackage+sqlite3"}}}
+    response = client.execute("classify-objects", inputs | {"classLabelField": "fid"}, outputs=form)
+    (tmp_path / "a.gpkg").write_bytes(response.data)
+    with sqlite3.connect(tmp_path / "a.gpkg") as database:
+        ((style,),) = database.execute("SELECT styleQML FROM layer_styles").fetchall()
+    assert 'attr="fid_1"' in style
+    assert all(f'value="{name}"' in style for name in ("dark", "bright"))
+    assert 'value="255,255,255,255"' in style
 
 
 def test_images_without_reference_give_a_table(client: Client, home: Path) -> None:

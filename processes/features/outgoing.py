@@ -1,0 +1,70 @@
+"""Geometries on their way out: what kinds there are, and where they lie in the output's CRS."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyproj
+import shapely
+from numpy.typing import NDArray
+
+from processes.crs import Reprojection
+from processes.features.layer import from_wkb
+
+_HAS_Z, _HAS_M = 0x80000000, 0x40000000
+"""Flags of the type in extended WKB."""
+_HEADS_AT_ONCE = 2**18
+
+
+def kinds_of(wkb: pa.ChunkedArray | None) -> frozenset[int]:
+    """Return the ISO types that occur in a column of WKB; only the heads of the texts are looked at."""
+    found: set[int] = set()
+    for chunk in () if wkb is None else wkb.cast(pa.large_binary()).chunks:
+        _, offsets, data = chunk.buffers()
+        starts = np.frombuffer(offsets, np.int64)[chunk.offset : chunk.offset + len(chunk)]
+        starts = starts[chunk.is_valid().to_numpy(zero_copy_only=False)]
+        for start in range(0, len(starts), _HEADS_AT_ONCE):
+            found |= _kinds(np.frombuffer(data, np.uint8), starts[start : start + _HEADS_AT_ONCE])
+    return frozenset(found)
+
+
+def _kinds(texts: NDArray[np.uint8], starts: NDArray[np.int64]) -> set[int]:
+    """Return the ISO types of the WKB texts that start at some places: a byte for the order, four for the type."""
+    heads = texts[starts[:, None] + np.arange(5)]
+    types = np.ascontiguousarray(heads[:, 1:])
+    codes = np.where(heads[:, 0] == 1, types.view("<u4")[:, 0], types.view(">u4")[:, 0])
+    return {
+        (code & 0xFFFF) + 1000 * bool(code & _HAS_Z) + 2000 * bool(code & _HAS_M) for code in np.unique(codes).tolist()
+    }
+
+
+def way(source: pyproj.CRS | None, target: pyproj.CRS | None) -> Reprojection | None:
+    """Return the way of a result's geometries to the output; None = it has none."""
+    return None if source is None else Reprojection(source, target or source)
+
+
+def placed(wkb: pa.Array | None, reprojection: Reprojection, count: int) -> NDArray[np.object_]:
+    """Return geometries where they lie in the output; None for those that have no place in its CRS."""
+    if wkb is None:
+        return np.full(count, None)
+    geometries = reprojection.geometries(from_wkb(wkb.to_pylist(), 0)).copy()
+    places, owners = shapely.get_coordinates(geometries, return_index=True)
+    geometries[owners[~np.isfinite(places).all(axis=1)]] = None
+    return geometries
+
+
+def without_measures(geometries: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Return geometries without M; heights stay."""
+    has_m = shapely.has_m(geometries)
+    if not has_m.any():
+        return geometries
+    result = geometries.copy()
+    high = has_m & shapely.has_z(geometries)
+    result[high] = shapely.from_wkb(shapely.to_wkb(geometries[high], output_dimension=3))
+    result[has_m & ~high] = shapely.from_wkb(shapely.to_wkb(geometries[has_m & ~high], output_dimension=2))
+    return result
+
+
+def iso_wkb(geometries: NDArray[np.object_]) -> pa.Array:
+    """Return geometries as ISO WKB, in all their dimensions."""
+    return pa.array(shapely.to_wkb(geometries, output_dimension=4, flavor="iso"), pa.large_binary())

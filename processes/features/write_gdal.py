@@ -1,0 +1,202 @@
+"""GeoPackage and FlatGeobuf out, by GDAL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyogrio
+import pyproj
+import shapely
+from numpy.typing import NDArray
+
+from processes.crs import Reprojection, epsg_name
+from processes.errors import ServiceError
+from processes.features.cells import encode_json, flat, plain_id_type, plain_ids
+from processes.features.outgoing import iso_wkb, placed, way, without_measures
+from processes.features.qgis_style import write_style
+from processes.features.result import Result, Rows, flatgeobuf_kind
+
+_NAMES = ("Unknown", "Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon")
+"""GDAL's names by ISO type."""
+
+
+def write_geopackage(result: Result, crs: pyproj.CRS | None, path: Path) -> None:
+    """Write a feature table, or an attribute table; the fid is the id where ids ascend, else counts the rows."""
+    reprojection = way(result.crs, crs)
+    own_ids = result.id_type is not None and not result.ids_ascend
+    geometry = None if reprojection is None else "geom"
+    schema = _schema(result, [pa.field("fid", pa.int64())], own_ids, geometry)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        place = 1
+        for rows in result.rows():
+            count = rows.attributes.num_rows
+            counted = pa.array(np.arange(place, place + count))
+            fid = rows.ids.cast(pa.int64()) if result.ids_ascend and rows.ids is not None else counted
+            yield _batch(schema, rows, [fid], own_ids, reprojection, None)
+            place += count
+
+    _write(
+        schema,
+        batches(),
+        path,
+        layer=result.name,
+        driver="GPKG",
+        geometry_name=geometry,
+        geometry_type=None if reprojection is None else result.geometry_type,
+        crs=None if reprojection is None else epsg_name(reprojection.target),
+        layer_metadata={"summary": encode_json(result.summary).decode()},
+    )
+    if result.style is not None and reprojection is not None:
+        write_style(path, result.name, result.style, result.kinds, result.geometry_type)
+
+
+def write_flatgeobuf(result: Result, crs: pyproj.CRS | None, path: Path) -> None:
+    """Write in the rows' order, hence without a spatial index; the summary is the layer's description."""
+    reprojection = way(result.crs, crs)
+    own_ids, kind = result.id_type is not None, flatgeobuf_kind(result.kinds)
+    are_alike = result.kinds <= {kind} or max(result.kinds) < 1000
+    geometry = _free_name(result.schema.names)
+    schema = _schema(result, [], own_ids, geometry)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for rows in result.rows():
+            yield _batch(schema, rows, [], own_ids, reprojection, None if are_alike else kind)
+
+    _write(
+        schema,
+        batches(),
+        path,
+        layer=result.name,
+        driver="FlatGeobuf",
+        geometry_name=geometry,
+        geometry_type=_type_name(kind) if result.kinds else result.geometry_type,
+        crs=None if reprojection is None else epsg_name(reprojection.target),
+        SPATIAL_INDEX="NO",
+        DESCRIPTION=encode_json(result.summary).decode(),
+    )
+
+
+def _write(schema: pa.Schema, batches: Iterator[pa.RecordBatch], path: Path, **options: Any) -> None:
+    """Let GDAL write batches; an error of ours in making them is raised as it is."""
+    errors: list[ServiceError] = []
+
+    def watched() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        except ServiceError as err:
+            errors.append(err)
+            raise
+
+    try:
+        pyogrio.write_arrow(pa.RecordBatchReader.from_batches(schema, watched()), path, **options)
+    except RuntimeError as err:
+        if errors:
+            raise errors[0] from err
+        raise
+
+
+def _free_name(names: Sequence[str]) -> str:
+    """Return a name for the geometry, which has none in the file, that no attribute has."""
+    name, taken = "geom", {item.lower() for item in names}
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _schema(result: Result, first: list[pa.Field], own_ids: bool, geometry: str | None) -> pa.Schema:
+    fields = list(first)
+    if own_ids:
+        fields.append(pa.field("id", plain_id_type(result.id_type)))
+    fields += [pa.field(item.name, _cells(pa.array([], item.type)).type) for item in result.schema]
+    if geometry is not None:
+        fields.append(pa.field(geometry, pa.large_binary()))
+    return pa.schema(fields)
+
+
+def _batch(
+    schema: pa.Schema,
+    rows: Rows,
+    first: list[pa.Array],
+    own_ids: bool,
+    reprojection: Reprojection | None,
+    kind: int | None,
+) -> pa.RecordBatch:
+    """Return rows as GDAL takes them.
+
+    Args:
+        schema: of the batch.
+        rows: the rows.
+        first: columns that come first.
+        own_ids: True = the ids are a column.
+        reprojection: the way of the geometries; None = there are none.
+        kind: ISO type that all geometries get; None = they stay as they are.
+    """
+    columns = list(first)
+    if own_ids:
+        columns.append(plain_ids(rows.ids))
+    columns += [_cells(values) for values in rows.attributes.columns]
+    if reprojection is not None:
+        if kind is None and reprojection.is_identity and rows.geometry is not None:
+            columns.append(rows.geometry.cast(pa.large_binary()))
+        else:
+            shapes = placed(rows.geometry, reprojection, rows.attributes.num_rows)
+            columns.append(iso_wkb(shapes if kind is None else _alike(shapes, kind)))
+    return pa.record_batch(columns, schema=schema)
+
+
+def _cells(values: pa.Array) -> pa.Array:
+    """Return values in types that GDAL has: decimals as fractions, unsigned 64-bit integers as texts."""
+    plain = flat(values)
+    if pa.types.is_decimal(plain.type):
+        return plain.cast(pa.float64())
+    if pa.types.is_uint64(plain.type):
+        return plain.cast(pa.string())
+    if pa.types.is_string(plain.type) or pa.types.is_large_string(plain.type):
+        return pc.replace_substring(plain, "\0", "\ufffd")  # GDAL ends a text at a zero byte
+    return plain
+
+
+def _type_name(kind: int) -> str:
+    """Return pyogrio's name of an ISO type."""
+    name = _NAMES[kind % 1000]
+    match kind // 1000:
+        case 0:
+            return name
+        case 1:
+            return f"{name} Z"
+        case 2:
+            return "PointM" if name == "Point" else f"Measured {name}"
+        case _:
+            return f"Measured 3D {name}"
+
+
+def _alike(geometries: NDArray[np.object_], kind: int) -> NDArray[np.object_]:
+    """Return geometries in the one type that a layer has; a height that one does not have is 0, as GDAL gives it."""
+    result = (geometries if kind >= 2000 else without_measures(geometries)).copy()
+    result[shapely.is_empty(result)] = None  # there are none in a FlatGeobuf
+    if kind == 0:
+        return np.asarray(shapely.force_2d(result))
+    if kind // 1000 % 2:
+        low = ~shapely.has_z(result)
+        result[low] = shapely.force_3d(result[low])
+    if kind % 1000 > 3:
+        result = _multi(result, kind % 1000)
+    return result
+
+
+def _multi(geometries: NDArray[np.object_], multi: int) -> NDArray[np.object_]:
+    collectors: dict[int, Callable[..., Any]] = {
+        4: shapely.multipoints,
+        5: shapely.multilinestrings,
+        6: shapely.multipolygons,
+    }
+    single = (shapely.get_type_id(geometries) >= 0) & (shapely.get_type_id(geometries) != multi)
+    result = geometries.copy()
+    result[single] = collectors[multi](geometries[single], indices=np.arange(np.count_nonzero(single)))
+    return result
