@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
+import pyogrio
 import pytest
+import rasterio
 from click.testing import CliRunner
+from rasterio.windows import Window
 
 from processes.classify_description import describe
 from processes.cli import main
@@ -63,9 +67,107 @@ def test_the_table_of_variables_is_the_configuration_s() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for page in (ROOT / "README.md", ROOT / "models" / "README.md", *(ROOT / "docs").glob("*.md")):
+    for page in (ROOT / "README.md", ROOT / "models" / "README.md", *(ROOT / "docs").rglob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with all the files that the pages speak of."""
+    folder = tmp_path_factory.mktemp("town")
+    write_scene(make_scene(1, 800, 8), folder)
+    meta, table = pyogrio.read_arrow(folder / "houses.geojson")
+    for layer in ("houses", "sheds"):
+        pyogrio.write_arrow(
+            table,
+            folder / "town.gpkg",
+            layer=layer,
+            driver="GPKG",
+            crs=meta["crs"],
+            geometry_name="wkb_geometry",
+            geometry_type="Polygon",
+            append=layer == "sheds",
+        )
+    (folder / "sheets").mkdir()
+    with rasterio.open(folder / "scene.tif") as scene:
+        for name, column in (("west.tif", 0), ("east.tif", 350)):
+            window = Window(column, 0, 450, 800)
+            profile = {**scene.profile, "width": 450, "transform": scene.window_transform(window)}
+            with rasterio.open(folder / "sheets" / name, "w", **profile) as sheet:
+                sheet.write(scene.read(window=window))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def town_client(town: Path, tmp_path_factory: pytest.TempPathFactory) -> Client:
+    home = tmp_path_factory.mktemp("service")
+    return Client(load_application(configure(home, models=[ROOT / "models"], imagery=[town])))
+
+
+PAGES = sorted((ROOT / "docs" / "inputs").glob("[!R]*.md"))
+EXAMPLE = re.compile(r"^```json\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def answer(example: str, town: Path, client: Client) -> Any:
+    """Send a page's example, with the files in the town's folder."""
+    request = json.loads(example.replace("file:///imagery", town.as_uri()))
+    response = client.execute("classify-objects", **request)
+    assert response.status_code == 200, response.text
+    return response
+
+
+def test_every_input_has_its_page_with_its_example() -> None:
+    assert {page.stem for page in PAGES} == set(describe([])["inputs"])
+    index = (ROOT / "docs" / "inputs" / "README.md").read_text()
+    assert re.findall(r"^\| \[(\w+)\]", index, re.MULTILINE) == list(describe([])["inputs"])
+    for page in PAGES:
+        assert all(page.stem in json.loads(example)["inputs"] for example in EXAMPLE.findall(page.read_text())), page
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "docs" / "outputs.md"], ids=lambda page: page.stem)
+def test_the_examples_of_a_page_are_answered(page: Path, town: Path, town_client: Client) -> None:
+    examples = EXAMPLE.findall(page.read_text())
+    assert examples
+    for example in examples:
+        answer(example, town, town_client)
+
+
+def test_the_example_of_an_input_shows_its_effect(town: Path, town_client: Client) -> None:
+    def shown(name: str) -> Any:
+        page = (ROOT / "docs" / "inputs" / f"{name}.md").read_text()
+        return answer(EXAMPLE.findall(page)[0], town, town_client)
+
+    houses = json.loads((town / "houses.geojson").read_text())["features"]
+    plain = shown("model").json
+    labels = [feature["properties"]["ClassLabel"] for feature in plain["features"]]
+    assert len(labels) == len(houses)
+    assert set(labels) == {"damaged", "intact"}
+    assert [item["properties"]["ClassLabel"] for item in shown("features").json["features"]] == labels
+    with_arguments = shown("modelArguments").json
+    assert with_arguments["summary"]["status"].get("below-threshold")
+    assert {"Score_damaged", "Score_intact"} <= with_arguments["features"][0]["properties"].keys()
+    assert [item["properties"]["After"] for item in shown("classLabelField").json["features"]] == labels
+    separate = shown("processingMode").json["features"]
+    assert {item["properties"]["ImageID"] for item in separate} == {"east.tif", "west.tif"}
+    assert len(separate) > len(houses)
+    assert shown("resultName").json["name"] == "storm-damage"
+    assert 0 < len(shown("extent").json["features"]) < len(houses)
+    confidences = [item["properties"]["Confidence"] for item in plain["features"]]
+    assert [item["properties"]["Confidence"] for item in shown("cellSize").json["features"]] != confidences
+    geopackage = town / "moved.gpkg"
+    geopackage.write_bytes(shown("outputCrs").data)
+    assert pyogrio.read_info(geopackage, layer="classify-objects-scene")["crs"] == "EPSG:3857"
+
+
+def test_the_table_for_those_who_come_from_arcgis_is_complete() -> None:
+    table = (ROOT / "docs" / "arcgis.md").read_text()
+    rows = [line.split("|") for line in table.splitlines() if line.startswith("| ") and "](" in line]
+    assert {name for row in rows for name in re.findall(r"\(inputs/(\w+)\.md\)", row[2])} == set(describe([])["inputs"])
+    for row in rows:
+        proofs = re.findall(r"`(tests/[\w/]+\.py)`", row[4])
+        assert proofs, row[1]
+        assert all((ROOT / proof).exists() for proof in proofs), row
 
 
 def test_the_examples_are_answered(tmp_path: Path) -> None:
