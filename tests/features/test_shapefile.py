@@ -236,6 +236,11 @@ def test_prj_that_names_no_crs_is_refused(tmp_path: Path, prj: bytes) -> None:
     assert "has no CRS" in problem(packed(tmp_path / "a.zip", parts_of() | {".prj": prj}))
 
 
+def test_prj_that_is_torn_is_refused(tmp_path: Path) -> None:
+    prj = b'PROJCS["x",GEOGCS["y"'
+    assert "the file is broken" in problem(packed(tmp_path / "a.zip", parts_of() | {".prj": prj}))
+
+
 def test_more_features_than_allowed_name_the_limit(tmp_path: Path) -> None:
     path = packed(tmp_path / "a.zip", parts_of())
     with pytest.raises(LimitError, match=r"3 features.*max_objects = 2"):
