@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "processes"
 
 LAYERS = (
     {"errors", "__init__"},
-    {"settings", "crs"},
+    {"settings", "crs", "zips"},
     {"extent"},
     {"links", "model", "imagery", "features"},
     {"classify", "bands", "fields"},

@@ -48,7 +48,7 @@ def write_geopackage(result: Result, crs: pyproj.CRS | None, path: Path) -> None
         layer=result.name,
         driver="GPKG",
         geometry_name=geometry,
-        geometry_type=None if reprojection is None else result.geometry_type,
+        geometry_type=None if reprojection is None else _pyogrio_name(result.geometry_type),
         crs=None if reprojection is None else epsg_name(reprojection.target),
         layer_metadata={"summary": encode_json(result.summary).decode()},
     )
@@ -75,7 +75,7 @@ def write_flatgeobuf(result: Result, crs: pyproj.CRS | None, path: Path) -> None
         layer=result.name,
         driver="FlatGeobuf",
         geometry_name=geometry,
-        geometry_type=_type_name(kind) if result.kinds else result.geometry_type,
+        geometry_type=_pyogrio_name(_type_name(kind) if result.kinds else result.geometry_type),
         crs=None if reprojection is None else epsg_name(reprojection.target),
         SPATIAL_INDEX="NO",
         DESCRIPTION=encode_json(result.summary).decode(),
@@ -163,17 +163,20 @@ def _cells(values: pa.Array) -> pa.Array:
 
 
 def _type_name(kind: int) -> str:
-    """Return pyogrio's name of an ISO type."""
-    name = _NAMES[kind % 1000]
-    match kind // 1000:
-        case 0:
-            return name
-        case 1:
-            return f"{name} Z"
-        case 2:
+    """Return GDAL's name of an ISO type."""
+    return _NAMES[kind % 1000] + ("", " Z", " M", " ZM")[kind // 1000]
+
+
+def _pyogrio_name(geometry_type: str) -> str:
+    """Return pyogrio's name of what GDAL calls `Point`, `Point Z`, `Point M`, `Point ZM`, …"""
+    name, _, dimensions = geometry_type.partition(" ")
+    match dimensions:
+        case "M":
             return "PointM" if name == "Point" else f"Measured {name}"
-        case _:
+        case "ZM":
             return f"Measured 3D {name}"
+        case _:
+            return geometry_type
 
 
 def _alike(geometries: NDArray[np.object_], kind: int) -> NDArray[np.object_]:
