@@ -133,11 +133,21 @@ def _row_ids(layer: Layer, rows: Pairs, names: Sequence[str] | None) -> pa.Chunk
         ids = ids.take(pa.array(rows.objects))
     if names is None:
         return ids
-    own = [None] * len(rows.objects) if ids is None else ids.to_pylist()
-    if ids is not None and pa.types.is_large_string(ids.type):
-        own = [None if text is None else msgspec.json.decode(text) for text in own]
-    texts = []
-    for value, place, image in zip(own, rows.objects.tolist(), rows.placement.image.tolist(), strict=True):
-        known = str(place + 1) if value is None else value
-        texts.append(msgspec.json.encode(known if image < 0 else f"{known}:{names[image]}").decode())
-    return pa.chunked_array([pa.array(texts, pa.large_string())])
+    chunks = []
+    for start in range(0, len(rows.objects), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        places, images = rows.objects[part].tolist(), rows.placement.image[part].tolist()
+        own = [None] * len(places) if ids is None else ids[part].to_pylist()
+        if ids is not None and pa.types.is_large_string(ids.type):
+            own = [None if text is None else msgspec.json.decode(text) for text in own]
+        texts = (
+            _pair_id(str(place + 1) if value is None else value, names[image] if image >= 0 else None)
+            for value, place, image in zip(own, places, images, strict=True)
+        )
+        chunks.append(pa.array(texts, pa.large_string()))
+    return pa.chunked_array(chunks, pa.large_string())
+
+
+def _pair_id(own: object, image: str | None) -> str:
+    """Return the id of a row as JSON text; a row without image keeps its object's own."""
+    return msgspec.json.encode(own if image is None else f"{own}:{image}").decode()
