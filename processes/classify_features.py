@@ -75,7 +75,7 @@ def _linked(href: str, settings: Settings, folder: Path) -> Layer:
             raise LayerError(f"{shown(href)} answers with a web page; {_ITEMS}")
         if head and looks_like_json(head):
             return read_pages(_pages(file, settings, folder, allowance), Path(file.name).stem, limit)
-    return read_layer(file.path, file.name, _layer_name(file), limit)
+    return read_layer(file.path, file.name, _layer_name(file), limit, folder)
 
 
 def _pages(first: LinkedFile, settings: Settings, folder: Path, allowance: Allowance) -> Iterator[Page]:

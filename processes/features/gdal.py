@@ -103,9 +103,9 @@ def read_with_gdal(
 
 
 @contextmanager
-def called_by_us(path: Path, ending: str) -> Iterator[Path]:
+def called_by_us(path: Path, ending: str, scratch: Path | None) -> Iterator[Path]:
     """Yield a name for a file from which GDAL cannot take it for anything else: no `.zip`, no `!`, no prefix."""
-    with tempfile.TemporaryDirectory(prefix="classify-") as folder:
+    with tempfile.TemporaryDirectory(prefix="classify-", dir=scratch) as folder:
         link = Path(folder) / f"layer{ending}"
         link.symlink_to(path.resolve())
         yield link
