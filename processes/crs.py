@@ -79,7 +79,7 @@ def is_north_first(crs: pyproj.CRS) -> bool:
 
 
 def epsg_name(crs: pyproj.CRS) -> str:
-    """Return `EPSG:n` where there is one, else the WKT."""
+    """Return the authority's name, as `EPSG:n`, where there is one, else the WKT."""
     authority = crs.to_authority()
     return ":".join(authority) if authority else str(crs.to_wkt())
 

@@ -43,6 +43,16 @@ def plain_table(table: pa.Table) -> pa.Table:
     return pa.table(columns, schema=pa.schema(fields))
 
 
+def with_signed_numbers(table: pa.Table) -> pa.Table:
+    """Return a whole table with unsigned 64-bit numbers as signed ones, as texts where one is too large for those."""
+    for place, item in enumerate(table.schema):
+        if pa.types.is_uint64(item.type):
+            values = table.column(place)
+            fits = not len(values) or (pc.max(values).as_py() or 0) < 2**63
+            table = table.set_column(place, item.name, values.cast(pa.int64() if fits else pa.string()))
+    return table
+
+
 def refuse_twins(names: Iterable[str]) -> None:
     """Raise LayerError where two attributes have one name."""
     twin = next((name for name, count in Counter(names).items() if count > 1), None)
@@ -97,7 +107,7 @@ def _target(kind: pa.DataType) -> pa.DataType:
         return pa.binary()
     if types.is_int8(kind) or types.is_uint8(kind):
         return pa.int16()
-    if types.is_unsigned_integer(kind):
+    if types.is_uint16(kind) or types.is_uint32(kind):
         return pa.int32() if types.is_uint16(kind) else pa.int64()
     if types.is_float16(kind):
         return pa.float32()

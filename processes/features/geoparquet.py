@@ -15,7 +15,7 @@ import shapely
 
 from processes.crs import CRS84, parse_crs
 from processes.errors import LayerError, LimitError
-from processes.features.attributes import plain_table, refuse_twins
+from processes.features.attributes import plain_table, refuse_twins, with_signed_numbers
 from processes.features.geoarrow import ENCODINGS, wkb_of
 from processes.features.layer import Layer, from_wkb
 from processes.features.parquet_rows import read_batches
@@ -95,7 +95,7 @@ def _layer(path: Path, rows: int, geo: _Geo, called: str, stem: str) -> Layer:
         crs=crs,
         geometry=column,
         geometry_type=common_geometry_type(column),
-        attributes=pa.concat_tables(attributes),
+        attributes=with_signed_numbers(pa.concat_tables(attributes)),
         ids=None,
     )
 

@@ -212,7 +212,6 @@ def test_nested_values_become_json_texts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "column",
     [
-        pa.array([2**63], pa.uint64()),
         pa.array([2**62], pa.timestamp("us")),
         pa.array([-(2**31)], pa.date32()),
         pa.array([0], pa.timestamp("us", "Middle/Earth")),
@@ -222,6 +221,13 @@ def test_nested_values_become_json_texts(tmp_path: Path) -> None:
 def test_value_without_a_place_in_any_result_is_named(tmp_path: Path, column: pa.Array) -> None:
     said = problem(save(tmp_path / "a.parquet", {"odd": column, "geometry": wkb(SHAPES[:1])}))
     assert "attribute 'odd'" in said
+
+
+@pytest.mark.parametrize(("value", "given"), [(2**63 - 1, 2**63 - 1), (2**63, str(2**63)), (None, None)])
+def test_unsigned_numbers_are_numbers_while_they_fit(tmp_path: Path, value: int | None, given: Any) -> None:
+    column = pa.array([value], pa.uint64())
+    layer = read(save(tmp_path / "a.parquet", {"odd": column, "geometry": wkb(SHAPES[:1])}))
+    assert layer.attributes.column("odd").to_pylist() == [given]
 
 
 def test_text_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
