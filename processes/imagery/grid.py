@@ -46,9 +46,10 @@ class Grid:
         """Return `(n, 2)` map coordinates as pixel coordinates, rounded to 1e-6 cells."""
         inverse = ~self.transform
         x, y = xy[:, 0], xy[:, 1]
-        column = x * inverse.a + y * inverse.b + inverse.c
-        row = x * inverse.d + y * inverse.e + inverse.f
-        return np.round(np.stack([column, row], axis=1), DECIMALS)
+        with np.errstate(over="ignore", invalid="ignore"):  # what has no place is infinite
+            column = x * inverse.a + y * inverse.b + inverse.c
+            row = x * inverse.d + y * inverse.e + inverse.f
+            return np.round(np.stack([column, row], axis=1), DECIMALS)
 
     def to_map(self, pixels: Floats) -> Floats:
         """Return `(n, 2)` pixel coordinates in the image's CRS."""
@@ -94,15 +95,17 @@ def areas(geometries: NDArray[np.object_]) -> Floats:
 def centred_windows(boxes: Floats, size: tuple[int, int]) -> Ints:
     """Return windows of `size` (width, height) around the boxes' centres: `(n, 4)` column, row, width, height."""
     sides = np.array(size, dtype=np.float64)
-    millionths = np.rint(boxes * 10**DECIMALS)  # whole numbers, so that halves are halves
-    origins = np.rint(np.rint((millionths[:, :2] + millionths[:, 2:] - sides * 10**DECIMALS) / 2) / 10**DECIMALS)
+    with np.errstate(over="ignore", invalid="ignore"):
+        millionths = np.rint(boxes * 10**DECIMALS)  # whole numbers, so that halves are halves
+        origins = np.rint(np.rint((millionths[:, :2] + millionths[:, 2:] - sides * 10**DECIMALS) / 2) / 10**DECIMALS)
     return _windows(origins, np.broadcast_to(sides, origins.shape))
 
 
 def covering_windows(boxes: Floats) -> Ints:
     """Return the smallest windows of whole cells that cover the boxes, at least one cell each: `(n, 4)`."""
     origins = np.floor(boxes[:, :2])
-    sides = np.maximum(np.ceil(boxes[:, 2:]) - origins, 1)
+    with np.errstate(invalid="ignore"):
+        sides = np.maximum(np.ceil(boxes[:, 2:]) - origins, 1)
     return _windows(origins, sides)
 
 
@@ -149,6 +152,7 @@ def overlaps(windows: Ints, grid: Grid) -> NDArray[np.bool_]:
 
 def holds_centre(boxes: Floats, grid: Grid) -> NDArray[np.bool_]:
     """Say which boxes have their centre within the image's extent, edges included, `(n,)`."""
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    with np.errstate(over="ignore", invalid="ignore"):
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     inside = (centres >= 0) & (centres <= (grid.width, grid.height))
     return np.asarray(inside.all(axis=1))
