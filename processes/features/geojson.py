@@ -21,6 +21,9 @@ from processes.features.paging import Page, content_crs
 from processes.features.wkb import common_geometry_type
 
 _SLICE = 8192
+_MAX_COLUMNS = 10_000
+_MAX_CELLS = 2**25
+"""A feature takes room for every attribute that any feature has: more cells than that the text must have paid for."""
 
 
 class _Collection(msgspec.Struct):
@@ -105,6 +108,7 @@ class _Gathered:
     columns: dict[str, Column] = field(default_factory=dict)
     ids: Column = field(default_factory=lambda: Column(is_exact=True))
     wkb: list[pa.Array] = field(default_factory=list)
+    text_bytes: int = 0
 
     def add(self, texts: Sequence[msgspec.Raw], is_swapped: bool) -> None:
         """Take the features of a page; their coordinates may stand in y, x order."""
@@ -117,10 +121,17 @@ class _Gathered:
             self.wkb.append(pa.array(shapely.to_wkb(geometries, output_dimension=3), pa.large_binary()))
             self.ids.add(start, [msgspec.UNSET if feature.id is None else feature.id for feature in features])
             properties = [feature.properties or {} for feature in features]
-            for key in dict.fromkeys(key for values in properties for key in values):
+            keys = dict.fromkeys(key for values in properties for key in values)
+            self.text_bytes += sum(len(memoryview(text)) for text in texts[place : place + _SLICE])
+            self._require_room(len(self.columns.keys() | keys), self.count + len(features))
+            for key in keys:
                 values = [values.get(key, msgspec.UNSET) for values in properties]
                 self.columns.setdefault(key, Column()).add(start, values)
             self.count += len(features)
+
+    def _require_room(self, columns: int, count: int) -> None:
+        if columns > _MAX_COLUMNS or columns * count > max(_MAX_CELLS, self.text_bytes):
+            raise LayerError(f"{count} features have {columns} different attributes among them, which is too many")
 
     def finished(self, name: str) -> Layer:
         fields = [column.finished(key, self.count) for key, column in self.columns.items()]
@@ -197,7 +208,7 @@ def _crs(text: msgspec.Raw | msgspec.UnsetType) -> pyproj.CRS:
     try:
         member = msgspec.json.decode(text)
         name = member["properties"]["name"] if member["type"] == "name" else None
-    except (TypeError, KeyError, msgspec.DecodeError):
+    except (TypeError, KeyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         name = None
     if not isinstance(name, str):
         raise LayerError("the features' crs member names no CRS")

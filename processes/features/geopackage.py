@@ -13,12 +13,21 @@ from processes.features.gdal import called_by_us, read_with_gdal
 from processes.features.layer import Layer
 
 _LOOK_S = 30
+_MAX_RATIO = 200
+_FREE_BYTES = 256 * 2**20
+"""Up to this size the ratio does not matter."""
+_MAX_VALUE_BYTES = 2**28
+_VIRTUAL = 2
+"""What `PRAGMA table_xinfo` calls a column that is computed when it is read."""
+_BROKEN = (sqlite3.Error, UnicodeDecodeError)
+"""A broken schema is quoted by sqlite, and its bytes need be no text."""
 
 
 def read_geopackage(path: Path, name: str, layer: str | None, max_objects: int) -> Layer:
     """Read a feature table, its fid as the id; arguments and errors as `read_layer` has them."""
     chosen = _choose_layer(path, name, layer)
     called = f"features {name!r}: layer {chosen!r}"
+    _require_stored(path, chosen, called)
     with called_by_us(path, ".gpkg") as link:
         found = read_with_gdal(link, "GPKG", called, max_objects, layer=chosen, keep_fid=True)
     if len(found) < _count(path, chosen):  # GDAL ends the stream at a broken page without a word
@@ -30,10 +39,35 @@ def _count(path: Path, layer: str) -> int:
     """Return the number of rows that a table has."""
     try:
         with closing(_database(path)) as database:
-            quoted = layer.replace('"', '""')
-            return int(database.execute(f'SELECT count(*) FROM "{quoted}"').fetchone()[0])  # noqa: S608 - quoted
-    except sqlite3.Error as err:
+            return int(database.execute(f"SELECT count(*) FROM {_quoted(layer)}").fetchone()[0])  # noqa: S608 - quoted
+    except _BROKEN as err:
         raise LayerError(f"layer {layer!r} cannot be read; the GeoPackage is broken") from err
+
+
+def _require_stored(path: Path, layer: str, called: str) -> None:
+    """Raise LayerError where rows come to far more than the file holds: by default values, or by expressions."""
+    allowed = max(_MAX_RATIO * path.stat().st_size, _FREE_BYTES)
+    table = _quoted(layer)
+    try:
+        with closing(_database(path)) as database:
+            database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)
+            columns = database.execute(f"PRAGMA table_xinfo({table})").fetchall()
+            (rows,) = database.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - quoted
+            size = rows * sum(8 + len(str(default or "")) for _, _, _, _, default, _, _ in columns)
+            computed = [_quoted(name) for _, name, *_, hidden in columns if hidden == _VIRTUAL]
+            lengths = ", ".join(f"length(CAST({name} AS BLOB))" for name in computed) or "0"
+            for row in database.execute(f"SELECT {lengths} FROM {table}") if computed else ():  # noqa: S608 - quoted
+                size += sum(length or 0 for length in row)
+                if size > allowed:
+                    break
+    except _BROKEN as err:
+        raise LayerError(f"{called} cannot be read; the GeoPackage is broken") from err
+    if size > allowed:
+        raise LayerError(f"{called} unpacks to more than {_MAX_RATIO} times the file's size")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _database(path: Path) -> sqlite3.Connection:
@@ -67,7 +101,7 @@ def _choose_layer(path: Path, name: str, layer: str | None) -> str:
                     " AND m.type IN ('table', 'view') ORDER BY c.rowid"
                 ).fetchall()
             )
-    except sqlite3.Error as err:
+    except _BROKEN as err:
         raise LayerError(f"features {name!r}: not a sound GeoPackage") from err
     listed = ", ".join(repr(table) for table in tables) or "none"
     if layer is not None and layer not in tables:
