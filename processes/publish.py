@@ -46,6 +46,11 @@ from processes.features.write import write_result
 from processes.fields import IMAGE_ID
 from processes.material import Material, Plan
 
+_MAX_GEOPACKAGE_COLUMNS = 2000
+"""As SQLite has it."""
+_OWN_COLUMNS = 3
+"""A fid, a geometry and an id."""
+
 
 def offered_media_types(material: Material) -> list[MediaType]:
     """Return the forms that suit a result, the default first; a table of a feature layer is had by naming it."""
@@ -62,6 +67,16 @@ def require_form(material: Material, media_type: MediaType, crs: pyproj.CRS | No
             InputError(
                 "images without a spatial reference give a table; "
                 f"the formats are {', '.join(offered_media_types(material))}"
+            ),
+        )
+    attributes = 0 if material.layer is None else material.layer.attributes.num_columns
+    columns = attributes + len(material.added_fields) + _OWN_COLUMNS
+    if media_type == GEOPACKAGE and columns > _MAX_GEOPACKAGE_COLUMNS:
+        raise RequestError.at(
+            "/outputs/classifiedObjects/format/mediaType",
+            InputError(
+                f"a GeoPackage has at most {_MAX_GEOPACKAGE_COLUMNS} columns, this result {columns}; "
+                "ask for another format"
             ),
         )
     if media_type in CRS84_ONLY and crs is not None and not is_longitude_latitude(crs):
