@@ -40,7 +40,7 @@ from processes.features.result import (
     left_out,
     rename_taken,
     reserved_names,
-    with_names,
+    with_attributes,
 )
 from processes.features.write import write_result
 from processes.fields import IMAGE_ID
@@ -100,7 +100,7 @@ def publish(
         id_type=None if plan.ids is None else plan.ids.type,
         ids_ascend=ascend,
         schema=schema,
-        rows=lambda: (with_names(rows, schema) for rows in _rows(plan, labels)),
+        rows=lambda: (with_attributes(rows, rows.attributes.columns, schema) for rows in _rows(plan, labels)),
         summary=summary,
         style=Style(label_field, tuple((item.name, item.color) for item in plan.material.model.definition.classes)),
     )
