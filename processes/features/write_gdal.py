@@ -48,7 +48,7 @@ def write_geopackage(result: Result, crs: pyproj.CRS | None, path: Path) -> None
         layer=result.name,
         driver="GPKG",
         geometry_name=geometry,
-        geometry_type=None if reprojection is None else result.geometry_type,
+        geometry_type=None if reprojection is None else _layer_type(result.geometry_type),
         crs=None if reprojection is None else epsg_name(reprojection.target),
         layer_metadata={"summary": encode_json(result.summary).decode()},
     )
@@ -160,6 +160,13 @@ def _cells(values: pa.Array) -> pa.Array:
     if pa.types.is_string(plain.type) or pa.types.is_large_string(plain.type):
         return pc.replace_substring(plain, "\0", "\ufffd")  # GDAL ends a text at a zero byte
     return plain
+
+
+def _layer_type(declared: str) -> str:
+    """Return pyogrio's name of a type that GDAL names, `LineString ZM`; only those with measures differ."""
+    name, _, dimensions = declared.partition(" ")
+    thousands = {"M": 2000, "ZM": 3000}
+    return _type_name(_NAMES.index(name) + thousands[dimensions]) if dimensions in thousands else declared
 
 
 def _type_name(kind: int) -> str:
