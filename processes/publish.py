@@ -46,6 +46,11 @@ from processes.features.write import write_result
 from processes.fields import IMAGE_ID
 from processes.material import Plan
 
+_GEOPACKAGE_COLUMNS = 2000
+"""SQLite's limit."""
+_OWN_COLUMNS = 3
+"""The fid, an id and the geometry, where there are all."""
+
 
 def offered_media_types(plan: Plan) -> list[MediaType]:
     """Return the forms that suit a plan's result, the default first; a table of a feature layer is had by naming it."""
@@ -62,6 +67,14 @@ def require_form(plan: Plan, media_type: MediaType, crs: pyproj.CRS | None) -> N
             InputError(
                 "images without a spatial reference give a table; "
                 f"the formats are {', '.join(offered_media_types(plan))}"
+            ),
+        )
+    columns = len(plan.layer.attributes.schema) + len(plan.material.added_fields) + _OWN_COLUMNS
+    if media_type == GEOPACKAGE and columns > _GEOPACKAGE_COLUMNS:
+        raise RequestError.at(
+            "/outputs/classifiedObjects/format/mediaType",
+            InputError(
+                f"the result has {columns} columns, a GeoPackage at most {_GEOPACKAGE_COLUMNS}; ask for another format"
             ),
         )
     if media_type in CRS84_ONLY and crs is not None and not is_longitude_latitude(crs):

@@ -6,8 +6,10 @@ import base64
 import datetime as dt
 import io
 import json
+import sqlite3
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -240,6 +242,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "brightness": definition(),
         "several": definition(MetaDataMode="MultiLabeled_Tiles", Activation="sigmoid"),
         "odd-names": definition(Classes=ODD_CLASSES),
+        "twins": definition(Classes=[{"Value": 1, "Name": "Oak"}, {"Value": 2, "Name": "oak"}]),
     }
     for name, emd in models.items():
         folder = home / "models" / name
@@ -471,6 +474,23 @@ def test_attributes_get_out_of_the_way_of_the_format_s_own_names(
             assert repr(after) in warning
 
 
+@pytest.mark.parametrize("media_type", [GEOPACKAGE, FLATGEOBUF])
+def test_a_zero_byte_does_not_end_a_name(asking: Asking, media_type: str) -> None:
+    case = Case(write_geojson, None, {"a\0b": [1] * 5, "a": [2] * 5}, boxes(CRS84), CRS84)
+    found = asking.found(media_type, None, features=write_geojson(case, asking.folder))
+    wanted = {"a\ufffdb": [1] * 5, "a": [2] * 5}
+    assert_rows(found, {**leading_columns(media_type, None), **wanted, **columns_of(LABELS)}, media_type)
+
+
+def test_more_columns_than_a_geopackage_holds_are_refused(asking: Asking) -> None:
+    case = Case(write_geojson, None, {f"c{number}": [number] * 5 for number in range(1994)}, boxes(CRS84), CRS84)
+    inputs = asking.inputs(None, features=write_geojson(case, asking.folder))
+    response = asking.post({"inputs": inputs}, Accept=GEOPACKAGE)
+    assert response.status_code == 400
+    assert "2001 columns, a GeoPackage at most 2000" in response.json["detail"]
+    assert len(asking.found(PARQUET, None, features=inputs["features"]).names) == 1998
+
+
 # CRS of the output
 
 
@@ -619,6 +639,16 @@ def test_odd_names_of_classes(asking: Asking, media_type: str) -> None:
     assert_rows(found, wanted, media_type)
 
 
+def test_classes_of_one_name_have_labels_and_no_scores(asking: Asking) -> None:
+    found = asking.found(GEOJSON, "geojson-no-ids", model="twins")
+    assert [row["ClassLabel"] for row in found.rows] == ["Oak", "oak", None, None, "oak"]
+    scores = {"model": "twins", "modelArguments": {"class_scores": True}}
+    refused = asking.post({"inputs": asking.inputs("geojson-no-ids", **scores)})
+    assert refused.status_code == 400
+    assert "'Score_Oak', 'Score_oak'" in refused.json["detail"]
+    assert refused.json["errors"][0]["pointer"] == "/inputs/model"
+
+
 @pytest.mark.parametrize("media_type", FORMATS)
 def test_whole_images(asking: Asking, media_type: str) -> None:
     images = [link(asking.home / "imagery" / name) for name in ("b.tif", "a.tif")]
@@ -648,19 +678,46 @@ def test_images_without_a_reference(asking: Asking, media_type: str) -> None:
 # Files as their standards want them
 
 
-@pytest.mark.parametrize("name", ["geopackage", "geojson-text-ids", "table"])
+SOME_HEIGHTS = Case(write_geojson, None, NUMBERS, [*measured("Z")[:4], shapely.force_2d(measured("Z")[4])], UTM)
+
+
+@pytest.mark.parametrize("name", ["geopackage", "geopackage-M", "geojson-text-ids", "some heights", "table"])
 def test_a_geopackage_keeps_the_standard(asking: Asking, name: str) -> None:
-    plain = {"image": link(asking.home / "imagery" / "plain.png")}
-    data = asking.raw(GEOPACKAGE, None, **plain) if name == "table" else asking.raw(GEOPACKAGE, name)
+    other: dict[str, Any] = {
+        "some heights": {"features": write_geojson(SOME_HEIGHTS, asking.folder)},
+        "table": {"image": link(asking.home / "imagery" / "plain.png")},
+    }
     path = asking.folder / "a.gpkg"
-    path.write_bytes(data)
+    path.write_bytes(asking.raw(GEOPACKAGE, None if name in other else name, **other.get(name, {})))
     assert check_geopackage(path) == []
 
 
 @pytest.mark.parametrize(
-    ("name", "crs"), [("geojson-no-ids", CRS84), ("geopackage-ZM", UTM), ("flatgeobuf", "EPSG:3857")]
+    ("tampering", "requirement"),
+    [
+        ("PRAGMA application_id = 1", "2:"),
+        ("DELETE FROM gpkg_spatial_ref_sys WHERE srs_id = 0", "11:"),
+        ("UPDATE gpkg_contents SET last_change = '2024-01-01'", "15:"),
+        ("UPDATE gpkg_contents SET data_type = 'attributes'", "22:"),
+        ("UPDATE gpkg_geometry_columns SET geometry_type_name = 'POINT'", "32:"),
+        ("UPDATE gpkg_geometry_columns SET z = 1", "27, 28:"),
+        ("DELETE FROM gpkg_extensions WHERE extension_name = 'gpkg_rtree_index'", "75:"),
+        ("DELETE FROM gpkg_extensions WHERE extension_name = 'gpkg_metadata'", "140:"),
+        ("UPDATE gpkg_metadata_reference SET reference_scope = 'file'", "96:"),
+        ("DELETE FROM gpkg_metadata", "7:"),
+        ("DELETE FROM gpkg_contents WHERE table_name = 'layer_styles'", "table layer_styles"),
+    ],
 )
-def test_a_geoparquet_keeps_the_standard(asking: Asking, name: str, crs: str) -> None:
+def test_a_broken_geopackage_is_seen(asking: Asking, tampering: str, requirement: str) -> None:
+    path = asking.folder / "a.gpkg"
+    path.write_bytes(asking.raw(GEOPACKAGE, "geopackage"))
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(tampering)
+    assert any(fault.startswith(requirement) for fault in check_geopackage(path))
+
+
+@pytest.mark.parametrize("name", ["geojson-no-ids", "geopackage-ZM", "flatgeobuf"])
+def test_a_geoparquet_keeps_the_standard(asking: Asking, name: str) -> None:
     path = asking.folder / "a.parquet"
     path.write_bytes(asking.raw(PARQUET, name))
     assert check_geoparquet(path) == []
