@@ -525,6 +525,22 @@ def test_a_crs_whose_authority_puts_the_northing_first_comes_back_as_it_came(ask
     assert_geometry(geojson, case, GEOJSON, CRS84)
 
 
+@pytest.mark.parametrize("media_type", [GEOPACKAGE, FLATGEOBUF, PARQUET])
+@pytest.mark.parametrize(
+    "crs", ["+proj=laea +lat_0=45 +lon_0=15 +x_0=500000 +y_0=5000000 +ellps=bessel", "ESRI:102014", "EPSG:32633+5773"]
+)
+def test_a_crs_that_is_not_epsg_s_comes_back_as_it_came(asking: Asking, media_type: str, crs: str) -> None:
+    folder = asking.home / "imagery" / asking.folder.name
+    folder.mkdir()
+    image = make_raster(folder / "own.tif", crs=crs.split("+5773")[0])
+    case = Case(
+        write_gdal(".gpkg", driver="GPKG"), [1], {"n": [1]}, [shapely.box(X + 9, Y - 9, X + 11.1, Y - 3.3)], crs
+    )
+    found = asking.found(media_type, None, image=link(image), features=link(Path(str(case.write(case, folder)))))
+    assert found.rows[0]["ClassStatus"] == "ok"
+    assert_geometry(found, case, media_type, crs)
+
+
 # A result classified again
 
 
@@ -673,6 +689,23 @@ def test_images_without_a_reference(asking: Asking, media_type: str) -> None:
     assert_rows(found, {**lead, "ImageID": ["plain.png"], **columns_of([OK_BRIGHT])}, media_type)
     assert found.geometry is None
     assert_summary(found, [OK_BRIGHT], media_type)
+
+
+@pytest.mark.parametrize("media_type", FORMATS)
+def test_many_rows_keep_their_order_and_ids(asking: Asking, media_type: str) -> None:
+    count = 16_390  # more than the service has in hand at a time
+    ids = [count - place for place in range(count)]
+    shapes = [shapely.Point(BRIGHT if place in (0, count - 5, count - 1) else FAR) for place in range(count)]
+    case = Case(write_geojson, ids, {"n": range(count)}, shapes, UTM)
+    found = asking.found(media_type, None, features=write_geojson(case, asking.folder))
+    assert [int(row["n"]) for row in found.rows] == list(range(count))
+    if media_type in (GEOJSON, SEQUENCE):
+        assert found.ids == ids
+    else:
+        assert [int(row["id"]) for row in found.rows] == ids
+    assert [place for place, row in enumerate(found.rows) if row["ClassStatus"] == "ok"] == [0, count - 5, count - 1]
+    if found.geometry is not None and media_type not in (GEOJSON, SEQUENCE):
+        assert [tuple(shape.coords[0]) for shape in found.geometry] == [shape.coords[0] for shape in shapes]
 
 
 # Files as their standards want them
