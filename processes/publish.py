@@ -122,8 +122,12 @@ def publish(
 
 
 def _layer_name(name: str) -> str:
-    """Return a name that a GeoPackage can have: those that begin with gpkg are its own, and one is that of styles."""
-    return f"layer_{name}" if name.lower().startswith(("gpkg", "rtree_", "sqlite_", "layer_styles")) else name
+    """Return a name that a GeoPackage can have.
+
+    Those that begin with gpkg are its own, one is that of styles, and GDAL wants a letter, a digit or _ first.
+    """
+    is_own = name.lower().startswith(("gpkg", "rtree_", "sqlite_", "layer_styles"))
+    return f"layer_{name}" if is_own or not (name[0].isalnum() or name[0] == "_") else name
 
 
 def _result_name(plan: Plan) -> str:

@@ -474,6 +474,23 @@ def test_attributes_get_out_of_the_way_of_the_format_s_own_names(
             assert repr(after) in warning
 
 
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("storm-1", "storm-1"),
+        ("-x", "layer_-x"),
+        ("_", "_"),
+        ("GPKG", "layer_GPKG"),
+        ("Layer_Styles", "layer_Layer_Styles"),
+    ],
+)
+def test_every_name_of_a_result_is_one_of_a_layer(asking: Asking, name: str, layer: str) -> None:
+    path = asking.folder / "a.gpkg"
+    path.write_bytes(asking.raw(GEOPACKAGE, "geojson-text-ids", resultName=name))
+    assert check_geopackage(path) == []
+    assert pyogrio.list_layers(path)[0][0] == layer
+
+
 @pytest.mark.parametrize("media_type", [GEOPACKAGE, FLATGEOBUF])
 def test_a_zero_byte_does_not_end_a_name(asking: Asking, media_type: str) -> None:
     case = Case(write_geojson, None, {"a\0b": [1] * 5, "a": [2] * 5}, boxes(CRS84), CRS84)
