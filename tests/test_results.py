@@ -242,7 +242,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "brightness": definition(),
         "several": definition(MetaDataMode="MultiLabeled_Tiles", Activation="sigmoid"),
         "odd-names": definition(Classes=ODD_CLASSES),
-        "twins": definition(Classes=[{"Value": 1, "Name": "Oak"}, {"Value": 2, "Name": "oak"}]),
     }
     for name, emd in models.items():
         folder = home / "models" / name
@@ -670,16 +669,6 @@ def test_odd_names_of_classes(asking: Asking, media_type: str) -> None:
     ]
     wanted = {**leading_columns(media_type, None), **dict(zip(names, told, strict=True))}
     assert_rows(found, wanted, media_type)
-
-
-def test_classes_of_one_name_have_labels_and_no_scores(asking: Asking) -> None:
-    found = asking.found(GEOJSON, "geojson-no-ids", model="twins")
-    assert [row["ClassLabel"] for row in found.rows] == ["Oak", "oak", None, None, "oak"]
-    scores = {"model": "twins", "modelArguments": {"class_scores": True}}
-    refused = asking.post({"inputs": asking.inputs("geojson-no-ids", **scores)})
-    assert refused.status_code == 400
-    assert "'Score_Oak', 'Score_oak'" in refused.json["detail"]
-    assert refused.json["errors"][0]["pointer"] == "/inputs/model"
 
 
 @pytest.mark.parametrize("media_type", FORMATS)
