@@ -40,16 +40,16 @@ from processes.features.result import (
     left_out,
     rename_taken,
     reserved_names,
-    with_names,
+    with_attributes,
 )
 from processes.features.write import write_result
 from processes.fields import IMAGE_ID
 from processes.material import Material, Plan
 
-_MAX_GEOPACKAGE_COLUMNS = 2000
-"""As SQLite has it."""
+_GEOPACKAGE_COLUMNS = 2000
+"""SQLite's limit."""
 _OWN_COLUMNS = 3
-"""A fid, a geometry and an id."""
+"""The fid, an id and the geometry, where there are all."""
 
 
 def offered_media_types(material: Material) -> list[MediaType]:
@@ -71,12 +71,11 @@ def require_form(material: Material, media_type: MediaType, crs: pyproj.CRS | No
         )
     attributes = 0 if material.layer is None else material.layer.attributes.num_columns
     columns = attributes + len(material.added_fields) + _OWN_COLUMNS
-    if media_type == GEOPACKAGE and columns > _MAX_GEOPACKAGE_COLUMNS:
+    if media_type == GEOPACKAGE and columns > _GEOPACKAGE_COLUMNS:
         raise RequestError.at(
             "/outputs/classifiedObjects/format/mediaType",
             InputError(
-                f"a GeoPackage has at most {_MAX_GEOPACKAGE_COLUMNS} columns, this result {columns}; "
-                "ask for another format"
+                f"the result has {columns} columns, a GeoPackage at most {_GEOPACKAGE_COLUMNS}; ask for another format"
             ),
         )
     if media_type in CRS84_ONLY and crs is not None and not is_longitude_latitude(crs):
@@ -115,7 +114,7 @@ def publish(
         id_type=None if plan.ids is None else plan.ids.type,
         ids_ascend=ascend,
         schema=schema,
-        rows=lambda: (with_names(rows, schema) for rows in _rows(plan, labels)),
+        rows=lambda: (with_attributes(rows, rows.attributes.columns, schema) for rows in _rows(plan, labels)),
         summary=summary,
         style=Style(label_field, tuple((item.name, item.color) for item in plan.material.model.definition.classes)),
     )
@@ -124,8 +123,12 @@ def publish(
 
 
 def _layer_name(name: str) -> str:
-    """Return a name that a GeoPackage can have: those that begin with gpkg are its own, and one is that of styles."""
-    return f"layer_{name}" if name.lower().startswith(("gpkg", "rtree_", "sqlite_", "layer_styles")) else name
+    """Return a name that a GeoPackage can have.
+
+    Those that begin with gpkg are its own, one is that of styles, and GDAL wants a letter, a digit or _ first.
+    """
+    is_own = name.lower().startswith(("gpkg", "rtree_", "sqlite_", "layer_styles"))
+    return f"layer_{name}" if is_own or not (name[0].isalnum() or name[0] == "_") else name
 
 
 def _result_name(plan: Plan) -> str:

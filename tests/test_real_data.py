@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import rasterio
 
+from result_readers import FORMATS, read_result
 from service import ROOT, Client, configure, link, load_application
 
 FIXED_TOLERANCE, RESAMPLED_TOLERANCE = 1e-4, 2e-4
@@ -50,6 +52,23 @@ def test_naip_trees(client: Client, shared_data: Path, zone: int) -> None:
     rows = [feature["properties"] for feature in response.json["features"]]
     assert [row["OBJECTID"] for row in rows] == sorted(row["OBJECTID"] for row in rows)
     compare(rows, folder / f"expected_{zone}.csv", "OBJECTID", FIXED_TOLERANCE)
+
+
+@pytest.mark.parametrize("media_type", FORMATS)
+def test_every_format_holds_the_expected_labels(
+    client: Client, shared_data: Path, tmp_path: Path, media_type: str
+) -> None:
+    folder = shared_data / "naip_trees"
+    objects = folder / "objects_26910.geojson"
+    inputs = {"image": link(folder / "chico_2020_0.tif"), "features": link(objects), "model": "urban-tree-naip"}
+    form = {"classifiedObjects": {"format": {"mediaType": media_type}}}
+    response = client.execute("classify-objects", inputs, outputs=form)
+    assert response.status_code == 200, response.text
+    found = read_result(media_type, response.data, tmp_path)
+    rows = [row | {"Confidence": float(row["Confidence"])} for row in found.rows]
+    given = [feature["properties"]["OBJECTID"] for feature in json.loads(objects.read_text())["features"]]
+    assert [str(row["OBJECTID"]) for row in rows] == list(map(str, given))
+    compare(rows, folder / "expected_26910.csv", "OBJECTID", FIXED_TOLERANCE)
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def _target(kind: pa.DataType) -> pa.DataType:
 
 
 def _json_texts(values: pa.Array) -> pa.Array:
-    texts = [None if value is None else _encode(value).decode() for value in values.to_pylist(maps_as_pydicts="strict")]
+    texts = [_encode(value).decode() for value in values.to_pylist(maps_as_pydicts="strict")]
     return pa.array(texts, pa.large_string())
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from processes.features.layer import JSON_TEXT, OMIT_NULLS
+from processes.features.layer import OMIT_NULLS, is_json_text
 
 encode_json = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -58,7 +58,7 @@ def iso_texts(values: pa.Array) -> pa.Array:
 
 def json_values(item: pa.Field, values: pa.Array, absent: msgspec.UnsetType | None) -> list[Any]:
     """Return values as JSON has them: JSON texts as what they say, `absent` for what a feature does not have."""
-    if item.metadata == JSON_TEXT:
+    if is_json_text(item):
         return [absent if text is None else msgspec.Raw(text.encode()) for text in values.to_pylist()]
     if pa.types.is_nested(values.type):
         given = values.to_pylist(maps_as_pydicts="lossy")

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from processes.features.layer import JSON_TEXT, OMIT_NULLS
+from processes.features.layer import JSON_TEXT, OMIT_NULLS, TYPE_OF_VALUES
 
 _EXACT_IN_DOUBLE = 2**53
 _encode = msgspec.json.Encoder().encode
@@ -100,8 +100,13 @@ class Column:
             chunks.append(_as_json(values, nulls_absent) if kind is Kind.JSON else values.cast(dtype))
             done = start + len(values)
         chunks += [pa.nulls(count - done, dtype)] if count > done else []
-        metadata = JSON_TEXT if kind is Kind.JSON else OMIT_NULLS if self.has_absent else None
-        return pa.field(name, dtype, metadata=metadata), pa.chunked_array(chunks, dtype)
+        return pa.field(name, dtype, metadata=self._metadata(kind)), pa.chunked_array(chunks, dtype)
+
+    def _metadata(self, kind: Kind) -> dict[bytes, bytes] | None:
+        if kind is not Kind.JSON:
+            return OMIT_NULLS if self.has_absent else None
+        of_values = _joined(self.kinds, self.largest_integer, self.is_exact)
+        return JSON_TEXT if of_values is Kind.JSON else JSON_TEXT | {TYPE_OF_VALUES: str(of_values.value).encode()}
 
 
 def _as_json(values: pa.Array, nulls_absent: bool) -> pa.Array:

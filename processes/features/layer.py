@@ -14,8 +14,15 @@ from processes.errors import LayerError
 
 JSON_TEXT = {b"classify_objects:json": b"text"}
 """Metadata of a column of JSON texts: values of mixed types, or nested. Null = the feature has no such attribute."""
+TYPE_OF_VALUES = b"classify_objects:type"
+"""Key of the metadata of such a column, where all its values are of one type: that type's name."""
 OMIT_NULLS = {b"classify_objects:json": b"omit-null"}
 """Metadata of a column in which null means that the feature has no such attribute."""
+
+
+def is_json_text(item: pa.Field) -> bool:
+    """Say whether a column holds JSON texts."""
+    return (item.metadata or {}).items() >= JSON_TEXT.items()
 
 
 @dataclass(frozen=True, slots=True)

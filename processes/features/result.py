@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -43,6 +43,8 @@ FILE_ENDINGS: Mapping[MediaType, str] = {
 }
 CRS84_ONLY = frozenset({GEOJSON, GEOJSON_SEQ})
 """Formats whose coordinates are always longitude and latitude."""
+JSON_VALUES = frozenset({GEOJSON, GEOJSON_SEQ})
+"""Formats in which an attribute can be of any type, or not there at all."""
 NEEDS_GEOMETRY = frozenset({GEOJSON, GEOJSON_SEQ, FLATGEOBUF})
 """Formats that a table cannot have."""
 CASELESS = frozenset({GEOPACKAGE, FLATGEOBUF})
@@ -185,6 +187,6 @@ def ids_ascend(ids: pa.ChunkedArray | None) -> bool:
     return bool((np.diff(values) > 0).all()) and (len(values) == 0 or values[0] >= 0)
 
 
-def with_names(rows: Rows, schema: pa.Schema) -> Rows:
-    """Return rows whose attributes have the names and types of a schema."""
-    return dataclasses.replace(rows, attributes=pa.RecordBatch.from_arrays(rows.attributes.columns, schema=schema))
+def with_attributes(rows: Rows, columns: Sequence[pa.Array], schema: pa.Schema) -> Rows:
+    """Return rows with other attributes."""
+    return dataclasses.replace(rows, attributes=pa.RecordBatch.from_arrays(columns, schema=schema))

@@ -13,11 +13,13 @@ from processes.features.result import (
     GEOJSON,
     GEOJSON_SEQ,
     GEOPACKAGE,
+    JSON_VALUES,
     PARQUET,
     TABLE,
     MediaType,
     Result,
 )
+from processes.features.tabular import tabular
 from processes.features.write_gdal import write_flatgeobuf, write_geopackage
 from processes.features.write_geojson import write_geojson, write_geojson_sequence
 from processes.features.write_parquet import write_parquet
@@ -43,4 +45,4 @@ def write_result(result: Result, media_type: MediaType, crs: pyproj.CRS | None, 
         crs: CRS of the output; None = the result's own. GeoJSON is always CRS84.
         path: the file; its folder is there.
     """
-    _WRITERS[media_type](result, crs, path)
+    _WRITERS[media_type](result if media_type in JSON_VALUES else tabular(result), crs, path)

@@ -23,6 +23,8 @@ from processes.features.result import Result, Rows, flatgeobuf_kind
 
 _NAMES = ("Unknown", "Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon")
 """GDAL's names by ISO type."""
+_NO_ZERO = "\ufffd"
+"""Stands for a zero byte, at which GDAL ends a text."""
 
 
 def write_geopackage(result: Result, crs: pyproj.CRS | None, path: Path) -> None:
@@ -48,7 +50,7 @@ def write_geopackage(result: Result, crs: pyproj.CRS | None, path: Path) -> None
         layer=result.name,
         driver="GPKG",
         geometry_name=geometry,
-        geometry_type=None if reprojection is None else _pyogrio_name(result.geometry_type),
+        geometry_type=None if reprojection is None else _pyogrio_name(_layer_type(result)),
         crs=None if reprojection is None else epsg_name(reprojection.target),
         layer_metadata={"summary": encode_json(result.summary).decode()},
     )
@@ -113,7 +115,9 @@ def _schema(result: Result, first: list[pa.Field], own_ids: bool, geometry: str 
     fields = list(first)
     if own_ids:
         fields.append(pa.field("id", plain_id_type(result.id_type)))
-    fields += [pa.field(item.name, _cells(pa.array([], item.type)).type) for item in result.schema]
+    fields += [
+        pa.field(item.name.replace("\0", _NO_ZERO), _cells(pa.array([], item.type)).type) for item in result.schema
+    ]
     if geometry is not None:
         fields.append(pa.field(geometry, pa.large_binary()))
     return pa.schema(fields)
@@ -158,8 +162,17 @@ def _cells(values: pa.Array) -> pa.Array:
     if pa.types.is_uint64(plain.type):
         return plain.cast(pa.string())
     if pa.types.is_string(plain.type) or pa.types.is_large_string(plain.type):
-        return pc.replace_substring(plain, "\0", "\ufffd")  # GDAL ends a text at a zero byte
+        return pc.replace_substring(plain, "\0", _NO_ZERO)
     return plain
+
+
+def _layer_type(result: Result) -> str:
+    """Return GDAL's name of a GeoPackage layer's type.
+
+    A type with Z or M means that each geometry has it (requirements 27 and 28), so where only some have it the layer
+    has no type.
+    """
+    return "Unknown" if len({kind // 1000 for kind in result.kinds}) > 1 else result.geometry_type
 
 
 def _type_name(kind: int) -> str:

@@ -6,7 +6,6 @@ import base64
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pyproj
 import shapely
@@ -71,8 +70,6 @@ def _in_range(values: pa.Array) -> pa.Array:
 
 def _flat(value: Any) -> Any:
     """Return nested values as JSON text; a table has none."""
-    if isinstance(value, msgspec.Raw):
-        return bytes(value).decode()
     return encode_json(value).decode() if isinstance(value, dict | list) else value
 
 

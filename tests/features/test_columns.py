@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processes.features.columns import Column, Kind, kind_of
-from processes.features.layer import JSON_TEXT, OMIT_NULLS
+from processes.features.layer import JSON_TEXT, OMIT_NULLS, TYPE_OF_VALUES, is_json_text
 
 ABSENT = msgspec.UNSET
 
@@ -30,7 +30,7 @@ def finished(*slices: list[Any], gaps: int = 0) -> tuple[pa.Field, pa.ChunkedArr
 def given_back(field: pa.Field, values: pa.ChunkedArray) -> list[Any]:
     """Return what a column says, as its metadata tells to read it."""
     found = values.to_pylist()
-    if field.metadata == JSON_TEXT:
+    if is_json_text(field):
         return [ABSENT if text is None else json.loads(text) for text in found]
     return [ABSENT if value is None and field.metadata == OMIT_NULLS else value for value in found]
 
@@ -90,10 +90,11 @@ def test_column_has_the_type_of_all_its_values_however_they_are_sliced(
         ([[1, None]], None),
         ([[1, ABSENT]], OMIT_NULLS),
         ([[1], [ABSENT, 2]], OMIT_NULLS),
-        ([[1, ABSENT, None]], JSON_TEXT),
-        ([[1, ABSENT], [None]], JSON_TEXT),
-        ([[None], [ABSENT, 1]], JSON_TEXT),
+        ([[1, ABSENT, None]], JSON_TEXT | {TYPE_OF_VALUES: b"int64"}),
+        ([[1.5, ABSENT], [None, 1]], JSON_TEXT | {TYPE_OF_VALUES: b"double"}),
+        ([[None], [ABSENT, True]], JSON_TEXT | {TYPE_OF_VALUES: b"bool"}),
         ([["a"], [1]], JSON_TEXT),
+        ([[None, ABSENT], ["a", {}]], JSON_TEXT),
     ],
     ids=str,
 )

@@ -503,8 +503,8 @@ def test_texts_in_dictionaries_of_nested_columns_are_read(tmp_path: Path) -> Non
         "geometry": wkb(SHAPES),
     }
     attributes = read(save(tmp_path / "a.parquet", columns)).attributes
-    assert attributes.column("list").to_pylist() == ['["a","b"]', '["a",null]', None]
-    assert attributes.column("struct").to_pylist() == ['{"a":"x","b":["y","y"]}', '{"a":"x","b":null}', None]
+    assert attributes.column("list").to_pylist() == ['["a","b"]', '["a",null]', "null"]
+    assert attributes.column("struct").to_pylist() == ['{"a":"x","b":["y","y"]}', '{"a":"x","b":null}', "null"]
     assert attributes.column("map").to_pylist() == ['{"k":"v"}', '{"k":"v","l":null}', "{}"]
 
 

@@ -104,6 +104,26 @@ def test_table_without_ids_counts_its_rows(tmp_path: Path) -> None:
     ]
 
 
+def test_values_that_not_all_features_have_keep_their_type(tmp_path: Path) -> None:
+    rows = [
+        {"n": None, "x": 1, "s": None, "v": "a"},
+        {},
+        {"n": 5, "x": 0.5, "s": "null", "v": [1]},
+        {"x": None, "v": None},
+    ]
+    document = document_of(from_geojson([{"properties": properties} for properties in rows]), tmp_path)
+    assert [item["type"] for item in document["schema"]["fields"]] == [
+        "string",
+        "integer",
+        "number",
+        "string",
+        "string",
+        "string",
+    ]
+    values = [[row[name] for name in "nxsv"] for row in document["data"]]
+    assert values == [[None, 1, None, "a"], [None] * 4, [5, 0.5, "null", "[1]"], [None] * 4]
+
+
 def test_attribute_id_of_a_table_is_renamed_and_nested_values_are_texts(tmp_path: Path) -> None:
     layer = from_geojson([{"properties": {"ID": 5, "nested": {"a": [1]}}}, {"properties": {}}])
     document = document_of(layer, tmp_path)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +276,49 @@ def test_descriptions_are_complete(client: Client) -> None:
         assert {"title", "description", "schema", "minOccurs", "maxOccurs"} <= set(item)
     assert description["jobControlOptions"] == ["sync-execute", "async-execute", "dismiss"]
     assert client.http.get("/processes/describe-model").json["jobControlOptions"] == ["sync-execute"]
+
+
+SCHEMA_WORDS = re.compile(
+    "title|description|type|format|enum|default|example|nullable|readOnly|writeOnly|deprecated|multipleOf|pattern|minimum"
+    "|maximum|exclusiveM(in|ax)imum|m(in|ax)(Length|Items|Properties)|uniqueItems|required|not|allOf|oneOf|anyOf|items"
+    "|properties|additionalProperties|contentMediaType|contentEncoding|contentSchema"
+)
+"""What the schema of an input or an output may hold in OGC API - Processes 1.0, by its own `schema.yaml`."""
+
+
+def _schemas(schema: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield a schema and all those within it."""
+    assert isinstance(schema, dict), f"{place} is {schema}"
+    yield place, schema
+    for word in ("allOf", "oneOf", "anyOf"):
+        for number, part in enumerate(schema.get(word, ())):
+            yield from _schemas(part, f"{place}/{word}/{number}")
+    for name, part in schema.get("properties", {}).items():
+        yield from _schemas(part, f"{place}/properties/{name}")
+    for word in ("not", "items", "additionalProperties"):
+        if word in schema and not (word == "additionalProperties" and isinstance(schema[word], bool)):
+            yield from _schemas(schema[word], f"{place}/{word}")
+
+
+def test_schemas_of_all_descriptions_hold_only_ogc_s_words(client: Client) -> None:
+    count = 0
+    for process in client.http.get("/processes").json["processes"]:
+        description = client.http.get(f"/processes/{process['id']}").json
+        for kind in ("inputs", "outputs"):
+            for name, item in description[kind].items():
+                for place, schema in _schemas(item["schema"], f"{process['id']}/{kind}/{name}"):
+                    count += 1
+                    assert all(SCHEMA_WORDS.fullmatch(word) for word in schema), place
+                    assert isinstance(schema.get("type", "string"), str), place
+                    assert schema.get("type") != "null", place
+                    assert schema.get("enum", [1]), place
+                    assert schema.get("required", ["a"]), place
+                    assert None not in [*schema.get("enum", ()), schema.get("default", 0), schema.get("example", 0)], (
+                        place
+                    )
+                    for word in ("exclusiveMinimum", "exclusiveMaximum"):
+                        assert isinstance(schema.get(word, True), bool), place
+    assert count > 40
 
 
 def test_echo_is_described_word_for_word(client: Client, shared_data: Path) -> None:
