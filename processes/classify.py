@@ -131,8 +131,12 @@ def classify(
                 raise
 
         with ThreadPoolExecutor(threads, thread_name_prefix="classify") as pool:
-            for turn in [pool.submit(take_turns) for _ in range(threads)]:
-                turn.result()
+            turns = [pool.submit(take_turns) for _ in range(threads)]
+            try:
+                for turn in turns:
+                    turn.result()
+            finally:  # an interrupt of this thread ends the others after their batch
+                stopped.set()
     return labels
 
 

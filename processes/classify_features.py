@@ -8,7 +8,7 @@ from urllib.parse import urldefrag, urljoin
 
 import msgspec
 
-from processes.description import Value, quoted
+from processes.description import Value
 from processes.errors import LayerError, RequestError, ServiceError
 from processes.features.geojson import read_geojson, read_pages
 from processes.features.layer import Layer
@@ -16,6 +16,7 @@ from processes.features.paging import Page, leads_to_items, next_href
 from processes.features.read import BOM, looks_like_json, read_layer
 from processes.features.result import GEOJSON
 from processes.links import Allowance, LinkedFile, fetch, resolve, shown
+from processes.schema import quoted
 from processes.settings import Settings
 
 _ACCEPT = f"{GEOJSON}, application/json;q=0.9, */*;q=0.1"
@@ -75,7 +76,7 @@ def _linked(href: str, settings: Settings, folder: Path) -> Layer:
             raise LayerError(f"{shown(href)} answers with a web page; {_ITEMS}")
         if head and looks_like_json(head):
             return read_pages(_pages(file, settings, folder, allowance), Path(file.name).stem, limit)
-    return read_layer(file.path, file.name, _layer_name(file), limit)
+    return read_layer(file.path, file.name, _layer_name(file), limit, folder)
 
 
 def _pages(first: LinkedFile, settings: Settings, folder: Path, allowance: Allowance) -> Iterator[Page]:

@@ -11,7 +11,7 @@ from typing import cast
 from processes.classify_description import OUTPUT, describe
 from processes.classify_request import open_material, read_inputs
 from processes.description import Answer, Choose, Description, Process, Request
-from processes.errors import Fault, RequestError
+from processes.errors import Fault, RequestError, collected
 from processes.features.result import FILE_ENDINGS, MediaType
 from processes.model.catalog import Catalog
 from processes.plan import plan
@@ -46,9 +46,10 @@ class ClassifyObjects(Process):
         material = open_material(request, inputs, faults, self._settings, files)
         if inputs is None:
             raise RequestError(faults)
-        planned = plan(material, self._settings.limits.max_objects, max_objects)
-        media_type = inputs.media_type or cast(MediaType, choose(offered_media_types(planned)))
-        require_form(planned, media_type, inputs.crs)
+        media_type = inputs.media_type or cast(MediaType, choose(offered_media_types(material)))
+        with collected(faults, "/outputs"):
+            require_form(material, media_type, inputs.crs)
+        planned = plan(material, self._settings.limits.max_objects, max_objects, faults)
         labels = run(planned)
         path = folder / f"{OUTPUT}{FILE_ENDINGS[media_type]}"
         publish(planned, labels, media_type, inputs.crs, path, inputs.result_name)

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pyproj
 
 from processes.classify_description import INLINE_IMAGES, OUTPUT, describe
 from processes.classify_features import read_features
 from processes.crs import CRS84, is_longitude_latitude, parse_crs
-from processes.description import Request, Value, check_literals, quoted
-from processes.errors import Fault, ImageError, InputError, LimitError, RequestError, ServiceError
+from processes.description import Given, Request, Value, check_literals
+from processes.errors import Fault, ImageError, InputError, LimitError, RequestError, ServiceError, collected
 from processes.extent import Extent, read_extent
 from processes.features.layer import Layer
 from processes.features.result import CRS84_ONLY, MediaType
@@ -28,6 +28,7 @@ from processes.model.arguments import Arguments, read_arguments
 from processes.model.catalog import Catalog, Model
 from processes.model.session import Processor
 from processes.run import require_processor
+from processes.schema import quoted
 from processes.settings import Settings
 
 _LITERALS = (
@@ -74,30 +75,30 @@ class Inputs:
 
 def read_inputs(request: Request, faults: list[Fault], catalog: Catalog) -> Inputs | None:
     """Read what needs no file to be opened; what is wrong is added to `faults`, and then there may be no Inputs."""
-    literals = {name: values[0] for name, values in check_literals(request, describe([]), _LITERALS, faults).items()}
+    given = {name: found[0] for name, found in check_literals(request, describe([]), _LITERALS, faults).items()}
+    literals = {name: item.value for name, item in given.items()}
     media_type = (
         cast("MediaType | None", request.outputs[OUTPUT].media_type)
         if request.outputs and OUTPUT in request.outputs
         else None
     )
     processor = cast("Processor | None", literals.get("processorType"))
-    with _Collected(faults, _pointer(request, "processorType")):
+    with collected(faults, given["processorType"].pointer if processor else ""):
         require_processor(processor)
-    crs = _output_crs(request, literals.get("outputCrs"), media_type, faults)
+    crs = _output_crs(given.get("outputCrs"), media_type, faults)
     options = Options(
         label_field=literals.get("classLabelField", DEFAULT_FIELD),
         mode=literals.get("processingMode", "mosaic"),
-        extent=_extent(request, literals.get("extent"), faults),
+        extent=_extent(given.get("extent"), faults),
         cell_size=literals.get("cellSize"),
         processor=processor,
     )
-    if "model" not in literals:
+    if "model" not in given:
         return None
-    with _Collected(faults, _pointer(request, "model")):
+    with collected(faults, given["model"].pointer):
         model = catalog.model(literals["model"])
-        arguments, wrong = read_arguments(
-            literals.get("modelArguments", {}), model.definition, _pointer(request, "modelArguments")
-        )
+        asked = given.get("modelArguments", Given("", {}))
+        arguments, wrong = read_arguments(asked.value, model.definition, asked.pointer)
         faults.extend(wrong)
         return Inputs(request, model, arguments, options, literals.get("resultName"), media_type, crs)
     return None
@@ -132,44 +133,24 @@ def open_material(
     )
 
 
-class _Collected:
-    """Adds a fault that the client can mend to a list, so that the others are found too."""
-
-    def __init__(self, faults: list[Fault], pointer: str) -> None:
-        self._faults, self._pointer = faults, pointer
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
-        if isinstance(error, ServiceError):
-            self._faults.extend(RequestError.at(self._pointer, error).faults)
-            return True
-        return False
-
-
-def _pointer(request: Request, name: str) -> str:
-    values = request.inputs.get(name)
-    return values[0].pointer if values else f"/inputs/{name}"
-
-
-def _output_crs(
-    request: Request, text: str | None, media_type: MediaType | None, faults: list[Fault]
-) -> pyproj.CRS | None:
-    if text is None:
+def _output_crs(given: Given | None, media_type: MediaType | None, faults: list[Fault]) -> pyproj.CRS | None:
+    if given is None:
         return None
-    with _Collected(faults, _pointer(request, "outputCrs")):
-        crs = parse_crs(text)
+    with collected(faults, given.pointer):
+        crs = parse_crs(given.value)
         if media_type in CRS84_ONLY and not is_longitude_latitude(crs):
-            raise InputError(f"outputCrs is {quoted(text)}, but GeoJSON is always {CRS84}; ask for another format")
+            raise InputError(
+                f"outputCrs is {quoted(given.value)}, but GeoJSON is always {CRS84}; ask for another format"
+            )
         return crs
     return None
 
 
-def _extent(request: Request, value: Any, faults: list[Fault]) -> Extent | None:
-    if value is None:
+def _extent(given: Given | None, faults: list[Fault]) -> Extent | None:
+    if given is None:
         return None
-    with _Collected(faults, _pointer(request, "extent")):
-        return read_extent(value, _pointer(request, "extent"))
+    with collected(faults, given.pointer):
+        return read_extent(given.value, given.pointer)
     return None
 
 
@@ -179,7 +160,7 @@ def _images(request: Request, settings: Settings, folder: Path, faults: list[Fau
     values = request.inputs.get("image", ())
     limit, inline = settings.limits.max_images, count(1)
     for value in values if len(values) <= limit else ():
-        with _Collected(faults, value.pointer):
+        with collected(faults, value.pointer):
             sources.extend(_image_sources(value, inline, settings, folder))
         if len(sources) > limit:
             break
@@ -188,7 +169,7 @@ def _images(request: Request, settings: Settings, folder: Path, faults: list[Fau
         faults.append(Fault("/inputs/image", LimitError("max_images", limit, f"{found} images in one request")))
         return
     for source, name in zip(sources, unique_names([source.name for source in sources]), strict=True):
-        with _Collected(faults, source.pointer):
+        with collected(faults, source.pointer):
             yield open_image(source.path, name, settings.limits.max_image_pixels), source.pointer
 
 
@@ -228,6 +209,6 @@ def _layer(request: Request, settings: Settings, folder: Path, faults: list[Faul
     if "features" not in request.inputs:
         return None
     (value,) = request.inputs["features"]
-    with _Collected(faults, value.pointer):
+    with collected(faults, value.pointer):
         return read_features(value, settings, folder)
     return None

@@ -71,12 +71,15 @@ def is_longitude_latitude(crs: pyproj.CRS) -> bool:
 
 def is_north_first(crs: pyproj.CRS) -> bool:
     """Say whether the authority's axis order is y, x: the northing, or the latitude, before the easting."""
-    directions = [axis.direction.lower() for axis in crs.axis_info[:2]]
-    return len(directions) == 2 and directions[0] in ("north", "south") and directions[1] in ("east", "west")
+    first, second = crs.axis_info[:2]
+    along_meridian = ("north", "south")
+    if first.direction in along_meridian and second.direction in along_meridian:  # both are so near a pole
+        return bool(first.name.lower().startswith("northing"))
+    return first.direction in along_meridian
 
 
 def epsg_name(crs: pyproj.CRS) -> str:
-    """Return `EPSG:n` where there is one, else the WKT."""
+    """Return the authority's name, as `EPSG:n`, where there is one, else the WKT."""
     authority = crs.to_authority()
     return ":".join(authority) if authority else str(crs.to_wkt())
 

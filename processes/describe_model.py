@@ -10,7 +10,7 @@ import msgspec
 
 from processes import __version__
 from processes.description import Answer, Choose, Description, Process, Request, check_literals
-from processes.errors import Fault, RequestError, ServiceError
+from processes.errors import Fault, RequestError, collected
 from processes.model.arguments import declared_arguments
 from processes.model.catalog import Catalog, Model
 from processes.model.session import missing_gpu
@@ -72,13 +72,11 @@ class DescribeModel(Process):
         faults = list(faults)
         description = {"inputs": {"model": {"schema": {"type": "string"}}}}
         literals = check_literals(request, description, ["model"], faults)
-        if "model" in literals:
-            try:
-                model = self._catalog.model(literals["model"][0])
+        for given in literals.get("model", ()):
+            with collected(faults, given.pointer):
+                model = self._catalog.model(given.value)
                 if not faults:
                     return model
-            except ServiceError as err:
-                faults.append(Fault(request.inputs["model"][0].pointer, err))
         raise RequestError(faults)
 
 

@@ -1,24 +1,21 @@
 """An OGC process description is data, and the same data validates a request.
 
 Descriptions keep to the keywords that the schemas of OGC API - Processes Part 1 v1.0 allow (those of OpenAPI 3.0, with
-boolean `exclusiveMinimum`), which jsonschema's Draft 4 validator reads rightly.
+boolean `exclusiveMinimum`).
 """
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import jsonschema
 import msgspec
-from jsonschema import Draft4Validator
-from jsonschema.exceptions import ValidationError
 
 from processes.errors import Fault, InputError, RequestError, pointer_token
+from processes.schema import check_value, quoted
 
 Description = Mapping[str, Any]
 """A process description as OGC's schema `process.yaml` has it."""
@@ -26,7 +23,6 @@ Description = Mapping[str, Any]
 Response = Literal["raw", "document"]
 
 _QUALIFIED = {"value", "mediaType", "encoding", "schema", "format"}
-_MAX_QUOTED = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,102 +194,40 @@ def media_types(schema: Mapping[str, Any]) -> list[str]:
     return [branch.get("contentMediaType", "application/json") for branch in branches]
 
 
-def literal(value: Any) -> Any:
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value of an input, read."""
+
+    pointer: str
+    """Where it stands in the request."""
+    value: Any
+
+
+def literal(value: Value) -> Given:
     """Return what a qualified value (`{"value": …}`) holds, any other value as it is."""
-    if isinstance(value, dict) and "value" in value and value.keys() <= _QUALIFIED:
-        return value["value"]
-    return value
+    content = value.read()
+    if isinstance(content, dict) and "value" in content and content.keys() <= _QUALIFIED:
+        return Given(f"{value.pointer}/value", content["value"])
+    return Given(value.pointer, content)
 
 
 def check_literals(
     request: Request, description: Description, names: Iterable[str], faults: list[Fault]
-) -> dict[str, list[Any]]:
+) -> dict[str, list[Given]]:
     """Return the values of some inputs, checked against their schemas; what is wrong is added to `faults`."""
-    found: dict[str, list[Any]] = {}
+    found: dict[str, list[Given]] = {}
     for name in names:
         for value in request.inputs.get(name, ()):
             try:
-                content = literal(value.read())
+                given = literal(value)
             except RequestError as err:
                 faults.extend(err.faults)
                 continue
-            errors = check_value(content, description["inputs"][name]["schema"], name, value.pointer)
+            errors = check_value(given.value, description["inputs"][name]["schema"], name, given.pointer)
             faults.extend(errors)
             if not errors:
-                found.setdefault(name, []).append(content)
+                found.setdefault(name, []).append(given)
     return found
-
-
-def check_value(value: Any, schema: Mapping[str, Any], name: str, pointer: str) -> list[Fault]:
-    """Return what is wrong with a value, each fault with its pointer."""
-    if isinstance(value, dict) and "href" in value and "href" not in schema.get("properties", {}):
-        return [Fault(pointer, InputError(f"{name} cannot be given as a link"))]
-    errors = sorted(_Validator(schema).iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))
-    return [
-        Fault(
-            pointer + "".join(f"/{pointer_token(str(step))}" for step in error.absolute_path),
-            InputError(_words(name, error)),
-        )
-        for error in errors
-    ]
-
-
-def _kind(schema: Mapping[str, Any]) -> str:
-    """Say what a schema takes, in few words."""
-    name = str(schema.get("type", "an allowed value"))
-    pattern, least = schema.get("pattern"), schema.get("minimum")
-    return name + (f" like {pattern}" if pattern else "") + (f" of {least} or more" if least is not None else "")
-
-
-def _pattern(validator: Any, pattern: str, instance: Any, _: Any) -> Iterable[ValidationError]:
-    """Match as ECMA 262 does, where `$` is the end and not also the line feed before it."""
-    if validator.is_type(instance, "string") and not re.search(re.sub(r"\$$", r"\\Z", pattern), instance):
-        yield ValidationError(f"{instance!r} does not match {pattern!r}")
-
-
-_Validator: type[Draft4Validator] = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
-    Draft4Validator, {"pattern": _pattern}
-)
-
-
-def _words(name: str, error: ValidationError) -> str:
-    """Say in JSON's terms what a schema does not allow."""
-    where = ".".join([name, *map(str, error.absolute_path)])
-    shown, wanted, given = quoted(error.instance), cast(Any, error.validator_value), cast(Any, error.instance)
-    match error.validator:
-        case "type":
-            return f"{where} is {shown}, not of type {wanted}"
-        case "enum":
-            return f"{where} is {shown}; it can be {', '.join(map(str, wanted)) or 'nothing at present'}"
-        case "pattern":
-            return f"{where} is {shown}, which does not match {wanted}"
-        case "minimum" | "maximum":
-            exclusive = cast(Mapping[str, Any], error.schema).get(
-                "exclusiveMinimum" if error.validator == "minimum" else "exclusiveMaximum", False
-            )
-            side = "more" if error.validator == "minimum" else "less"
-            bound = f"{side} than {wanted}" if exclusive else f"{wanted} or {side}"
-            return f"{where} is {shown}; it must be {bound}"
-        case "minItems" | "maxItems":
-            side = "least" if error.validator == "minItems" else "most"
-            return f"{where} has {len(given)} values; it must have at {side} {wanted}"
-        case "additionalProperties":
-            known = cast(Mapping[str, Any], error.schema).get("properties", {})
-            others = ", ".join(quoted(name) for name in given if name not in known)
-            return f"{where} has {others}; its members are {', '.join(known)}"
-        case "required":
-            return f"{where}: {error.message.replace(chr(39), '')}"
-        case "oneOf" | "anyOf" | "allOf":
-            kinds = " or ".join(dict.fromkeys(map(_kind, wanted)))
-            return f"{where} is {shown}, not a valid {kinds}"
-        case _:
-            return f"{where} is {shown}: not allowed by {error.validator} {quoted(wanted)}"
-
-
-def quoted(value: Any) -> str:
-    """Return a value as short JSON, for a message."""
-    text = msgspec.json.encode(value).decode(errors="replace")
-    return text if len(text) <= _MAX_QUOTED else text[:_MAX_QUOTED] + "…"
 
 
 @dataclass(frozen=True, slots=True)

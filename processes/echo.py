@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from processes.crs import parse_crs
-from processes.description import Answer, Choose, Description, Process, Request, check_literals
-from processes.errors import Fault, InputError, RequestError
+from processes.description import Answer, Choose, Description, Given, Process, Request, check_literals
+from processes.errors import Fault, RequestError, collected
 
 OUTPUT = "echo"
 
@@ -107,21 +107,19 @@ class Echo(Process):
         values = self._values(request, faults)
         asked = request.outputs[OUTPUT].media_type if request.outputs and OUTPUT in request.outputs else None
         media_type = asked or choose(["application/json", "text/plain"])
-        time.sleep(values.get("pause", [0])[0])
-        texts = values["echo"]
+        time.sleep(next((pause.value for pause in values.get("pause", ())), 0))
+        texts = [text.value for text in values["echo"]]
         return Answer(
             OUTPUT, media_type, "\n".join(texts).encode() if media_type == "text/plain" else msgspec.json.encode(texts)
         )
 
-    def _values(self, request: Request, faults: list[Fault]) -> dict[str, list[Any]]:
+    def _values(self, request: Request, faults: list[Fault]) -> dict[str, list[Given]]:
         faults = list(faults)
         values = check_literals(request, _DESCRIPTION, _DESCRIPTION["inputs"], faults)
         for area in values.get("area", ()):
-            if "crs" in area:
-                try:
-                    parse_crs(area["crs"])
-                except InputError as err:
-                    faults.append(Fault(f"{request.inputs['area'][0].pointer}/crs", err))
+            if "crs" in area.value:
+                with collected(faults, f"{area.pointer}/crs"):
+                    parse_crs(area.value["crs"])
         if faults:
             raise RequestError(faults)
         return values

@@ -15,7 +15,8 @@ Which HTTP status each becomes stands in one table, `processes.web.problem`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -83,3 +84,12 @@ class RequestError(ServiceError):
     def at(cls, pointer: str, error: ServiceError) -> RequestError:
         """Return `error` as the one fault at `pointer`; a RequestError stays as it is."""
         return error if isinstance(error, RequestError) else cls([Fault(pointer, error)])
+
+
+@contextmanager
+def collected(faults: list[Fault], pointer: str) -> Iterator[None]:
+    """Add a fault that the client can mend to a list, as one at `pointer`, so that the others are found too."""
+    try:
+        yield
+    except ServiceError as err:
+        faults.extend(RequestError.at(pointer, err).faults)

@@ -17,7 +17,7 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 
-from processes.crs import CRS84, Reprojection, parse_crs
+from processes.crs import CRS84, Reprojection, is_north_first, parse_crs
 from processes.errors import InputError, RequestError
 
 _X_Y_ORDER = re.compile(r"\s*EPSG:\d+\s*", re.IGNORECASE)
@@ -109,19 +109,10 @@ def _horizontal(numbers: Sequence[float]) -> Box:
 
 
 def _x_y_order(box: Box, name: str, crs: pyproj.CRS) -> Box:
-    if _X_Y_ORDER.fullmatch(name) or not _has_northing_first(crs):
+    if _X_Y_ORDER.fullmatch(name) or not is_north_first(crs):
         return box
     first_low, second_low, first_high, second_high = box
     return second_low, first_low, second_high, first_high
-
-
-def _has_northing_first(crs: pyproj.CRS) -> bool:
-    """Say whether the authority's order is latitude or northing, then longitude or easting."""
-    first, second = crs.axis_info[:2]
-    along = ("north", "south")
-    if first.direction in along and second.direction in along:  # near a pole both axes run along a meridian
-        return first.name.lower().startswith("northing")
-    return first.direction in along
 
 
 def _boxes(west: float, south: float, east: float, north: float, crs: pyproj.CRS) -> list[Box]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from processes.errors import InputError, LayerError, RequestError
+from processes.errors import InputError, LayerError
 from processes.features.layer import Layer
 from processes.model.arguments import Arguments
 from processes.model.definition import ModelDefinition
@@ -50,28 +50,17 @@ def added_fields(
 
 
 def refuse_doubled_fields(fields: list[pa.Field], label_field: str) -> None:
-    """Raise RequestError where two of the added fields have one name, compared without case."""
-    names = [field.name.lower() for field in fields]
-    if len(set(names)) < len(names):
-        raise RequestError.at(
-            "/inputs/classLabelField",
-            InputError(f"classLabelField is {label_field!r}, the name of another field of the result"),
-        )
+    """Raise InputError where the label field has the name of another added field, compared without case."""
+    if [field.name.lower() for field in fields].count(label_field.lower()) > 1:
+        raise InputError(f"classLabelField is {label_field!r}, the name of another field of the result")
 
 
 def refuse_taken_fields(fields: list[pa.Field], label_field: str, layer: Layer) -> None:
-    """Raise RequestError where an added field has the name of an attribute, compared without case."""
+    """Raise LayerError where an added field has the name of an attribute, compared without case."""
     there = {name.lower(): name for name in layer.attributes.schema.names}
     taken = [there[field.name.lower()] for field in fields if field.name.lower() in there]
     if taken:
-        raise RequestError.at(
-            "/inputs/features",
-            LayerError(
-                f"the features have the attribute {', '.join(map(repr, taken))} already; "
-                + (
-                    "rename it"
-                    if taken == [there.get(IMAGE_ID.lower())]
-                    else f"choose another classLabelField than {label_field!r}"
-                )
-            ),
+        way_out = (
+            f"choose another classLabelField than {label_field!r}" if taken != [there.get("imageid")] else "rename it"
         )
+        raise LayerError(f"the features have the attribute {', '.join(map(repr, taken))} already; {way_out}")

@@ -88,8 +88,8 @@ def run_local(wanted: LocalRun, settings: Settings, progress: Progress) -> dict[
             processor=processor,
         ),
     )
+    require_form(material, media_type, crs)
     planned = plan(material, limits.max_objects)
-    require_form(planned, media_type, crs)
     labels = run(planned, progress)
     try:
         with tempfile.TemporaryDirectory(dir=wanted.output.absolute().parent, prefix=".classify-") as folder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,9 @@ from processes.model.catalog import Model
 from processes.model.session import Processor
 
 Mode = Literal["mosaic", "separate"]
+
+RequireFew = Callable[[int, bool], None]
+"""Is told a number of rows, and whether that is all, and raises LimitError where they are too many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,11 @@ class Material:
     model: Model
     arguments: Arguments
     options: Options = Options()
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the result is a table: rows are images of no place."""
+        return self.layer is None and not any(image.is_georeferenced for image in self.images)
 
     @property
     def added_fields(self) -> list[pa.Field]:

@@ -3,47 +3,82 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from processes.bands import select_bands
-from processes.errors import Fault, ImageError, LimitError, RequestError
+from processes.errors import Fault, ImageError, LimitError, RequestError, collected
 from processes.fields import refuse_doubled_fields, refuse_taken_fields
+from processes.imagery.tiles import Selection
 from processes.material import Material, Plan
 from processes.plan_features import plan_features
 from processes.plan_images import plan_images
 
 
-def plan(material: Material, max_objects: int, sync_max_objects: int | None = None) -> Plan:
+def plan(
+    material: Material, max_objects: int, sync_max_objects: int | None = None, faults: Sequence[Fault] = ()
+) -> Plan:
     """Say which chip each object gets.
 
     Args:
         material: what to work on.
         max_objects: limit of the number of rows.
         sync_max_objects: limit of a synchronous run; None = it is none.
+        faults: what is wrong with the request otherwise.
 
     Raises:
         RequestError: images, features and model do not go together; every fault with its pointer.
         LimitError: more rows than allowed.
     """
 
-    def require_few(rows: int) -> None:
+    def require_few(rows: int, are_all: bool) -> None:
+        found = f"{rows} objects" if are_all else f"{rows} objects and more"
         if sync_max_objects is not None and rows > sync_max_objects:
-            found = f"{rows} objects in one synchronous request; send Prefer: respond-async"
+            found += " in one synchronous request; send Prefer: respond-async"
             raise LimitError("sync_max_objects", sync_max_objects, found)
         if rows > max_objects:
-            raise LimitError("max_objects", max_objects, f"{rows} rows in the result")
+            raise LimitError("max_objects", max_objects, found)
 
-    fields, label_field = material.added_fields, material.options.label_field
-    refuse_doubled_fields(fields, label_field)
-    selections = select_bands(material.images, material.image_pointers, material.model)
+    selections = _checked(material, faults)
     if material.layer is None:
-        if material.options.extent is not None:
-            _require_references(material, "with an extent every image needs one")
         planned = plan_images(material, selections, require_few)
     else:
-        _require_references(material, "with features every image needs one")
-        refuse_taken_fields(fields, label_field, material.layer)
         planned = plan_features(material, material.layer, selections, require_few)
     return dataclasses.replace(planned, warnings=(*planned.warnings, *_cell_size_warnings(material)))
+
+
+def _checked(material: Material, faults: Sequence[Fault]) -> list[Selection]:
+    """Return what the model takes of each image.
+
+    Raises:
+        RequestError: everything that can be seen to be wrong without a look at the objects.
+    """
+    found, options = list(faults), material.options
+    selections: list[Selection] = []
+    with collected(found, "/inputs/classLabelField"):
+        refuse_doubled_fields(material.added_fields, options.label_field)
+    with collected(found, "/inputs/image"):
+        selections = select_bands(material.images, material.image_pointers, material.model)
+    if material.layer is not None:
+        with collected(found, "/inputs/image"):
+            _require_references(material, "with features every image needs one")
+        with collected(found, "/inputs/features"):
+            refuse_taken_fields(material.added_fields, options.label_field, material.layer)
+    elif options.extent is not None:
+        with collected(found, "/inputs/image"):
+            _require_references(material, "with an extent every image needs one")
+    if found:
+        raise RequestError(found)
+    return selections
+
+
+def _require_references(material: Material, reason: str) -> None:
+    faults = [
+        Fault(pointer, ImageError(f"image {image.name!r} has no spatial reference; {reason}"))
+        for image, pointer in zip(material.images, material.image_pointers, strict=True)
+        if not image.is_georeferenced
+    ]
+    if faults:
+        raise RequestError(faults)
 
 
 def _cell_size_warnings(material: Material) -> list[str]:
@@ -57,13 +92,3 @@ def _cell_size_warnings(material: Material) -> list[str]:
             wanted = f"{low:g} to {'any' if high == float('inf') else format(high, 'g')}"
             return [f"the cell size {used:g} of image {image.name!r} lies outside the model's range, {wanted}"]
     return []
-
-
-def _require_references(material: Material, reason: str) -> None:
-    faults = [
-        Fault(pointer, ImageError(f"image {image.name!r} has no spatial reference; {reason}"))
-        for image, pointer in zip(material.images, material.image_pointers, strict=True)
-        if not image.is_georeferenced
-    ]
-    if faults:
-        raise RequestError(faults)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import msgspec
@@ -23,26 +23,26 @@ from processes.imagery.mosaic import Mosaic
 from processes.imagery.pixels import Placement
 from processes.imagery.separate import Pairs, Separate
 from processes.imagery.tiles import Selection
-from processes.material import Material, Plan
+from processes.material import Material, Plan, RequireFew
 
 _PAIRS_AT_ONCE = 2**22
 """Pairs of an object and an image that are looked at together."""
 
 
-def plan_features(
-    material: Material, layer: Layer, selections: Sequence[Selection], require_few: Callable[[int], None]
-) -> Plan:
+def plan_features(material: Material, layer: Layer, selections: Sequence[Selection], require_few: RequireFew) -> Plan:
     """Plan the rows of a layer.
 
     Args:
         material: what to work on.
         layer: the objects.
         selections: what the model takes of each image.
-        require_few: is told how many rows there are so far, and raises where they are too many.
+        require_few: is told how many rows there are, and whether that is all, and raises where they are too many.
 
     Raises:
         RequestError: the images form no mosaic, or a geometry cannot be used.
     """
+    if material.options.extent is None and material.options.mode == "mosaic":
+        require_few(len(layer), True)
     images, options, definition = material.images, material.options, material.model.definition
     rule = ChipRule(definition.chip_width, definition.chip_height, definition.fixed_size, options.cell_size)
     separate = Separate(images)
@@ -62,9 +62,9 @@ def plan_features(
                 found = separate.pair(there, rule)
             parts.append(Pairs(start + places[found.objects], found.placement))
             empty.append((shapely.is_missing(wanted) | shapely.is_empty(wanted))[found.objects])
-            flat = flat or bool((areas(wanted) == 0).any())
+            flat = flat or bool(((areas(wanted) == 0) & ~shapely.is_empty(wanted)).any())
             count += len(found.objects)
-            require_few(count)
+            require_few(count, False)
     except LayerError as err:
         raise RequestError.at("/inputs/features", err) from err
     rows = _joined(parts)
@@ -133,11 +133,21 @@ def _row_ids(layer: Layer, rows: Pairs, names: Sequence[str] | None) -> pa.Chunk
         ids = ids.take(pa.array(rows.objects))
     if names is None:
         return ids
-    own = [None] * len(rows.objects) if ids is None else ids.to_pylist()
-    if ids is not None and pa.types.is_large_string(ids.type):
-        own = [None if text is None else msgspec.json.decode(text) for text in own]
-    texts = []
-    for value, place, image in zip(own, rows.objects.tolist(), rows.placement.image.tolist(), strict=True):
-        known = str(place + 1) if value is None else value
-        texts.append(msgspec.json.encode(known if image < 0 else f"{known}:{names[image]}").decode())
-    return pa.chunked_array([pa.array(texts, pa.large_string())])
+    chunks = []
+    for start in range(0, len(rows.objects), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        places, images = rows.objects[part].tolist(), rows.placement.image[part].tolist()
+        own = [None] * len(places) if ids is None else ids[part].to_pylist()
+        if ids is not None and pa.types.is_large_string(ids.type):
+            own = [None if text is None else msgspec.json.decode(text) for text in own]
+        texts = (
+            _pair_id(str(place + 1) if value is None else value, names[image] if image >= 0 else None)
+            for value, place, image in zip(own, places, images, strict=True)
+        )
+        chunks.append(pa.array(texts, pa.large_string()))
+    return pa.chunked_array(chunks, pa.large_string())
+
+
+def _pair_id(own: object, image: str | None) -> str:
+    """Return the id of a row as JSON text; a row without image keeps its object's own."""
+    return msgspec.json.encode(own if image is None else f"{own}:{image}").decode()

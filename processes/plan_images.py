@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -18,16 +18,16 @@ from processes.imagery.grid import ChipRule, Grid
 from processes.imagery.image import Image
 from processes.imagery.pixels import Placement
 from processes.imagery.tiles import Selection
-from processes.material import Material, Plan
+from processes.material import Material, Plan, RequireFew
 
 
-def plan_images(material: Material, selections: Sequence[Selection], require_few: Callable[[int], None]) -> Plan:
+def plan_images(material: Material, selections: Sequence[Selection], require_few: RequireFew) -> Plan:
     """Plan the rows of images that are objects themselves.
 
     Args:
         material: what to work on.
         selections: what the model takes of each image.
-        require_few: is told how many rows there are, and raises where they are too many.
+        require_few: is told how many rows there are, and that these are all, and raises where they are too many.
 
     Raises:
         RequestError: some images have a reference and others have none.
@@ -35,7 +35,7 @@ def plan_images(material: Material, selections: Sequence[Selection], require_few
     images, definition = material.images, material.model.definition
     _refuse_mixed(images)
     found = list(_windows(images, material.options.extent))
-    require_few(len(found))
+    require_few(len(found), True)
     placement = Placement(
         np.array([position for position, _ in found], np.int32),
         np.array([window for _, window in found], np.int32).reshape(-1, 4),

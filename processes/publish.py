@@ -44,7 +44,7 @@ from processes.features.result import (
 )
 from processes.features.write import write_result
 from processes.fields import IMAGE_ID
-from processes.material import Plan
+from processes.material import Material, Plan
 
 _GEOPACKAGE_COLUMNS = 2000
 """SQLite's limit."""
@@ -52,24 +52,25 @@ _OWN_COLUMNS = 3
 """The fid, an id and the geometry, where there are all."""
 
 
-def offered_media_types(plan: Plan) -> list[MediaType]:
-    """Return the forms that suit a plan's result, the default first; a table of a feature layer is had by naming it."""
-    if plan.layer.geometry is None:
+def offered_media_types(material: Material) -> list[MediaType]:
+    """Return the forms that suit a result, the default first; a table of a feature layer is had by naming it."""
+    if material.is_table:
         return [TABLE, CSV, PARQUET, GEOPACKAGE]
     return [GEOJSON, GEOPACKAGE, FLATGEOBUF, PARQUET, GEOJSON_SEQ, CSV]
 
 
-def require_form(plan: Plan, media_type: MediaType, crs: pyproj.CRS | None) -> None:
+def require_form(material: Material, media_type: MediaType, crs: pyproj.CRS | None) -> None:
     """Raise RequestError where a result cannot have a form or a CRS."""
-    if media_type in NEEDS_GEOMETRY and plan.layer.geometry is None:
+    if media_type in NEEDS_GEOMETRY and material.is_table:
         raise RequestError.at(
             "/outputs/classifiedObjects/format/mediaType",
             InputError(
                 "images without a spatial reference give a table; "
-                f"the formats are {', '.join(offered_media_types(plan))}"
+                f"the formats are {', '.join(offered_media_types(material))}"
             ),
         )
-    columns = len(plan.layer.attributes.schema) + len(plan.material.added_fields) + _OWN_COLUMNS
+    attributes = 0 if material.layer is None else len(material.layer.attributes.schema)
+    columns = attributes + len(material.added_fields) + _OWN_COLUMNS
     if media_type == GEOPACKAGE and columns > _GEOPACKAGE_COLUMNS:
         raise RequestError.at(
             "/outputs/classifiedObjects/format/mediaType",
@@ -153,10 +154,16 @@ def _rows(plan: Plan, labels: Labels) -> Iterator[Rows]:
 
 
 def _taken(column: pa.ChunkedArray, objects: NDArray[np.int64]) -> pa.Array:
-    """Return the values of some rows' objects, whose places ascend."""
-    first, last = int(objects[0]), int(objects[-1])
-    there = _one_chunk(column.slice(first, last + 1 - first))
-    return there if (np.diff(objects) == 1).all() else there.take(pa.array(objects - first))
+    """Return the values of some rows' objects, whose places ascend; chunk by chunk, as one text has its limits."""
+    if (np.diff(objects) == 1).all():
+        return _one_chunk(column.slice(int(objects[0]), len(objects)))
+    starts = np.cumsum([0, *(len(chunk) for chunk in column.chunks)])
+    edges = np.searchsorted(objects, starts)
+    return pa.concat_arrays(
+        chunk.take(pa.array(objects[low:high] - start))
+        for chunk, start, low, high in zip(column.chunks, starts[:-1], edges[:-1], edges[1:], strict=True)
+        if low < high
+    )
 
 
 def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
@@ -201,13 +208,12 @@ def _multi_labels(
     scores: NDArray[np.float32], missing: NDArray[np.bool_], threshold: float, classes: Sequence[Any]
 ) -> tuple[pa.Array, pa.Array]:
     """Return the joined names of the classes at or above the threshold, and the value where it is exactly one."""
-    names: list[str | None] = []
-    values: list[int | None] = []
-    for row, absent in zip(scores, missing, strict=True):
-        found = [item for item, score in zip(classes, row, strict=True) if score >= threshold]
-        names.append(None if absent else ";".join(item.name for item in found))
-        values.append(found[0].value if len(found) == 1 and not absent else None)
-    return pa.array(names, pa.string()), pa.array(values, pa.int64())
+    patterns, pattern_of = np.unique(scores >= threshold, axis=0, return_inverse=True)
+    found = [[item for item, there in zip(classes, pattern, strict=True) if there] for pattern in patterns.tolist()]
+    names = pa.array([";".join(item.name for item in items) for items in found], pa.string())
+    values = pa.array([items[0].value if len(items) == 1 else None for items in found], pa.int64())
+    places = pa.array(pattern_of.reshape(-1), mask=missing)
+    return names.take(places), values.take(places)
 
 
 def _probabilities(values: NDArray[np.float32]) -> pa.Array:

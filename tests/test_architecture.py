@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "processes"
 
 LAYERS = (
     {"errors", "__init__"},
-    {"settings", "crs"},
+    {"settings", "crs", "zips", "schema"},
     {"extent"},
     {"links", "model", "imagery", "features"},
     {"classify", "bands", "fields"},
@@ -40,7 +40,9 @@ HOMES = {
     "pyogrio": {"features/gdal", "features/write_gdal"},
     "PIL": {"imagery/pixels"},
     "urllib3": {"links"},
-    "jsonschema": {"description"},
+    "sqlite3": {"features/geopackage", "features/qgis_style"},
+    "zipfile": {"zips", "features/archive", "model/package"},
+    "jsonschema": {"schema"},
     "yaml": {"settings"},
     "click": {"cli"},
     "pyproj": {"crs", "extent", "features", "publish", "classify_request"},

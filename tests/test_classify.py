@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +54,15 @@ def save_weighing(path: Path, height: int, width: int, last: list[onnx.NodeProto
     return weights
 
 
-def run(folder: Path, height: int, width: int, arguments: Arguments, threads: int = 1, **changes: Any) -> Labels:
+def run(
+    folder: Path,
+    height: int,
+    width: int,
+    arguments: Arguments,
+    threads: int = 1,
+    progress: Callable[[int], None] = lambda _: None,
+    **changes: Any,
+) -> Labels:
     """Classify the chips at the origins with the network in the folder."""
     three = [{"Value": value, "Name": f"class {value}"} for value in range(3)]
     keys = definition(
@@ -63,7 +75,7 @@ def run(folder: Path, height: int, width: int, arguments: Arguments, threads: in
     windows = np.array([(column, row, width, height) for column, row in ORIGINS], np.int32)
     placement = Placement(np.zeros(len(ORIGINS), np.int32), windows)
     work = Work([image], [Selection((0, 1, 2))], ChipRule(width, height, True, None), placement, None, None)
-    return classify(work, session, arguments, lambda row: f"object {row}", lambda _: None, threads)
+    return classify(work, session, arguments, lambda row: f"object {row}", progress, threads)
 
 
 def chips_of(folder: Path, height: int, width: int) -> NDArray[np.float64]:
@@ -170,3 +182,20 @@ def test_threshold_hides_labels_of_single_label_models_only(folder: Path) -> Non
     many = run(folder, 6, 6, Arguments(None, threshold, False, False), MetaDataMode="MultiLabeled_Tiles")
     assert not many.status.any()
     assert many.scores is not None
+
+
+def test_an_interrupt_ends_all_threads_after_their_batch(folder: Path) -> None:
+    """Ctrl-C reaches the thread that waits, and nobody else."""
+    save_weighing(folder / "net.onnx", 6, 6)
+    done: list[int] = []
+    waiting = threading.main_thread().ident
+
+    def progress(rows: int) -> None:
+        done.append(rows)
+        if len(done) == 1:
+            signal.pthread_kill(waiting or 0, signal.SIGINT)
+            time.sleep(0.2)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, 6, 6, Arguments(1, 0, False, False), progress=progress)
+    assert len(done) < len(ORIGINS)

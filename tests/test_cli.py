@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pyogrio
+import pyproj
 import pytest
 
 from conftest import MakePackage
@@ -70,6 +74,41 @@ def test_images_one_by_one_within_an_extent(
     features = json.loads((tmp_path / "out.geojson").read_text())["features"]
     assert [feature["id"] for feature in features] == ["0:image.tif", "0:other.tif", "1:image.tif", "1:other.tif"]
     assert [feature["properties"]["ImageID"] for feature in features] == ["image.tif", "other.tif"] * 2
+
+
+@pytest.mark.parametrize("ending", [".fgb", ".zip", ".parquet"])
+def test_run_takes_layers_of_every_format(
+    tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path], ending: str
+) -> None:
+    make_package()
+    boxes = [box_around(x, y, 6, 6) for x, y in [(30, 20), (0, 0), (900, 900)]]
+    wkb = pa.array([to_map(box).wkb for box in boxes], pa.binary())
+    table = pa.table({"n": pa.array([0, 1, 2]), "geometry": wkb})
+    path = tmp_path / f"objects{ending}"
+    options: dict[str, Any] = {"geometry_name": "geometry", "geometry_type": "Polygon", "crs": "EPSG:32633"}
+    if ending == ".fgb":
+        pyogrio.write_arrow(table, path, driver="FlatGeobuf", SPATIAL_INDEX="NO", **options)
+    elif ending == ".zip":
+        (tmp_path / "parts").mkdir()
+        for stem in ("objects", "others"):
+            pyogrio.write_arrow(table, tmp_path / "parts" / f"{stem}.shp", driver="ESRI Shapefile", **options)
+        with zipfile.ZipFile(path, "w") as archive:
+            for part in (tmp_path / "parts").iterdir():
+                archive.write(part, part.name)
+    else:
+        column = {"encoding": "WKB", "geometry_types": [], "crs": pyproj.CRS("EPSG:32633").to_json_dict()}
+        geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+        pq.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), path)
+    picked = ("--layer", "objects") if ending == ".zip" else ()
+    done = call(
+        tmp_path,
+        *("run", "--quiet", "--image", files[0], "--features", path, *picked),
+        *("--model", "brightness", "--output", "out.geojson"),
+    )
+    assert done.returncode == 0, done.stderr
+    found = [item["properties"] for item in json.loads((tmp_path / "out.geojson").read_text())["features"]]
+    assert [row["n"] for row in found] == [0, 1, 2]
+    assert [row["ClassStatus"] for row in found] == ["ok", "ok", "outside-image"]
 
 
 def test_a_package_a_table_and_arguments(tmp_path: Path, make_package: MakePackage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -15,6 +16,7 @@ from rasterio.windows import Window
 
 from processes.classify_description import describe
 from processes.cli import main
+from processes.settings import Limits
 from scene import make_scene, write_scene
 from service import ROOT, Client, configure, load_application
 
@@ -64,6 +66,15 @@ def test_the_table_of_variables_is_the_configuration_s() -> None:
     table = README.split("| variable | default | |")[1].split("\n\n")[0]
     used = set(re.findall(r"\$\{(CLASSIFY_\w+)", (ROOT / "pygeoapi-config.yml").read_text()))
     assert set(re.findall(r"`(CLASSIFY_\w+)`", table)) == used
+
+
+def test_the_table_of_limits_is_the_settings_s() -> None:
+    table = README.split("| limit | default | |")[1].split("\n\n")[0]
+    told = {
+        name: int(value.replace(",", ""))
+        for name, value in re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", table, re.MULTILINE)
+    }
+    assert told == dataclasses.asdict(Limits())
 
 
 def test_links_lead_somewhere() -> None:

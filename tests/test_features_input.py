@@ -259,6 +259,11 @@ def test_links_that_lead_nowhere_are_none(host: Host, tmp_path: Path, odd: Any) 
     assert numbers(read(f"{host.url}/a", tmp_path)) == [1]
 
 
+def test_features_that_link_to_items_are_features_all_the_same(host: Host, tmp_path: Path) -> None:
+    host.gives("/a", collection([feature(1)], {"rel": "items", "href": "/a"}))
+    assert numbers(read(f"{host.url}/a", tmp_path)) == [1]
+
+
 def test_attributes_and_ids_that_differ_between_pages_are_kept(host: Host, tmp_path: Path) -> None:
     host.gives("/1", collection([feature(1, a=1), feature(2, a=None)], "2"))
     host.gives("/2", collection([], "3"))

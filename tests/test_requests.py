@@ -285,6 +285,38 @@ def test_all_faults_of_a_request_are_told_at_once(client: Client, home: Path) ->
     }
 
 
+def test_faults_that_need_the_files_are_told_at_once_too(client: Client, home: Path, sound: dict[str, Any]) -> None:
+    images = [link(home / "imagery" / name) for name in ("plain.png", "one-band.tif")]
+    inputs = sound | {
+        "image": images,
+        "features": link(home / "imagery" / "taken.geojson"),
+        "outputCrs": {"value": "EPSG:3857"},
+    }
+    response = client.execute("classify-objects", inputs, headers={"Accept": "application/geo+json"})
+    assert response.status_code == 400
+    assert sorted(fault["pointer"] for fault in response.json["errors"]) == [
+        "/inputs/features",
+        "/inputs/image/0/href",
+        "/inputs/image/1/href",
+        "/inputs/outputCrs",
+    ]
+
+
+def test_faults_in_qualified_values_point_into_them(client: Client, sound: dict[str, Any]) -> None:
+    inputs = sound | {
+        "extent": {"value": {"bbox": [1, 4, 3, 2], "crs": "EPSG:4326"}},
+        "modelArguments": {"value": {"colour": 1}},
+        "cellSize": {"value": 0},
+        "model": {"value": "brightness"},
+    }
+    response = client.execute("classify-objects", inputs)
+    assert {fault["pointer"] for fault in response.json["errors"]} == {
+        "/inputs/extent/value/bbox",
+        "/inputs/modelArguments/value/colour",
+        "/inputs/cellSize/value",
+    }
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -326,6 +358,7 @@ def test_limits_are_named_with_their_values(client: Client, home: Path, sound: d
     cases = [
         ({"image": images}, "max_images = 3"),
         ({"features": json.loads(_collection(points * 6))}, "max_objects = 5"),
+        ({"features": json.loads(_collection(points * 5))}, "5 objects in one synchronous request"),
         ({"features": json.loads(_collection(points * 5))}, "sync_max_objects = 4"),
     ]
     for changes, words in cases:

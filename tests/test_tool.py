@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
 import shapely
@@ -16,8 +17,10 @@ from affine import Affine
 from pyproj import Transformer
 from shapely.geometry.base import BaseGeometry
 
+from conftest import MakePackage
 from model_oracle import LinearNetwork, augmented
 from rasters import NORTH_UP, SOUTH_UP, box_around, box_with_hole, make_raster, random_values, rotated, to_map
+from service import Client, configure, link, load_application
 from tool_oracle import CRS84, Feature, Request, Row, expected_rows, rectangles
 from tool_service import (
     EXACT,
@@ -610,3 +613,16 @@ def test_options_together(tool: Tool, mosaic: list[Path], case: dict[str, Any]) 
     seed = CASES.index(case)
     request = Request(mosaic[: case["images"]], random_features(seed, 14, case["crs"]), case["crs"], extent, **options)
     assert tool.check(request, case["model"], RESAMPLED, case["media_type"])
+
+
+def test_classes_whose_names_differ_in_case_alone_have_their_scores(tmp_path: Path, make_package: MakePackage) -> None:
+    make_package(Classes=[{"Value": 1, "Name": "Oak"}, {"Value": 2, "Name": "oak"}])
+    image = make_raster(tmp_path / "a.tif")
+    client = Client(load_application(configure(tmp_path, models=[tmp_path / "models"], imagery=[tmp_path])))
+    inputs = {"image": link(image), "model": "brightness", "modelArguments": {"class_scores": True}}
+    (feature,) = client.execute("classify-objects", inputs).json["features"]
+    assert feature["properties"]["Score_Oak"] + feature["properties"]["Score_oak"] == pytest.approx(1, abs=1e-5)
+    form = {"classifiedObjects": {"format": {"mediaType": "application/geopackage+sqlite3"}}}
+    answer = client.execute("classify-objects", inputs, outputs=form)
+    (tmp_path / "a.gpkg").write_bytes(answer.data)
+    assert {"Score_Oak", "Score_oak_1"} <= set(pyogrio.read_info(tmp_path / "a.gpkg", layer=0)["fields"])

@@ -265,7 +265,7 @@ def _as_table(position: int, row: Row) -> Row:
 
 def _geopackage_rows(path: Path, request: Request) -> list[Row]:
     """Return the rows of a GeoPackage by another reader, their fids as ids where these are the features' ids."""
-    meta, fids, geometries, columns = pyogrio.raw.read(path, return_fids=True)
+    meta, fids, geometries, columns = pyogrio.raw.read(path, layer=0, return_fids=True)
     crs = None if meta["crs"] is None else CRS.from_user_input(meta["crs"])
     assert crs is None or request.features is None or crs.equals(CRS.from_user_input(request.features_crs), True)
     rows = []

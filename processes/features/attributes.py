@@ -5,6 +5,8 @@ Whole numbers, fractions, booleans, texts, bytes, dates and times stay what they
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -25,10 +27,7 @@ def plain_table(table: pa.Table) -> pa.Table:
     Raises:
         LayerError: two columns have one name, or a value has no place in the result; names the column.
     """
-    names = table.column_names
-    for name in names:
-        if names.count(name) > 1:
-            raise LayerError(f"two attributes are named {name[:80]!r}")
+    refuse_twins(table.column_names)
     fields, columns = [], []
     for item, values in zip(table.schema, table.columns, strict=True):
         try:
@@ -42,6 +41,23 @@ def plain_table(table: pa.Table) -> pa.Table:
     if not columns:
         return table.replace_schema_metadata(None)
     return pa.table(columns, schema=pa.schema(fields))
+
+
+def with_signed_numbers(table: pa.Table) -> pa.Table:
+    """Return a whole table with unsigned 64-bit numbers as signed ones, as texts where one is too large for those."""
+    for place, item in enumerate(table.schema):
+        if pa.types.is_uint64(item.type):
+            values = table.column(place)
+            fits = not len(values) or (pc.max(values).as_py() or 0) < 2**63
+            table = table.set_column(place, item.name, values.cast(pa.int64() if fits else pa.string()))
+    return table
+
+
+def refuse_twins(names: Iterable[str]) -> None:
+    """Raise LayerError where two attributes have one name."""
+    twin = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twin is not None:
+        raise LayerError(f"two attributes are named {twin[:80]!r}")
 
 
 def times_of_texts(texts: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -91,7 +107,7 @@ def _target(kind: pa.DataType) -> pa.DataType:
         return pa.binary()
     if types.is_int8(kind) or types.is_uint8(kind):
         return pa.int16()
-    if types.is_unsigned_integer(kind):
+    if types.is_uint16(kind) or types.is_uint32(kind):
         return pa.int32() if types.is_uint16(kind) else pa.int64()
     if types.is_float16(kind):
         return pa.float32()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import msgspec
@@ -82,7 +81,8 @@ def plain_ids(ids: pa.Array) -> pa.Array:
     """Return ids as they are, those held as JSON texts as plain texts."""
     if not pa.types.is_large_string(ids.type):
         return ids
-    values = [None if text is None else json.loads(text) for text in ids.to_pylist()]
+    texts = ["null" if text is None else text for text in ids.to_pylist()]
+    values = msgspec.json.decode("[" + ",".join(texts) + "]")
     return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 

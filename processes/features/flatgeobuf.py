@@ -20,7 +20,7 @@ _INDEX_NODE_BYTES = 40
 _MIN_FEATURE_BYTES = 8
 
 
-def read_flatgeobuf(path: Path, name: str, max_objects: int) -> Layer:
+def read_flatgeobuf(path: Path, name: str, max_objects: int, scratch: Path | None) -> Layer:
     """Read the one layer of a file, in the order of the file; arguments and errors as `read_layer` has them.
 
     There are no ids: the fid is only a position.
@@ -31,7 +31,7 @@ def read_flatgeobuf(path: Path, name: str, max_objects: int) -> Layer:
             count = _walked(file, path.stat().st_size, called, max_objects)
     except struct.error as err:
         raise LayerError(f"{called} cannot be read; the FlatGeobuf is broken") from err
-    with called_by_us(path, ".fgb") as link:
+    with called_by_us(path, ".fgb", scratch) as link:
         found = read_with_gdal(link, "FlatGeobuf", called, max_objects)
     if len(found) != count:
         raise LayerError(f"{called} cannot be read to its end; the FlatGeobuf is broken")

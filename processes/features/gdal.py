@@ -29,6 +29,8 @@ _BROKEN = (
     pa.ArrowException,
     UnicodeDecodeError,
     pyproj.exceptions.CRSError,
+    IndexError,  # pyogrio's own, where GDAL finds no layer
+    UnboundLocalError,  # pyogrio's own, where GDAL cannot write a CRS down
 )
 _OPTIONS = {"OGR_FLATGEOBUF_STREAM_BASE_IMPL": "YES"}
 """GDAL's own Arrow stream of a FlatGeobuf loses its way behind a missing geometry (GDAL 3.12)."""
@@ -101,9 +103,9 @@ def read_with_gdal(
 
 
 @contextmanager
-def called_by_us(path: Path, ending: str) -> Iterator[Path]:
+def called_by_us(path: Path, ending: str, scratch: Path | None) -> Iterator[Path]:
     """Yield a name for a file from which GDAL cannot take it for anything else: no `.zip`, no `!`, no prefix."""
-    with tempfile.TemporaryDirectory(prefix="classify-") as folder:
+    with tempfile.TemporaryDirectory(prefix="classify-", dir=scratch) as folder:
         link = Path(folder) / f"layer{ending}"
         link.symlink_to(path.resolve())
         yield link

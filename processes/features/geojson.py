@@ -21,6 +21,9 @@ from processes.features.paging import Page, content_crs
 from processes.features.wkb import common_geometry_type
 
 _SLICE = 8192
+_MAX_CELLS = 50_000_000
+"""So many values a layer may have whatever its size: features times attributes, those that a feature does not have too.
+A layer whose features all have all attributes has far fewer than its text has bytes."""
 
 
 class _Collection(msgspec.Struct):
@@ -78,6 +81,7 @@ def read_pages(pages: Iterable[Page], name: str, max_objects: int) -> Layer:
             count = gathered.count + len(collection.features)
             if count > max_objects:
                 raise LimitError("max_objects", max_objects, f"the layer has {count} features")
+            gathered.text_bytes += len(page.text)
             gathered.add(collection.features, is_swapped)
         except LayerError as err:
             raise (LayerError(f"page {number}: {err.detail}") if number > 1 else err) from err
@@ -101,6 +105,7 @@ class _Gathered:
     """The features so far."""
 
     crs: pyproj.CRS | None = None
+    text_bytes: int = 0
     count: int = 0
     columns: dict[str, Column] = field(default_factory=dict)
     ids: Column = field(default_factory=lambda: Column(is_exact=True))
@@ -117,10 +122,17 @@ class _Gathered:
             self.wkb.append(pa.array(shapely.to_wkb(geometries, output_dimension=3), pa.large_binary()))
             self.ids.add(start, [msgspec.UNSET if feature.id is None else feature.id for feature in features])
             properties = [feature.properties or {} for feature in features]
-            for key in dict.fromkeys(key for values in properties for key in values):
+            keys = dict.fromkeys(key for values in properties for key in values)
+            self.check_cells(len(self.columns.keys() | keys.keys()), start + len(features))
+            for key in keys:
                 values = [values.get(key, msgspec.UNSET) for values in properties]
                 self.columns.setdefault(key, Column()).add(start, values)
             self.count += len(features)
+
+    def check_cells(self, attributes: int, count: int) -> None:
+        """Refuse features that have hardly an attribute in common: a few bytes of text would become a huge table."""
+        if attributes * count > max(_MAX_CELLS, self.text_bytes):
+            raise LayerError(f"{count} features have {attributes} different attributes: too many to be held as a table")
 
     def finished(self, name: str) -> Layer:
         fields = [column.finished(key, self.count) for key, column in self.columns.items()]

@@ -15,11 +15,11 @@ from processes.features.layer import Layer
 _LOOK_S = 30
 
 
-def read_geopackage(path: Path, name: str, layer: str | None, max_objects: int) -> Layer:
+def read_geopackage(path: Path, name: str, layer: str | None, max_objects: int, scratch: Path | None) -> Layer:
     """Read a feature table, its fid as the id; arguments and errors as `read_layer` has them."""
     chosen = _choose_layer(path, name, layer)
     called = f"features {name!r}: layer {chosen!r}"
-    with called_by_us(path, ".gpkg") as link:
+    with called_by_us(path, ".gpkg", scratch) as link:
         found = read_with_gdal(link, "GPKG", called, max_objects, layer=chosen, keep_fid=True)
     if len(found) < _count(path, chosen):  # GDAL ends the stream at a broken page without a word
         raise LayerError(f"{called} cannot be read to its end; the file is broken")

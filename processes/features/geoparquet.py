@@ -15,14 +15,14 @@ import shapely
 
 from processes.crs import CRS84, parse_crs
 from processes.errors import LayerError, LimitError
-from processes.features.attributes import plain_table
+from processes.features.attributes import plain_table, refuse_twins, with_signed_numbers
 from processes.features.geoarrow import ENCODINGS, wkb_of
 from processes.features.layer import Layer, from_wkb
 from processes.features.parquet_rows import read_batches
 from processes.features.wkb import common_geometry_type, is_plain
 
 _MAX_GEO_BYTES = 8 * 2**20
-_BROKEN = (pa.ArrowException, OSError, ValueError, OverflowError)
+_BROKEN = (pa.ArrowException, OSError, ValueError, OverflowError, KeyError)
 
 
 class _Column(msgspec.Struct):
@@ -95,7 +95,7 @@ def _layer(path: Path, rows: int, geo: _Geo, called: str, stem: str) -> Layer:
         crs=crs,
         geometry=column,
         geometry_type=common_geometry_type(column),
-        attributes=pa.concat_tables(attributes),
+        attributes=with_signed_numbers(pa.concat_tables(attributes)),
         ids=None,
     )
 
@@ -104,9 +104,7 @@ def _wanted(path: Path, geo: _Geo, called: str) -> pa.Schema:
     """Return the columns to read: the primary geometry and all attributes."""
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
-    twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
-    if twice is not None:
-        raise LayerError(f"{called}: two columns are named {twice[:80]!r}")
+    refuse_twins(schema.names)
     if geo.primary_column not in schema.names:
         raise LayerError(f"{called}: there is no column {geo.primary_column[:80]!r} as the metadata says")
     left_out = set(geo.columns)

@@ -73,7 +73,8 @@ def from_wkb(texts: list[bytes | None], first: int) -> NDArray[np.object_]:
     wkb = np.empty(len(texts), dtype=object)
     wkb[:] = texts
     try:
-        geometries: NDArray[np.object_] = shapely.from_wkb(wkb)
+        with np.errstate(invalid="ignore"):  # a coordinate that is no number is no fault of the WKB
+            geometries: NDArray[np.object_] = shapely.from_wkb(wkb)
     except (shapely.errors.ShapelyError, NotImplementedError) as err:
         raise LayerError(f"a geometry among features {first + 1} to {first + len(texts)} cannot be read") from err
     refuse_collections(geometries, first)

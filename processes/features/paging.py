@@ -15,6 +15,9 @@ _TYPES = ("application/geo+json", "application/json", "")
 """Media types of a link to a page, the best first; the last is for a link that names none."""
 
 
+_TO_ITEMS = ("items", "data", "http://www.opengis.net/def/rel/ogc/1.0/data")
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """A FeatureCollection, whole or a part of one."""
@@ -24,22 +27,18 @@ class Page:
     """The header `Content-Crs` that came with it."""
 
 
-class _Links(msgspec.Struct):
+class _Document(msgspec.Struct):
     links: Any = None
+    features: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-_links = msgspec.json.Decoder(_Links)
+_document = msgspec.json.Decoder(_Document)
 
 
 def next_href(text: bytes) -> str | None:
-    """Return the link to the next page as it stands in a document; None = there is none.
-
-    Raises:
-        LayerError: the document is a collection's description, or the like: it has links to items, but none itself.
-    """
-    links = _read_links(text)
+    """Return the link to the next page as it stands in a document; None = there is none."""
     found: dict[str, str] = {}
-    for link in links:
+    for link in _links(_read(text)):
         kind = link.get("type")
         plain = kind.partition(";")[0].strip().lower() if isinstance(kind, str) else ""
         if link.get("rel") == "next" and isinstance(link.get("href"), str):
@@ -49,17 +48,19 @@ def next_href(text: bytes) -> str | None:
 
 def leads_to_items(text: bytes) -> bool:
     """Say whether a document is not features, but links to some, as the description of a collection does."""
-    return any(
-        link.get("rel") in ("items", "data", "http://www.opengis.net/def/rel/ogc/1.0/data")
-        for link in _read_links(text)
-    )
+    document = _read(text)
+    return document.features is msgspec.UNSET and any(link.get("rel") in _TO_ITEMS for link in _links(document))
 
 
-def _read_links(text: bytes) -> list[dict[str, Any]]:
+def _read(text: bytes) -> _Document:
     try:
-        links = _links.decode(text).links
+        return _document.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return []  # whoever reads the features says what is wrong
+        return _Document()  # whoever reads the features says what is wrong
+
+
+def _links(document: _Document) -> list[dict[str, Any]]:
+    links = document.links
     return [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
 
 

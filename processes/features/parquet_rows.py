@@ -20,6 +20,7 @@ MAX_RATIO = 200
 FREE_BYTES = 256 * 2**20
 """Up to this size the ratio does not matter."""
 _BATCH_ROWS = 65536
+_MAX_CHUNKS = 200_000
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT96": 12}
 _OFFSET_BYTES = 8
 
@@ -38,7 +39,7 @@ def read_batches(path: Path, names: Sequence[str], called: str) -> Iterator[pa.R
     """
     allowed = max(MAX_RATIO * path.stat().st_size, FREE_BYTES)
     with pq.ParquetFile(path) as file:
-        chunks = list(_chunks(file.metadata))
+        chunks = list(_chunks(file, called))
     if any(chunk.total_uncompressed_size < 0 or chunk.num_values < 0 for chunk in chunks):
         raise LayerError(f"{called} cannot be read; the Parquet file is broken")
     _check(sum(map(_claimed_bytes, chunks)), allowed, called)
@@ -54,8 +55,17 @@ def read_batches(path: Path, names: Sequence[str], called: str) -> Iterator[pa.R
             yield batch
 
 
-def _chunks(metadata: Any) -> Iterator[Any]:
+def _chunks(file: pq.ParquetFile, called: str) -> Iterator[Any]:
+    """Yield what the metadata say of each column of each group of rows."""
+    metadata = file.metadata
+    if metadata.num_row_groups * metadata.num_columns > _MAX_CHUNKS:
+        raise LayerError(f"{called} has {metadata.num_row_groups} groups of rows, too many to be read")
     for group in range(metadata.num_row_groups):
+        if metadata.row_group(group).num_rows <= 0:
+            continue
+        # broken metadata of a column end the whole process where they are looked at first in the next line; the reader
+        # looks at them too, and says what is wrong
+        next(file.iter_batches(1, row_groups=[group], use_threads=False), None)
         for column in range(metadata.num_columns):
             yield metadata.row_group(group).column(column)
 

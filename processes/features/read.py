@@ -20,7 +20,7 @@ _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _PARQUET = b"PAR1"
 
 
-def read_layer(path: Path, name: str, layer: str | None, max_objects: int) -> Layer:
+def read_layer(path: Path, name: str, layer: str | None, max_objects: int, scratch: Path | None = None) -> Layer:
     """Read a layer from a file.
 
     Args:
@@ -28,6 +28,7 @@ def read_layer(path: Path, name: str, layer: str | None, max_objects: int) -> La
         name: what the client calls the file.
         layer: name of the layer in a GeoPackage or of a Shapefile in a zip; None = the only one.
         max_objects: limit of the number of features.
+        scratch: folder for what is needed while it is read; None = the system's.
 
     Raises:
         LayerError: the file cannot be read, or has no such layer.
@@ -37,11 +38,11 @@ def read_layer(path: Path, name: str, layer: str | None, max_objects: int) -> La
         with path.open("rb") as file:
             head = file.read(4096)
             if head.startswith(_SQLITE):
-                return read_geopackage(path, name, layer, max_objects)
+                return read_geopackage(path, name, layer, max_objects, scratch)
             if head.startswith(_FLATGEOBUF):
-                return read_flatgeobuf(path, name, max_objects)
+                return read_flatgeobuf(path, name, max_objects, scratch)
             if head.startswith(_ZIP):
-                return read_shapefile(path, name, layer, max_objects)
+                return read_shapefile(path, name, layer, max_objects, scratch)
             if head.startswith(_PARQUET):
                 return read_geoparquet(path, name, max_objects)
             if not head:

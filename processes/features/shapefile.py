@@ -23,11 +23,11 @@ _MAX_CPG_BYTES = 256
 _DEFAULT_ENCODING = "ISO-8859-1"
 
 
-def read_shapefile(path: Path, name: str, layer: str | None, max_objects: int) -> Layer:
+def read_shapefile(path: Path, name: str, layer: str | None, max_objects: int, scratch: Path | None) -> Layer:
     """Read a Shapefile out of a zip; arguments and errors as `read_layer` has them. There are no ids."""
     called = f"features {name!r}"
-    with tempfile.TemporaryDirectory(prefix="classify-") as scratch:
-        folder = Path(scratch)
+    with tempfile.TemporaryDirectory(prefix="classify-", dir=scratch) as unpacked:
+        folder = Path(unpacked)
         stem = extract_shapefile(path, called, layer, folder)
         called = f"{called}: Shapefile {stem!r}"
         try:

@@ -77,7 +77,7 @@ def write_flatgeobuf(result: Result, crs: pyproj.CRS | None, path: Path) -> None
         layer=result.name,
         driver="FlatGeobuf",
         geometry_name=geometry,
-        geometry_type=_type_name(kind) if result.kinds else result.geometry_type,
+        geometry_type=_pyogrio_name(_type_name(kind) if result.kinds else result.geometry_type),
         crs=None if reprojection is None else epsg_name(reprojection.target),
         SPATIAL_INDEX="NO",
         DESCRIPTION=encode_json(result.summary).decode(),
@@ -174,24 +174,24 @@ def _layer_type(result: Result) -> str:
     """
     if len({kind // 1000 for kind in result.kinds}) > 1:
         return "Unknown"
-    declared = result.geometry_type
-    name, _, dimensions = declared.partition(" ")
-    thousands = {"M": 2000, "ZM": 3000}
-    return _type_name(_NAMES.index(name) + thousands[dimensions]) if dimensions in thousands else declared
+    return _pyogrio_name(result.geometry_type)
 
 
 def _type_name(kind: int) -> str:
-    """Return pyogrio's name of an ISO type."""
-    name = _NAMES[kind % 1000]
-    match kind // 1000:
-        case 0:
-            return name
-        case 1:
-            return f"{name} Z"
-        case 2:
+    """Return GDAL's name of an ISO type."""
+    return _NAMES[kind % 1000] + ("", " Z", " M", " ZM")[kind // 1000]
+
+
+def _pyogrio_name(geometry_type: str) -> str:
+    """Return pyogrio's name of what GDAL calls `Point`, `Point Z`, `Point M`, `Point ZM`, …"""
+    name, _, dimensions = geometry_type.partition(" ")
+    match dimensions:
+        case "M":
             return "PointM" if name == "Point" else f"Measured {name}"
-        case _:
+        case "ZM":
             return f"Measured 3D {name}"
+        case _:
+            return geometry_type
 
 
 def _alike(geometries: NDArray[np.object_], kind: int) -> NDArray[np.object_]:

@@ -46,9 +46,10 @@ class Grid:
         """Return `(n, 2)` map coordinates as pixel coordinates, rounded to 1e-6 cells."""
         inverse = ~self.transform
         x, y = xy[:, 0], xy[:, 1]
-        column = x * inverse.a + y * inverse.b + inverse.c
-        row = x * inverse.d + y * inverse.e + inverse.f
-        return np.round(np.stack([column, row], axis=1), DECIMALS)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too far for a number lies nowhere
+            column = x * inverse.a + y * inverse.b + inverse.c
+            row = x * inverse.d + y * inverse.e + inverse.f
+            return np.round(np.stack([column, row], axis=1), DECIMALS)
 
     def to_map(self, pixels: Floats) -> Floats:
         """Return `(n, 2)` pixel coordinates in the image's CRS."""
@@ -94,9 +95,14 @@ def areas(geometries: NDArray[np.object_]) -> Floats:
 def centred_windows(boxes: Floats, size: tuple[int, int]) -> Ints:
     """Return windows of `size` (width, height) around the boxes' centres: `(n, 4)` column, row, width, height."""
     sides = np.array(size, dtype=np.float64)
-    millionths = np.rint(boxes * 10**DECIMALS)  # whole numbers, so that halves are halves
-    origins = np.rint(np.rint((millionths[:, :2] + millionths[:, 2:] - sides * 10**DECIMALS) / 2) / 10**DECIMALS)
+    doubled = _millionths(boxes[:, :2]) + _millionths(boxes[:, 2:]) - _millionths(sides)
+    origins = np.rint(np.rint(doubled / 2) / 10**DECIMALS)
     return _windows(origins, np.broadcast_to(sides, origins.shape))
+
+
+def _millionths(pixels: Floats) -> Floats:
+    """Return rounded pixel coordinates as whole numbers: sums of them are exact, and their halves are halves."""
+    return np.asarray(np.rint(pixels * 10**DECIMALS))
 
 
 def covering_windows(boxes: Floats) -> Ints:
@@ -149,6 +155,6 @@ def overlaps(windows: Ints, grid: Grid) -> NDArray[np.bool_]:
 
 def holds_centre(boxes: Floats, grid: Grid) -> NDArray[np.bool_]:
     """Say which boxes have their centre within the image's extent, edges included, `(n,)`."""
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    inside = (centres >= 0) & (centres <= (grid.width, grid.height))
+    doubled = _millionths(boxes[:, :2]) + _millionths(boxes[:, 2:])
+    inside = (doubled >= 0) & (doubled <= 2 * _millionths(np.array([grid.width, grid.height], np.float64)))
     return np.asarray(inside.all(axis=1))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from processes.crs import crs_from_wkt, same_coordinates
 from processes.errors import ImageError
-from processes.imagery.grid import ChipRule, Ints, holds_centre, overlaps, pixel_boxes
+from processes.imagery.grid import ChipRule, holds_centre, overlaps, pixel_boxes
 from processes.imagery.image import Image
 from processes.imagery.pixels import Placement
 
@@ -87,12 +87,6 @@ def _reach(image: Image, rule: ChipRule) -> float:
     across, along = image.grid.cell_size
     width, height = rule.native_size(image.grid)
     return float(np.hypot((width + 4) * across, (height + 4) * along))
-
-
-def whole_images(images: Sequence[Image]) -> Placement:
-    """Return the placement of images as objects: each one whole."""
-    windows: Ints = np.array([[0, 0, image.grid.width, image.grid.height] for image in images], dtype=np.int32)
-    return Placement(np.arange(len(images), dtype=np.int32), windows)
 
 
 def _same_crs(first: Image, second: Image) -> bool:

@@ -9,31 +9,18 @@ import glob
 import hashlib
 import os
 import shutil
-import stat
 import tempfile
 import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from processes.errors import PackageError
+from processes.errors import InputError, PackageError
 from processes.model.definition import ModelDefinition, parse_definition
+from processes.zips import BROKEN_ZIP, extract, require_few, require_sane_size, safe_name
 
 MAX_DEFINITION_BYTES = 16 * 2**20
-MAX_MEMBERS = 10_000
-MAX_RATIO = 200
-_COPY_BYTES = 2**20
-_BROKEN_ZIP = (
-    zipfile.BadZipFile,
-    zipfile.LargeZipFile,
-    zlib.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-)
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ARCHIVE = "the .dlpk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +57,7 @@ def read_package(path: Path, unpack_folder: Path, max_bytes: int) -> Package:
         return Package(
             package_id(path), definition, network, _sha256(network, status.st_size, status.st_mtime_ns), None
         )
-    except PackageError as err:
+    except InputError as err:
         return Package(package_id(path), definition, None, None, err.detail)
     except OSError as err:
         return Package(
@@ -168,50 +155,21 @@ def _short_hash(data: bytes) -> str:
 def _unpack(path: Path, folder: Path, max_bytes: int) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
-            members = _checked_members(archive, max_bytes)
             left = max_bytes
-            for member, name in members:
-                left -= _extract(archive, member, folder.joinpath(*name.parts), left)
-    except _BROKEN_ZIP as err:
-        raise PackageError("the .dlpk is not a sound zip archive") from err
+            for member, name in _checked_members(archive, max_bytes):
+                left -= extract(archive, member, folder.joinpath(*name.parts), left, _ARCHIVE)
+    except BROKEN_ZIP as err:
+        raise PackageError(f"{_ARCHIVE} is not a sound zip archive") from err
 
 
 def _checked_members(archive: zipfile.ZipFile, max_bytes: int) -> list[tuple[zipfile.ZipInfo, PurePosixPath]]:
     files = [member for member in archive.infolist() if not member.is_dir()]
-    if len(files) > MAX_MEMBERS:
-        raise PackageError(f"the .dlpk has {len(files)} files, more than {MAX_MEMBERS}")
-    unpacked, packed = sum(f.file_size for f in files), sum(f.compress_size for f in files)
+    require_few(files, _ARCHIVE)
+    unpacked = sum(member.file_size for member in files)
     if unpacked > max_bytes:
         raise PackageError(_too_large(".dlpk unpacks to", unpacked, max_bytes))
-    if unpacked > MAX_RATIO * max(packed, 1):
-        raise PackageError(f"the .dlpk is compressed {unpacked // max(packed, 1)} times, more than {MAX_RATIO}")
-    members = [(member, _safe_name(member)) for member in files]
+    require_sane_size(files, _ARCHIVE)
+    members = [(member, safe_name(member, _ARCHIVE)) for member in files]
     if len({name for _, name in members}) != len(members):
-        raise PackageError("the .dlpk holds two files of the same name")
+        raise PackageError(f"{_ARCHIVE} holds two files of the same name")
     return members
-
-
-def _safe_name(member: zipfile.ZipInfo) -> PurePosixPath:
-    name = PurePosixPath(member.filename.replace("\\", "/"))
-    if name.is_absolute() or ".." in name.parts or ":" in member.filename or not name.parts:
-        raise PackageError(f"the .dlpk holds a file that points out of it: {member.filename[:100]!r}")
-    if member.flag_bits & 0x1:
-        raise PackageError("the .dlpk is encrypted")
-    if stat.S_ISLNK(member.external_attr >> 16):
-        raise PackageError(f"the .dlpk holds a link: {member.filename[:100]!r}")
-    if member.compress_type not in _METHODS:  # zipfile unpacks the others into memory, however much comes out
-        raise PackageError(f"the .dlpk is compressed by method {member.compress_type}; store or deflate it")
-    return name
-
-
-def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, limit_bytes: int) -> int:
-    """Write one member and return its size, counted as it comes out and not as the archive claims."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    size = 0
-    with archive.open(member) as source, target.open("xb") as file:
-        while block := source.read(_COPY_BYTES):
-            size += len(block)
-            if size > limit_bytes:
-                raise PackageError("the .dlpk unpacks to more than it claims")
-            file.write(block)
-    return size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,9 @@ UNCLOSED = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1]]]}
         {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 1]]]},
         {"type": "LineString", "coordinates": [[0, 0]]},
         {"type": "Point", "coordinates": [1]},
+        {"type": "Point", "coordinates": [1, 2, 3, 4]},
+        {"type": "MultiPoint", "coordinates": [[]]},
+        {"type": "Point", "coordinates": [10**400, 1]},
         {"type": "Point", "coordinates": [None, 1]},
         {"type": "Point", "coordinates": ["1", "2"]},
         {"type": "Point", "coordinates": {"x": 1, "y": 2}},
@@ -342,6 +346,25 @@ def test_endless_nesting_is_refused_or_survived(levels: int, where: str) -> None
         return
     with contextlib.suppress(LayerError):  # how deep Python's own limit is depends on where the test is called from
         assert len(read(text)) == 1
+
+
+@pytest.mark.parametrize("text", ['{"a": "\\ud800"}', '{"\\udfff": 1}'])
+def test_half_a_character_is_refused(text: str) -> None:
+    problem(text_of([feature(properties={"X": 1})]).replace(b'{"X": 1}', text.encode()))
+
+
+def test_line_with_heights_at_some_points_alone_keeps_them(tmp_path: Path) -> None:
+    line = {"type": "LineString", "coordinates": [[1.5, 2.5, 3.5], [4.5, 5.5]]}
+    (found,) = there_and_back(text_of([feature(line)]), tmp_path)
+    assert found["geometry"] == line
+
+
+def test_features_that_have_nothing_in_common_are_refused_before_they_fill_the_memory() -> None:
+    """20,000 short features with an attribute each of its own would be 400 million values."""
+    start_s = time.monotonic()
+    assert "different attributes" in problem(text_of([feature(properties={f"k{n}": 1}) for n in range(20_000)]))
+    assert time.monotonic() - start_s < 10
+    assert len(read(text_of([feature(properties={f"k{n}": 1 for n in range(5_000)})] * 10))) == 10
 
 
 def test_more_features_than_allowed_name_the_limit() -> None:

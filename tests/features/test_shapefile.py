@@ -236,6 +236,11 @@ def test_prj_that_names_no_crs_is_refused(tmp_path: Path, prj: bytes) -> None:
     assert "has no CRS" in problem(packed(tmp_path / "a.zip", parts_of() | {".prj": prj}))
 
 
+def test_prj_that_is_torn_is_refused(tmp_path: Path) -> None:
+    prj = b'PROJCS["x",GEOGCS["y"'
+    assert "the file is broken" in problem(packed(tmp_path / "a.zip", parts_of() | {".prj": prj}))
+
+
 def test_more_features_than_allowed_name_the_limit(tmp_path: Path) -> None:
     path = packed(tmp_path / "a.zip", parts_of())
     with pytest.raises(LimitError, match=r"3 features.*max_objects = 2"):
@@ -338,9 +343,14 @@ def test_torn_zip_is_refused(tmp_path: Path, share: float) -> None:
     assert "not a sound zip archive" in problem(path)
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_every_compression_is_read(tmp_path: Path, method: int) -> None:
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compressions_that_cannot_be_unpacked_in_parts_are_refused(tmp_path: Path, method: int) -> None:
     path = packed(tmp_path / "a.zip", parts_of(), compression=method)
+    assert f"compressed by method {method}; store or deflate it" in problem(path)
+
+
+def test_a_stored_archive_is_read_and_a_damaged_one_refused(tmp_path: Path) -> None:
+    path = packed(tmp_path / "a.zip", parts_of(), compression=zipfile.ZIP_STORED)
     assert len(read(path)) == 3
     data = bytearray(path.read_bytes())
     data[60:90] = bytes(30)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import oracle
 from processes.crs import Reprojection, crs_from_wkt, parse_crs
-from processes.imagery.grid import ChipRule
+from processes.imagery.grid import ChipRule, Grid, holds_centre
 from processes.imagery.image import gdal_settings, open_image
 from processes.imagery.mosaic import Mosaic
 from processes.imagery.pixels import ChipReader
@@ -283,3 +283,8 @@ def test_large_windows_reduced_in_blocks_are_near_the_exact_chip(tmp_path: Path)
         assert chip is not None
         assert expected is not None
         np.testing.assert_allclose(chip, expected, atol=1.3)  # of 255
+
+
+def test_a_centre_on_the_edge_is_held_whatever_the_sum_s_last_digit() -> None:
+    boxes = np.array([[-32.303104, 0, 64.303104, 8], [13, 0, 19, 8], [13, 0, 19.000001, 8], [-1, 0, 1, 0]], np.float64)
+    assert holds_centre(boxes, Grid(NORTH_UP, 16, 8)).tolist() == [True, True, False, True]

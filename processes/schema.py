@@ -1,0 +1,92 @@
+"""Values against JSON schemas; what is wrong is said in the client's terms, each fault with its place.
+
+Schemas keep to the keywords of OpenAPI 3.0, with boolean `exclusiveMinimum`, which jsonschema's Draft 4 validator reads
+rightly.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import jsonschema
+import msgspec
+from jsonschema import Draft4Validator
+from jsonschema.exceptions import ValidationError
+
+from processes.errors import Fault, InputError, pointer_token
+
+_MAX_QUOTED = 120
+
+
+def check_value(value: Any, schema: Mapping[str, Any], name: str, pointer: str) -> list[Fault]:
+    """Return what is wrong with a value, each fault with its pointer."""
+    if isinstance(value, dict) and "href" in value and "href" not in schema.get("properties", {}):
+        return [Fault(pointer, InputError(f"{name} cannot be given as a link"))]
+    errors = sorted(_Validator(schema).iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))
+    return [
+        Fault(
+            pointer + "".join(f"/{pointer_token(str(step))}" for step in error.absolute_path),
+            InputError(_words(name, error)),
+        )
+        for error in errors
+    ]
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    """Say what a schema takes, in few words."""
+    name = str(schema.get("type", "an allowed value"))
+    pattern, least = schema.get("pattern"), schema.get("minimum")
+    return name + (f" like {pattern}" if pattern else "") + (f" of {least} or more" if least is not None else "")
+
+
+def _pattern(validator: Any, pattern: str, instance: Any, _: Any) -> Iterable[ValidationError]:
+    """Match as ECMA 262 does, where `$` is the end and not also the line feed before it."""
+    if validator.is_type(instance, "string") and not re.search(re.sub(r"\$$", r"\\Z", pattern), instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+_Validator: type[Draft4Validator] = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    Draft4Validator, {"pattern": _pattern}
+)
+
+
+def _words(name: str, error: ValidationError) -> str:
+    """Say in JSON's terms what a schema does not allow."""
+    where = ".".join([name, *map(str, error.absolute_path)])
+    shown, wanted, given = quoted(error.instance), cast(Any, error.validator_value), cast(Any, error.instance)
+    match error.validator:
+        case "type":
+            return f"{where} is {shown}, not of type {wanted}"
+        case "enum":
+            return f"{where} is {shown}; it can be {', '.join(map(str, wanted)) or 'nothing at present'}"
+        case "pattern":
+            return f"{where} is {shown}, which does not match {wanted}"
+        case "minimum" | "maximum":
+            exclusive = cast(Mapping[str, Any], error.schema).get(
+                "exclusiveMinimum" if error.validator == "minimum" else "exclusiveMaximum", False
+            )
+            side = "more" if error.validator == "minimum" else "less"
+            bound = f"{side} than {wanted}" if exclusive else f"{wanted} or {side}"
+            return f"{where} is {shown}; it must be {bound}"
+        case "minItems" | "maxItems":
+            side = "least" if error.validator == "minItems" else "most"
+            return f"{where} has {len(given)} values; it must have at {side} {wanted}"
+        case "additionalProperties":
+            known = cast(Mapping[str, Any], error.schema).get("properties", {})
+            others = ", ".join(quoted(name) for name in given if name not in known)
+            return f"{where} has {others}; its members are {', '.join(known)}"
+        case "required":
+            return f"{where}: {error.message.replace(chr(39), '')}"
+        case "oneOf" | "anyOf" | "allOf":
+            kinds = " or ".join(dict.fromkeys(map(_kind, wanted)))
+            return f"{where} is {shown}, not a valid {kinds}"
+        case _:
+            return f"{where} is {shown}: not allowed by {error.validator} {quoted(wanted)}"
+
+
+def quoted(value: Any) -> str:
+    """Return a value as short JSON, for a message."""
+    text = msgspec.json.encode(value).decode(errors="replace")
+    return text if len(text) <= _MAX_QUOTED else text[:_MAX_QUOTED] + "…"
