@@ -21,7 +21,8 @@ from processes.features.paging import Page, content_crs
 from processes.features.wkb import common_geometry_type
 
 _SLICE = 8192
-_MAX_CELLS = 50_000_000
+_MAX_ATTRIBUTES = 10_000
+_MAX_CELLS = 2**25
 """So many values a layer may have whatever its size: features times attributes, those that a feature does not have too.
 A layer whose features all have all attributes has far fewer than its text has bytes."""
 
@@ -131,7 +132,7 @@ class _Gathered:
 
     def check_cells(self, attributes: int, count: int) -> None:
         """Refuse features that have hardly an attribute in common: a few bytes of text would become a huge table."""
-        if attributes * count > max(_MAX_CELLS, self.text_bytes):
+        if attributes > _MAX_ATTRIBUTES or attributes * count > max(_MAX_CELLS, self.text_bytes):
             raise LayerError(f"{count} features have {attributes} different attributes: too many to be held as a table")
 
     def finished(self, name: str) -> Layer:
@@ -209,7 +210,7 @@ def _crs(text: msgspec.Raw | msgspec.UnsetType) -> pyproj.CRS:
     try:
         member = msgspec.json.decode(text)
         name = member["properties"]["name"] if member["type"] == "name" else None
-    except (TypeError, KeyError, msgspec.DecodeError):
+    except (TypeError, KeyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         name = None
     if not isinstance(name, str):
         raise LayerError("the features' crs member names no CRS")

@@ -8,32 +8,64 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from processes.errors import LayerError
+from processes.errors import LayerError, LimitError
 from processes.features.gdal import called_by_us, read_with_gdal
 from processes.features.layer import Layer
 
 _LOOK_S = 30
+_MAX_RATIO = 200
+_FREE_BYTES = 256 * 2**20
+"""Up to this size the ratio does not matter."""
+_MAX_VALUE_BYTES = 2**28
+_VIRTUAL = 2
+"""What `PRAGMA table_xinfo` calls a column that is computed when it is read."""
+_BROKEN = (sqlite3.Error, UnicodeDecodeError)
+"""A broken schema is quoted by sqlite, and its bytes need be no text."""
 
 
 def read_geopackage(path: Path, name: str, layer: str | None, max_objects: int, scratch: Path | None) -> Layer:
     """Read a feature table, its fid as the id; arguments and errors as `read_layer` has them."""
     chosen = _choose_layer(path, name, layer)
     called = f"features {name!r}: layer {chosen!r}"
+    rows = _stored_rows(path, chosen, called)
+    if rows > max_objects:
+        raise LimitError("max_objects", max_objects, f"{called} has {rows} features")
     with called_by_us(path, ".gpkg", scratch) as link:
         found = read_with_gdal(link, "GPKG", called, max_objects, layer=chosen, keep_fid=True)
-    if len(found) < _count(path, chosen):  # GDAL ends the stream at a broken page without a word
+    if len(found) < rows:  # GDAL ends the stream at a broken page without a word
         raise LayerError(f"{called} cannot be read to its end; the file is broken")
     return found
 
 
-def _count(path: Path, layer: str) -> int:
-    """Return the number of rows that a table has."""
+def _stored_rows(path: Path, layer: str, called: str) -> int:
+    """Return the number of rows that a table has, counted.
+
+    Raises:
+        LayerError: they come to far more than the file holds: by default values, or by expressions.
+    """
+    allowed = max(_MAX_RATIO * path.stat().st_size, _FREE_BYTES)
+    table = _quoted(layer)
     try:
         with closing(_database(path)) as database:
-            quoted = layer.replace('"', '""')
-            return int(database.execute(f'SELECT count(*) FROM "{quoted}"').fetchone()[0])  # noqa: S608 - quoted
-    except sqlite3.Error as err:
-        raise LayerError(f"layer {layer!r} cannot be read; the GeoPackage is broken") from err
+            database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)
+            columns = database.execute(f"PRAGMA table_xinfo({table})").fetchall()
+            (rows,) = database.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - quoted
+            size = rows * sum(8 + len(str(default or "")) for _, _, _, _, default, _, _ in columns)
+            computed = [_quoted(name) for _, name, *_, hidden in columns if hidden == _VIRTUAL]
+            lengths = ", ".join(f"length(CAST({name} AS BLOB))" for name in computed) or "0"
+            for row in database.execute(f"SELECT {lengths} FROM {table}") if computed else ():  # noqa: S608 - quoted
+                size += sum(length or 0 for length in row)
+                if size > allowed:
+                    break
+    except _BROKEN as err:
+        raise LayerError(f"{called} cannot be read; the GeoPackage is broken") from err
+    if size > allowed:
+        raise LayerError(f"{called} unpacks to more than {_MAX_RATIO} times the file's size")
+    return int(rows)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _database(path: Path) -> sqlite3.Connection:
@@ -67,7 +99,7 @@ def _choose_layer(path: Path, name: str, layer: str | None) -> str:
                     " AND m.type IN ('table', 'view') ORDER BY c.rowid"
                 ).fetchall()
             )
-    except sqlite3.Error as err:
+    except _BROKEN as err:
         raise LayerError(f"features {name!r}: not a sound GeoPackage") from err
     listed = ", ".join(repr(table) for table in tables) or "none"
     if layer is not None and layer not in tables:

@@ -18,6 +18,7 @@ from processes.features.layer import Layer
 
 _HEADER_BYTES = 100
 _FILE_CODE = 9994
+_DBF_HEADER_BYTES = 32
 _DELETED = ord("*")
 _MAX_CPG_BYTES = 256
 _DEFAULT_ENCODING = "ISO-8859-1"
@@ -98,8 +99,13 @@ def _checked(folder: Path, called: str, max_objects: int) -> int:
     if not dbf.exists():
         return count
     with dbf.open("rb") as file:
-        records, header_bytes, record_bytes = struct.unpack_from("<IHH", file.read(32), 4)
-    if records != count or dbf.stat().st_size < header_bytes + records * record_bytes or not record_bytes:
+        records, header_bytes, record_bytes = struct.unpack_from("<IHH", file.read(_DBF_HEADER_BYTES), 4)
+    if (
+        records != count
+        or header_bytes <= _DBF_HEADER_BYTES
+        or dbf.stat().st_size < header_bytes + records * record_bytes
+        or not record_bytes
+    ):
         raise LayerError(f"{called} cannot be read: its .dbf is broken, or does not belong to the .shp")
     if not count:
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ _OTHERS = {
     17: "Triangle",
 }
 _HEADER_BYTES = 5
+_SHALLOW_BYTES = 4096
+"""So short a value cannot be nested so deep that GEOS, which goes down level by level, runs out of stack."""
 _Z, _M, _SRID = 0x80000000, 0x40000000, 0x20000000
 """Flags of the extended WKB, where ISO adds 1000 for Z, 2000 for M and 3000 for both."""
 
@@ -48,6 +51,8 @@ def common_geometry_type(geometry: pa.ChunkedArray, first: int = 0) -> str:
         wrong = np.flatnonzero((kind < 1) | (kind > 6) | (dimensions > 3))
         if wrong.size:
             _refuse(first + int(places[wrong[0]]), int(kind[wrong[0]]))
+        for index in np.flatnonzero(kind > 3).tolist():
+            _require_flat(chunk[int(places[index])], first + int(places[index]))
         kinds.update(np.unique(kind).tolist())
         has_z |= bool(((dimensions & 1) | (codes & _Z)).any())
         has_m |= bool(((dimensions & 2) | (codes & _M)).any())
@@ -68,6 +73,41 @@ def _refuse(place: int, kind: int) -> None:
     if kind not in _OTHERS:
         raise LayerError(f"feature {place + 1} has a geometry that cannot be read: its type is unknown")
     raise LayerError(f"feature {place + 1} is a {_OTHERS[kind]}; only points, lines and polygons are read")
+
+
+def _require_flat(value: pa.Scalar, place: int) -> None:
+    """Raise LayerError where a multi-part geometry has parts that have parts themselves."""
+    data = value.as_buffer()
+    if data is None or data.size < _SHALLOW_BYTES:
+        return
+    try:
+        _, _, order = _header_at(data, 0)
+        (parts,) = struct.unpack_from(f"{order}I", data, _HEADER_BYTES)
+        position = _HEADER_BYTES + 4
+        for _ in range(parts):
+            kind, width, order = _header_at(data, position)
+            if kind > 3:
+                raise LayerError(f"feature {place + 1} has a geometry that cannot be read: its parts have parts")
+            position += _HEADER_BYTES
+            rings = 1
+            if kind == 3:
+                (rings,) = struct.unpack_from(f"{order}I", data, position)
+                position += 4
+            for _ in range(rings):
+                (points,) = struct.unpack_from(f"{order}I", data, position) if kind > 1 else (1,)
+                position += (4 if kind > 1 else 0) + points * width * 8
+    except struct.error:
+        return  # it ends before its parts do; whoever reads it says so
+
+
+def _header_at(data: pa.Buffer, position: int) -> tuple[int, int, str]:
+    """Return type, number of dimensions, and byte order as `struct` writes it."""
+    order = "<" if struct.unpack_from("B", data, position)[0] == 1 else ">"
+    (code,) = struct.unpack_from(f"{order}I", data, position + 1)
+    flat = code & ~(_Z | _M | _SRID)
+    heights = flat // 1000 in (1, 3) or bool(code & _Z)
+    measures = flat // 1000 in (2, 3) or bool(code & _M)
+    return flat % 1000, 2 + heights + measures, order
 
 
 def _headers(chunk: pa.Array, first: int) -> tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint8]]:

@@ -95,20 +95,23 @@ def areas(geometries: NDArray[np.object_]) -> Floats:
 def centred_windows(boxes: Floats, size: tuple[int, int]) -> Ints:
     """Return windows of `size` (width, height) around the boxes' centres: `(n, 4)` column, row, width, height."""
     sides = np.array(size, dtype=np.float64)
-    doubled = _millionths(boxes[:, :2]) + _millionths(boxes[:, 2:]) - _millionths(sides)
+    doubled = _doubled_centres(boxes) - sides * 10**DECIMALS
     origins = np.rint(np.rint(doubled / 2) / 10**DECIMALS)
     return _windows(origins, np.broadcast_to(sides, origins.shape))
 
 
-def _millionths(pixels: Floats) -> Floats:
-    """Return rounded pixel coordinates as whole numbers: sums of them are exact, and their halves are halves."""
-    return np.asarray(np.rint(pixels * 10**DECIMALS))
+def _doubled_centres(boxes: Floats) -> Floats:
+    """Return twice the boxes' centres in millionths of a cell: whole numbers, so that halves are halves."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        millionths = np.rint(boxes * 10**DECIMALS)
+        return np.asarray(millionths[:, :2] + millionths[:, 2:])
 
 
 def covering_windows(boxes: Floats) -> Ints:
     """Return the smallest windows of whole cells that cover the boxes, at least one cell each: `(n, 4)`."""
     origins = np.floor(boxes[:, :2])
-    sides = np.maximum(np.ceil(boxes[:, 2:]) - origins, 1)
+    with np.errstate(invalid="ignore"):
+        sides = np.maximum(np.ceil(boxes[:, 2:]) - origins, 1)
     return _windows(origins, sides)
 
 
@@ -155,6 +158,6 @@ def overlaps(windows: Ints, grid: Grid) -> NDArray[np.bool_]:
 
 def holds_centre(boxes: Floats, grid: Grid) -> NDArray[np.bool_]:
     """Say which boxes have their centre within the image's extent, edges included, `(n,)`."""
-    doubled = _millionths(boxes[:, :2]) + _millionths(boxes[:, 2:])
-    inside = (doubled >= 0) & (doubled <= 2 * _millionths(np.array([grid.width, grid.height], np.float64)))
+    doubled = _doubled_centres(boxes)
+    inside = (doubled >= 0) & (doubled <= 2 * 10**DECIMALS * np.array([grid.width, grid.height], np.float64))
     return np.asarray(inside.all(axis=1))

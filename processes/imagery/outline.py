@@ -7,6 +7,7 @@ too, where `rasterize` also burns centres on horizontal edges.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ Ints = NDArray[np.int64]
 _ROWS_AT_ONCE = 2**16
 _MOST_ROWS = 2**20
 _CELLS_AT_ONCE = 2**22
+_CROSSINGS_AT_ONCE = 2**22
+"""More are not held at once: each of a million edges may cross each row of a chip."""
+_MOST_CROSSINGS = 2**24
 _FAR_PX = 2.0**40
 
 
@@ -41,6 +45,8 @@ def polygon_masks(polygons: NDArray[np.object_], origins: NDArray[Any], size: tu
             of = owner[start : start + together]
             masks[of] = _filled_parts(parts[start : start + together], origins[of], size)
         return masks
+    filled_in = ~shapely.is_empty(parts)
+    parts, owner = parts[filled_in], owner[filled_in]
     bounds = np.clip(shapely.bounds(parts) - np.tile(origins[owner], 2), 0, (width, height, width, height))
     boxes = np.concatenate([np.floor(bounds[:, :2]), np.ceil(bounds[:, 2:])], axis=1).astype(np.int64)
     for part, place, (left, top, right, bottom) in zip(parts, owner.tolist(), boxes.tolist(), strict=True):
@@ -54,17 +60,20 @@ def polygon_masks(polygons: NDArray[np.object_], origins: NDArray[Any], size: tu
 def keeps_no_centre(polygon: shapely.Geometry) -> bool:
     """Say whether a polygon in pixel coordinates holds no cell centre of the whole grid.
 
-    Of what is higher than a million rows only the first million are looked at.
+    Of what is higher than a million rows only the first million are looked at, and fewer of a part that has more
+    edges than a sliver has.
     """
     for part in shapely.get_parts(polygon):
-        left, top, _, bottom = np.clip(shapely.bounds(part), -_FAR_PX, _FAR_PX)
+        left, top, _, bottom = np.nan_to_num(np.clip(shapely.bounds(part), -_FAR_PX, _FAR_PX))
         first, last = int(np.floor(top)), int(np.floor(bottom)) + 1
-        for row in range(first, min(last, first + _MOST_ROWS), _ROWS_AT_ONCE):
+        edges = max(1, int(shapely.get_num_coordinates(part)))
+        step, most = min(_ROWS_AT_ONCE, _CROSSINGS_AT_ONCE // edges + 1), min(_MOST_ROWS, _MOST_CROSSINGS // edges + 1)
+        for row in range(first, min(last, first + most), step):
             origin = np.array([[int(np.floor(left)), row]], dtype=np.int64)
-            _, row_of, column = _crossings(np.array([part]), origin, min(_ROWS_AT_ONCE, last - row))
-            order = np.lexsort((column, row_of))  # crossings come in pairs, one into the part and one out of it
-            if (column[order][0::2] < column[order][1::2]).any():
-                return False
+            for _, row_of, column in _crossings(np.array([part]), origin, min(step, last - row), 2**62):
+                order = np.lexsort((column, row_of))  # crossings come in pairs, one into the part and one out of it
+                if (column[order][0::2] < column[order][1::2]).any():
+                    return False
     return True
 
 
@@ -77,17 +86,21 @@ def representative_cell(polygon: shapely.Geometry) -> tuple[int, int]:
 def _filled_parts(parts: NDArray[np.object_], origins: NDArray[Any], size: tuple[int, int]) -> Mask:
     """Fill each polygon by the even-odd rule, `(n, height, width)`."""
     width, height = size
-    part, row, column = _crossings(parts, origins, height)
-    cell = (part * height + row) * (width + 1) + np.clip(column, 0, width)
-    counts = np.bincount(cell, minlength=len(parts) * height * (width + 1)).astype(np.uint8)
+    counts = np.zeros(len(parts) * height * (width + 1), np.uint8)  # modulo 256: only odd or even matters
+    for part, row, column in _crossings(parts, origins, height, _CROSSINGS_AT_ONCE):
+        cell = (part * height + row) * (width + 1) + np.clip(column, 0, width)
+        counts += np.bincount(cell, minlength=len(counts)).astype(np.uint8)
     crossings = counts.reshape(len(parts), height, width + 1)[:, :, :width]
     return np.asarray(np.cumsum(crossings, axis=2, dtype=np.uint8) & 1, dtype=bool)
 
 
-def _crossings(parts: NDArray[np.object_], origins: NDArray[Any], height: int) -> tuple[Ints, Ints, Ints]:
-    """Return where the outlines cross the rows of centres: part, row and the first column whose centre is beyond.
+def _crossings(
+    parts: NDArray[np.object_], origins: NDArray[Any], height: int, at_once: int
+) -> Iterator[tuple[Ints, Ints, Ints]]:
+    """Yield where the outlines cross the rows of centres: part, row and the first column whose centre is beyond.
 
-    Rows and columns count from each part's origin; only rows 0 to height - 1 are looked at.
+    Rows and columns count from each part's origin; only rows 0 to height - 1 are looked at. They come in one go, or
+    where there are more than `at_once` in several, those of an edge together.
     """
     rings, part_of_ring = shapely.get_rings(parts, return_index=True)
     xy, ring = shapely.get_coordinates(rings, return_index=True)
@@ -98,12 +111,16 @@ def _crossings(parts: NDArray[np.object_], origins: NDArray[Any], height: int) -
     x1, y1, x2, y2 = _upper_end_first(xy[start], xy[start + 1])
     first = np.clip(np.ceil(y1 - 0.5), 0, height).astype(np.int64)  # rows r with y1 <= r + 0.5 < y2
     last = np.clip(np.ceil(y2 - 0.5), 0, height).astype(np.int64)
-    count = last - first
-    edge = np.repeat(np.arange(len(start)), count)
-    row = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + first[edge]
-    # in GDAL's order of operations, so that a crossing through a centre comes out the same
-    x = (row + 0.5 - y1[edge]) * (x2[edge] - x1[edge]) / (y2[edge] - y1[edge]) + x1[edge]
-    return part_of_ring[ring[start]][edge], row, np.floor(x + 0.5).astype(np.int64)
+    part = part_of_ring[ring[start]]
+    ends = np.cumsum(last - first)
+    cuts = np.searchsorted(ends, np.arange(at_once, ends[-1] if len(ends) else 0, at_once))
+    for some in np.split(np.arange(len(start)), cuts):
+        count = last[some] - first[some]
+        edge = np.repeat(some, count)
+        row = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+        # in GDAL's order of operations, so that a crossing through a centre comes out the same
+        x = (row + 0.5 - y1[edge]) * (x2[edge] - x1[edge]) / (y2[edge] - y1[edge]) + x1[edge]
+        yield part[edge], row, np.floor(x + 0.5).astype(np.int64)
 
 
 def _upper_end_first(first: Floats, second: Floats) -> tuple[Floats, Floats, Floats, Floats]:

@@ -34,6 +34,10 @@ _TYPES: Mapping[int, str] = {
     503: "Unavailable",
 }
 
+_MAX_FAULTS = 1000
+_MAX_FAULT, _MAX_DETAIL = 2000, 20_000
+"""Characters; a request can be made of nothing but faults, and a fault may name what the client sent."""
+
 
 class HttpError(ServiceError):
     """A fault of the HTTP request itself: method, headers, path."""
@@ -67,9 +71,13 @@ def document(status: int, detail: str, instance: str, type_uri: str | None = Non
         "type": type_uri or _TYPES.get(status, "InvalidParameterValue" if status < 500 else "ServerError"),
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail,
+        "detail": _cut(detail, _MAX_DETAIL),
         "instance": instance,
     }
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def problem(error: ServiceError) -> Problem:
@@ -77,7 +85,12 @@ def problem(error: ServiceError) -> Problem:
     status = status_of(error)
     body = document(status, error.detail, request.path, error.type_uri if isinstance(error, HttpError) else None)
     if isinstance(error, RequestError):
-        body["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in error.faults]
+        body["errors"] = [
+            {"pointer": _cut(fault.pointer, _MAX_FAULT), "detail": _cut(fault.detail, _MAX_FAULT)}
+            for fault in error.faults[:_MAX_FAULTS]
+        ]
+        if (more := len(error.faults) - _MAX_FAULTS) > 0:
+            body["errors"].append({"pointer": "", "detail": f"and {more} faults more"})
     return _response(body, error.headers if isinstance(error, HttpError) else {})
 
 
