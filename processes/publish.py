@@ -46,10 +46,10 @@ from processes.features.write import write_result
 from processes.fields import IMAGE_ID
 from processes.material import Material, Plan
 
-_GEOPACKAGE_COLUMNS = 2000
-"""SQLite's limit."""
+_MAX_GEOPACKAGE_COLUMNS = 2000
+"""As SQLite has it."""
 _OWN_COLUMNS = 3
-"""The fid, an id and the geometry, where there are all."""
+"""A fid, a geometry and an id."""
 
 
 def offered_media_types(material: Material) -> list[MediaType]:
@@ -71,11 +71,12 @@ def require_form(material: Material, media_type: MediaType, crs: pyproj.CRS | No
         )
     attributes = 0 if material.layer is None else material.layer.attributes.num_columns
     columns = attributes + len(material.added_fields) + _OWN_COLUMNS
-    if media_type == GEOPACKAGE and columns > _GEOPACKAGE_COLUMNS:
+    if media_type == GEOPACKAGE and columns > _MAX_GEOPACKAGE_COLUMNS:
         raise RequestError.at(
             "/outputs/classifiedObjects/format/mediaType",
             InputError(
-                f"the result has {columns} columns, a GeoPackage at most {_GEOPACKAGE_COLUMNS}; ask for another format"
+                f"a GeoPackage has at most {_MAX_GEOPACKAGE_COLUMNS} columns, this result {columns}; "
+                "ask for another format"
             ),
         )
     if media_type in CRS84_ONLY and crs is not None and not is_longitude_latitude(crs):

@@ -388,7 +388,7 @@ def test_too_many_columns_for_a_geopackage_are_refused_before_the_work(client: C
         wanted = {"classifiedObjects": {"format": {"mediaType": "application/geopackage+sqlite3"}}}
         response = client.execute("classify-objects", inputs, outputs=wanted)
         assert response.status_code == status
-    assert "2001 columns, a GeoPackage at most 2000" in response.json["detail"]
+    assert "at most 2000 columns, this result 2001" in response.json["detail"]
 
 
 def test_answer_to_nothing_but_faults_has_a_sane_size(client: Client) -> None:

@@ -498,15 +498,6 @@ def test_a_zero_byte_does_not_end_a_name(asking: Asking, media_type: str) -> Non
     assert_rows(found, {**leading_columns(media_type, None), **wanted, **columns_of(LABELS)}, media_type)
 
 
-def test_more_columns_than_a_geopackage_holds_are_refused(asking: Asking) -> None:
-    case = Case(write_geojson, None, {f"c{number}": [number] * 5 for number in range(1994)}, boxes(CRS84), CRS84)
-    inputs = asking.inputs(None, features=write_geojson(case, asking.folder))
-    response = asking.post({"inputs": inputs}, Accept=GEOPACKAGE)
-    assert response.status_code == 400
-    assert "2001 columns, a GeoPackage at most 2000" in response.json["detail"]
-    assert len(asking.found(PARQUET, None, features=inputs["features"]).names) == 1998
-
-
 # CRS of the output
 
 

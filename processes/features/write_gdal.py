@@ -50,7 +50,7 @@ def write_geopackage(result: Result, crs: pyproj.CRS | None, path: Path) -> None
         layer=result.name,
         driver="GPKG",
         geometry_name=geometry,
-        geometry_type=None if reprojection is None else _pyogrio_name(_layer_type(result)),
+        geometry_type=None if reprojection is None else _layer_type(result),
         crs=None if reprojection is None else epsg_name(reprojection.target),
         layer_metadata={"summary": encode_json(result.summary).decode()},
     )
@@ -167,12 +167,14 @@ def _cells(values: pa.Array) -> pa.Array:
 
 
 def _layer_type(result: Result) -> str:
-    """Return GDAL's name of a GeoPackage layer's type.
+    """Return pyogrio's name of a layer's type.
 
-    A type with Z or M means that each geometry has it (requirements 27 and 28), so where only some have it the layer
-    has no type.
+    A type with Z or M means in a GeoPackage that each geometry has it (requirements 27 and 28), so where only some
+    have it the layer has no type.
     """
-    return "Unknown" if len({kind // 1000 for kind in result.kinds}) > 1 else result.geometry_type
+    if len({kind // 1000 for kind in result.kinds}) > 1:
+        return "Unknown"
+    return _pyogrio_name(result.geometry_type)
 
 
 def _type_name(kind: int) -> str:
