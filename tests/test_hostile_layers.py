@@ -306,6 +306,9 @@ CLASSIFIED: dict[str, tuple[Write, dict[str, int]]] = {
     "a hole outside, and one as large as the ring": (saved(collection(
         polygon(ring((0, 0), (4, 0), (4, 4), (0, 0)), ring((9, 0), (10, 0), (10, 1), (9, 0))),
         polygon(*[ring((0, 0), (4, 0), (4, 4), (0, 0))] * 2))), {"ok": 2}),
+    "a hundred thousand parts": (saved(collection('{"type": "MultiPolygon", "coordinates": [' + ", ".join(
+        f"[[[{X + n % 300 * .01}, {Y}], [{X + n % 300 * .01 + 1}, {Y}], [{X}, {Y + n % 200 * .01}], [{X + n % 300 * .01}, {Y}]]]"
+        for n in range(100_000)) + "]}")), {"ok": 1}),
     "parts upon parts, and an empty one": (saved(collection(
         {"type": "MultiPolygon", "coordinates": [[ring((0, 0), (4, 0), (4, 4), (0, 0))]] * 3 + [[]]})), {"ok": 1}),
     "heights on some vertices": (saved(collection(polygon([[X, Y], [X + 4, Y, 5], [X + 4, Y + 4], [X, Y]]))), {"ok": 1}),

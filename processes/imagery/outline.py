@@ -25,6 +25,7 @@ _CELLS_AT_ONCE = 2**22
 _CROSSINGS_AT_ONCE = 2**22
 """More are not held at once: each of a million edges may cross each row of a chip."""
 _MOST_CROSSINGS = 2**24
+_LOW_ROWS = 64
 _FAR_PX = 2.0**40
 
 
@@ -37,24 +38,35 @@ def polygon_masks(polygons: NDArray[np.object_], origins: NDArray[Any], size: tu
         size: (width, height) of every chip, in cells.
     """
     width, height = size
+    together = max(1, _CELLS_AT_ONCE // (width * height))
     masks = np.zeros((len(polygons), height, width), dtype=bool)
-    parts, owner = shapely.get_parts(polygons, return_index=True)
-    if len(parts) == len(polygons):
-        together = max(1, _CELLS_AT_ONCE // (width * height))
-        for start in range(0, len(parts), together):
-            of = owner[start : start + together]
-            masks[of] = _filled_parts(parts[start : start + together], origins[of], size)
-        return masks
-    filled_in = ~shapely.is_empty(parts)
-    parts, owner = parts[filled_in], owner[filled_in]
-    bounds = np.clip(shapely.bounds(parts) - np.tile(origins[owner], 2), 0, (width, height, width, height))
-    boxes = np.concatenate([np.floor(bounds[:, :2]), np.ceil(bounds[:, 2:])], axis=1).astype(np.int64)
-    for part, place, (left, top, right, bottom) in zip(parts, owner.tolist(), boxes.tolist(), strict=True):
-        if left < right and top < bottom:  # each in its own box: there may be thousands
-            origin = origins[place : place + 1] + np.array([left, top])
-            filled = _filled_parts(np.array([part]), origin, (right - left, bottom - top))[0]
-            masks[place, top:bottom, left:right] |= filled
+    for start in range(0, len(polygons), together):
+        some = slice(start, start + together)
+        masks[some] = _masks(polygons[some], origins[some], size)
     return masks
+
+
+def _masks(polygons: NDArray[np.object_], origins: NDArray[Any], size: tuple[int, int]) -> Mask:
+    parts, owner = shapely.get_parts(polygons, return_index=True)
+    if len(parts) == len(polygons) and (owner == np.arange(len(polygons))).all():
+        return _filled_parts(parts, origins, size)
+    width, height = size
+    masks = np.zeros((len(polygons), height, width), dtype=bool)
+    bounds = np.nan_to_num(shapely.bounds(parts) - np.tile(origins[owner], 2), nan=-1)
+    boxes = np.clip(bounds, 0, (width, height, width, height))
+    near = np.flatnonzero((boxes[:, :2] < boxes[:, 2:]).all(axis=1))
+    most = shapely.get_num_coordinates(parts[near]) * (np.ceil(boxes[near, 3]) - np.floor(boxes[near, 1]))
+    for place in near[most > _CROSSINGS_AT_ONCE].tolist():
+        of = owner[place : place + 1]
+        masks[of] |= _filled_parts(parts[place : place + 1], origins[of], size)
+    for some in _groups(near[most <= _CROSSINGS_AT_ONCE], most[most <= _CROSSINGS_AT_ONCE]):
+        masks |= _united_parts(parts[some], owner[some], origins, size)
+    return masks
+
+
+def _groups(places: Ints, crossings: Floats) -> list[Ints]:
+    """Return places in groups of not many more crossings than are held at once."""
+    return np.split(places, np.flatnonzero(np.diff(np.cumsum(crossings) // _CROSSINGS_AT_ONCE)) + 1)
 
 
 def keeps_no_centre(polygon: shapely.Geometry) -> bool:
@@ -63,18 +75,32 @@ def keeps_no_centre(polygon: shapely.Geometry) -> bool:
     Of what is higher than a million rows only the first million are looked at, and fewer of a part that has more
     edges than a sliver has.
     """
-    for part in shapely.get_parts(polygon):
-        left, top, _, bottom = np.nan_to_num(np.clip(shapely.bounds(part), -_FAR_PX, _FAR_PX))
-        first, last = int(np.floor(top)), int(np.floor(bottom)) + 1
-        edges = max(1, int(shapely.get_num_coordinates(part)))
-        step, most = min(_ROWS_AT_ONCE, _CROSSINGS_AT_ONCE // edges + 1), min(_MOST_ROWS, _MOST_CROSSINGS // edges + 1)
+    parts = shapely.get_parts(polygon)
+    bounds = np.nan_to_num(np.clip(shapely.bounds(parts), -_FAR_PX, _FAR_PX))
+    top, bottom = np.floor(bounds[:, 1]), np.floor(bounds[:, 3]) + 1
+    edges = np.maximum(1, shapely.get_num_coordinates(parts))
+    is_low = (bottom - top <= _LOW_ROWS) & (edges * _LOW_ROWS <= _CROSSINGS_AT_ONCE)
+    origins = np.floor(bounds[:, :2]).astype(np.int64)
+    for some in _groups(np.flatnonzero(is_low), edges[is_low] * float(_LOW_ROWS)):
+        if _holds_centre(parts[some], origins[some], _LOW_ROWS):
+            return False
+    for place in np.flatnonzero(~is_low).tolist():
+        first, last, count = int(top[place]), int(bottom[place]), int(edges[place])
+        step, most = min(_ROWS_AT_ONCE, _CROSSINGS_AT_ONCE // count + 1), min(_MOST_ROWS, _MOST_CROSSINGS // count + 1)
         for row in range(first, min(last, first + most), step):
-            origin = np.array([[int(np.floor(left)), row]], dtype=np.int64)
-            for _, row_of, column in _crossings(np.array([part]), origin, min(step, last - row), 2**62):
-                order = np.lexsort((column, row_of))  # crossings come in pairs, one into the part and one out of it
-                if (column[order][0::2] < column[order][1::2]).any():
-                    return False
+            origin = np.array([[origins[place, 0], row]])
+            if _holds_centre(parts[place : place + 1], origin, min(step, last - row)):
+                return False
     return True
+
+
+def _holds_centre(parts: NDArray[np.object_], origins: Ints, height: int) -> bool:
+    """Say whether one of some polygons holds a cell centre in the first rows from its origin."""
+    for part, row, column in _crossings(parts, origins, height, 2**62):
+        order = np.lexsort((column, row, part))  # crossings come in pairs, one into the part and one out of it
+        if (column[order][0::2] < column[order][1::2]).any():
+            return True
+    return False
 
 
 def representative_cell(polygon: shapely.Geometry) -> tuple[int, int]:
@@ -92,6 +118,22 @@ def _filled_parts(parts: NDArray[np.object_], origins: NDArray[Any], size: tuple
         counts += np.bincount(cell, minlength=len(counts)).astype(np.uint8)
     crossings = counts.reshape(len(parts), height, width + 1)[:, :, :width]
     return np.asarray(np.cumsum(crossings, axis=2, dtype=np.uint8) & 1, dtype=bool)
+
+
+def _united_parts(parts: NDArray[np.object_], owner: Ints, origins: NDArray[Any], size: tuple[int, int]) -> Mask:
+    """Fill polygons, of which several belong to one chip, `(chips, height, width)`: one pass for thousands of them.
+
+    From one crossing to the next but one a row is inside a part; how many parts a cell is in is summed along the row.
+    """
+    width, height = size
+    depth = np.zeros(len(origins) * height * (width + 1), np.int32)
+    for part, row, column in _crossings(parts, origins[owner], height, 2**62):
+        order = np.lexsort((column, row, part))
+        cell = (owner[part] * height + row) * (width + 1) + np.clip(column, 0, width)
+        into, out_of = cell[order][0::2], cell[order][1::2]
+        depth += (np.bincount(into, minlength=len(depth)) - np.bincount(out_of, minlength=len(depth))).astype(np.int32)
+    inside = np.cumsum(depth.reshape(len(origins), height, width + 1)[:, :, :width], axis=2) > 0
+    return np.asarray(inside)
 
 
 def _crossings(

@@ -18,6 +18,7 @@ from processes.crs import Reprojection, crs_from_wkt, parse_crs
 from processes.imagery.grid import ChipRule, Grid, holds_centre
 from processes.imagery.image import gdal_settings, open_image
 from processes.imagery.mosaic import Mosaic
+from processes.imagery.outline import polygon_masks
 from processes.imagery.pixels import ChipReader
 from processes.imagery.tiles import Selection, TileReader
 from rasters import (
@@ -288,3 +289,12 @@ def test_large_windows_reduced_in_blocks_are_near_the_exact_chip(tmp_path: Path)
 def test_a_centre_on_the_edge_is_held_whatever_the_sum_s_last_digit() -> None:
     boxes = np.array([[-32.303104, 0, 64.303104, 8], [13, 0, 19, 8], [13, 0, 19.000001, 8], [-1, 0, 1, 0]], np.float64)
     assert holds_centre(boxes, Grid(NORTH_UP, 16, 8)).tolist() == [True, True, False, True]
+
+
+def test_parts_are_united_in_the_chip_that_they_belong_to() -> None:
+    two = multi_part(shapely.box(1, 1, 4, 4), shapely.box(3, 3, 7, 5))
+    polygons = np.array([None, two, None, shapely.box(0, 0, 2, 9)], object)
+    masks = polygon_masks(polygons, np.zeros((4, 2)), (8, 6))
+    assert masks.sum(axis=(1, 2)).tolist() == [0, 9 + 8 - 1, 0, 12]
+    alone = polygon_masks(np.array([None, two], object), np.zeros((2, 2)), (8, 6))
+    np.testing.assert_array_equal(alone, masks[:2])
