@@ -32,6 +32,9 @@ _BROKEN = (
     IndexError,  # pyogrio's own, where GDAL finds no layer
     UnboundLocalError,  # pyogrio's own, where GDAL cannot write a CRS down
 )
+# what matters of GDAL's warnings is checked; those of a context manager are reported for the module that has those
+warnings.filterwarnings("ignore", module=r"(pyogrio\..*|contextlib)$")
+
 _OPTIONS = {"OGR_FLATGEOBUF_STREAM_BASE_IMPL": "YES"}
 """GDAL's own Arrow stream of a FlatGeobuf loses its way behind a missing geometry (GDAL 3.12)."""
 
@@ -62,17 +65,16 @@ def read_with_gdal(
         LimitError: more features than allowed.
     """
     try:
-        with _quiet():
-            info = pyogrio.read_info(path, layer=layer, encoding=encoding)
-            if info["driver"] != driver:
-                raise LayerError(f"{called} cannot be read; the file is broken")
-            if info["features"] > max_objects:
-                raise LimitError("max_objects", max_objects, f"{called} has {info['features']} features")
-            pyogrio.set_gdal_config_options(_OPTIONS)
-            meta, table = pyogrio.read_arrow(
-                path, layer=layer, encoding=encoding, return_fids=keep_fid, datetime_as_string=True
-            )
-            table.validate(full=True)
+        info = pyogrio.read_info(path, layer=layer, encoding=encoding)
+        if info["driver"] != driver:
+            raise LayerError(f"{called} cannot be read; the file is broken")
+        if info["features"] > max_objects:
+            raise LimitError("max_objects", max_objects, f"{called} has {info['features']} features")
+        pyogrio.set_gdal_config_options(_OPTIONS)
+        meta, table = pyogrio.read_arrow(
+            path, layer=layer, encoding=encoding, return_fids=keep_fid, datetime_as_string=True
+        )
+        table.validate(full=True)
         crs = _crs(meta["crs"])
     except _BROKEN as err:
         raise LayerError(f"{called} cannot be read; the file is broken") from err
@@ -109,14 +111,6 @@ def called_by_us(path: Path, ending: str, scratch: Path | None) -> Iterator[Path
         link = Path(folder) / f"layer{ending}"
         link.symlink_to(path.resolve())
         yield link
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep GDAL's warnings from the log; what matters of them is checked."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _crs(text: str | None) -> pyproj.CRS | None:
