@@ -170,7 +170,7 @@ def _output(pointer: str, wish: Any, item: Mapping[str, Any], transmissions: Seq
     form = wish.get("format", {})
     if not isinstance(form, dict):
         raise RequestError.at(f"{pointer}/format", InputError("format is not an object"))
-    media_type = form.get("mediaType")
+    media_type = _plain(form.get("mediaType"))
     known = media_types(item["schema"])
     if media_type is not None and media_type not in known:
         raise RequestError.at(
@@ -178,6 +178,11 @@ def _output(pointer: str, wish: Any, item: Mapping[str, Any], transmissions: Seq
             InputError(f"there is no format {quoted(media_type)}; the formats are {', '.join(known)}"),
         )
     return OutputRequest(pointer, media_type)
+
+
+def _plain(media_type: Any) -> Any:
+    """Return a media type in lower case and without parameters, which tell nothing apart here."""
+    return media_type.partition(";")[0].strip().lower() if isinstance(media_type, str) else media_type
 
 
 def _response(text: msgspec.Raw | msgspec.UnsetType, faults: list[Fault]) -> Response:

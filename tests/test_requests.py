@@ -352,6 +352,15 @@ def test_bad_outputs(client: Client, sound: dict[str, Any], outputs: Any, pointe
     assert {fault["pointer"]: words in fault["detail"] for fault in response.json["errors"]} == {pointer: True}
 
 
+@pytest.mark.parametrize("media_type", ["TEXT/csv", "text/csv; charset=utf-8", " text/csv "])
+def test_a_format_is_known_in_any_case_and_with_parameters(
+    client: Client, sound: dict[str, Any], media_type: str
+) -> None:
+    outputs = {"classifiedObjects": {"format": {"mediaType": media_type}}}
+    response = client.execute("classify-objects", sound, outputs=outputs)
+    assert (response.status_code, response.mimetype) == (200, "text/csv")
+
+
 def test_limits_are_named_with_their_values(client: Client, home: Path, sound: dict[str, Any]) -> None:
     images = [link(home / "imagery" / "a.tif")] * 4
     points = [{"type": "Point", "coordinates": [15, 45]}]
