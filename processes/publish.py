@@ -41,6 +41,7 @@ from processes.features.result import (
     rename_taken,
     reserved_names,
     with_attributes,
+    without_place,
 )
 from processes.features.write import write_result
 from processes.fields import IMAGE_ID
@@ -104,7 +105,8 @@ def publish(
     ascend, kinds = ids_ascend(plan.ids), kinds_of(layer.geometry)
     taken = reserved_names(media_type, plan.ids is not None, ascend, layer.geometry is not None)
     schema, renamed = rename_taken(result_schema, taken, minds_case=media_type not in CASELESS)
-    summary = _summary(plan, labels, [*plan.warnings, *renamed, *left_out(media_type, kinds)])
+    warnings = [*plan.warnings, *renamed, *left_out(media_type, kinds)]
+    summary = _summary(plan, labels)
     label_field = schema.names[result_schema.get_field_index(plan.material.options.label_field)]
     result = Result(
         name=_layer_name(name or _result_name(plan)),
@@ -116,11 +118,10 @@ def publish(
         ids_ascend=ascend,
         schema=schema,
         rows=lambda: (with_attributes(rows, rows.attributes.columns, schema) for rows in _rows(plan, labels)),
-        summary=summary,
+        summary=lambda lost: {**summary, "warnings": [*warnings, *without_place(lost)], "software": SOFTWARE},
         style=Style(label_field, tuple((item.name, item.color) for item in plan.material.model.definition.classes)),
     )
-    write_result(result, media_type, crs, path)
-    return summary
+    return dict(result.summary(write_result(result, media_type, crs, path)))
 
 
 def _layer_name(name: str) -> str:
@@ -221,8 +222,8 @@ def _probabilities(values: NDArray[np.float32]) -> pa.Array:
     return pa.array(np.round(values.astype(np.float64), 6), pa.float64(), mask=np.isnan(values))
 
 
-def _summary(plan: Plan, labels: Labels, warnings: Sequence[str]) -> dict[str, Any]:
-    """Return counts by class and by status, the model, and what the client should know."""
+def _summary(plan: Plan, labels: Labels) -> dict[str, Any]:
+    """Return the model, and counts by class and by status."""
     definition = plan.material.model.definition
     by_status = np.bincount(labels.status, minlength=len(Status))
     counts: Counter[str] = Counter({item.name: 0 for item in definition.classes})
@@ -237,6 +238,4 @@ def _summary(plan: Plan, labels: Labels, warnings: Sequence[str]) -> dict[str, A
         "model": {"id": plan.material.model.id, "sha256": plan.material.model.sha256},
         "counts": dict(counts),
         "status": {item.label: int(by_status[item]) for item in Status if by_status[item] or item is Status.OK},
-        "warnings": list(warnings),
-        "software": SOFTWARE,
     }

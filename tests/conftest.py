@@ -30,6 +30,7 @@ from processes.features.result import (
     left_out,
     rename_taken,
     reserved_names,
+    without_place,
 )
 from processes.features.write import write_result
 from processes.settings import Settings
@@ -168,8 +169,7 @@ def write_layer(
         ids_ascend=ascend,
         schema=schema,
         rows=rows,
-        summary={"counts": {"é": 1}, "warnings": warnings},
+        summary=lambda lost: {"counts": {"é": 1}, "warnings": [*warnings, *without_place(lost)]},
         style=style,
     )
-    write_result(result, media_type, crs, path)
-    return path, warnings
+    return path, result.summary(write_result(result, media_type, crs, path))["warnings"]

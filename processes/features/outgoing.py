@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 import pyproj
@@ -38,19 +40,39 @@ def _kinds(texts: NDArray[np.uint8], starts: NDArray[np.int64]) -> set[int]:
     }
 
 
-def way(source: pyproj.CRS | None, target: pyproj.CRS | None) -> Reprojection | None:
-    """Return the way of a result's geometries to the output; None = it has none."""
-    return None if source is None else Reprojection(source, target or source)
+@dataclass(slots=True)
+class Relocation:
+    """Moves a result's geometries into the CRS of the output, and counts those that have no place there."""
+
+    reprojection: Reprojection
+    only_finite: bool = False
+    """True = the format has no numbers that are not finite. Else what comes in the CRS of the output stays as it is."""
+    lost: int = 0
+    """So many geometries had no place so far."""
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether geometries may come out other than they go in."""
+        return self.only_finite or not self.reprojection.is_identity
+
+    def moved(self, wkb: pa.Array | None, count: int) -> NDArray[np.object_]:
+        """Return geometries where they lie in the output; None for those that have no place in its CRS."""
+        if wkb is None:
+            return np.full(count, None)
+        geometries = self.reprojection.geometries(from_wkb(wkb.to_pylist(), 0))
+        if not self.is_needed:
+            return geometries
+        places, owners = shapely.get_coordinates(geometries, return_index=True)
+        nowhere = np.unique(owners[~np.isfinite(places).all(axis=1)])
+        self.lost += len(nowhere)
+        result = geometries.copy()
+        result[nowhere] = None
+        return result
 
 
-def placed(wkb: pa.Array | None, reprojection: Reprojection, count: int) -> NDArray[np.object_]:
-    """Return geometries where they lie in the output; None for those that have no place in its CRS."""
-    if wkb is None:
-        return np.full(count, None)
-    geometries = reprojection.geometries(from_wkb(wkb.to_pylist(), 0)).copy()
-    places, owners = shapely.get_coordinates(geometries, return_index=True)
-    geometries[owners[~np.isfinite(places).all(axis=1)]] = None
-    return geometries
+def relocation_to(source: pyproj.CRS | None, target: pyproj.CRS | None) -> Relocation | None:
+    """Return what moves geometries from one CRS to another, or nowhere if that is None; None = there are none."""
+    return None if source is None else Relocation(Reprojection(source, target or source))
 
 
 def without_measures(geometries: NDArray[np.object_]) -> NDArray[np.object_]:

@@ -94,7 +94,8 @@ class Result:
     schema: pa.Schema
     """Of the attributes and the added fields."""
     rows: Callable[[], Iterator[Rows]]
-    summary: Mapping[str, Any]
+    summary: Callable[[int], Mapping[str, Any]]
+    """Makes the summary of a result some of whose geometries have no place in the CRS of the output: how many."""
     style: Style | None
     """None = the result is shown as the reader likes."""
 
@@ -162,6 +163,14 @@ def left_out(media_type: MediaType, kinds: frozenset[int]) -> list[str]:
         lost = ["measures (M)"] if has_measures and media_type in (GEOJSON, GEOJSON_SEQ, PARQUET) else []
         words = "the format has none"
     return [f"{' and '.join(lost)} of coordinates are left out: {words}"] if lost else []
+
+
+def without_place(lost: int) -> list[str]:
+    """Return a warning of geometries that have no place in the CRS of the output, where there are some."""
+    if lost == 0:
+        return []
+    geometries, have, are = ("geometry", "has", "is") if lost == 1 else ("geometries", "have", "are")
+    return [f"{lost} {geometries} {have} no place in the CRS of the result and {are} null"]
 
 
 def flatgeobuf_kind(kinds: frozenset[int]) -> int:

@@ -21,14 +21,14 @@ from processes.features.cells import (
     plain_ids,
     text_ids,
 )
-from processes.features.outgoing import placed, way
+from processes.features.outgoing import relocation_to
 from processes.features.result import Result
 
 _EVERY_DIGIT = 20
 """Decimals with which GEOS writes each double so that it can be read back."""
 
 
-def write_table(result: Result, _crs: pyproj.CRS | None, path: Path) -> None:
+def write_table(result: Result, _crs: pyproj.CRS | None, path: Path) -> int:
     """Write a Table Schema document as pandas reads with `orient="table"`; without geometry."""
     key, fields = result.key, [_table_field(item) for item in result.schema]
     has_key = key in result.schema.names
@@ -46,7 +46,8 @@ def write_table(result: Result, _crs: pyproj.CRS | None, path: Path) -> None:
             for row in zip(*columns, strict=True):
                 file.write(separator + encode_json(dict(zip(names, row, strict=True))))
                 separator = b",\n"
-        file.write(b'\n], "summary": %s}\n' % encode_json(result.summary))
+        file.write(b'\n], "summary": %s}\n' % encode_json(result.summary(0)))
+    return 0
 
 
 def _table_field(item: pa.Field) -> dict[str, str]:
@@ -73,23 +74,24 @@ def _flat(value: Any) -> Any:
     return encode_json(value).decode() if isinstance(value, dict | list) else value
 
 
-def write_csv(result: Result, crs: pyproj.CRS | None, path: Path) -> None:
+def write_csv(result: Result, crs: pyproj.CRS | None, path: Path) -> int:
     """Write CSV: texts in quotes, so that an empty one is no null; the geometry as WKT in the last column."""
-    reprojection = way(result.crs, crs)
+    relocation = relocation_to(result.crs, crs)
     fields = [] if result.id_type is None else [pa.field("id", plain_id_type(result.id_type))]
     fields += [pa.field(item.name, _cells(pa.array([], item.type)).type) for item in result.schema]
-    if reprojection is not None:
+    if relocation is not None:
         fields.append(pa.field("WKT", pa.large_string()))
     schema = pa.schema(fields)
     with path.open("xb") as file, CSVWriter(file, schema, write_options=WriteOptions(quoting_style="needed")) as writer:
         for rows in result.rows():
             columns = [] if rows.ids is None else [plain_ids(rows.ids)]
             columns += [_cells(values) for values in rows.attributes.columns]
-            if reprojection is not None:
-                shapes = placed(rows.geometry, reprojection, rows.attributes.num_rows)
+            if relocation is not None:
+                shapes = relocation.moved(rows.geometry, rows.attributes.num_rows)
                 texts = shapely.to_wkt(shapes, rounding_precision=_EVERY_DIGIT, output_dimension=4)
                 columns.append(pa.array(texts, pa.large_string()))
             writer.write_batch(pa.record_batch(columns, schema=schema))
+    return 0 if relocation is None else relocation.lost
 
 
 def _cells(values: pa.Array) -> pa.Array:

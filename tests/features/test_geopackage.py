@@ -408,12 +408,6 @@ def test_heights_survive_another_crs(tmp_path: Path) -> None:
     assert shapely.get_coordinates(geometry_in(blob), include_z=True)[:, 2].tolist() == [7, 8, 9, 7]
 
 
-def test_place_that_the_output_crs_cannot_express_is_null(tmp_path: Path) -> None:
-    layer = from_geojson([{"geometry": {"type": "Point", "coordinates": [15, 95]}}])
-    path, _ = write_layer(layer, GEOPACKAGE, tmp_path, parse_crs("EPSG:32633"))
-    assert execute(path, "SELECT geom FROM result") == [(None,)]
-
-
 def test_layer_without_features_becomes_an_empty_layer(tmp_path: Path) -> None:
     path, _ = write_layer(read_geojson(b'{"type": "FeatureCollection", "features": []}', "x", 1), GEOPACKAGE, tmp_path)
     assert execute(path, "SELECT count(*) FROM result") == [(0,)]

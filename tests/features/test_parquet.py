@@ -88,13 +88,6 @@ def test_crs84_is_what_a_file_without_a_crs_has(tmp_path: Path) -> None:
     assert "crs" not in column_metadata(write(make_layer([wkt("POINT (1 2)")], crs=CRS84), tmp_path))
 
 
-def test_place_that_the_output_crs_cannot_express_is_null(tmp_path: Path) -> None:
-    layer = make_layer([wkt("POINT (15 95)"), wkt("POINT (15 50)")], crs="EPSG:4326")
-    path = write(layer, tmp_path, parse_crs("EPSG:32633"))
-    assert [text is None for text in texts_in(path)] == [True, False]
-    assert np.isfinite(column_metadata(path)["bbox"]).all()
-
-
 @pytest.mark.parametrize("ids", [[1, 2], [7, 3], [1, None], ["b", "a"]], ids=str)
 def test_ids_are_the_first_column(tmp_path: Path, ids: list[Any]) -> None:
     table = parquet.read_table(write(make_layer([BOX, BOX], ids=ids), tmp_path))
