@@ -103,7 +103,8 @@ def publish(
     layer = plan.layer
     result_schema = pa.schema([*layer.attributes.schema, *plan.material.added_fields])
     ascend, kinds = ids_ascend(plan.ids), kinds_of(layer.geometry)
-    taken = reserved_names(media_type, plan.ids is not None, ascend, layer.geometry is not None)
+    key = "id" if plan.material.layer is not None else IMAGE_ID
+    taken = reserved_names(media_type, key, plan.ids is not None, ascend, layer.geometry is not None)
     schema, renamed = rename_taken(result_schema, taken, minds_case=media_type not in CASELESS)
     warnings = [*plan.warnings, *renamed, *left_out(media_type, kinds)]
     summary = _summary(plan, labels)
@@ -113,7 +114,7 @@ def publish(
         crs=layer.crs,
         geometry_type=layer.geometry_type,
         kinds=kinds,
-        key="id" if plan.material.layer is not None else IMAGE_ID,
+        key=key,
         id_type=None if plan.ids is None else plan.ids.type,
         ids_ascend=ascend,
         schema=schema,

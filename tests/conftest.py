@@ -144,7 +144,7 @@ def write_layer(
     status = pa.chunked_array([pa.array(["ok"] * count, pa.string())])
     columns = [*layer.attributes.columns, status]
     fields = pa.schema([*layer.attributes.schema, pa.field("ClassStatus", pa.string())])
-    taken = reserved_names(media_type, layer.ids is not None, ascend, layer.geometry is not None)
+    taken = reserved_names(media_type, "id", layer.ids is not None, ascend, layer.geometry is not None)
     schema, warnings = rename_taken(fields, taken, minds_case=media_type not in CASELESS)
     warnings += left_out(media_type, kinds)
 

@@ -688,6 +688,15 @@ def test_images_without_a_reference(asking: Asking, media_type: str) -> None:
     assert_summary(found, [OK_BRIGHT], media_type)
 
 
+@pytest.mark.parametrize("media_type", [TABLE, CSV, PARQUET, GEOPACKAGE])
+def test_a_table_of_images_has_id_free_for_the_label(asking: Asking, media_type: str) -> None:
+    image = link(asking.home / "imagery" / "plain.png")
+    found = asking.found(media_type, None, image=image, classLabelField="id")
+    names = ["ImageID", "id", "id_Value", "id_Confidence", "id_Status"]
+    assert found.names == (["fid", *names] if media_type == GEOPACKAGE else names)
+    assert found.rows[0]["id"] == "bright"
+
+
 @pytest.mark.parametrize("media_type", FORMATS)
 def test_many_rows_keep_their_order_and_ids(asking: Asking, media_type: str) -> None:
     count = 16_390  # more than the service has in hand at a time

@@ -100,8 +100,8 @@ class Result:
     """None = the result is shown as the reader likes."""
 
 
-def reserved_names(media_type: MediaType, has_ids: bool, ids_ascend: bool, has_geometry: bool) -> set[str]:
-    """Return the names, in lower case, that attributes cannot have in a format."""
+def reserved_names(media_type: MediaType, key: str, has_ids: bool, ids_ascend: bool, has_geometry: bool) -> set[str]:
+    """Return the names, in lower case, that attributes cannot have in a format; `key` as the result has it."""
     ids = {"id"} if has_ids else set()
     match media_type:
         case "application/geo+json" | "application/geo+json-seq":
@@ -115,7 +115,7 @@ def reserved_names(media_type: MediaType, has_ids: bool, ids_ascend: bool, has_g
         case "text/csv":
             return ids | ({"wkt"} if has_geometry else set())
         case _:
-            return {"id"}
+            return {"id"} if key == "id" else set()
 
 
 def rename_taken(schema: pa.Schema, taken: set[str], minds_case: bool = True) -> tuple[pa.Schema, list[str]]:
