@@ -13,6 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from processes.crs import parse_crs
+from processes.features.attributes import plain_table, with_signed_numbers
 from processes.features.layer import Layer
 
 BOX = shapely.box(500_000, 5_500_000, 500_010, 5_500_020)
@@ -44,12 +45,12 @@ ODD_NAMES = ['say "hi"', "a.b", "with blank", "größe😀", "comma,semi;", "x" 
 
 
 def typed_attributes() -> pa.Table:
-    """Return the values above, a row of nulls, and the values again."""
+    """Return the values above, a row of nulls, and the values again, as a layer that is read has them."""
     columns = {
         name: pa.array([value, None, value]).cast(dtype) if name == "nanos" else pa.array([value, None, value], dtype)
         for name, (dtype, value) in TYPES.items()
     }
-    return pa.table(columns)
+    return with_signed_numbers(plain_table(pa.table(columns)))
 
 
 def make_layer(

@@ -164,15 +164,9 @@ def _batch(
 
 
 def _cells(values: pa.Array) -> pa.Array:
-    """Return values in types that GDAL has: decimals as fractions, unsigned 64-bit integers as texts."""
+    """Return values as GDAL takes them."""
     plain = flat(values)
-    if pa.types.is_decimal(plain.type):
-        return plain.cast(pa.float64())
-    if pa.types.is_uint64(plain.type):
-        return plain.cast(pa.string())
-    if pa.types.is_string(plain.type) or pa.types.is_large_string(plain.type):
-        return pc.replace_substring(plain, "\0", _NO_ZERO)
-    return plain
+    return pc.replace_substring(plain, "\0", _NO_ZERO) if pa.types.is_string(plain.type) else plain
 
 
 def _layer_type(result: Result) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyproj
@@ -42,7 +41,7 @@ def write_table(result: Result, _crs: pyproj.CRS | None, path: Path) -> int:
         for rows in result.rows():
             columns = [] if has_key else [text_ids(rows.ids, rows.positions)]
             for item, values in zip(rows.attributes.schema, rows.attributes.columns, strict=True):
-                columns.append([_flat(value) for value in json_values(item, _in_range(values), None)])
+                columns.append(json_values(item, values, None))
             for row in zip(*columns, strict=True):
                 file.write(separator + encode_json(dict(zip(names, row, strict=True))))
                 separator = b",\n"
@@ -51,27 +50,17 @@ def write_table(result: Result, _crs: pyproj.CRS | None, path: Path) -> int:
 
 
 def _table_field(item: pa.Field) -> dict[str, str]:
-    dtype = flat_type(_in_range(pa.array([], item.type)).type)
+    dtype = flat_type(item.type)
     if pa.types.is_integer(dtype):
         return {"name": item.name, "type": "integer", "extDtype": "Int64"}
     if pa.types.is_boolean(dtype):
         return {"name": item.name, "type": "boolean", "extDtype": "boolean"}
-    if pa.types.is_floating(dtype) or pa.types.is_decimal(dtype):
+    if pa.types.is_floating(dtype):
         return {"name": item.name, "type": "number"}
     if pa.types.is_timestamp(dtype) or pa.types.is_date(dtype):
         zone = dtype.tz if pa.types.is_timestamp(dtype) else None
         return {"name": item.name, "type": "datetime"} | ({"tz": zone} if zone else {})
     return {"name": item.name, "type": "string"}
-
-
-def _in_range(values: pa.Array) -> pa.Array:
-    """Return unsigned 64-bit integers as texts: pandas refuses what its `Int64` does not hold."""
-    return values.cast(pa.string()) if pa.types.is_uint64(values.type) else values
-
-
-def _flat(value: Any) -> Any:
-    """Return nested values as JSON text; a table has none."""
-    return encode_json(value).decode() if isinstance(value, dict | list) else value
 
 
 def write_csv(result: Result, crs: pyproj.CRS | None, path: Path) -> int:
@@ -99,7 +88,7 @@ def _cells(values: pa.Array) -> pa.Array:
     plain = flat(values)
     if pa.types.is_timestamp(plain.type) or pa.types.is_date(plain.type):
         return iso_texts(plain)
-    if pa.types.is_binary(plain.type) or pa.types.is_large_binary(plain.type):
+    if pa.types.is_binary(plain.type):
         texts = [None if data is None else base64.b64encode(data).decode() for data in plain.to_pylist()]
         return pa.array(texts, pa.string())
     return plain
