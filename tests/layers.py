@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from processes.crs import parse_crs
 from processes.features.attributes import plain_table, with_signed_numbers
 from processes.features.layer import Layer
+from processes.features.wkb import common_geometry_type
 
 BOX = shapely.box(500_000, 5_500_000, 500_010, 5_500_020)
 
@@ -60,15 +61,19 @@ def make_layer(
     crs: str = "EPSG:32633",
     geometry_type: str = "Unknown",
 ) -> Layer:
-    """Return a layer with an attribute `n` that counts the features, where no others are given."""
+    """Return a layer as it is read, with an attribute `n` that counts the features where no others are given.
+
+    The type that is given is the declared one: it counts where no feature has a geometry.
+    """
     shapes = np.empty(len(geometries), dtype=object)
     shapes[:] = geometries
     wkb = pa.array(shapely.to_wkb(shapes, output_dimension=4, flavor="iso"), pa.large_binary())
+    column = pa.chunked_array([wkb])
     return Layer(
         name="layer",
         crs=parse_crs(crs),
-        geometry=pa.chunked_array([wkb]),
-        geometry_type=geometry_type,
+        geometry=column,
+        geometry_type=geometry_type if wkb.null_count == len(wkb) else common_geometry_type(column),
         attributes=pa.table({"n": pa.array(range(len(geometries)), pa.int64())}) if attributes is None else attributes,
         ids=None if ids is None else pa.chunked_array([pa.array(ids)]),
     )

@@ -24,8 +24,9 @@ from processes.crs import parse_crs
 from processes.errors import LayerError, LimitError
 from processes.features.geojson import read_geojson
 from processes.features.layer import Layer
+from processes.features.prepare import rename_taken
 from processes.features.read import read_layer
-from processes.features.result import GEOPACKAGE, rename_taken
+from processes.features.result import GEOPACKAGE
 
 BOX = shapely.box(500_000, 5_500_000, 500_010, 5_500_020)
 
