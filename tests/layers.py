@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from processes.crs import parse_crs
 from processes.features.attributes import plain_table, with_signed_numbers
 from processes.features.layer import Layer
-from processes.features.wkb import common_geometry_type
+from processes.features.wkb import common_geometry_type, kinds_of
 
 BOX = shapely.box(500_000, 5_500_000, 500_010, 5_500_020)
 
@@ -73,7 +73,7 @@ def make_layer(
         name="layer",
         crs=parse_crs(crs),
         geometry=column,
-        geometry_type=geometry_type if wkb.null_count == len(wkb) else common_geometry_type(column),
+        geometry_type=geometry_type if wkb.null_count == len(wkb) else common_geometry_type(kinds_of(column)),
         attributes=pa.table({"n": pa.array(range(len(geometries)), pa.int64())}) if attributes is None else attributes,
         ids=None if ids is None else pa.chunked_array([pa.array(ids)]),
     )

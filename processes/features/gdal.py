@@ -17,7 +17,7 @@ from processes.crs import crs_from_wkt, names_places
 from processes.errors import LayerError, LimitError
 from processes.features.attributes import plain_table, times_of_texts
 from processes.features.layer import Layer
-from processes.features.wkb import common_geometry_type
+from processes.features.wkb import common_geometry_type, kinds_of, refuse_unread
 
 Driver = Literal["GPKG", "FlatGeobuf", "ESRI Shapefile"]
 
@@ -90,13 +90,13 @@ def read_with_gdal(
     for place, kind in enumerate(table.schema):
         if (kind.metadata or {}).get(b"GDAL:OGR:type") == b"DateTime":
             table = table.set_column(place, kind.name, times_of_texts(table.column(place)))
-    found = common_geometry_type(geometry)
+    refuse_unread(geometry)
     declared = meta["geometry_type"] or "Unknown"
     return Layer(
         name=str(info["layer_name"]),
         crs=crs,
         geometry=geometry,
-        geometry_type=declared if geometry.null_count == len(geometry) else found,
+        geometry_type=declared if geometry.null_count == len(geometry) else common_geometry_type(kinds_of(geometry)),
         attributes=plain_table(table),
         ids=ids,
     )

@@ -1,4 +1,4 @@
-"""Geometries on their way out: what kinds there are, and where they lie in the output's CRS."""
+"""Geometries on their way out: where they lie in the output's CRS, and in how many dimensions."""
 
 from __future__ import annotations
 
@@ -12,32 +12,6 @@ from numpy.typing import NDArray
 
 from processes.crs import Reprojection
 from processes.features.layer import from_wkb
-
-_HAS_Z, _HAS_M = 0x80000000, 0x40000000
-"""Flags of the type in extended WKB."""
-_HEADS_AT_ONCE = 2**18
-
-
-def kinds_of(wkb: pa.ChunkedArray | None) -> frozenset[int]:
-    """Return the ISO types that occur in a column of WKB; only the heads of the texts are looked at."""
-    found: set[int] = set()
-    for chunk in () if wkb is None else wkb.cast(pa.large_binary()).chunks:
-        _, offsets, data = chunk.buffers()
-        starts = np.frombuffer(offsets, np.int64)[chunk.offset : chunk.offset + len(chunk)]
-        starts = starts[chunk.is_valid().to_numpy(zero_copy_only=False)]
-        for start in range(0, len(starts), _HEADS_AT_ONCE):
-            found |= _kinds(np.frombuffer(data, np.uint8), starts[start : start + _HEADS_AT_ONCE])
-    return frozenset(found)
-
-
-def _kinds(texts: NDArray[np.uint8], starts: NDArray[np.int64]) -> set[int]:
-    """Return the ISO types of the WKB texts that start at some places: a byte for the order, four for the type."""
-    heads = texts[starts[:, None] + np.arange(5)]
-    types = np.ascontiguousarray(heads[:, 1:])
-    codes = np.where(heads[:, 0] == 1, types.view("<u4")[:, 0], types.view(">u4")[:, 0])
-    return {
-        (code & 0xFFFF) + 1000 * bool(code & _HAS_Z) + 2000 * bool(code & _HAS_M) for code in np.unique(codes).tolist()
-    }
 
 
 @dataclass(slots=True)

@@ -11,7 +11,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from processes.features.layer import Layer
-from processes.features.outgoing import kinds_of
 from processes.features.result import (
     CASELESS,
     FLATGEOBUF,
@@ -25,6 +24,7 @@ from processes.features.result import (
     flatgeobuf_kind,
     with_attributes,
 )
+from processes.features.wkb import kinds_of
 
 
 def prepare(
