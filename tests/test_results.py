@@ -311,7 +311,7 @@ ODD_CLASSES: list[dict[str, Any]] = [
 
 
 def same(found: Any, wanted: Any, media_type: str) -> Any:
-    """Say whether a cell holds a value, in the words that a format has for it."""
+    """Say whether a value is the wanted one, in the words that a format has for it."""
     is_text = media_type == CSV
     match wanted:
         case None | Absent():

@@ -1,4 +1,4 @@
-"""Geometries on their way out: where they lie in the output's CRS, and in how many dimensions."""
+"""Geometries on their way out: where they lie in the output's CRS, and of which types and dimensions they are."""
 
 from __future__ import annotations
 
@@ -64,3 +64,18 @@ def without_measures(geometries: NDArray[np.object_]) -> NDArray[np.object_]:
 def iso_wkb(geometries: NDArray[np.object_]) -> pa.Array:
     """Return geometries as ISO WKB, in all their dimensions."""
     return pa.array(shapely.to_wkb(geometries, output_dimension=4, flavor="iso"), pa.large_binary())
+
+
+def flatgeobuf_kind(kinds: frozenset[int]) -> int:
+    """Return the one ISO type that a FlatGeobuf of these types gets; 0 = each geometry has its own, in x and y only.
+
+    Single and multi-part geometries with heights become multi-part ones, as a layer of several types has no heights.
+    """
+    types, dimensions = {kind % 1000 for kind in kinds}, {kind // 1000 for kind in kinds}
+    families = {kind if kind <= 3 else kind - 3 for kind in types}
+    if len(families) != 1 or (len(types) > 1 and dimensions == {0}):
+        return 0
+    common = types.pop() if len(types) == 1 else families.pop() + 3
+    if len(dimensions) == 1:
+        return common + 1000 * dimensions.pop()
+    return common + (1000 if dimensions & {1, 3} else 0)

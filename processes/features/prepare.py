@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from processes.features.layer import Layer
+from processes.features.outgoing import flatgeobuf_kind
 from processes.features.result import (
     CASELESS,
     FLATGEOBUF,
@@ -21,7 +22,6 @@ from processes.features.result import (
     Result,
     Rows,
     Style,
-    flatgeobuf_kind,
     with_attributes,
 )
 from processes.features.wkb import kinds_of

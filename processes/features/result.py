@@ -100,21 +100,6 @@ class Result:
     """None = the result is shown as the reader likes."""
 
 
-def flatgeobuf_kind(kinds: frozenset[int]) -> int:
-    """Return the one ISO type that a FlatGeobuf of these types gets; 0 = each geometry has its own, in x and y only.
-
-    Single and multi-part geometries with heights become multi-part ones, as a layer of several types has no heights.
-    """
-    types, dimensions = {kind % 1000 for kind in kinds}, {kind // 1000 for kind in kinds}
-    families = {kind if kind <= 3 else kind - 3 for kind in types}
-    if len(families) != 1 or (len(types) > 1 and dimensions == {0}):
-        return 0
-    common = types.pop() if len(types) == 1 else families.pop() + 3
-    if len(dimensions) == 1:
-        return common + 1000 * dimensions.pop()
-    return common + (1000 if dimensions & {1, 3} else 0)
-
-
 def with_attributes(rows: Rows, columns: Sequence[pa.Array], schema: pa.Schema) -> Rows:
     """Return rows with other attributes."""
     return dataclasses.replace(rows, attributes=pa.RecordBatch.from_arrays(columns, schema=schema))

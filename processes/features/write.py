@@ -20,10 +20,11 @@ from processes.features.result import (
     Result,
 )
 from processes.features.tabular import tabular
+from processes.features.write_csv import write_csv
 from processes.features.write_gdal import write_flatgeobuf, write_geopackage
 from processes.features.write_geojson import write_geojson, write_geojson_sequence
 from processes.features.write_parquet import write_parquet
-from processes.features.write_table import write_csv, write_table
+from processes.features.write_table import write_table
 
 _WRITERS: Mapping[MediaType, Callable[[Result, pyproj.CRS | None, Path], int]] = {
     GEOJSON: write_geojson,

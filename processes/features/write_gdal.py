@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from processes.crs import epsg_name
 from processes.errors import ServiceError
-from processes.features.cells import encode_json, flat, plain_id_type, plain_ids
 from processes.features.geopackage_summary import SUMMARY, replace_summary
-from processes.features.outgoing import Relocation, iso_wkb, relocation_to, without_measures
+from processes.features.outgoing import Relocation, flatgeobuf_kind, iso_wkb, relocation_to, without_measures
 from processes.features.qgis_style import write_style
-from processes.features.result import Result, Rows, flatgeobuf_kind
+from processes.features.result import Result, Rows
+from processes.features.values import encode_json, flat, plain_id_type, plain_ids
 
 _NAMES = ("Unknown", "Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon")
 """GDAL's names by ISO type."""
@@ -125,7 +125,7 @@ def _schema(result: Result, first: list[pa.Field], own_ids: bool, geometry: str 
     if own_ids:
         fields.append(pa.field("id", plain_id_type(result.id_type)))
     fields += [
-        pa.field(item.name.replace("\0", _NO_ZERO), _cells(pa.array([], item.type)).type) for item in result.schema
+        pa.field(item.name.replace("\0", _NO_ZERO), _values(pa.array([], item.type)).type) for item in result.schema
     ]
     if geometry is not None:
         fields.append(pa.field(geometry, pa.large_binary()))
@@ -153,7 +153,7 @@ def _batch(
     columns = list(first)
     if own_ids:
         columns.append(plain_ids(rows.ids))
-    columns += [_cells(values) for values in rows.attributes.columns]
+    columns += [_values(values) for values in rows.attributes.columns]
     if relocation is not None:
         if kind is None and not relocation.is_needed and rows.geometry is not None:
             columns.append(rows.geometry.cast(pa.large_binary()))
@@ -163,7 +163,7 @@ def _batch(
     return pa.record_batch(columns, schema=schema)
 
 
-def _cells(values: pa.Array) -> pa.Array:
+def _values(values: pa.Array) -> pa.Array:
     """Return values as GDAL takes them."""
     plain = flat(values)
     return pc.replace_substring(plain, "\0", _NO_ZERO) if pa.types.is_string(plain.type) else plain

@@ -13,9 +13,9 @@ import pyproj
 import shapely
 
 from processes.crs import CRS84, Reprojection, parse_crs
-from processes.features.cells import encode_json, json_values
 from processes.features.outgoing import Relocation
 from processes.features.result import Result, Rows
+from processes.features.values import encode_json, json_values
 
 _RECORD_SEPARATOR = b"\x1e"
 

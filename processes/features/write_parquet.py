@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from pyarrow.parquet import ParquetWriter
 
 from processes.crs import CRS84, parse_crs
-from processes.features.cells import encode_json, plain_id_type, plain_ids
 from processes.features.outgoing import iso_wkb, relocation_to, without_measures
 from processes.features.result import Result
+from processes.features.values import encode_json, plain_id_type, plain_ids
 
 _GEOMETRY = "geometry"
 _ROW_GROUP = 65536
