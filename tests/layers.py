@@ -69,11 +69,12 @@ def make_layer(
     shapes[:] = geometries
     wkb = pa.array(shapely.to_wkb(shapes, output_dimension=4, flavor="iso"), pa.large_binary())
     column = pa.chunked_array([wkb])
+    kinds = kinds_of(column)
     return Layer(
         name="layer",
         crs=parse_crs(crs),
         geometry=column,
-        geometry_type=geometry_type if wkb.null_count == len(wkb) else common_geometry_type(kinds_of(column)),
+        geometry_type=common_geometry_type(kinds) if kinds else geometry_type,
         attributes=pa.table({"n": pa.array(range(len(geometries)), pa.int64())}) if attributes is None else attributes,
         ids=None if ids is None else pa.chunked_array([pa.array(ids)]),
     )
