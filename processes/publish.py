@@ -19,9 +19,8 @@ from processes.errors import (
     InputError,
     RequestError,
 )
-from processes.features.outgoing import kinds_of
+from processes.features.prepare import prepare
 from processes.features.result import (
-    CASELESS,
     CRS84_ONLY,
     CSV,
     FLATGEOBUF,
@@ -33,14 +32,8 @@ from processes.features.result import (
     ROWS_AT_ONCE,
     TABLE,
     MediaType,
-    Result,
     Rows,
     Style,
-    ids_ascend,
-    left_out,
-    rename_taken,
-    reserved_names,
-    with_attributes,
 )
 from processes.features.write import write_result
 from processes.fields import IMAGE_ID
@@ -99,28 +92,25 @@ def publish(
         path: a new file.
         name: of the layer; None = made from the image's name.
     """
-    layer = plan.layer
-    result_schema = pa.schema([*layer.attributes.schema, *plan.material.added_fields])
-    ascend, kinds = ids_ascend(plan.ids), kinds_of(layer.geometry)
-    taken = reserved_names(media_type, plan.ids is not None, ascend, layer.geometry is not None)
-    schema, renamed = rename_taken(result_schema, taken, minds_case=media_type not in CASELESS)
-    summary = _summary(plan, labels, [*plan.warnings, *renamed, *left_out(media_type, kinds)])
-    label_field = schema.names[result_schema.get_field_index(plan.material.options.label_field)]
-    result = Result(
+    material, found = plan.material, _summary(plan, labels)
+    result = prepare(
+        plan.layer,
+        plan.ids,
+        _schema(plan),
+        lambda: _rows(plan, labels),
+        media_type,
         name=_layer_name(name or _result_name(plan)),
-        crs=layer.crs,
-        geometry_type=layer.geometry_type,
-        kinds=kinds,
-        key="id" if plan.material.layer is not None else IMAGE_ID,
-        id_type=None if plan.ids is None else plan.ids.type,
-        ids_ascend=ascend,
-        schema=schema,
-        rows=lambda: (with_attributes(rows, rows.attributes.columns, schema) for rows in _rows(plan, labels)),
-        summary=summary,
-        style=Style(label_field, tuple((item.name, item.color) for item in plan.material.model.definition.classes)),
+        key="id" if material.layer is not None else IMAGE_ID,
+        style=Style(
+            material.options.label_field, tuple((item.name, item.color) for item in material.model.definition.classes)
+        ),
+        summary=lambda warnings: {**found, "warnings": [*plan.warnings, *warnings], "software": SOFTWARE},
     )
-    write_result(result, media_type, crs, path)
-    return summary
+    return dict(result.summary(write_result(result, media_type, crs, path)))
+
+
+def _schema(plan: Plan) -> pa.Schema:
+    return pa.schema([*plan.layer.attributes.schema, *plan.material.added_fields])
 
 
 def _layer_name(name: str) -> str:
@@ -139,18 +129,17 @@ def _result_name(plan: Plan) -> str:
 
 
 def _rows(plan: Plan, labels: Labels) -> Iterator[Rows]:
-    layer = plan.layer
+    layer, schema = plan.layer, _schema(plan)
     for start in range(0, len(plan), ROWS_AT_ONCE):
         count = min(ROWS_AT_ONCE, len(plan) - start)
         objects = plan.objects[start : start + count]
         attributes = [_taken(column, objects) for column in layer.attributes.columns]
         added = _added_columns(plan, labels, start, start + count)
-        fields = [*layer.attributes.schema, *plan.material.added_fields]
         yield Rows(
             ids=None if plan.ids is None else _one_chunk(plan.ids.slice(start, count)),
             positions=objects + 1,
             geometry=None if layer.geometry is None else _taken(layer.geometry, objects),
-            attributes=pa.RecordBatch.from_arrays([*attributes, *added], schema=pa.schema(fields)),
+            attributes=pa.RecordBatch.from_arrays([*attributes, *added], schema=schema),
         )
 
 
@@ -221,8 +210,8 @@ def _probabilities(values: NDArray[np.float32]) -> pa.Array:
     return pa.array(np.round(values.astype(np.float64), 6), pa.float64(), mask=np.isnan(values))
 
 
-def _summary(plan: Plan, labels: Labels, warnings: Sequence[str]) -> dict[str, Any]:
-    """Return counts by class and by status, the model, and what the client should know."""
+def _summary(plan: Plan, labels: Labels) -> dict[str, Any]:
+    """Return the model, and counts by class and by status."""
     definition = plan.material.model.definition
     by_status = np.bincount(labels.status, minlength=len(Status))
     counts: Counter[str] = Counter({item.name: 0 for item in definition.classes})
@@ -237,6 +226,4 @@ def _summary(plan: Plan, labels: Labels, warnings: Sequence[str]) -> dict[str, A
         "model": {"id": plan.material.model.id, "sha256": plan.material.model.sha256},
         "counts": dict(counts),
         "status": {item.label: int(by_status[item]) for item in Status if by_status[item] or item is Status.OK},
-        "warnings": list(warnings),
-        "software": SOFTWARE,
     }

@@ -18,19 +18,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from processes.features.layer import Layer
-from processes.features.outgoing import kinds_of
-from processes.features.result import (
-    CASELESS,
-    FILE_ENDINGS,
-    MediaType,
-    Result,
-    Rows,
-    Style,
-    ids_ascend,
-    left_out,
-    rename_taken,
-    reserved_names,
-)
+from processes.features.prepare import prepare
+from processes.features.result import FILE_ENDINGS, MediaType, Rows, Style
 from processes.features.write import write_result
 from processes.settings import Settings
 
@@ -139,13 +128,9 @@ def write_layer(
     style: Style | None = None,
 ) -> tuple[Path, list[str]]:
     """Write a layer as it is, plus a field `ClassStatus`, as a result is written; return the file and the warnings."""
-    count, ascend, kinds = len(layer), ids_ascend(layer.ids), kinds_of(layer.geometry)
-    status = pa.chunked_array([pa.array(["ok"] * count, pa.string())])
-    columns = [*layer.attributes.columns, status]
-    fields = pa.schema([*layer.attributes.schema, pa.field("ClassStatus", pa.string())])
-    taken = reserved_names(media_type, layer.ids is not None, ascend, layer.geometry is not None)
-    schema, warnings = rename_taken(fields, taken, minds_case=media_type not in CASELESS)
-    warnings += left_out(media_type, kinds)
+    count = len(layer)
+    columns = [*layer.attributes.columns, pa.chunked_array([pa.array(["ok"] * count, pa.string())])]
+    schema = pa.schema([*layer.attributes.schema, pa.field("ClassStatus", pa.string())])
 
     def part(column: pa.ChunkedArray | None, start: int) -> Any:
         chunk = None if column is None else column.slice(start, rows_at_once)
@@ -158,18 +143,15 @@ def write_layer(
             yield Rows(part(layer.ids, start), positions, part(layer.geometry, start), batch)
 
     path = folder / f"{len(list(folder.iterdir()))}-result{FILE_ENDINGS[media_type]}"
-    result = Result(
+    result = prepare(
+        layer,
+        layer.ids,
+        schema,
+        rows,
+        media_type,
         name="result",
-        crs=layer.crs,
-        geometry_type=layer.geometry_type,
-        kinds=kinds,
         key="id",
-        id_type=None if layer.ids is None else layer.ids.type,
-        ids_ascend=ascend,
-        schema=schema,
-        rows=rows,
-        summary={"counts": {"é": 1}, "warnings": warnings},
         style=style,
+        summary=lambda warnings: {"counts": {"é": 1}, "warnings": warnings},
     )
-    write_result(result, media_type, crs, path)
-    return path, warnings
+    return path, result.summary(write_result(result, media_type, crs, path))["warnings"]

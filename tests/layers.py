@@ -13,7 +13,9 @@ import shapely
 from numpy.typing import NDArray
 
 from processes.crs import parse_crs
+from processes.features.attributes import plain_table, with_signed_numbers
 from processes.features.layer import Layer
+from processes.features.wkb import common_geometry_type, kinds_of
 
 BOX = shapely.box(500_000, 5_500_000, 500_010, 5_500_020)
 
@@ -44,12 +46,12 @@ ODD_NAMES = ['say "hi"', "a.b", "with blank", "größe😀", "comma,semi;", "x" 
 
 
 def typed_attributes() -> pa.Table:
-    """Return the values above, a row of nulls, and the values again."""
+    """Return the values above, a row of nulls, and the values again, as a layer that is read has them."""
     columns = {
         name: pa.array([value, None, value]).cast(dtype) if name == "nanos" else pa.array([value, None, value], dtype)
         for name, (dtype, value) in TYPES.items()
     }
-    return pa.table(columns)
+    return with_signed_numbers(plain_table(pa.table(columns)))
 
 
 def make_layer(
@@ -59,15 +61,20 @@ def make_layer(
     crs: str = "EPSG:32633",
     geometry_type: str = "Unknown",
 ) -> Layer:
-    """Return a layer with an attribute `n` that counts the features, where no others are given."""
+    """Return a layer as it is read, with an attribute `n` that counts the features where no others are given.
+
+    The type that is given is the declared one: it counts where no feature has a geometry.
+    """
     shapes = np.empty(len(geometries), dtype=object)
     shapes[:] = geometries
     wkb = pa.array(shapely.to_wkb(shapes, output_dimension=4, flavor="iso"), pa.large_binary())
+    column = pa.chunked_array([wkb])
+    kinds = kinds_of(column)
     return Layer(
         name="layer",
         crs=parse_crs(crs),
-        geometry=pa.chunked_array([wkb]),
-        geometry_type=geometry_type,
+        geometry=column,
+        geometry_type=common_geometry_type(kinds) if kinds else geometry_type,
         attributes=pa.table({"n": pa.array(range(len(geometries)), pa.int64())}) if attributes is None else attributes,
         ids=None if ids is None else pa.chunked_array([pa.array(ids)]),
     )

@@ -40,7 +40,7 @@ HOMES = {
     "pyogrio": {"features/gdal", "features/write_gdal"},
     "PIL": {"imagery/pixels"},
     "urllib3": {"links"},
-    "sqlite3": {"features/geopackage", "features/qgis_style"},
+    "sqlite3": {"features/geopackage", "features/geopackage_summary", "features/qgis_style"},
     "zipfile": {"zips", "features/archive", "model/package"},
     "jsonschema": {"schema"},
     "yaml": {"settings"},

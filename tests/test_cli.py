@@ -167,6 +167,21 @@ def test_faults_are_one_line_and_leave_nothing(
     assert not list(tmp_path.glob("out*")) + list(tmp_path.glob(".classify*"))
 
 
+def test_what_has_no_place_in_the_output_crs_is_told(
+    tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path]
+) -> None:
+    make_package()
+    features = [
+        {"type": "Feature", "properties": {}, "geometry": {"type": "Point", "coordinates": [15, latitude]}}
+        for latitude in (50, 95)
+    ]
+    (tmp_path / "points.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    inputs = ("--image", files[0], "--features", "points.geojson", "--model", "brightness")
+    done = call(tmp_path, "run", "--quiet", *inputs, "--output-crs", "EPSG:32633", "--output", "out.csv")
+    assert done.returncode == 0, done.stderr
+    assert "warning: 1 geometry has no place in the CRS of the result and is null" in done.stderr.splitlines()
+
+
 def test_models_are_listed_with_their_problems(tmp_path: Path, make_package: MakePackage) -> None:
     make_package()
     make_package("keras", ModelFile=".\\net.h5")

@@ -311,7 +311,7 @@ ODD_CLASSES: list[dict[str, Any]] = [
 
 
 def same(found: Any, wanted: Any, media_type: str) -> Any:
-    """Say whether a cell holds a value, in the words that a format has for it."""
+    """Say whether a value is the wanted one, in the words that a format has for it."""
     is_text = media_type == CSV
     match wanted:
         case None | Absent():
@@ -686,6 +686,15 @@ def test_images_without_a_reference(asking: Asking, media_type: str) -> None:
     assert_rows(found, {**lead, "ImageID": ["plain.png"], **columns_of([OK_BRIGHT])}, media_type)
     assert found.geometry is None
     assert_summary(found, [OK_BRIGHT], media_type)
+
+
+@pytest.mark.parametrize("media_type", [TABLE, CSV, PARQUET, GEOPACKAGE])
+def test_a_table_of_images_has_id_free_for_the_label(asking: Asking, media_type: str) -> None:
+    image = link(asking.home / "imagery" / "plain.png")
+    found = asking.found(media_type, None, image=image, classLabelField="id")
+    names = ["ImageID", "id", "id_Value", "id_Confidence", "id_Status"]
+    assert found.names == (["fid", *names] if media_type == GEOPACKAGE else names)
+    assert found.rows[0]["id"] == "bright"
 
 
 @pytest.mark.parametrize("media_type", FORMATS)

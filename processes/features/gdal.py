@@ -17,7 +17,7 @@ from processes.crs import crs_from_wkt, names_places
 from processes.errors import LayerError, LimitError
 from processes.features.attributes import plain_table, times_of_texts
 from processes.features.layer import Layer
-from processes.features.wkb import common_geometry_type
+from processes.features.wkb import common_geometry_type, kinds_of, refuse_unread
 
 Driver = Literal["GPKG", "FlatGeobuf", "ESRI Shapefile"]
 
@@ -78,6 +78,14 @@ def read_with_gdal(
         crs = _crs(meta["crs"])
     except _BROKEN as err:
         raise LayerError(f"{called} cannot be read; the file is broken") from err
+    fid = meta["fid_column"] if keep_fid else None
+    return _layer(table, str(info["layer_name"]), called, crs, meta["geometry_type"] or "Unknown", fid)
+
+
+def _layer(
+    table: pa.Table, name: str, called: str, crs: pyproj.CRS | None, declared_type: str, fid: str | None
+) -> Layer:
+    """Return the layer that GDAL's table is; `fid` names the column that is the features' id, None = no column is."""
     place = _geometry_place(table.schema)
     if place is None:
         raise LayerError(f"{called} has no geometry")
@@ -86,19 +94,19 @@ def read_with_gdal(
     geometry = _storage(table.column(place))
     table = table.remove_column(place)
     ids = None
-    if keep_fid:
-        ids = table.column(meta["fid_column"])
-        table = table.drop_columns([meta["fid_column"]])
+    if fid is not None:
+        ids = table.column(fid)
+        table = table.drop_columns([fid])
     for place, kind in enumerate(table.schema):
         if (kind.metadata or {}).get(b"GDAL:OGR:type") == b"DateTime":
             table = table.set_column(place, kind.name, times_of_texts(table.column(place)))
-    found = common_geometry_type(geometry)
-    declared = meta["geometry_type"] or "Unknown"
+    refuse_unread(geometry)
+    kinds = kinds_of(geometry)
     return Layer(
-        name=str(info["layer_name"]),
+        name=name,
         crs=crs,
         geometry=geometry,
-        geometry_type=declared if geometry.null_count == len(geometry) else found,
+        geometry_type=common_geometry_type(kinds) if kinds else declared_type,
         attributes=plain_table(table),
         ids=ids,
     )

@@ -18,11 +18,11 @@ from processes.errors import InputError, LayerError, LimitError
 from processes.features.columns import Column
 from processes.features.layer import Layer, refuse_collections
 from processes.features.paging import Page, content_crs
-from processes.features.wkb import common_geometry_type
+from processes.features.wkb import common_geometry_type, kinds_of
 
 _SLICE = 8192
 _MAX_ATTRIBUTES = 10_000
-_MAX_CELLS = 2**25
+_MAX_VALUES = 2**25
 """So many values a layer may have whatever its size: features times attributes, those that a feature does not have too.
 A layer whose features all have all attributes has far fewer than its text has bytes."""
 
@@ -124,15 +124,15 @@ class _Gathered:
             self.ids.add(start, [msgspec.UNSET if feature.id is None else feature.id for feature in features])
             properties = [feature.properties or {} for feature in features]
             keys = dict.fromkeys(key for values in properties for key in values)
-            self.check_cells(len(self.columns.keys() | keys.keys()), start + len(features))
+            self.check_values(len(self.columns.keys() | keys.keys()), start + len(features))
             for key in keys:
                 values = [values.get(key, msgspec.UNSET) for values in properties]
                 self.columns.setdefault(key, Column()).add(start, values)
             self.count += len(features)
 
-    def check_cells(self, attributes: int, count: int) -> None:
+    def check_values(self, attributes: int, count: int) -> None:
         """Refuse features that have hardly an attribute in common: a few bytes of text would become a huge table."""
-        if attributes > _MAX_ATTRIBUTES or attributes * count > max(_MAX_CELLS, self.text_bytes):
+        if attributes > _MAX_ATTRIBUTES or attributes * count > max(_MAX_VALUES, self.text_bytes):
             raise LayerError(f"{count} features have {attributes} different attributes: too many to be held as a table")
 
     def finished(self, name: str) -> Layer:
@@ -143,7 +143,7 @@ class _Gathered:
             name=name,
             crs=self.crs,
             geometry=geometry,
-            geometry_type=common_geometry_type(geometry),
+            geometry_type=common_geometry_type(kinds_of(geometry)),
             attributes=pa.table([values for _, values in fields], schema=pa.schema([item for item, _ in fields]))
             if fields
             else pa.table({}).select([]),

@@ -19,7 +19,7 @@ from processes.features.attributes import plain_table, refuse_twins, with_signed
 from processes.features.geoarrow import ENCODINGS, wkb_of
 from processes.features.layer import Layer, from_wkb
 from processes.features.parquet_rows import read_batches
-from processes.features.wkb import common_geometry_type, is_plain
+from processes.features.wkb import common_geometry_type, is_plain, kinds_of, refuse_unread
 
 _MAX_GEO_BYTES = 8 * 2**20
 _BROKEN = (pa.ArrowException, OSError, ValueError, OverflowError, KeyError)
@@ -94,7 +94,7 @@ def _layer(path: Path, rows: int, geo: _Geo, called: str, stem: str) -> Layer:
         name=stem,
         crs=crs,
         geometry=column,
-        geometry_type=common_geometry_type(column),
+        geometry_type=common_geometry_type(kinds_of(column)),
         attributes=with_signed_numbers(pa.concat_tables(attributes)),
         ids=None,
     )
@@ -138,7 +138,7 @@ def _wkb(values: pa.Array, encoding: str, first: int, called: str) -> pa.Array:
     if not (pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)):
         raise LayerError(f"{called}: the primary column is of type {str(values.type)[:80]}, which is no WKB")
     column = values.cast(pa.large_binary())
-    common_geometry_type(pa.chunked_array([column]), first)  # names what is none of ours by its place
+    refuse_unread(pa.chunked_array([column]), first)
     if is_plain(column):
         return column
     geometries = shapely.set_srid(from_wkb(column.to_pylist(), first), 0)

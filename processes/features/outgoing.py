@@ -1,6 +1,8 @@
-"""Geometries on their way out: what kinds there are, and where they lie in the output's CRS."""
+"""Geometries on their way out: where they lie in the output's CRS, and of which types and dimensions they are."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -11,46 +13,40 @@ from numpy.typing import NDArray
 from processes.crs import Reprojection
 from processes.features.layer import from_wkb
 
-_HAS_Z, _HAS_M = 0x80000000, 0x40000000
-"""Flags of the type in extended WKB."""
-_HEADS_AT_ONCE = 2**18
+
+@dataclass(slots=True)
+class Relocation:
+    """Moves a result's geometries into the CRS of the output, and counts those that have no place there."""
+
+    reprojection: Reprojection
+    only_finite: bool = False
+    """True = the format has no numbers that are not finite. Else what comes in the CRS of the output stays as it is."""
+    lost: int = 0
+    """So many geometries had no place so far."""
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether geometries may come out other than they go in."""
+        return self.only_finite or not self.reprojection.is_identity
+
+    def moved(self, wkb: pa.Array | None, count: int) -> NDArray[np.object_]:
+        """Return geometries where they lie in the output; None for those that have no place in its CRS."""
+        if wkb is None:
+            return np.full(count, None)
+        geometries = self.reprojection.geometries(from_wkb(wkb.to_pylist(), 0))
+        if not self.is_needed:
+            return geometries
+        places, owners = shapely.get_coordinates(geometries, return_index=True)
+        nowhere = np.unique(owners[~np.isfinite(places).all(axis=1)])
+        self.lost += len(nowhere)
+        result = geometries.copy()
+        result[nowhere] = None
+        return result
 
 
-def kinds_of(wkb: pa.ChunkedArray | None) -> frozenset[int]:
-    """Return the ISO types that occur in a column of WKB; only the heads of the texts are looked at."""
-    found: set[int] = set()
-    for chunk in () if wkb is None else wkb.cast(pa.large_binary()).chunks:
-        _, offsets, data = chunk.buffers()
-        starts = np.frombuffer(offsets, np.int64)[chunk.offset : chunk.offset + len(chunk)]
-        starts = starts[chunk.is_valid().to_numpy(zero_copy_only=False)]
-        for start in range(0, len(starts), _HEADS_AT_ONCE):
-            found |= _kinds(np.frombuffer(data, np.uint8), starts[start : start + _HEADS_AT_ONCE])
-    return frozenset(found)
-
-
-def _kinds(texts: NDArray[np.uint8], starts: NDArray[np.int64]) -> set[int]:
-    """Return the ISO types of the WKB texts that start at some places: a byte for the order, four for the type."""
-    heads = texts[starts[:, None] + np.arange(5)]
-    types = np.ascontiguousarray(heads[:, 1:])
-    codes = np.where(heads[:, 0] == 1, types.view("<u4")[:, 0], types.view(">u4")[:, 0])
-    return {
-        (code & 0xFFFF) + 1000 * bool(code & _HAS_Z) + 2000 * bool(code & _HAS_M) for code in np.unique(codes).tolist()
-    }
-
-
-def way(source: pyproj.CRS | None, target: pyproj.CRS | None) -> Reprojection | None:
-    """Return the way of a result's geometries to the output; None = it has none."""
-    return None if source is None else Reprojection(source, target or source)
-
-
-def placed(wkb: pa.Array | None, reprojection: Reprojection, count: int) -> NDArray[np.object_]:
-    """Return geometries where they lie in the output; None for those that have no place in its CRS."""
-    if wkb is None:
-        return np.full(count, None)
-    geometries = reprojection.geometries(from_wkb(wkb.to_pylist(), 0)).copy()
-    places, owners = shapely.get_coordinates(geometries, return_index=True)
-    geometries[owners[~np.isfinite(places).all(axis=1)]] = None
-    return geometries
+def relocation_to(source: pyproj.CRS | None, target: pyproj.CRS | None) -> Relocation | None:
+    """Return what moves geometries from one CRS to another, or nowhere if that is None; None = there are none."""
+    return None if source is None else Relocation(Reprojection(source, target or source))
 
 
 def without_measures(geometries: NDArray[np.object_]) -> NDArray[np.object_]:
@@ -68,3 +64,18 @@ def without_measures(geometries: NDArray[np.object_]) -> NDArray[np.object_]:
 def iso_wkb(geometries: NDArray[np.object_]) -> pa.Array:
     """Return geometries as ISO WKB, in all their dimensions."""
     return pa.array(shapely.to_wkb(geometries, output_dimension=4, flavor="iso"), pa.large_binary())
+
+
+def flatgeobuf_kind(kinds: frozenset[int]) -> int:
+    """Return the one ISO type that a FlatGeobuf of these types gets; 0 = each geometry has its own, in x and y only.
+
+    Single and multi-part geometries with heights become multi-part ones, as a layer of several types has no heights.
+    """
+    types, dimensions = {kind % 1000 for kind in kinds}, {kind // 1000 for kind in kinds}
+    families = {kind if kind <= 3 else kind - 3 for kind in types}
+    if len(families) != 1 or (len(types) > 1 and dimensions == {0}):
+        return 0
+    common = types.pop() if len(types) == 1 else families.pop() + 3
+    if len(dimensions) == 1:
+        return common + 1000 * dimensions.pop()
+    return common + (1000 if dimensions & {1, 3} else 0)

@@ -36,7 +36,7 @@ _document = msgspec.json.Decoder(_Document)
 
 
 def next_href(text: bytes) -> str | None:
-    """Return the link to the next page as it stands in a document; None = there is none."""
+    """Return the link to the next page as it stands in a document; None = there is none, or the document is broken."""
     found: dict[str, str] = {}
     for link in _links(_read(text)):
         kind = link.get("type")

@@ -94,97 +94,10 @@ class Result:
     schema: pa.Schema
     """Of the attributes and the added fields."""
     rows: Callable[[], Iterator[Rows]]
-    summary: Mapping[str, Any]
+    summary: Callable[[int], Mapping[str, Any]]
+    """Makes the summary of a result some of whose geometries have no place in the CRS of the output: how many."""
     style: Style | None
     """None = the result is shown as the reader likes."""
-
-
-def reserved_names(media_type: MediaType, has_ids: bool, ids_ascend: bool, has_geometry: bool) -> set[str]:
-    """Return the names, in lower case, that attributes cannot have in a format."""
-    ids = {"id"} if has_ids else set()
-    match media_type:
-        case "application/geo+json" | "application/geo+json-seq":
-            return set()
-        case "application/geopackage+sqlite3":
-            return {"fid", "geom"} | (set() if ids_ascend else ids)
-        case "application/vnd.flatgeobuf":
-            return ids | {"ogc_fid"}  # GDAL takes such a column for its own count and drops it
-        case "application/vnd.apache.parquet":
-            return ids | ({"geometry"} if has_geometry else set())
-        case "text/csv":
-            return ids | ({"wkt"} if has_geometry else set())
-        case _:
-            return {"id"}
-
-
-def rename_taken(schema: pa.Schema, taken: set[str], minds_case: bool = True) -> tuple[pa.Schema, list[str]]:
-    """Give attributes whose names are taken, compared without case, a number behind; say so in warnings.
-
-    Args:
-        schema: of the attributes.
-        taken: names in lower case.
-        minds_case: False = the format holds only one of names that differ in case alone.
-    """
-    used = {name.lower() for name in schema.names} | taken
-    fields, warnings, before = [], [], set(taken)
-    for item in schema:
-        name, number = item.name, 0
-        while name.lower() in before or (number and name.lower() in used):
-            number += 1
-            name = f"{item.name}_{number}"
-        if number:
-            used.add(name.lower())
-            warnings.append(
-                f"attribute {item.name!r} is named {name!r} in the result: the name is taken in this format"
-            )
-        if not minds_case:
-            before.add(name.lower())
-        fields.append(item.with_name(name))
-    return pa.schema(fields), warnings
-
-
-def left_out(media_type: MediaType, kinds: frozenset[int]) -> list[str]:
-    """Return warnings of heights and measures that a format does not hold."""
-    has_measures = any(kind >= 2000 for kind in kinds)
-    if media_type == FLATGEOBUF:
-        kept = flatgeobuf_kind(kinds)
-        has_heights = any(kind // 1000 % 2 for kind in kinds)
-        lost = [
-            name
-            for name, there, held in (
-                ("heights (Z)", has_heights, kept // 1000 % 2),
-                ("measures (M)", has_measures, kept >= 2000),
-            )
-            if there and not held
-        ]
-        words = "FlatGeobuf has them only where all geometries are alike"
-    else:
-        lost = ["measures (M)"] if has_measures and media_type in (GEOJSON, GEOJSON_SEQ, PARQUET) else []
-        words = "the format has none"
-    return [f"{' and '.join(lost)} of coordinates are left out: {words}"] if lost else []
-
-
-def flatgeobuf_kind(kinds: frozenset[int]) -> int:
-    """Return the one ISO type that a FlatGeobuf of these types gets; 0 = each geometry has its own, in x and y only.
-
-    Single and multi-part geometries with heights become multi-part ones, as a layer of several types has no heights.
-    """
-    types, dimensions = {kind % 1000 for kind in kinds}, {kind // 1000 for kind in kinds}
-    families = {kind if kind <= 3 else kind - 3 for kind in types}
-    if len(families) != 1 or (len(types) > 1 and dimensions == {0}):
-        return 0
-    common = types.pop() if len(types) == 1 else families.pop() + 3
-    if len(dimensions) == 1:
-        return common + 1000 * dimensions.pop()
-    return common + (1000 if dimensions & {1, 3} else 0)
-
-
-def ids_ascend(ids: pa.ChunkedArray | None) -> bool:
-    """Say whether ids are whole numbers, none missing, each larger than the one before."""
-    if ids is None or not pa.types.is_integer(ids.type) or ids.null_count:
-        return False
-    values: NDArray[np.int64] = ids.to_numpy()
-    return bool((np.diff(values) > 0).all()) and (len(values) == 0 or values[0] >= 0)
 
 
 def with_attributes(rows: Rows, columns: Sequence[pa.Array], schema: pa.Schema) -> Rows:

@@ -24,7 +24,7 @@ def tabular(result: Result) -> Result:
 
     def rows() -> Iterator[Rows]:
         for part in result.rows():
-            columns = [_cells(*pair) for pair in zip(result.schema, part.attributes.columns, strict=True)]
+            columns = [_values(*pair) for pair in zip(result.schema, part.attributes.columns, strict=True)]
             yield with_attributes(part, columns, schema)
 
     return dataclasses.replace(result, schema=schema, rows=rows)
@@ -34,15 +34,15 @@ def _type(item: pa.Field) -> pa.DataType:
     return _TYPES.get(item.metadata.get(TYPE_OF_VALUES), pa.string()) if is_json_text(item) else item.type
 
 
-def _cells(item: pa.Field, values: pa.Array) -> pa.Array:
+def _values(item: pa.Field, values: pa.Array) -> pa.Array:
     if not is_json_text(item):
         return values
     dtype, texts = _type(item), values.to_pylist()
     is_text = pa.types.is_string(dtype)
-    return pa.array([None if text is None else _cell(text, is_text) for text in texts], dtype)
+    return pa.array([None if text is None else _value(text, is_text) for text in texts], dtype)
 
 
-def _cell(text: str, is_text: bool) -> object:
+def _value(text: str, is_text: bool) -> object:
     if text == "null":
         return None
     return text if is_text and not text.startswith('"') else msgspec.json.decode(text)

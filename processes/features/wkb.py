@@ -32,35 +32,38 @@ _Z, _M, _SRID = 0x80000000, 0x40000000, 0x20000000
 """Flags of the extended WKB, where ISO adds 1000 for Z, 2000 for M and 3000 for both."""
 
 
-def common_geometry_type(geometry: pa.ChunkedArray, first: int = 0) -> str:
-    """Return GDAL's name of the one type of geometry that occurs in a column, else `Unknown`.
+def kinds_of(geometry: pa.ChunkedArray | None) -> frozenset[int]:
+    """Return the ISO types that occur in a column: 1 = point … 6 = multi-polygon, + 1000 with Z, + 2000 with M."""
+    codes = [np.unique(_headers(chunk, 0)[1]) for chunk in ([] if geometry is None else geometry.chunks)]
+    return frozenset(_iso(code) for part in codes for code in part.tolist())
+
+
+def common_geometry_type(kinds: frozenset[int]) -> str:
+    """Return GDAL's name of the one type of geometry that there is, with Z or M where one has it, else `Unknown`."""
+    types = {kind % 1000 for kind in kinds}
+    if len(types) != 1:
+        return "Unknown"
+    has_z, has_m = (any(kind // 1000 & bit for kind in kinds) for bit in (1, 2))
+    return f"{_SIMPLE[types.pop()]} {'Z' * has_z}{'M' * has_m}".rstrip()
+
+
+def refuse_unread(geometry: pa.ChunkedArray, first: int = 0) -> None:
+    """Raise LayerError where a geometry is no point, line or polygon, naming the feature's position from 1.
 
     Args:
         geometry: WKB, null where there is none.
-        first: place of the column's first feature in its layer, for the message.
-
-    Raises:
-        LayerError: one is no point, line or polygon; names the feature's position from 1.
+        first: place of the column's first feature in its layer.
     """
-    kinds: set[int] = set()
-    has_z = has_m = False
     for chunk in geometry.chunks:
         places, codes, _ = _headers(chunk, first)
         flat = codes & ~np.uint32(_Z | _M | _SRID)
-        dimensions, kind = flat // 1000, flat % 1000
-        wrong = np.flatnonzero((kind < 1) | (kind > 6) | (dimensions > 3))
+        kind = flat % 1000
+        wrong = np.flatnonzero((kind < 1) | (kind > 6) | (flat > 3999))
         if wrong.size:
             _refuse(first + int(places[wrong[0]]), int(kind[wrong[0]]))
         for index in np.flatnonzero(kind > 3).tolist():
             _require_flat(chunk[int(places[index])], first + int(places[index]))
-        kinds.update(np.unique(kind).tolist())
-        has_z |= bool(((dimensions & 1) | (codes & _Z)).any())
-        has_m |= bool(((dimensions & 2) | (codes & _M)).any())
         first += len(chunk)
-    if len(kinds) != 1:
-        return "Unknown"
-    suffix = "ZM" if has_z and has_m else "Z" if has_z else "M" if has_m else ""
-    return f"{_SIMPLE[kinds.pop()]} {suffix}".rstrip()
 
 
 def is_plain(geometry: pa.Array) -> bool:
@@ -104,10 +107,15 @@ def _header_at(data: pa.Buffer, position: int) -> tuple[int, int, str]:
     """Return type, number of dimensions, and byte order as `struct` writes it."""
     order = "<" if struct.unpack_from("B", data, position)[0] == 1 else ">"
     (code,) = struct.unpack_from(f"{order}I", data, position + 1)
+    kind = _iso(code)
+    return kind % 1000, (2, 3, 3, 4)[kind // 1000 & 3], order
+
+
+def _iso(code: int) -> int:
+    """Return the ISO type of a type code that may have the flags of the extended WKB."""
     flat = code & ~(_Z | _M | _SRID)
-    heights = flat // 1000 in (1, 3) or bool(code & _Z)
-    measures = flat // 1000 in (2, 3) or bool(code & _M)
-    return flat % 1000, 2 + heights + measures, order
+    dimensions = flat // 1000 | bool(code & _Z) | 2 * bool(code & _M)
+    return flat % 1000 + 1000 * dimensions
 
 
 def _headers(chunk: pa.Array, first: int) -> tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint8]]:

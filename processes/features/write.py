@@ -20,12 +20,13 @@ from processes.features.result import (
     Result,
 )
 from processes.features.tabular import tabular
+from processes.features.write_csv import write_csv
 from processes.features.write_gdal import write_flatgeobuf, write_geopackage
 from processes.features.write_geojson import write_geojson, write_geojson_sequence
 from processes.features.write_parquet import write_parquet
-from processes.features.write_table import write_csv, write_table
+from processes.features.write_table import write_table
 
-_WRITERS: Mapping[MediaType, Callable[[Result, pyproj.CRS | None, Path], None]] = {
+_WRITERS: Mapping[MediaType, Callable[[Result, pyproj.CRS | None, Path], int]] = {
     GEOJSON: write_geojson,
     GEOPACKAGE: write_geopackage,
     FLATGEOBUF: write_flatgeobuf,
@@ -36,8 +37,8 @@ _WRITERS: Mapping[MediaType, Callable[[Result, pyproj.CRS | None, Path], None]] 
 }
 
 
-def write_result(result: Result, media_type: MediaType, crs: pyproj.CRS | None, path: Path) -> None:
-    """Write a result to a new file.
+def write_result(result: Result, media_type: MediaType, crs: pyproj.CRS | None, path: Path) -> int:
+    """Write a result to a new file; return how many of its geometries have no place in the CRS of the output.
 
     Args:
         result: what to write.
@@ -45,4 +46,4 @@ def write_result(result: Result, media_type: MediaType, crs: pyproj.CRS | None, 
         crs: CRS of the output; None = the result's own. GeoJSON is always CRS84.
         path: the file; its folder is there.
     """
-    _WRITERS[media_type](result if media_type in JSON_VALUES else tabular(result), crs, path)
+    return _WRITERS[media_type](result if media_type in JSON_VALUES else tabular(result), crs, path)

@@ -14,12 +14,13 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 
-from processes.crs import Reprojection, epsg_name
+from processes.crs import epsg_name
 from processes.errors import ServiceError
-from processes.features.cells import encode_json, flat, plain_id_type, plain_ids
-from processes.features.outgoing import iso_wkb, placed, way, without_measures
+from processes.features.geopackage_summary import SUMMARY, replace_summary
+from processes.features.outgoing import Relocation, flatgeobuf_kind, iso_wkb, relocation_to, without_measures
 from processes.features.qgis_style import write_style
-from processes.features.result import Result, Rows, flatgeobuf_kind
+from processes.features.result import Result, Rows
+from processes.features.values import encode_json, flat, plain_id_type, plain_ids
 
 _NAMES = ("Unknown", "Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon")
 """GDAL's names by ISO type."""
@@ -27,11 +28,11 @@ _NO_ZERO = "\ufffd"
 """Stands for a zero byte, at which GDAL ends a text."""
 
 
-def write_geopackage(result: Result, crs: pyproj.CRS | None, path: Path) -> None:
+def write_geopackage(result: Result, crs: pyproj.CRS | None, path: Path) -> int:
     """Write a feature table, or an attribute table; the fid is the id where ids ascend, else counts the rows."""
-    reprojection = way(result.crs, crs)
+    relocation = relocation_to(result.crs, crs)
     own_ids = result.id_type is not None and not result.ids_ascend
-    geometry = None if reprojection is None else "geom"
+    geometry = None if relocation is None else "geom"
     schema = _schema(result, [pa.field("fid", pa.int64())], own_ids, geometry)
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -40,7 +41,7 @@ def write_geopackage(result: Result, crs: pyproj.CRS | None, path: Path) -> None
             count = rows.attributes.num_rows
             counted = pa.array(np.arange(place, place + count))
             fid = rows.ids.cast(pa.int64()) if result.ids_ascend and rows.ids is not None else counted
-            yield _batch(schema, rows, [fid], own_ids, reprojection, None)
+            yield _batch(schema, rows, [fid], own_ids, relocation, None)
             place += count
 
     _write(
@@ -50,17 +51,24 @@ def write_geopackage(result: Result, crs: pyproj.CRS | None, path: Path) -> None
         layer=result.name,
         driver="GPKG",
         geometry_name=geometry,
-        geometry_type=None if reprojection is None else _layer_type(result),
-        crs=None if reprojection is None else epsg_name(reprojection.target),
-        layer_metadata={"summary": encode_json(result.summary).decode()},
+        geometry_type=None if relocation is None else _layer_type(result),
+        crs=None if relocation is None else epsg_name(relocation.reprojection.target),
+        layer_metadata={SUMMARY: encode_json(result.summary(0)).decode()},
     )
-    if result.style is not None and reprojection is not None:
+    if result.style is not None and relocation is not None:
         write_style(path, result.name, result.style, result.kinds, result.geometry_type)
+    if relocation is None or not relocation.lost:
+        return 0
+    replace_summary(path, encode_json(result.summary(relocation.lost)).decode())
+    return relocation.lost
 
 
-def write_flatgeobuf(result: Result, crs: pyproj.CRS | None, path: Path) -> None:
-    """Write in the rows' order, hence without a spatial index; the summary is the layer's description."""
-    reprojection = way(result.crs, crs)
+def write_flatgeobuf(result: Result, crs: pyproj.CRS | None, path: Path) -> int:
+    """Write in the rows' order, hence without a spatial index.
+
+    The summary is the layer's description. It stands before the rows, and so does not know what is lost of them.
+    """
+    relocation = relocation_to(result.crs, crs)
     own_ids, kind = result.id_type is not None, flatgeobuf_kind(result.kinds)
     are_alike = result.kinds <= {kind} or max(result.kinds) < 1000
     geometry = _free_name(result.schema.names)
@@ -68,7 +76,7 @@ def write_flatgeobuf(result: Result, crs: pyproj.CRS | None, path: Path) -> None
 
     def batches() -> Iterator[pa.RecordBatch]:
         for rows in result.rows():
-            yield _batch(schema, rows, [], own_ids, reprojection, None if are_alike else kind)
+            yield _batch(schema, rows, [], own_ids, relocation, None if are_alike else kind)
 
     _write(
         schema,
@@ -78,10 +86,11 @@ def write_flatgeobuf(result: Result, crs: pyproj.CRS | None, path: Path) -> None
         driver="FlatGeobuf",
         geometry_name=geometry,
         geometry_type=_pyogrio_name(_type_name(kind) if result.kinds else result.geometry_type),
-        crs=None if reprojection is None else epsg_name(reprojection.target),
+        crs=None if relocation is None else epsg_name(relocation.reprojection.target),
         SPATIAL_INDEX="NO",
-        DESCRIPTION=encode_json(result.summary).decode(),
+        DESCRIPTION=encode_json(result.summary(0)).decode(),
     )
+    return 0 if relocation is None else relocation.lost
 
 
 def _write(schema: pa.Schema, batches: Iterator[pa.RecordBatch], path: Path, **options: Any) -> None:
@@ -116,7 +125,7 @@ def _schema(result: Result, first: list[pa.Field], own_ids: bool, geometry: str 
     if own_ids:
         fields.append(pa.field("id", plain_id_type(result.id_type)))
     fields += [
-        pa.field(item.name.replace("\0", _NO_ZERO), _cells(pa.array([], item.type)).type) for item in result.schema
+        pa.field(item.name.replace("\0", _NO_ZERO), _values(pa.array([], item.type)).type) for item in result.schema
     ]
     if geometry is not None:
         fields.append(pa.field(geometry, pa.large_binary()))
@@ -128,7 +137,7 @@ def _batch(
     rows: Rows,
     first: list[pa.Array],
     own_ids: bool,
-    reprojection: Reprojection | None,
+    relocation: Relocation | None,
     kind: int | None,
 ) -> pa.RecordBatch:
     """Return rows as GDAL takes them.
@@ -138,32 +147,26 @@ def _batch(
         rows: the rows.
         first: columns that come first.
         own_ids: True = the ids are a column.
-        reprojection: the way of the geometries; None = there are none.
+        relocation: of the geometries; None = there are none.
         kind: ISO type that all geometries get; None = they stay as they are.
     """
     columns = list(first)
     if own_ids:
         columns.append(plain_ids(rows.ids))
-    columns += [_cells(values) for values in rows.attributes.columns]
-    if reprojection is not None:
-        if kind is None and reprojection.is_identity and rows.geometry is not None:
+    columns += [_values(values) for values in rows.attributes.columns]
+    if relocation is not None:
+        if kind is None and not relocation.is_needed and rows.geometry is not None:
             columns.append(rows.geometry.cast(pa.large_binary()))
         else:
-            shapes = placed(rows.geometry, reprojection, rows.attributes.num_rows)
+            shapes = relocation.moved(rows.geometry, rows.attributes.num_rows)
             columns.append(iso_wkb(shapes if kind is None else _alike(shapes, kind)))
     return pa.record_batch(columns, schema=schema)
 
 
-def _cells(values: pa.Array) -> pa.Array:
-    """Return values in types that GDAL has: decimals as fractions, unsigned 64-bit integers as texts."""
+def _values(values: pa.Array) -> pa.Array:
+    """Return values as GDAL takes them."""
     plain = flat(values)
-    if pa.types.is_decimal(plain.type):
-        return plain.cast(pa.float64())
-    if pa.types.is_uint64(plain.type):
-        return plain.cast(pa.string())
-    if pa.types.is_string(plain.type) or pa.types.is_large_string(plain.type):
-        return pc.replace_substring(plain, "\0", _NO_ZERO)
-    return plain
+    return pc.replace_substring(plain, "\0", _NO_ZERO) if pa.types.is_string(plain.type) else plain
 
 
 def _layer_type(result: Result) -> str:

@@ -13,36 +13,43 @@ import pyproj
 import shapely
 
 from processes.crs import CRS84, Reprojection, parse_crs
-from processes.features.cells import encode_json, json_values
-from processes.features.outgoing import placed
+from processes.features.outgoing import Relocation
 from processes.features.result import Result, Rows
+from processes.features.values import encode_json, json_values
 
 _RECORD_SEPARATOR = b"\x1e"
 
 
-def write_geojson(result: Result, _crs: pyproj.CRS | None, path: Path) -> None:
+def write_geojson(result: Result, _crs: pyproj.CRS | None, path: Path) -> int:
     """Write a FeatureCollection, one feature per line, with the summary as a foreign member at the end."""
+    relocation = _relocation(result)
     with path.open("xb") as file:
         file.write(b'{"type": "FeatureCollection", "name": %s, "features": [' % encode_json(result.name))
         separator = b"\n"
-        for feature in _features(result):
+        for feature in _features(result, relocation):
             file.write(separator + feature)
             separator = b",\n"
-        file.write(b'\n], "summary": %s}\n' % encode_json(result.summary))
+        file.write(b'\n], "summary": %s}\n' % encode_json(result.summary(relocation.lost)))
+    return relocation.lost
 
 
-def write_geojson_sequence(result: Result, _crs: pyproj.CRS | None, path: Path) -> None:
+def write_geojson_sequence(result: Result, _crs: pyproj.CRS | None, path: Path) -> int:
     """Write each feature as a text of its own; a sequence has no place for the summary."""
+    relocation = _relocation(result)
     with path.open("xb") as file:
-        for feature in _features(result):
+        for feature in _features(result, relocation):
             file.write(b"%s%s\n" % (_RECORD_SEPARATOR, feature))
+    return relocation.lost
 
 
-def _features(result: Result) -> Iterator[bytes]:
+def _relocation(result: Result) -> Relocation:
     lonlat = parse_crs(CRS84)
-    reprojection = Reprojection(result.crs or lonlat, lonlat)
+    return Relocation(Reprojection(result.crs or lonlat, lonlat), only_finite=True)
+
+
+def _features(result: Result, relocation: Relocation) -> Iterator[bytes]:
     for rows in result.rows():
-        texts = _geometry_texts(rows, reprojection)
+        texts = _geometry_texts(rows, relocation)
         ids = _id_texts(rows.ids, len(texts))
         for identifier, geometry, properties in zip(ids, texts, _properties(rows.attributes), strict=True):
             member = b'"id": %s, ' % identifier if identifier else b""
@@ -53,8 +60,8 @@ def _features(result: Result) -> Iterator[bytes]:
             )
 
 
-def _geometry_texts(rows: Rows, reprojection: Reprojection) -> list[str]:
-    geometries = placed(rows.geometry, reprojection, rows.attributes.num_rows)
+def _geometry_texts(rows: Rows, relocation: Relocation) -> list[str]:
+    geometries = relocation.moved(rows.geometry, rows.attributes.num_rows)
     texts: list[str | None] = np.asarray(shapely.to_geojson(geometries)).tolist()
     # GEOS gives an empty polygon an empty ring, which RFC 7946 does not know
     return ["null" if text is None else text.replace("[[]]", "[]") for text in texts]

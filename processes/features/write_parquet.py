@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from pyarrow.parquet import ParquetWriter
 
 from processes.crs import CRS84, parse_crs
-from processes.features.cells import encode_json, plain_id_type, plain_ids
-from processes.features.outgoing import iso_wkb, placed, way, without_measures
+from processes.features.outgoing import iso_wkb, relocation_to, without_measures
 from processes.features.result import Result
+from processes.features.values import encode_json, plain_id_type, plain_ids
 
 _GEOMETRY = "geometry"
 _ROW_GROUP = 65536
@@ -28,12 +28,12 @@ _TYPES = ("Point", "LineString", "LineString", "Polygon", "MultiPoint", "MultiLi
 """Names by shapely's type ids."""
 
 
-def write_parquet(result: Result, crs: pyproj.CRS | None, path: Path) -> None:
+def write_parquet(result: Result, crs: pyproj.CRS | None, path: Path) -> int:
     """Write row groups of some ten thousand rows; the summary is in the file's metadata, under `summary`."""
-    reprojection = way(result.crs, crs)
+    relocation = relocation_to(result.crs, crs)
     fields = [] if result.id_type is None else [pa.field("id", plain_id_type(result.id_type))]
     fields += [item.remove_metadata() for item in result.schema]
-    if reprojection is not None:
+    if relocation is not None:
         fields.append(pa.field(_GEOMETRY, pa.large_binary()))
     schema = pa.schema(fields)
     extent = _Extent()
@@ -42,8 +42,8 @@ def write_parquet(result: Result, crs: pyproj.CRS | None, path: Path) -> None:
         for rows in result.rows():
             columns = [] if rows.ids is None else [plain_ids(rows.ids)]
             columns += rows.attributes.columns
-            if reprojection is not None:
-                shapes = without_measures(placed(rows.geometry, reprojection, rows.attributes.num_rows))
+            if relocation is not None:
+                shapes = without_measures(relocation.moved(rows.geometry, rows.attributes.num_rows))
                 extent.add(shapes)
                 columns.append(iso_wkb(shapes))
             yield pa.record_batch(columns, schema=schema)
@@ -53,10 +53,12 @@ def write_parquet(result: Result, crs: pyproj.CRS | None, path: Path) -> None:
     with path.open("xb") as file, ParquetWriter(file, schema, **options) as writer:
         for group in _groups(batches()):
             writer.write_table(pa.Table.from_batches(group), row_group_size=_ROW_GROUP)
-        metadata = {"summary": encode_json(result.summary).decode()}
-        if reprojection is not None:
-            metadata["geo"] = encode_json(_geo(extent, reprojection.target)).decode()
+        lost = 0 if relocation is None else relocation.lost
+        metadata = {"summary": encode_json(result.summary(lost)).decode()}
+        if relocation is not None:
+            metadata["geo"] = encode_json(_geo(extent, relocation.reprojection.target)).decode()
         writer.add_key_value_metadata(metadata)
+    return lost
 
 
 def _groups(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
@@ -90,6 +92,7 @@ class _Extent:
                 _TYPES[kind] + ending for kind in np.unique(shapely.get_type_id(geometries[mask])).tolist()
             )
         coordinates = shapely.get_coordinates(geometries, include_z=True)
+        coordinates[np.isinf(coordinates)] = np.nan
         if len(coordinates):
             self.low = np.fmin(self.low, np.fmin.reduce(coordinates))
             self.high = np.fmax(self.high, np.fmax.reduce(coordinates))

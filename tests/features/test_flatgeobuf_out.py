@@ -169,12 +169,6 @@ def test_crs_is_written_and_coordinates_are_in_it(tmp_path: Path) -> None:
         np.testing.assert_allclose(shapely.get_coordinates(shapes_in(path)[0]), expected, rtol=1e-12)
 
 
-def test_place_that_the_output_crs_cannot_express_is_null(tmp_path: Path) -> None:
-    layer = make_layer([wkt("POINT (15 95)"), wkt("POINT (15 50)")], crs="EPSG:4326")
-    found = shapes_in(write(layer, tmp_path, parse_crs("EPSG:32633")))
-    assert [shape is None for shape in found] == [True, False]
-
-
 def test_layer_without_features_has_its_columns(tmp_path: Path) -> None:
     path = write(make_layer([], typed_attributes().slice(0, 0), geometry_type="Polygon"), tmp_path)
     info = pyogrio.read_info(path)

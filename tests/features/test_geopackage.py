@@ -24,8 +24,9 @@ from processes.crs import parse_crs
 from processes.errors import LayerError, LimitError
 from processes.features.geojson import read_geojson
 from processes.features.layer import Layer
+from processes.features.prepare import rename_taken
 from processes.features.read import read_layer
-from processes.features.result import GEOPACKAGE, rename_taken
+from processes.features.result import GEOPACKAGE
 
 BOX = shapely.box(500_000, 5_500_000, 500_010, 5_500_020)
 
@@ -406,12 +407,6 @@ def test_heights_survive_another_crs(tmp_path: Path) -> None:
     path, _ = write_layer(layer, GEOPACKAGE, tmp_path, parse_crs("EPSG:4326"))
     ((blob,),) = execute(path, "SELECT geom FROM result")
     assert shapely.get_coordinates(geometry_in(blob), include_z=True)[:, 2].tolist() == [7, 8, 9, 7]
-
-
-def test_place_that_the_output_crs_cannot_express_is_null(tmp_path: Path) -> None:
-    layer = from_geojson([{"geometry": {"type": "Point", "coordinates": [15, 95]}}])
-    path, _ = write_layer(layer, GEOPACKAGE, tmp_path, parse_crs("EPSG:32633"))
-    assert execute(path, "SELECT geom FROM result") == [(None,)]
 
 
 def test_layer_without_features_becomes_an_empty_layer(tmp_path: Path) -> None:

@@ -11,34 +11,15 @@ from numpy.typing import NDArray
 
 from processes.features.layer import OMIT_NULLS, is_json_text
 
-encode_json = msgspec.json.Encoder(decimal_format="number").encode
+encode_json = msgspec.json.Encoder().encode
 
 
 def flat(values: pa.Array) -> pa.Array:
-    """Return values as a table has them: numbers, booleans, texts, bytes, dates, times; nested ones as JSON texts.
-
-    Times with a zone are in UTC, times of day are texts, and durations are counted in their unit.
-    """
-    dtype, types = values.type, pa.types
-    if isinstance(dtype, pa.BaseExtensionType):
-        return flat(values.storage)
-    if types.is_dictionary(dtype):
-        return flat(values.dictionary_decode())
-    if types.is_nested(dtype):
-        items = values.to_pylist(maps_as_pydicts="lossy")
-        return pa.array([None if item is None else encode_json(item).decode() for item in items], pa.string())
-    if types.is_null(dtype) or types.is_time(dtype) or dtype == pa.string_view():
+    """Return values of a table in types that all formats know: times with a zone are in UTC, times of day are texts."""
+    if pa.types.is_time(values.type):
         return values.cast(pa.string())
-    if types.is_fixed_size_binary(dtype) or dtype == pa.binary_view():
-        return values.cast(pa.binary())
-    if types.is_float16(dtype):
-        return values.cast(pa.float32())
-    if types.is_duration(dtype):
-        return values.cast(pa.int64())
-    if types.is_date64(dtype):
-        return values.cast(pa.date32())
-    if types.is_timestamp(dtype) and dtype.tz is not None:
-        return values.cast(pa.timestamp(dtype.unit, "UTC"))
+    if pa.types.is_timestamp(values.type) and values.type.tz is not None:
+        return values.cast(pa.timestamp(values.type.unit, "UTC"))
     return values
 
 
@@ -60,16 +41,10 @@ def json_values(item: pa.Field, values: pa.Array, absent: msgspec.UnsetType | No
     """Return values as JSON has them: JSON texts as what they say, `absent` for what a feature does not have."""
     if is_json_text(item):
         return [absent if text is None else msgspec.Raw(text.encode()) for text in values.to_pylist()]
-    if pa.types.is_nested(values.type):
-        given = values.to_pylist(maps_as_pydicts="lossy")
-    else:
-        given = _json_scalars(flat(values)).to_pylist()
+    plain = flat(values)
+    is_temporal = pa.types.is_timestamp(plain.type) or pa.types.is_date(plain.type)
+    given = (iso_texts(plain) if is_temporal else plain).to_pylist()
     return [absent if value is None else value for value in given] if item.metadata == OMIT_NULLS else given
-
-
-def _json_scalars(values: pa.Array) -> pa.Array:
-    is_temporal = pa.types.is_timestamp(values.type) or pa.types.is_date(values.type)
-    return iso_texts(values) if is_temporal else values
 
 
 def plain_id_type(dtype: pa.DataType) -> pa.DataType:
