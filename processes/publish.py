@@ -99,7 +99,7 @@ def publish(
         _schema(plan),
         lambda: _rows(plan, labels),
         media_type,
-        name=_layer_name(name or _result_name(plan)),
+        name=name or _result_name(plan),
         key="id" if material.layer is not None else IMAGE_ID,
         style=Style(
             material.options.label_field, tuple((item.name, item.color) for item in material.model.definition.classes)
@@ -111,15 +111,6 @@ def publish(
 
 def _schema(plan: Plan) -> pa.Schema:
     return pa.schema([*plan.layer.attributes.schema, *plan.material.added_fields])
-
-
-def _layer_name(name: str) -> str:
-    """Return a name that a GeoPackage can have.
-
-    Those that begin with gpkg are its own, one is that of styles, and GDAL wants a letter, a digit or _ first.
-    """
-    is_own = name.lower().startswith(("gpkg", "rtree_", "sqlite_", "layer_styles"))
-    return f"layer_{name}" if is_own or not (name[0].isalnum() or name[0] == "_") else name
 
 
 def _result_name(plan: Plan) -> str:

@@ -30,7 +30,7 @@ _NO_ZERO = "\ufffd"
 
 def write_geopackage(result: Result, crs: pyproj.CRS | None, path: Path) -> int:
     """Write a feature table, or an attribute table; the fid is the id where ids ascend, else counts the rows."""
-    relocation = relocation_to(result.crs, crs)
+    name, relocation = _layer_name(result.name), relocation_to(result.crs, crs)
     own_ids = result.id_type is not None and not result.ids_ascend
     geometry = None if relocation is None else "geom"
     schema = _schema(result, [pa.field("fid", pa.int64())], own_ids, geometry)
@@ -48,7 +48,7 @@ def write_geopackage(result: Result, crs: pyproj.CRS | None, path: Path) -> int:
         schema,
         batches(),
         path,
-        layer=result.name,
+        layer=name,
         driver="GPKG",
         geometry_name=geometry,
         geometry_type=None if relocation is None else _layer_type(result),
@@ -56,7 +56,7 @@ def write_geopackage(result: Result, crs: pyproj.CRS | None, path: Path) -> int:
         layer_metadata={SUMMARY: encode_json(result.summary(0)).decode()},
     )
     if result.style is not None and relocation is not None:
-        write_style(path, result.name, result.style, result.kinds, result.geometry_type)
+        write_style(path, name, result.style, result.kinds, result.geometry_type)
     if relocation is None or not relocation.lost:
         return 0
     replace_summary(path, encode_json(result.summary(relocation.lost)).decode())
@@ -167,6 +167,15 @@ def _values(values: pa.Array) -> pa.Array:
     """Return values as GDAL takes them."""
     plain = flat(values)
     return pc.replace_substring(plain, "\0", _NO_ZERO) if pa.types.is_string(plain.type) else plain
+
+
+def _layer_name(name: str) -> str:
+    """Return a name that a GeoPackage can have.
+
+    Those that begin with gpkg are its own, one is that of styles, and GDAL wants a letter, a digit or _ first.
+    """
+    is_own = name.lower().startswith(("gpkg", "rtree_", "sqlite_", "layer_styles"))
+    return f"layer_{name}" if is_own or not (name[0].isalnum() or name[0] == "_") else name
 
 
 def _layer_type(result: Result) -> str:
