@@ -37,6 +37,8 @@ _DRIVERS = {
 like an image to it may be a VRT, which can point anywhere."""
 ENDINGS = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2", ".j2k")
 
+_COLORS = {ColorInterp.red: "Red", ColorInterp.green: "Green", ColorInterp.blue: "Blue"}
+"""Esri's well-known names of bands that GDAL knows by their colour."""
 _GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 _MAX_BLOCK_BYTES = 2**30
 _MAX_PRJ_BYTES = 2**16
@@ -68,7 +70,7 @@ class Image:
     data_bands: tuple[int, ...]
     """Positions of those that are no alpha, from 0."""
     band_names: tuple[str, ...]
-    """Descriptions, empty where there is none."""
+    """Descriptions; without one Red, Green or Blue where that is a band's colour, else empty."""
     ranges: tuple[tuple[float, float] | None, ...]
     """Least and greatest value of each band, by its statistics, else its type; None = a float band without them."""
     palette: NDArray[np.uint8] | None
@@ -168,7 +170,7 @@ def _describe(dataset: DatasetReader, path: Path, name: str, max_pixels: int) ->
         dtype=np.result_type(*dtypes),
         bands=dataset.count if palette is None else 3,
         data_bands=data_bands if palette is None else (0, 1, 2),
-        band_names=tuple(name or "" for name in dataset.descriptions),
+        band_names=_band_names(dataset) if palette is None else tuple(_COLORS.values()),
         ranges=tuple(_range(dataset, index) for index in dataset.indexes) if palette is None else ((0.0, 255.0),) * 3,
         palette=palette,
         orientation=_orientation(dataset) if crs_wkt is None else 1,
@@ -204,6 +206,11 @@ def _crs_beside(path: Path, name: str) -> CRS | None:
             return CRS.from_wkt(file.read(_MAX_PRJ_BYTES).decode(), morph_from_esri_dialect=True)
     except (CRSError, UnicodeDecodeError) as err:
         raise ImageError(f"image {name!r}: the .prj file beside it names no CRS") from err
+
+
+def _band_names(dataset: DatasetReader) -> tuple[str, ...]:
+    pairs = zip(dataset.descriptions, dataset.colorinterp, strict=True)
+    return tuple(description or _COLORS.get(color, "") for description, color in pairs)
 
 
 def _palette(dataset: DatasetReader) -> NDArray[np.uint8] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -175,6 +176,31 @@ def test_jpeg_2000(tmp_path: Path, dtype: str, bands: int) -> None:
         np.testing.assert_array_equal(
             cells_of(path), dataset.read([band + 1 for band in image.data_bands]).astype(np.float32)
         )
+
+
+@pytest.mark.parametrize(
+    ("changes", "taken"),
+    [
+        ({"descriptions": ("Blue", "green", "RED")}, (2, 1, 0)),
+        ({"photometric": "RGB"}, (0, 1, 2)),
+        ({"photometric": "RGB", "descriptions": ("", "Red", "")}, None),  # then there are two of red, and no green
+        ({"driver": "PNG"}, (0, 1, 2)),
+        ({"bands": 1, "photometric": "palette", "colormap": {0: (1, 2, 3, 255)}}, (0, 1, 2)),
+        ({"dtype": "uint16"}, None),
+    ],
+    ids=["descriptions", "colours", "a description before a colour", "PNG", "palette", "nothing"],
+)
+def test_bands_are_found_by_name(
+    tmp_path: Path, make_package: MakePackage, changes: dict[str, Any], taken: tuple[int, ...] | None
+) -> None:
+    package = make_package(ExtractBands=["Red", "Green", "Blue"])
+    model = Catalog((package.parent,), tmp_path / "state", 2**30).model(package.name)
+    image = opened(make_raster(tmp_path / "a.tif", **changes))
+    if taken is None:
+        with pytest.raises(RequestError, match=r"has no band '(Red|Green)'"):
+            select_bands([image], [""], model)
+    else:
+        assert select_bands([image], [""], model) == [Selection(taken)]
 
 
 def in_range(model: Model, paths: list[Path]) -> list[NDArray[np.float32]]:
