@@ -96,14 +96,7 @@ def classify(
         ImageError: an image cannot be read.
         PackageError: the network cannot be run, or gave something that is not a number.
     """
-    count = len(work.placement.image)
-    wants_scores = arguments.class_scores or session.key.definition.multi_label
-    labels = Labels(
-        winner=np.full(count, -1, np.int32),
-        confidence=np.full(count, np.nan, np.float32),
-        status=np.full(count, Status.OUTSIDE_IMAGE, np.uint8),
-        scores=np.full((count, len(session.key.definition.classes)), np.nan, np.float32) if wants_scores else None,
-    )
+    labels = _unlabelled(len(work.placement.image), session, arguments)
     chip_cells = work.rule.width * work.rule.height * len(work.selections[0].bands)
     size = min(arguments.batch_size or session.batch_size, max(1, _MAX_BATCH_CELLS // chip_cells))
     taking, stopped = threading.Lock(), threading.Event()
@@ -138,6 +131,18 @@ def classify(
             finally:  # an interrupt of this thread ends the others after their batch
                 stopped.set()
     return labels
+
+
+def _unlabelled(count: int, session: Session, arguments: Arguments) -> Labels:
+    """Return what is known before anything is classified: a row that gets no chip touches no image."""
+    definition = session.key.definition
+    wants_scores = arguments.class_scores or definition.multi_label
+    return Labels(
+        winner=np.full(count, -1, np.int32),
+        confidence=np.full(count, np.nan, np.float32),
+        status=np.full(count, Status.OUTSIDE_IMAGE, np.uint8),
+        scores=np.full((count, len(definition.classes)), np.nan, np.float32) if wants_scores else None,
+    )
 
 
 def _label(

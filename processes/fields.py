@@ -60,7 +60,6 @@ def refuse_taken_fields(fields: list[pa.Field], label_field: str, layer: Layer) 
     there = {name.lower(): name for name in layer.attributes.schema.names}
     taken = [there[field.name.lower()] for field in fields if field.name.lower() in there]
     if taken:
-        way_out = (
-            f"choose another classLabelField than {label_field!r}" if taken != [there.get("imageid")] else "rename it"
-        )
+        only_image_id = [name.lower() for name in taken] == [IMAGE_ID.lower()]
+        way_out = "rename it" if only_image_id else f"choose another classLabelField than {label_field!r}"
         raise LayerError(f"the features have the attribute {', '.join(map(repr, taken))} already; {way_out}")
