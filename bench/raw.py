@@ -16,10 +16,10 @@ from processes.features.read import read_layer
 from processes.imagery.image import gdal_settings, open_image
 from processes.imagery.pixels import ChipReader
 from processes.imagery.tiles import TileReader
-from processes.material import Material
 from processes.model.arguments import read_arguments
 from processes.model.catalog import Catalog
-from processes.plan import plan
+from processes.planning.material import Material
+from processes.planning.plan import plan
 
 BATCH_SIZE = 16
 

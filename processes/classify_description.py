@@ -9,7 +9,7 @@ from processes import __version__
 from processes.crs import CRS84
 from processes.description import Description
 from processes.features.result import CSV, FLATGEOBUF, GEOJSON, GEOJSON_SEQ, GEOPACKAGE, PARQUET, TABLE
-from processes.fields import DEFAULT_FIELD, FIELD_NAME
+from processes.planning.fields import DEFAULT_FIELD, FIELD_NAME
 
 OUTPUT = "classifiedObjects"
 

@@ -14,7 +14,7 @@ from processes.description import Answer, Choose, Description, Process, Request
 from processes.errors import Fault, RequestError, collected
 from processes.features.result import FILE_ENDINGS, MediaType
 from processes.model.catalog import Catalog
-from processes.plan import plan
+from processes.planning.plan import plan
 from processes.publish import offered_media_types, publish, require_form
 from processes.run import run
 from processes.settings import Settings

@@ -17,16 +17,16 @@ from processes.classify_features import read_features
 from processes.crs import CRS84, is_longitude_latitude, parse_crs
 from processes.description import Given, Request, Value, check_literals
 from processes.errors import Fault, ImageError, InputError, LimitError, RequestError, ServiceError, collected
-from processes.extent import Extent, read_extent
 from processes.features.layer import Layer
 from processes.features.result import CRS84_ONLY, MediaType
-from processes.fields import DEFAULT_FIELD
 from processes.imagery.image import ENDINGS, Image, open_image, unique_names
 from processes.links import list_folder, resolve
-from processes.material import Material, Options
 from processes.model.arguments import Arguments, read_arguments
 from processes.model.catalog import Catalog, Model
 from processes.model.session import Processor
+from processes.planning.extent import Extent, read_extent
+from processes.planning.fields import DEFAULT_FIELD
+from processes.planning.material import Material, Options
 from processes.run import require_processor
 from processes.schema import quoted
 from processes.settings import Settings

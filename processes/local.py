@@ -11,16 +11,16 @@ from typing import Any, cast
 
 from processes.crs import CRS84, parse_crs
 from processes.errors import ImageError, InputError, RequestError
-from processes.extent import read_extent
 from processes.features.read import read_layer
 from processes.features.result import FILE_ENDINGS, MediaType
-from processes.fields import FIELD_NAME
 from processes.imagery.image import ENDINGS, open_image, unique_names
-from processes.material import Material, Mode, Options
 from processes.model.arguments import Arguments, read_arguments
 from processes.model.catalog import Catalog, Model
 from processes.model.session import Processor
-from processes.plan import plan
+from processes.planning.extent import read_extent
+from processes.planning.fields import FIELD_NAME
+from processes.planning.material import Material, Mode, Options
+from processes.planning.plan import plan
 from processes.publish import publish, require_form
 from processes.run import Progress, require_processor, run
 from processes.settings import Settings

@@ -36,8 +36,8 @@ from processes.features.result import (
     Style,
 )
 from processes.features.write import write_result
-from processes.fields import IMAGE_ID
-from processes.material import Material, Plan
+from processes.planning.fields import IMAGE_ID
+from processes.planning.material import Material, Plan
 
 _MAX_GEOPACKAGE_COLUMNS = 2000
 """As SQLite has it."""

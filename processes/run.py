@@ -12,8 +12,8 @@ from processes.errors import (
     PackageError,
     RequestError,
 )
-from processes.material import Material, Plan
 from processes.model.session import Processor, SessionKey, available_threads, missing_gpu, open_session
+from processes.planning.material import Material, Plan
 
 Progress = Callable[[int, int], None]
 """Called with the rows done and the rows to do."""

@@ -12,12 +12,9 @@ PACKAGE = Path(__file__).parents[1] / "processes"
 LAYERS = (
     {"errors", "__init__"},
     {"settings", "crs", "zips", "schema"},
-    {"extent"},
     {"links", "model", "imagery", "features"},
-    {"classify", "bands", "fields"},
-    {"material"},
-    {"plan_features", "plan_images"},
-    {"plan"},
+    {"classify"},
+    {"planning"},
     {"run", "publish"},
     {"local", "description"},
     {"classify_description", "classify_features"},
@@ -45,7 +42,7 @@ HOMES = {
     "jsonschema": {"schema"},
     "yaml": {"settings"},
     "click": {"cli"},
-    "pyproj": {"crs", "extent", "features", "publish", "classify_request"},
+    "pyproj": {"crs", "planning", "features", "publish", "classify_request"},
 }
 """Libraries, and the rooms or modules that alone import them."""
 

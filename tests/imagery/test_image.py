@@ -16,13 +16,13 @@ from rasterio.enums import WktVersion
 
 import oracle
 from conftest import MakePackage
-from processes.bands import select_bands
 from processes.errors import ImageError, RequestError
 from processes.imagery.grid import ChipRule
 from processes.imagery.image import Image, gdal_settings, open_image
 from processes.imagery.pixels import ChipReader, Placement
 from processes.imagery.tiles import Selection, TileReader
 from processes.model.catalog import Catalog, Model
+from processes.planning.bands import select_bands
 from rasters import NORTH_UP, make_raster
 
 EXIF_ORIENTATION = 0x0112

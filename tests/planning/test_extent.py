@@ -11,7 +11,7 @@ from pyproj import Transformer
 
 from processes.crs import parse_crs
 from processes.errors import RequestError
-from processes.extent import read_extent
+from processes.planning.extent import read_extent
 
 URI = "http://www.opengis.net/def/crs/EPSG/0/"
 URN = "urn:ogc:def:crs:EPSG::"

@@ -11,13 +11,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from processes.classify import Work
-from processes.extent import Extent
 from processes.features.layer import Layer
-from processes.fields import DEFAULT_FIELD, ImageIdPlace, added_fields
 from processes.imagery.image import Image
 from processes.model.arguments import Arguments
 from processes.model.catalog import Model
 from processes.model.session import Processor
+from processes.planning.extent import Extent
+from processes.planning.fields import DEFAULT_FIELD, ImageIdPlace, added_fields
 
 Mode = Literal["mosaic", "separate"]
 

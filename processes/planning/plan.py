@@ -1,17 +1,17 @@
-"""Which chip each object gets: images, features and model put together, as geometry, before any pixel is read."""
+"""A plan: material in, the chip of each row out."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 
-from processes.bands import select_bands
 from processes.errors import Fault, ImageError, LimitError, RequestError, collected
-from processes.fields import refuse_doubled_fields, refuse_taken_fields
 from processes.imagery.tiles import Selection
-from processes.material import Material, Plan
-from processes.plan_features import plan_features
-from processes.plan_images import plan_images
+from processes.planning.bands import select_bands
+from processes.planning.fields import refuse_doubled_fields, refuse_taken_fields
+from processes.planning.material import Material, Plan
+from processes.planning.rows_of_images import plan_images
+from processes.planning.rows_of_layer import plan_features
 
 
 def plan(

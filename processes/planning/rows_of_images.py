@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from processes.classify import Work
 from processes.crs import Reprojection, crs_from_wkt
 from processes.errors import ImageError, RequestError
-from processes.extent import Extent
 from processes.features.layer import Layer
 from processes.imagery.grid import ChipRule, Grid
 from processes.imagery.image import Image
 from processes.imagery.pixels import Placement
 from processes.imagery.tiles import Selection
-from processes.material import Material, Plan, RequireFew
+from processes.planning.extent import Extent
+from processes.planning.material import Material, Plan, RequireFew
 
 
 def plan_images(material: Material, selections: Sequence[Selection], require_few: RequireFew) -> Plan:

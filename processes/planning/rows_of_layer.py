@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from processes.classify import Work
 from processes.crs import Reprojection, crs_from_wkt
 from processes.errors import ImageError, LayerError, RequestError
-from processes.extent import Extent
 from processes.features.layer import Layer
 from processes.features.result import ROWS_AT_ONCE
 from processes.imagery.grid import ChipRule, areas
@@ -23,7 +22,8 @@ from processes.imagery.mosaic import Mosaic
 from processes.imagery.pixels import Placement
 from processes.imagery.separate import Pairs, Separate
 from processes.imagery.tiles import Selection
-from processes.material import Material, Plan, RequireFew
+from processes.planning.extent import Extent
+from processes.planning.material import Material, Plan, RequireFew
 
 _PAIRS_AT_ONCE = 2**22
 """Pairs of an object and an image that are looked at together."""
