@@ -46,14 +46,15 @@ def parse_crs(text: str) -> pyproj.CRS:
 
 
 @lru_cache(maxsize=256)
-def crs_from_wkt(wkt: str) -> pyproj.CRS:
-    return pyproj.CRS.from_user_input(wkt)
+def crs_from_text(text: str) -> pyproj.CRS:
+    """Return the CRS that a WKT or a PROJJSON of our own is."""
+    return pyproj.CRS.from_user_input(text)
 
 
 def names_places(wkt: str) -> bool:
     """Say whether a CRS is one of places on the ground, and one that PROJ understands."""
     try:
-        crs = crs_from_wkt(wkt)
+        crs = crs_from_text(wkt)
     except pyproj.exceptions.CRSError:
         return False
     return bool(crs.is_projected or crs.is_geographic)

@@ -10,7 +10,7 @@ import shapely
 from processes.crs import (
     CRS84,
     Reprojection,
-    crs_from_wkt,
+    crs_from_text,
     epsg_name,
     is_longitude_latitude,
     parse_crs,
@@ -101,7 +101,7 @@ def test_only_crs84_and_epsg_4326_are_longitude_latitude() -> None:
 
 def test_crs_without_a_number_is_named_by_its_wkt() -> None:
     wkt = pyproj.CRS.from_proj4("+proj=laea +lat_0=48 +lon_0=11 +ellps=GRS80 +units=m").to_wkt()
-    assert crs_from_wkt(epsg_name(crs_from_wkt(wkt))).equals(crs_from_wkt(wkt))
+    assert crs_from_text(epsg_name(crs_from_text(wkt))).equals(crs_from_text(wkt))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyogrio
 import pyproj
 
-from processes.crs import crs_from_wkt, names_places
+from processes.crs import crs_from_text, names_places
 from processes.errors import LayerError, LimitError
 from processes.features.attributes import plain_table, times_of_texts
 from processes.features.layer import Layer
@@ -124,7 +124,7 @@ def called_by_us(path: Path, ending: str, scratch: Path | None) -> Iterator[Path
 def _crs(text: str | None) -> pyproj.CRS | None:
     if text is None or not names_places(text):
         return None
-    crs = crs_from_wkt(text)
+    crs = crs_from_text(text)
     return None if crs.name.startswith("Undefined") else crs
 
 

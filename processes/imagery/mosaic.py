@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from processes.crs import crs_from_wkt, same_coordinates
+from processes.crs import crs_from_text, same_coordinates
 from processes.errors import ImageError
 from processes.imagery.grid import ChipRule, holds_centre, overlaps, pixel_boxes
 from processes.imagery.image import Image
@@ -92,4 +92,4 @@ def _reach(image: Image, rule: ChipRule) -> float:
 def _same_crs(first: Image, second: Image) -> bool:
     if first.crs_wkt is None or second.crs_wkt is None or first.crs_wkt == second.crs_wkt:
         return first.crs_wkt == second.crs_wkt
-    return same_coordinates(crs_from_wkt(first.crs_wkt), crs_from_wkt(second.crs_wkt))
+    return same_coordinates(crs_from_text(first.crs_wkt), crs_from_text(second.crs_wkt))

@@ -15,7 +15,7 @@ from processes.features.layer import Layer
 from processes.imagery.image import Image
 from processes.model.arguments import Arguments
 from processes.model.catalog import Model
-from processes.model.session import Processor
+from processes.model.processor import Processor
 from processes.planning.extent import Extent
 from processes.planning.fields import DEFAULT_FIELD, ImageIdPlace, added_fields
 
@@ -67,15 +67,14 @@ class Material:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Rows, and the chip of each."""
+class PlannedRows:
+    """The rows of a result, in their order: all that is known of them before they are classified."""
 
     material: Material
     layer: Layer
     """The objects' geometry and attributes: the input layer, or the images' extents, or nothing for a table."""
     objects: NDArray[np.int64]
     """Place of each row's object in the layer, ascending, `(n,)`."""
-    work: Work
     empty: NDArray[np.bool_]
     """True = the row's geometry is missing or empty, `(n,)`."""
     ids: pa.ChunkedArray | None
@@ -86,3 +85,18 @@ class Plan:
 
     def __len__(self) -> int:
         return len(self.objects)
+
+    def name(self, row: int) -> str:
+        """Say what a row is called, for messages."""
+        if self.material.layer is None and self.image_ids is not None:
+            return f"image {self.image_ids[row].as_py()!r}"
+        identifier = self.ids[row].as_py() if self.ids is not None else int(self.objects[row]) + 1
+        return f"object {identifier}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Rows, and the chip of each."""
+
+    rows: PlannedRows
+    work: Work

@@ -43,7 +43,8 @@ def plan(
         planned = plan_images(material, selections, require_few)
     else:
         planned = plan_features(material, material.layer, selections, require_few)
-    return dataclasses.replace(planned, warnings=(*planned.warnings, *_cell_size_warnings(material)))
+    warnings = (*planned.rows.warnings, *_cell_size_warnings(material))
+    return Plan(dataclasses.replace(planned.rows, warnings=warnings), planned.work)
 
 
 def _checked(material: Material, faults: Sequence[Fault]) -> list[Selection]:

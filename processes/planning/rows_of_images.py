@@ -10,7 +10,7 @@ import shapely
 from numpy.typing import NDArray
 
 from processes.classify import Work
-from processes.crs import Reprojection, crs_from_wkt
+from processes.crs import Reprojection, crs_from_text
 from processes.errors import ImageError, RequestError
 from processes.features.layer import Layer
 from processes.imagery.grid import ChipRule, Grid
@@ -18,7 +18,7 @@ from processes.imagery.image import Image
 from processes.imagery.pixels import Placement
 from processes.imagery.tiles import Selection
 from processes.planning.extent import Extent
-from processes.planning.material import Material, Plan, RequireFew
+from processes.planning.material import Material, Plan, PlannedRows, RequireFew
 
 
 def plan_images(material: Material, selections: Sequence[Selection], require_few: RequireFew) -> Plan:
@@ -40,23 +40,17 @@ def plan_images(material: Material, selections: Sequence[Selection], require_few
         np.array([position for position, _ in found], np.int32),
         np.array([window for _, window in found], np.int32).reshape(-1, 4),
     )
-    return Plan(
+    rows = PlannedRows(
         material=material,
         layer=_outlines(images, placement),
         objects=np.arange(len(found)),
-        work=Work(
-            images,
-            selections,
-            ChipRule(definition.chip_width, definition.chip_height, False, None),
-            placement,
-            mosaic=None,
-            footprints=None,
-        ),
         empty=np.zeros(len(found), bool),
         ids=None,
         image_ids=placement.names_of([image.name for image in images]),
         warnings=(),
     )
+    rule = ChipRule(definition.chip_width, definition.chip_height, False, None)
+    return Plan(rows, Work(images, selections, rule, placement, mosaic=None, footprints=None))
 
 
 def _refuse_mixed(images: Sequence[Image]) -> None:
@@ -77,7 +71,7 @@ def _windows(images: Sequence[Image], extent: Extent | None) -> Iterator[tuple[i
     for position, image in enumerate(images):
         if extent is None:
             yield position, (0, 0, image.grid.width, image.grid.height)
-        elif parts := extent.parts(image.grid.corners(), crs_from_wkt(image.crs_wkt or "")):
+        elif parts := extent.parts(image.grid.corners(), crs_from_text(image.crs_wkt or "")):
             yield position, _window_around(parts, image.grid)
 
 
@@ -97,10 +91,10 @@ def _outlines(images: Sequence[Image], placement: Placement) -> Layer:
     attributes = pa.table({"": pa.nulls(count)}).select([])
     if images[0].crs_wkt is None:
         return Layer("images", None, None, "Unknown", attributes, None)
-    target = crs_from_wkt(images[0].crs_wkt)
+    target = crs_from_text(images[0].crs_wkt)
     polygons = np.empty(count, object)
     for row, (position, window) in enumerate(zip(placement.image.tolist(), placement.windows.tolist(), strict=True)):
         outline = np.array([shapely.Polygon(images[position].grid.window_corners(*window))])
-        (polygons[row],) = Reprojection(crs_from_wkt(images[position].crs_wkt or ""), target).geometries(outline)
+        (polygons[row],) = Reprojection(crs_from_text(images[position].crs_wkt or ""), target).geometries(outline)
     wkb = pa.chunked_array([pa.array(shapely.to_wkb(polygons), pa.large_binary())], pa.large_binary())
     return Layer("images", target, wkb, "Polygon", attributes, None)

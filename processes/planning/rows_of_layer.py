@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 import msgspec
 import numpy as np
@@ -12,18 +11,18 @@ import shapely
 from numpy.typing import NDArray
 
 from processes.classify import Work
-from processes.crs import Reprojection, crs_from_wkt
+from processes.crs import Reprojection, crs_from_text
 from processes.errors import ImageError, LayerError, RequestError
 from processes.features.layer import Layer
 from processes.features.result import ROWS_AT_ONCE
 from processes.imagery.grid import ChipRule, areas
 from processes.imagery.image import Image
 from processes.imagery.mosaic import Mosaic
-from processes.imagery.pixels import Placement
+from processes.imagery.pixels import Footprints, Placement
 from processes.imagery.separate import Pairs, Separate
 from processes.imagery.tiles import Selection
 from processes.planning.extent import Extent
-from processes.planning.material import Material, Plan, RequireFew
+from processes.planning.material import Material, Plan, PlannedRows, RequireFew
 
 _PAIRS_AT_ONCE = 2**22
 """Pairs of an object and an image that are looked at together."""
@@ -46,7 +45,7 @@ def plan_features(material: Material, layer: Layer, selections: Sequence[Selecti
     images, options, definition = material.images, material.options, material.model.definition
     rule = ChipRule(definition.chip_width, definition.chip_height, definition.fixed_size, options.cell_size)
     separate = Separate(images)
-    ways = [Reprojection(layer.crs or crs_from_wkt(wkt), crs_from_wkt(wkt)) for wkt in separate.crs_wkts]
+    ways = [Reprojection(layer.crs or crs_from_text(wkt), crs_from_text(wkt)) for wkt in separate.crs_wkts]
     mosaic = _mosaic(images) if options.mode == "mosaic" else None
     parts: list[Pairs] = []
     empty: list[NDArray[np.bool_]] = []
@@ -67,20 +66,20 @@ def plan_features(material: Material, layer: Layer, selections: Sequence[Selecti
             require_few(count, False)
     except LayerError as err:
         raise RequestError.at("/inputs/features", err) from err
-    rows = _joined(parts)
-    footprints = partial(_footprints, layer, separate, ways, rows) if definition.blacken else None
+    pairs = _joined(parts)
+    footprints = footprints_of(layer, images, pairs) if definition.blacken else None
     warnings = ["points, lines and polygons without area have nothing blackened around them"] if flat else []
     names = [image.name for image in images]
-    return Plan(
+    rows = PlannedRows(
         material=material,
         layer=layer,
-        objects=rows.objects,
-        work=Work(images, selections, rule, rows.placement, mosaic, footprints),
+        objects=pairs.objects,
         empty=np.concatenate([np.zeros(0, bool), *empty]),
-        ids=_row_ids(layer, rows, names if mosaic is None else None),
-        image_ids=rows.placement.names_of(names) if mosaic is None else None,
+        ids=_row_ids(layer, pairs, names if mosaic is None else None),
+        image_ids=pairs.placement.names_of(names) if mosaic is None else None,
         warnings=tuple(warnings if definition.blacken else []),
     )
+    return Plan(rows, Work(images, selections, rule, pairs.placement, mosaic, footprints))
 
 
 def _mosaic(images: Sequence[Image]) -> Mosaic:
@@ -113,17 +112,21 @@ def _joined(parts: Sequence[Pairs]) -> Pairs:
     )
 
 
-def _footprints(
-    layer: Layer, separate: Separate, ways: Sequence[Reprojection], rows: Pairs, wanted: NDArray[np.int64]
-) -> NDArray[np.object_]:
-    """Return the geometries of some rows, each in the CRS of its row's image."""
-    geometries = layer.geometries_at(rows.objects[wanted])
-    if len(ways) == 1:
-        return ways[0].geometries(geometries)
-    crs_of = separate.crs_of[rows.placement.image[wanted]]
-    for place in np.unique(crs_of).tolist():
-        geometries[crs_of == place] = ways[place].geometries(geometries[crs_of == place])
-    return geometries
+def footprints_of(layer: Layer, images: Sequence[Image], rows: Pairs) -> Footprints:
+    """Return what gives the geometries of some rows, each in the CRS of its row's image."""
+    crs_wkts = [image.crs_wkt or "" for image in images]
+    ways = {wkt: Reprojection(layer.crs or crs_from_text(wkt), crs_from_text(wkt)) for wkt in dict.fromkeys(crs_wkts)}
+
+    def footprints(wanted: NDArray[np.int64]) -> NDArray[np.object_]:
+        geometries = layer.geometries_at(rows.objects[wanted])
+        if len(ways) == 1:
+            return ways[crs_wkts[0]].geometries(geometries)
+        crs_of = np.array(crs_wkts, object)[rows.placement.image[wanted]]
+        for wkt in set(crs_of.tolist()):
+            geometries[crs_of == wkt] = ways[wkt].geometries(geometries[crs_of == wkt])
+        return geometries
+
+    return footprints
 
 
 def _row_ids(layer: Layer, rows: Pairs, names: Sequence[str] | None) -> pa.ChunkedArray | None:

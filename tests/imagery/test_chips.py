@@ -14,7 +14,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 import oracle
-from processes.crs import Reprojection, crs_from_wkt, parse_crs
+from processes.crs import Reprojection, crs_from_text, parse_crs
 from processes.imagery.grid import ChipRule, Grid, holds_centre
 from processes.imagery.image import gdal_settings, open_image
 from processes.imagery.mosaic import Mosaic
@@ -54,7 +54,7 @@ def cut(
     images = [open_image(path, path.name, 10**12) for path in paths]
     geometries = np.array(shapes, dtype=object)
     if crs is not None:
-        geometries = Reprojection(parse_crs(crs), crs_from_wkt(images[0].crs_wkt or "")).geometries(geometries)
+        geometries = Reprojection(parse_crs(crs), crs_from_text(images[0].crs_wkt or "")).geometries(geometries)
     mosaic = Mosaic(images)
     ours = ChipRule(rule.width, rule.height, rule.fixed, rule.cell_size)
     placement = mosaic.place(geometries, ours)
@@ -223,7 +223,7 @@ def test_blackening_follows_outlines_of_every_kind(tmp_path: Path) -> None:
 def test_features_of_another_crs_are_transformed_vertex_by_vertex(tmp_path: Path, rule: oracle.ChipRule) -> None:
     path = make_raster(tmp_path / "a.tif", width=WIDTH, height=HEIGHT)
     with rasterio.open(path) as dataset:
-        to_lonlat = Reprojection(crs_from_wkt(dataset.crs.to_wkt()), parse_crs("EPSG:4326"))
+        to_lonlat = Reprojection(crs_from_text(dataset.crs.to_wkt()), parse_crs("EPSG:4326"))
     shapes = to_lonlat.geometries(np.array(everywhere(), dtype=object))
     agree([path], list(shapes), rule, "EPSG:4326")
 
