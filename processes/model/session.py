@@ -5,14 +5,12 @@ A caller sees `Session.scores` and `batch_size` and nothing of the runtime below
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +19,13 @@ from processes.errors import PackageError
 from processes.model import graph
 from processes.model.definition import Activation, ModelDefinition
 from processes.model.normalization import Normalization
+from processes.model.processor import Processor
 from processes.model.scores import probabilities, rows_of
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it reports home, from the moment of its import
 
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
-
-Processor = Literal["CPU", "GPU"]
 
 GPU_BATCH_SIZE = 128
 _CPU_BATCH_CELLS = 16 * 64 * 64  # small networks run best on the CPU with this much at once: the data stays in cache
@@ -192,27 +189,6 @@ def check_fit(definition: ModelDefinition, normalization: Normalization | None, 
             raise PackageError(f"{name} is {said}, the network takes {taken}")
     if network.output_rank == 1 and network.batch != 1 and len(definition.classes) != 2:
         raise PackageError("the network's output has no batch axis, its input has one of any size")
-
-
-@lru_cache(maxsize=1)
-def missing_gpu() -> str | None:
-    """Say why there is no usable GPU; None where there is one."""
-    library = Path(onnxruntime.__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"
-    if _PROVIDERS["GPU"] not in onnxruntime.get_available_providers() or not library.exists():
-        return "this server's ONNX Runtime has no CUDA support"
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "this server has no NVIDIA driver"
-    count = ctypes.c_int()
-    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
-        return "this server has no NVIDIA GPU"
-    return None
-
-
-def available_threads() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _reason(err: BaseException) -> str:

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from processes.errors import PackageError
 from processes.model.package import read_package
 from processes.model.probe import Outcome
+from processes.model.processor import available_threads
 from processes.model.scores import find_activation
-from processes.model.session import Chips, Session, SessionKey, available_threads
+from processes.model.session import Chips, Session, SessionKey
 
 TRIAL_CHIPS = 16
 _CELLS_AT_ONCE = 2**22  # so that large chips do not take all memory

@@ -23,13 +23,13 @@ from processes.errors import PackageError
 from processes.model.catalog import Catalog
 from processes.model.definition import Activation, parse_definition
 from processes.model.probe import Outcome, probe
+from processes.model.processor import missing_gpu
 from processes.model.scores import find_activation, probabilities
 from processes.model.session import (
     GPU_BATCH_SIZE,
     NonFiniteScoresError,
     Session,
     SessionKey,
-    missing_gpu,
     open_session,
 )
 from processes.model.trial import check
