@@ -24,6 +24,7 @@ from processes.imagery.mosaic import Mosaic
 from processes.imagery.pixels import Batch, ChipReader, Footprints, Placement
 from processes.imagery.tiles import Selection, TileReader
 from processes.model.arguments import Arguments
+from processes.model.definition import ModelDefinition
 from processes.model.session import NonFiniteScoresError, Session
 
 _MAX_BATCH_CELLS = 2**25
@@ -74,51 +75,80 @@ class Labels:
     """Probabilities of all classes, `(n, classes)`; None = nobody wants them."""
 
 
+def reading_order(work: Work) -> NDArray[np.int64]:
+    """Return the rows that have an image, in the order in which each tile has to be decoded once."""
+    with TileReader(work.images, work.selections) as tiles:
+        return tiles.reading_order(work.placement.image, work.placement.windows)
+
+
+def unlabelled(count: int, definition: ModelDefinition, arguments: Arguments) -> Labels:
+    """Return what is known before anything is classified: a row that gets no chip touches no image."""
+    wants_scores = arguments.class_scores or definition.multi_label
+    return Labels(
+        winner=np.full(count, -1, np.int32),
+        confidence=np.full(count, np.nan, np.float32),
+        status=np.full(count, Status.OUTSIDE_IMAGE, np.uint8),
+        scores=np.full((count, len(definition.classes)), np.nan, np.float32) if wants_scores else None,
+    )
+
+
 def classify(
     work: Work,
+    rows: NDArray[np.int64],
     session: Session,
     arguments: Arguments,
     name_row: Callable[[int], str],
     progress: Callable[[int], None],
     threads: int,
-) -> Labels:
-    """Classify the rows of a work.
+    enough: Callable[[], bool] = lambda: False,
+) -> tuple[Labels, int]:
+    """Classify rows of a work.
 
     Args:
-        work: the rows.
+        work: where the chips lie.
+        rows: those to classify, in reading order, `(k,)`.
         session: the opened network.
         arguments: of the model.
         name_row: says what a row is called, for messages.
-        progress: is called with the number of rows done since the last call, by one thread at a time.
+        progress: is called with the number of rows done since the last call, by one thread at a time. What it raises
+            ends the work after the batch.
         threads: how many work at the same time.
+        enough: is asked before each batch; True = no further one is begun.
+
+    Returns:
+        What was found for all rows of the work, and how many of `rows`, counted from the first, were classified.
 
     Raises:
         ImageError: an image cannot be read.
         PackageError: the network cannot be run, or gave something that is not a number.
     """
-    labels = _unlabelled(len(work.placement.image), session, arguments)
+    labels = unlabelled(len(work.placement.image), session.key.definition, arguments)
     chip_cells = work.rule.width * work.rule.height * len(work.selections[0].bands)
     size = min(arguments.batch_size or session.batch_size, max(1, _MAX_BATCH_CELLS // chip_cells))
     taking, stopped = threading.Lock(), threading.Event()
+    taken = 0
 
     with TileReader(work.images, work.selections) as tiles:
-        order = tiles.reading_order(work.placement.image, work.placement.windows)
-        starts = iter(range(0, len(order), size))
         neighbours = work.mosaic.neighbours if work.mosaic is not None and len(work.images) > 1 else None
         reader = ChipReader(tiles, work.placement, work.rule, work.footprints, neighbours)
 
-        def next_start() -> int | None:
+        def next_rows() -> NDArray[np.int64]:
+            nonlocal taken
             with taking:
-                return None if stopped.is_set() else next(starts, None)
+                if stopped.is_set() or taken >= len(rows) or enough():
+                    return rows[:0]
+                batch = rows[taken : taken + size]
+                taken += len(batch)
+                return batch
 
         def take_turns() -> None:
             try:
                 with gdal_settings():
-                    while (start := next_start()) is not None:
-                        batch = reader.read(order[start : start + size])
+                    while len(batch_rows := next_rows()):
+                        batch = reader.read(batch_rows)
                         _label(batch, session, arguments, labels, name_row)
                         with taking:
-                            progress(len(batch.rows))
+                            progress(len(batch_rows))
             except BaseException:
                 stopped.set()
                 raise
@@ -130,19 +160,7 @@ def classify(
                     turn.result()
             finally:  # an interrupt of this thread ends the others after their batch
                 stopped.set()
-    return labels
-
-
-def _unlabelled(count: int, session: Session, arguments: Arguments) -> Labels:
-    """Return what is known before anything is classified: a row that gets no chip touches no image."""
-    definition = session.key.definition
-    wants_scores = arguments.class_scores or definition.multi_label
-    return Labels(
-        winner=np.full(count, -1, np.int32),
-        confidence=np.full(count, np.nan, np.float32),
-        status=np.full(count, Status.OUTSIDE_IMAGE, np.uint8),
-        scores=np.full((count, len(definition.classes)), np.nan, np.float32) if wants_scores else None,
-    )
+    return labels, taken
 
 
 def _label(

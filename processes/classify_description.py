@@ -11,6 +11,7 @@ from processes.description import Description
 from processes.features.result import CSV, FLATGEOBUF, GEOJSON, GEOJSON_SEQ, GEOPACKAGE, PARQUET, TABLE
 from processes.planning.fields import DEFAULT_FIELD, FIELD_NAME
 
+PROCESS_ID = "classify-objects"
 OUTPUT = "classifiedObjects"
 
 INLINE_IMAGES = {"image/png": ".png", "image/jpeg": ".jpg", "image/tiff": ".tif"}
@@ -42,7 +43,7 @@ def describe(models: Sequence[str]) -> Description:
     if models:
         model["enum"] = list(models)
     return {
-        "id": "classify-objects",
+        "id": PROCESS_ID,
         "version": __version__,
         "title": "Classify objects using deep learning",
         "description": (
@@ -51,7 +52,7 @@ def describe(models: Sequence[str]) -> Description:
         ),
         "keywords": ["classification", "deep learning", "imagery", "ONNX"],
         "jobControlOptions": ["sync-execute", "async-execute", "dismiss"],
-        "outputTransmission": ["value"],
+        "outputTransmission": ["value", "reference"],
         "inputs": {
             "image": {
                 "title": "Images",

@@ -15,7 +15,9 @@ from processes.features.layer import Layer
 from processes.features.paging import Page, leads_to_items, next_href
 from processes.features.read import BOM, looks_like_json, read_layer
 from processes.features.result import GEOJSON
-from processes.links import Allowance, LinkedFile, fetch, resolve, shown
+from processes.hosts import Allowance, shown
+from processes.links import LinkedFile, allowed, fetch, file_name, resolve
+from processes.pins import Pin, pin
 from processes.schema import quoted
 from processes.settings import Settings
 
@@ -42,17 +44,11 @@ def read_features(value: Value, settings: Settings, folder: Path) -> Layer:
     Raises:
         ServiceError: they cannot be had or read; a RequestError where a member of the value is to blame.
     """
-    try:
-        members = msgspec.json.decode(value.text, type=_Members)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
-        raise LayerError("features is neither a GeoJSON FeatureCollection nor a link") from err
+    members = _members(value)
     limit = settings.limits.max_objects
     if members.href is not msgspec.UNSET:
-        href = msgspec.json.decode(members.href)
         try:
-            if not isinstance(href, str):
-                raise LayerError(f"href is {quoted(href)}, not a text")
-            return _linked(href, settings, folder)
+            return _linked(_href(members.href), settings, folder)
         except ServiceError as err:
             raise RequestError.at(f"{value.pointer}/href", err) from err
     if members.value is msgspec.UNSET:
@@ -63,6 +59,39 @@ def read_features(value: Value, settings: Settings, folder: Path) -> Layer:
             LayerError(f"features of media type {quoted(members.mediaType)} must be linked; inline they are {GEOJSON}"),
         )
     return read_geojson(bytes(members.value), "features", limit)
+
+
+def pin_features(value: Value, settings: Settings) -> list[Pin]:
+    """Return the linked file of the features as it is now; nothing is opened.
+
+    Raises:
+        ServiceError: the value is no features, or the configuration does not allow its link.
+    """
+    members = _members(value)
+    if members.href is msgspec.UNSET:
+        return []
+    pointer = f"{value.pointer}/href"
+    try:
+        href = _href(members.href)
+        path = allowed(href, settings)
+    except ServiceError as err:
+        raise RequestError.at(pointer, err) from err
+    pinned = None if path is None else pin(pointer, path, file_name(href))
+    return [] if pinned is None else [pinned]
+
+
+def _members(value: Value) -> _Members:
+    try:
+        return msgspec.json.decode(value.text, type=_Members)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
+        raise LayerError("features is neither a GeoJSON FeatureCollection nor a link") from err
+
+
+def _href(text: msgspec.Raw) -> str:
+    href = msgspec.json.decode(text)
+    if not isinstance(href, str):
+        raise LayerError(f"href is {quoted(href)}, not a text")
+    return href
 
 
 def _linked(href: str, settings: Settings, folder: Path) -> Layer:

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pyproj
 
-from processes.classify_description import INLINE_IMAGES, OUTPUT, describe
-from processes.classify_features import read_features
+from processes.classify_description import OUTPUT, PROCESS_ID, describe
+from processes.classify_features import pin_features, read_features
+from processes.classify_images import open_images, pin_images
 from processes.crs import CRS84, is_longitude_latitude, parse_crs
-from processes.description import Given, Request, Value, check_literals
-from processes.errors import Fault, ImageError, InputError, LimitError, RequestError, ServiceError, collected
+from processes.description import Given, Request, check_literals
+from processes.errors import Fault, InputError, RequestError, collected
 from processes.features.layer import Layer
 from processes.features.result import CRS84_ONLY, MediaType
-from processes.imagery.image import ENDINGS, Image, open_image, unique_names
-from processes.links import list_folder, resolve
 from processes.model.arguments import Arguments, read_arguments
 from processes.model.catalog import Catalog, Model
-from processes.model.session import Processor
+from processes.model.processor import Processor, require_processor
+from processes.pins import Pin
 from processes.planning.extent import Extent, read_extent
 from processes.planning.fields import DEFAULT_FIELD
 from processes.planning.material import Material, Options
-from processes.run import require_processor
+from processes.process import Terms
 from processes.schema import quoted
 from processes.settings import Settings
 
-_LITERALS = (
+LITERALS = (
     "model",
     "modelArguments",
     "classLabelField",
@@ -48,16 +45,6 @@ _LITERALS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A file to open, and where it stands in the request."""
-
-    path: Path
-    name: str
-    pointer: str
-    fragment: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Inputs:
     """A request's inputs, read; what they link to is not yet opened."""
 
@@ -65,17 +52,24 @@ class Inputs:
     model: Model
     arguments: Arguments
     options: Options
-    result_name: str | None
-    """None = made from the image's name."""
     media_type: MediaType | None
     """None = as suits the result, and the client's `Accept`."""
     crs: pyproj.CRS | None
     """Of the output; None = as suits the result."""
+    terms: Terms
+    """Without pins and the stem of a name."""
 
 
-def read_inputs(request: Request, faults: list[Fault], catalog: Catalog) -> Inputs | None:
-    """Read what needs no file to be opened; what is wrong is added to `faults`, and then there may be no Inputs."""
-    given = {name: found[0] for name, found in check_literals(request, describe([]), _LITERALS, faults).items()}
+def read_inputs(request: Request, faults: list[Fault], catalog: Catalog, runs_here: bool) -> Inputs | None:
+    """Read what needs no file to be opened.
+
+    Args:
+        request: the request.
+        faults: gets what is wrong; then there may be no Inputs.
+        catalog: the installed models.
+        runs_here: True = the model runs on this machine, so that a GPU must be here if one is asked for.
+    """
+    given = {name: found[0] for name, found in check_literals(request, describe([]), LITERALS, faults).items()}
     literals = {name: item.value for name, item in given.items()}
     media_type = (
         cast("MediaType | None", request.outputs[OUTPUT].media_type)
@@ -83,8 +77,9 @@ def read_inputs(request: Request, faults: list[Fault], catalog: Catalog) -> Inpu
         else None
     )
     processor = cast("Processor | None", literals.get("processorType"))
-    with collected(faults, given["processorType"].pointer if processor else ""):
-        require_processor(processor)
+    if runs_here and processor is not None:
+        with collected(faults, given["processorType"].pointer):
+            require_processor(processor)
     crs = _output_crs(given.get("outputCrs"), media_type, faults)
     options = Options(
         label_field=literals.get("classLabelField", DEFAULT_FIELD),
@@ -100,7 +95,7 @@ def read_inputs(request: Request, faults: list[Fault], catalog: Catalog) -> Inpu
         asked = given.get("modelArguments", Given("", {}))
         arguments, wrong = read_arguments(asked.value, model.definition, asked.pointer)
         faults.extend(wrong)
-        return Inputs(request, model, arguments, options, literals.get("resultName"), media_type, crs)
+        return Inputs(request, model, arguments, options, media_type, crs, _terms(literals))
     return None
 
 
@@ -119,7 +114,7 @@ def open_material(
     Raises:
         RequestError: everything that is wrong, each fault with its pointer.
     """
-    images = list(_images(request, settings, folder, faults))
+    images = open_images(request, settings, folder, faults)
     layer = _layer(request, settings, folder, faults)
     if faults or inputs is None:
         raise RequestError(faults)
@@ -130,6 +125,34 @@ def open_material(
         model=inputs.model,
         arguments=inputs.arguments,
         options=inputs.options,
+    )
+
+
+def pin_links(request: Request, settings: Settings, faults: list[Fault]) -> tuple[tuple[Pin, ...], str]:
+    """Return the files that a request links to as they are now, and the stem of a name for the result.
+
+    Nothing is opened; what can be told to be wrong without that is added to `faults`.
+    """
+    pins, image = pin_images(request, settings, faults)
+    for value in request.inputs.get("features", ()):
+        with collected(faults, value.pointer):
+            pins += pin_features(value, settings)
+    return tuple(pins), name_stem(image)
+
+
+def name_stem(image: str) -> str:
+    """Return what the name of a result is made from: the process and an image's name."""
+    safe = (letter if letter.isascii() and (letter.isalnum() or letter in "_-") else "_" for letter in Path(image).stem)
+    return f"{PROCESS_ID}-{''.join(safe)}"[:64]
+
+
+def _terms(literals: Mapping[str, Any]) -> Terms:
+    return Terms(
+        result_name=literals.get("resultName"),
+        parallel_factor=str(literals.get("parallelProcessingFactor", "100%")),
+        recycle_interval=literals.get("recycleInterval", 0),
+        retries=literals.get("retries", 0),
+        needs_gpu=literals.get("processorType") == "GPU",
     )
 
 
@@ -152,57 +175,6 @@ def _extent(given: Given | None, faults: list[Fault]) -> Extent | None:
     with collected(faults, given.pointer):
         return read_extent(given.value, given.pointer)
     return None
-
-
-def _images(request: Request, settings: Settings, folder: Path, faults: list[Fault]) -> Iterator[tuple[Image, str]]:
-    """Yield the images of a request with their pointers."""
-    sources: list[Source] = []
-    values = request.inputs.get("image", ())
-    limit, inline = settings.limits.max_images, count(1)
-    for value in values if len(values) <= limit else ():
-        with collected(faults, value.pointer):
-            sources.extend(_image_sources(value, inline, settings, folder))
-        if len(sources) > limit:
-            break
-    found = max(len(values), len(sources))
-    if found > limit:
-        faults.append(Fault("/inputs/image", LimitError("max_images", limit, f"{found} images in one request")))
-        return
-    for source, name in zip(sources, unique_names([source.name for source in sources]), strict=True):
-        with collected(faults, source.pointer):
-            yield open_image(source.path, name, settings.limits.max_image_pixels), source.pointer
-
-
-def _image_sources(value: Value, inline: Iterator[int], settings: Settings, folder: Path) -> list[Source]:
-    content = value.read()
-    match content:
-        case {"href": str() as href}:
-            pointer = f"{value.pointer}/href"
-            try:
-                if href.split("#")[0].split("?")[0].endswith("/"):
-                    return [Source(file.path, file.name, pointer) for file in list_folder(href, settings, ENDINGS)]
-                file = resolve(href, settings, folder)
-            except ServiceError as err:
-                raise RequestError.at(pointer, err) from err
-            return [Source(file.path, file.name, pointer)]
-        case {"value": str() as text, "encoding": "base64", "mediaType": str() as kind} if kind in INLINE_IMAGES:
-            return [_inline_image(text, INLINE_IMAGES[kind], next(inline), value.pointer, folder)]
-        case {"value": _}:
-            raise ImageError(
-                f"an image in the request has value, encoding base64 and a mediaType, one of {', '.join(INLINE_IMAGES)}"
-            )
-        case _:
-            raise ImageError(f"{quoted(content)} is no image: give a link with href, or value, encoding and mediaType")
-
-
-def _inline_image(text: str, ending: str, number: int, pointer: str, folder: Path) -> Source:
-    try:
-        data = base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError) as err:
-        raise RequestError.at(f"{pointer}/value", ImageError("the image's value is not base64")) from err
-    path = folder / f"inline-{number}{ending}"
-    path.write_bytes(data)
-    return Source(path, f"image-{number}", f"{pointer}/value")
 
 
 def _layer(request: Request, settings: Settings, folder: Path, faults: list[Fault]) -> Layer | None:

@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from processes import __version__
-from processes.description import Answer, Choose, Description, Process, Request, check_literals
-from processes.errors import Fault, RequestError, collected
+from processes.description import Description, check_literals
+from processes.errors import RequestError, collected
 from processes.model.arguments import declared_arguments
 from processes.model.catalog import Catalog, Model
-from processes.model.session import missing_gpu
+from processes.model.processor import missing_gpu
+from processes.process import Answer, Order, Process, Terms, choose
 
 OUTPUT = "modelInfo"
 
@@ -58,20 +59,19 @@ class DescribeModel(Process):
             "links": [],
         }
 
-    def check(self, request: Request, faults: list[Fault]) -> None:
-        self._model(request, faults)
+    def check(self, order: Order) -> Terms:
+        self._model(order)
+        return Terms()
 
-    def execute(
-        self, request: Request, faults: list[Fault], folder: Path, choose: Choose, max_objects: int | None
-    ) -> Answer:
-        model = self._model(request, faults)
-        media_type = choose(["application/json"])
+    def execute(self, order: Order, folder: Path) -> Answer:
+        model = self._model(order)
+        media_type = choose(["application/json"], order.accept)
         return Answer(OUTPUT, media_type, msgspec.json.encode(model_info(model)))
 
-    def _model(self, request: Request, faults: list[Fault]) -> Model:
-        faults = list(faults)
+    def _model(self, order: Order) -> Model:
+        faults = list(order.faults)
         description = {"inputs": {"model": {"schema": {"type": "string"}}}}
-        literals = check_literals(request, description, ["model"], faults)
+        literals = check_literals(order.request, description, ["model"], faults)
         for given in literals.get("model", ()):
             with collected(faults, given.pointer):
                 model = self._catalog.model(given.value)

@@ -6,10 +6,8 @@ boolean `exclusiveMinimum`).
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, cast
 
 import msgspec
@@ -22,6 +20,11 @@ Description = Mapping[str, Any]
 
 Response = Literal["raw", "document"]
 
+_SUBSCRIBER = {
+    "type": "object",
+    "required": ["successUri"],
+    "properties": {name: {"type": "string"} for name in ("successUri", "inProgressUri", "failedUri")},
+}
 _QUALIFIED = {"value", "mediaType", "encoding", "schema", "format"}
 
 
@@ -53,6 +56,17 @@ class OutputRequest:
     pointer: str
     media_type: str | None
     """None = the process, or the `Accept` header, decides."""
+    by_reference: bool
+    """True = the answer links to the output, False = it holds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """Where a client wants to be told how its job goes; None = it does not."""
+
+    success_uri: str
+    in_progress_uri: str | None
+    failed_uri: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +78,19 @@ class Request:
     outputs: Mapping[str, OutputRequest] | None
     """None = all outputs, as the process likes; empty = the client wants none."""
     response: Response
+    subscriber: Subscriber | None
+
+    @property
+    def by_reference(self) -> bool:
+        """Whether an output is wanted as a link."""
+        return any(output.by_reference for output in (self.outputs or {}).values())
 
 
 class _Body(msgspec.Struct):
     inputs: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
     outputs: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     response: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    subscriber: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 def read_request(body: bytes, description: Description) -> tuple[Request, list[Fault]]:
@@ -90,7 +111,8 @@ def read_request(body: bytes, description: Description) -> tuple[Request, list[F
         faults: list[Fault] = []
         inputs = dict(_inputs(parsed.inputs, description, faults))
         outputs = _outputs(parsed.outputs, description, faults)
-        return Request(inputs, outputs, _response(parsed.response, faults)), faults
+        response, subscriber = _response(parsed.response, faults), _subscriber(parsed.subscriber, faults)
+        return Request(inputs, outputs, response, subscriber), faults
     except msgspec.ValidationError as err:
         raise RequestError.at("", InputError(f"the request is not an execute request: {err}")) from err
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
@@ -165,7 +187,7 @@ def _output(pointer: str, wish: Any, item: Mapping[str, Any], transmissions: Seq
             f"{pointer}/transmissionMode",
             InputError(f"transmissionMode {quoted(transmission)} is neither value nor reference"),
         )
-    if transmission not in transmissions or transmission == "reference":
+    if transmission not in transmissions:
         raise RequestError.at(f"{pointer}/transmissionMode", InputError("results are given by value only"))
     form = wish.get("format", {})
     if not isinstance(form, dict):
@@ -177,7 +199,7 @@ def _output(pointer: str, wish: Any, item: Mapping[str, Any], transmissions: Seq
             f"{pointer}/format/mediaType",
             InputError(f"there is no format {quoted(media_type)}; the formats are {', '.join(known)}"),
         )
-    return OutputRequest(pointer, media_type)
+    return OutputRequest(pointer, media_type, transmission == "reference")
 
 
 def _plain(media_type: Any) -> Any:
@@ -191,6 +213,17 @@ def _response(text: msgspec.Raw | msgspec.UnsetType, faults: list[Fault]) -> Res
         faults.append(Fault("/response", InputError(f"response {quoted(response)} is neither raw nor document")))
         return "raw"
     return cast(Response, response)
+
+
+def _subscriber(text: msgspec.Raw | msgspec.UnsetType, faults: list[Fault]) -> Subscriber | None:
+    if text is msgspec.UNSET:
+        return None
+    given = msgspec.json.decode(text)
+    errors = check_value(given, _SUBSCRIBER, "subscriber", "/subscriber")
+    faults.extend(errors)
+    if errors:
+        return None
+    return Subscriber(given["successUri"], given.get("inProgressUri"), given.get("failedUri"))
 
 
 def media_types(schema: Mapping[str, Any]) -> list[str]:
@@ -233,53 +266,3 @@ def check_literals(
             if not errors:
                 found.setdefault(name, []).append(given)
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What an execution gives: one output."""
-
-    output: str
-    """Its id."""
-    media_type: str
-    content: bytes | Path
-    """The output itself, or the file that holds it."""
-
-
-Choose = Callable[[Sequence[str]], str]
-"""Picks one of the media types on offer, the default first, or raises where the client takes none of them."""
-
-
-class Process(ABC):
-    """A process: described, checked and executed; knows neither HTTP nor pygeoapi."""
-
-    @abstractmethod
-    def describe(self) -> Description:
-        """Return the description, a fresh copy."""
-
-    @abstractmethod
-    def check(self, request: Request, faults: list[Fault]) -> None:
-        """Raise RequestError with everything that is wrong with a request as far as no file needs to be opened.
-
-        Args:
-            request: as `read_request` returned it.
-            faults: what is wrong with its frame already.
-        """
-
-    @abstractmethod
-    def execute(
-        self, request: Request, faults: list[Fault], folder: Path, choose: Choose, max_objects: int | None
-    ) -> Answer:
-        """Do the work.
-
-        Args:
-            request: as `read_request` returned it.
-            faults: what is wrong with its frame already.
-            folder: an empty folder for files; the answer may lie in it.
-            choose: the client's choice among media types, where `outputs` names none.
-            max_objects: limit of a synchronous run; None = no limit.
-
-        Raises:
-            RequestError: everything that is wrong with the request.
-            LimitError: there are more objects than `max_objects`.
-        """

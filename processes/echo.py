@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from processes.crs import parse_crs
-from processes.description import Answer, Choose, Description, Given, Process, Request, check_literals
-from processes.errors import Fault, RequestError, collected
+from processes.description import Description, Given, check_literals
+from processes.errors import RequestError, collected
+from processes.process import Answer, Order, Process, Terms, choose
 
 OUTPUT = "echo"
 
@@ -98,24 +99,23 @@ class Echo(Process):
     def describe(self) -> Description:
         return deepcopy(dict(_DESCRIPTION))
 
-    def check(self, request: Request, faults: list[Fault]) -> None:
-        self._values(request, faults)
+    def check(self, order: Order) -> Terms:
+        self._values(order)
+        return Terms()
 
-    def execute(
-        self, request: Request, faults: list[Fault], folder: Path, choose: Choose, max_objects: int | None
-    ) -> Answer:
-        values = self._values(request, faults)
-        asked = request.outputs[OUTPUT].media_type if request.outputs and OUTPUT in request.outputs else None
-        media_type = asked or choose(["application/json", "text/plain"])
+    def execute(self, order: Order, folder: Path) -> Answer:
+        values, outputs = self._values(order), order.request.outputs
+        asked = outputs[OUTPUT].media_type if outputs and OUTPUT in outputs else None
+        media_type = asked or choose(["application/json", "text/plain"], order.accept)
         time.sleep(next((pause.value for pause in values.get("pause", ())), 0))
         texts = [text.value for text in values["echo"]]
         return Answer(
             OUTPUT, media_type, "\n".join(texts).encode() if media_type == "text/plain" else msgspec.json.encode(texts)
         )
 
-    def _values(self, request: Request, faults: list[Fault]) -> dict[str, list[Given]]:
-        faults = list(faults)
-        values = check_literals(request, _DESCRIPTION, _DESCRIPTION["inputs"], faults)
+    def _values(self, order: Order) -> dict[str, list[Given]]:
+        faults = list(order.faults)
+        values = check_literals(order.request, _DESCRIPTION, _DESCRIPTION["inputs"], faults)
         for area in values.get("area", ()):
             if "crs" in area.value:
                 with collected(faults, f"{area.pointer}/crs"):

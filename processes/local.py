@@ -16,13 +16,13 @@ from processes.features.result import FILE_ENDINGS, MediaType
 from processes.imagery.image import ENDINGS, open_image, unique_names
 from processes.model.arguments import Arguments, read_arguments
 from processes.model.catalog import Catalog, Model
-from processes.model.session import Processor
+from processes.model.processor import Processor, require_processor
 from processes.planning.extent import read_extent
 from processes.planning.fields import FIELD_NAME
 from processes.planning.material import Material, Mode, Options
 from processes.planning.plan import plan
 from processes.publish import publish, require_form
-from processes.run import Progress, require_processor, run
+from processes.run import Progress, run
 from processes.settings import Settings
 
 
@@ -94,7 +94,7 @@ def run_local(wanted: LocalRun, settings: Settings, progress: Progress) -> dict[
     try:
         with tempfile.TemporaryDirectory(dir=wanted.output.absolute().parent, prefix=".classify-") as folder:
             written = Path(folder) / f"result{FILE_ENDINGS[media_type]}"
-            summary = publish(planned, labels, media_type, crs, written, wanted.output.stem)
+            summary = publish(planned.rows, labels, media_type, crs, written, wanted.output.stem)
             os.replace(written, wanted.output)
     except OSError as err:
         raise InputError(f"{wanted.output} cannot be written: {err.strerror}") from err

@@ -7,7 +7,6 @@ constructors only store, and each look at `metadata` is a fresh copy.
 from __future__ import annotations
 
 import tempfile
-from abc import abstractmethod
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -16,28 +15,24 @@ from typing import Any
 import msgspec
 from pygeoapi.process.base import BaseProcessor, ProcessorExecuteError
 
-from processes.classify_objects import ClassifyObjects
-from processes.describe_model import DescribeModel
-from processes.description import Process, read_request
-from processes.echo import Echo
+from processes.description import read_request
 from processes.errors import LimitError, ServiceError
-from processes.model.catalog import Catalog
+from processes.process import Order
+from processes.registry import PLUGINS
 from processes.settings import Settings
 
 
 class Plugin(BaseProcessor):  # type: ignore[misc] # pygeoapi is not typed
     """A process in pygeoapi's form."""
 
+    registered: str
+    """Name that it is registered under."""
+
     def __init__(self, processor_def: Mapping[str, Any]) -> None:
         self.settings = Settings.from_plugin(processor_def)
-        self.process = self._process(self.settings)
+        self.process = PLUGINS[self.registered](self.settings, None)
         super().__init__(processor_def, {})
         self.supports_outputs = True
-
-    @staticmethod
-    @abstractmethod
-    def _process(settings: Settings) -> Process:
-        """Return the process."""
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -55,9 +50,9 @@ class Plugin(BaseProcessor):  # type: ignore[misc] # pygeoapi is not typed
         """
         body = msgspec.json.encode({"inputs": data} | ({"outputs": outputs} if outputs else {}))
         try:
-            request, faults = read_request(body, self.process.describe())
+            request, faults = read_request(body, self.process.frame())
             with work_folder(self.settings) as folder:
-                answer = self.process.execute(request, faults, Path(folder), lambda offers: offers[0], None)
+                answer = self.process.execute(Order(request, faults), Path(folder))
                 content = answer.content.read_bytes() if isinstance(answer.content, Path) else answer.content
                 # of this one type pygeoapi takes no bytes: it would write them as a JSON string
                 plain_json = answer.media_type == "application/json"
@@ -80,26 +75,16 @@ def work_folder(settings: Settings) -> tempfile.TemporaryDirectory[str]:
 class ClassifyObjectsPlugin(Plugin):
     """`classify-objects`."""
 
-    @staticmethod
-    def _process(settings: Settings) -> Process:
-        return ClassifyObjects(settings, _catalog(settings))
+    registered = "processes.plugin.ClassifyObjectsPlugin"
 
 
 class DescribeModelPlugin(Plugin):
     """`describe-model`."""
 
-    @staticmethod
-    def _process(settings: Settings) -> Process:
-        return DescribeModel(_catalog(settings))
+    registered = "processes.plugin.DescribeModelPlugin"
 
 
 class EchoPlugin(Plugin):
     """`echo`."""
 
-    @staticmethod
-    def _process(settings: Settings) -> Process:
-        return Echo()
-
-
-def _catalog(settings: Settings) -> Catalog:
-    return Catalog(settings.models, settings.state, settings.limits.max_model_mb * 2**20)
+    registered = "processes.plugin.EchoPlugin"

@@ -37,7 +37,7 @@ from processes.features.result import (
 )
 from processes.features.write import write_result
 from processes.planning.fields import IMAGE_ID
-from processes.planning.material import Material, Plan
+from processes.planning.material import Material, PlannedRows
 
 _MAX_GEOPACKAGE_COLUMNS = 2000
 """As SQLite has it."""
@@ -80,54 +80,48 @@ def require_form(material: Material, media_type: MediaType, crs: pyproj.CRS | No
 
 
 def publish(
-    plan: Plan, labels: Labels, media_type: MediaType, crs: pyproj.CRS | None, path: Path, name: str | None = None
+    rows: PlannedRows, labels: Labels, media_type: MediaType, crs: pyproj.CRS | None, path: Path, name: str
 ) -> dict[str, Any]:
     """Write the classified rows and return their summary.
 
     Args:
-        plan: the rows.
+        rows: the rows.
         labels: what was found for them.
         media_type: the form.
         crs: of the output; None = that of the features or images, CRS84 in GeoJSON.
         path: a new file.
-        name: of the layer; None = made from the image's name.
+        name: of the layer.
     """
-    material, found = plan.material, _summary(plan, labels)
+    material, found = rows.material, _summary(rows, labels)
     result = prepare(
-        plan.layer,
-        plan.ids,
-        _schema(plan),
-        lambda: _rows(plan, labels),
+        rows.layer,
+        rows.ids,
+        _schema(rows),
+        lambda: _rows(rows, labels),
         media_type,
-        name=name or _result_name(plan),
+        name=name,
         key="id" if material.layer is not None else IMAGE_ID,
         style=Style(
             material.options.label_field, tuple((item.name, item.color) for item in material.model.definition.classes)
         ),
-        summary=lambda warnings: {**found, "warnings": [*plan.warnings, *warnings], "software": SOFTWARE},
+        summary=lambda warnings: {**found, "warnings": [*rows.warnings, *warnings], "software": SOFTWARE},
     )
     return dict(result.summary(write_result(result, media_type, crs, path)))
 
 
-def _schema(plan: Plan) -> pa.Schema:
-    return pa.schema([*plan.layer.attributes.schema, *plan.material.added_fields])
+def _schema(rows: PlannedRows) -> pa.Schema:
+    return pa.schema([*rows.layer.attributes.schema, *rows.material.added_fields])
 
 
-def _result_name(plan: Plan) -> str:
-    stem = Path(plan.material.images[0].name).stem
-    safe = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "_-") else "_" for letter in stem)
-    return f"classify-objects-{safe}"[:64]
-
-
-def _rows(plan: Plan, labels: Labels) -> Iterator[Rows]:
-    layer, schema = plan.layer, _schema(plan)
-    for start in range(0, len(plan), ROWS_AT_ONCE):
-        count = min(ROWS_AT_ONCE, len(plan) - start)
-        objects = plan.objects[start : start + count]
+def _rows(rows: PlannedRows, labels: Labels) -> Iterator[Rows]:
+    layer, schema = rows.layer, _schema(rows)
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        count = min(ROWS_AT_ONCE, len(rows) - start)
+        objects = rows.objects[start : start + count]
         attributes = [_taken(column, objects) for column in layer.attributes.columns]
-        added = _added_columns(plan, labels, start, start + count)
+        added = _added_columns(rows, labels, start, start + count)
         yield Rows(
-            ids=None if plan.ids is None else _one_chunk(plan.ids.slice(start, count)),
+            ids=None if rows.ids is None else _one_chunk(rows.ids.slice(start, count)),
             positions=objects + 1,
             geometry=None if layer.geometry is None else _taken(layer.geometry, objects),
             attributes=pa.RecordBatch.from_arrays([*attributes, *added], schema=schema),
@@ -157,24 +151,24 @@ def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
     )
 
 
-def _added_columns(plan: Plan, labels: Labels, start: int, stop: int) -> list[pa.Array]:
-    definition, rows = plan.material.model.definition, slice(start, stop)
-    winner, status = labels.winner[rows], labels.status[rows]
+def _added_columns(rows: PlannedRows, labels: Labels, start: int, stop: int) -> list[pa.Array]:
+    definition, part = rows.material.model.definition, slice(start, stop)
+    winner, status = labels.winner[part], labels.status[part]
     unlabelled = (winner < 0) | (status != Status.OK)
     if definition.multi_label and labels.scores is not None:
         names, values = _multi_labels(
-            labels.scores[rows], winner < 0, plan.material.arguments.score_threshold, definition.classes
+            labels.scores[part], winner < 0, rows.material.arguments.score_threshold, definition.classes
         )
     else:
         names = _picked([item.name for item in definition.classes], winner, pa.string(), unlabelled)
         values = _picked([item.value for item in definition.classes], winner, pa.int64(), unlabelled)
     states = _picked([item.label for item in Status], status, pa.string(), None)
-    columns = [names, values, _probabilities(labels.confidence[rows]), states]
-    if plan.image_ids is not None:
-        place = 0 if plan.material.layer is None else len(columns)
-        columns.insert(place, plan.image_ids.slice(start, stop - start))
+    columns = [names, values, _probabilities(labels.confidence[part]), states]
+    if rows.image_ids is not None:
+        place = 0 if rows.material.layer is None else len(columns)
+        columns.insert(place, rows.image_ids.slice(start, stop - start))
     if labels.scores is not None:
-        columns += [_probabilities(scores) for scores in labels.scores[rows].T]
+        columns += [_probabilities(scores) for scores in labels.scores[part].T]
     return columns
 
 
@@ -201,20 +195,20 @@ def _probabilities(values: NDArray[np.float32]) -> pa.Array:
     return pa.array(np.round(values.astype(np.float64), 6), pa.float64(), mask=np.isnan(values))
 
 
-def _summary(plan: Plan, labels: Labels) -> dict[str, Any]:
+def _summary(rows: PlannedRows, labels: Labels) -> dict[str, Any]:
     """Return the model, and counts by class and by status."""
-    definition = plan.material.model.definition
+    definition = rows.material.model.definition
     by_status = np.bincount(labels.status, minlength=len(Status))
     counts: Counter[str] = Counter({item.name: 0 for item in definition.classes})
     if definition.multi_label and labels.scores is not None:
-        above = (labels.scores >= plan.material.arguments.score_threshold).sum(axis=0)
+        above = (labels.scores >= rows.material.arguments.score_threshold).sum(axis=0)
         counts.update({item.name: int(count) for item, count in zip(definition.classes, above, strict=True)})
     else:
         found = np.bincount(labels.winner[labels.status == Status.OK], minlength=len(definition.classes))
         for item, count in zip(definition.classes, found, strict=True):
             counts[item.name] += int(count)
     return {
-        "model": {"id": plan.material.model.id, "sha256": plan.material.model.sha256},
+        "model": {"id": rows.material.model.id, "sha256": rows.material.model.sha256},
         "counts": dict(counts),
         "status": {item.label: int(by_status[item]) for item in Status if by_status[item] or item is Status.OK},
     }

@@ -1,18 +1,16 @@
-"""Running a plan: from chips to labels."""
+"""Running a plan, or a section of one: from chips to labels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
-from processes.classify import Labels, Status, classify
-from processes.errors import (
-    ImageError,
-    InputError,
-    PackageError,
-    RequestError,
-)
-from processes.model.session import Processor, SessionKey, available_threads, missing_gpu, open_session
+import numpy as np
+from numpy.typing import NDArray
+
+from processes.classify import Labels, Status, Work, classify, reading_order
+from processes.errors import ImageError, PackageError, RequestError
+from processes.model.processor import available_threads, missing_gpu
+from processes.model.session import Session, SessionKey, open_session
 from processes.planning.material import Material, Plan
 
 Progress = Callable[[int, int], None]
@@ -20,12 +18,12 @@ Progress = Callable[[int, int], None]
 
 
 def run(plan: Plan, progress: Progress | None = None) -> Labels:
-    """Classify the rows of a plan.
+    """Classify all rows of a plan, with all cores.
 
     Raises:
         RequestError: an image cannot be read to its end, or the network fails.
     """
-    material, total, done = plan.material, len(plan), 0
+    total, done = len(plan.rows), 0
 
     def advance(rows: int) -> None:
         nonlocal done
@@ -33,35 +31,47 @@ def run(plan: Plan, progress: Progress | None = None) -> Labels:
         if progress is not None:
             progress(done, total)
 
-    try:
-        session = open_session(_session_key(material))
-        threads = available_threads()
-        labels = classify(plan.work, session, material.arguments, partial(_row_name, plan), advance, threads)
-    except ImageError as err:
-        raise RequestError.at("/inputs/image", err) from err
-    except PackageError as err:
-        raise RequestError.at("/inputs/model", err) from err
-    labels.status[plan.empty] = Status.EMPTY_GEOMETRY
+    rows, session = reading_order(plan.work), session_for(plan.rows.material)
+    labels, _ = run_rows(plan.rows.material, plan.work, rows, session, plan.rows.name, advance, available_threads())
+    labels.status[plan.rows.empty] = Status.EMPTY_GEOMETRY
     if progress is not None:
         progress(total, total)
     return labels
 
 
-def _session_key(material: Material) -> SessionKey:
+def session_for(material: Material) -> Session:
+    """Return the opened network of a material, on the processor that is wanted or that there is.
+
+    Raises:
+        RequestError: it cannot be opened.
+    """
     model = material.model
     processor = material.options.processor or ("GPU" if missing_gpu() is None else "CPU")
-    return SessionKey(model.network, model.sha256, model.definition, model.activation, processor, threads=1)
+    key = SessionKey(model.network, model.sha256, model.definition, model.activation, processor, threads=1)
+    try:
+        return open_session(key)
+    except PackageError as err:
+        raise RequestError.at("/inputs/model", err) from err
 
 
-def require_processor(processor: Processor | None) -> None:
-    """Raise InputError where a GPU is asked for and there is none."""
-    missing = missing_gpu() if processor == "GPU" else None
-    if missing is not None:
-        raise InputError(f"processorType is GPU, but {missing}")
+def run_rows(
+    material: Material,
+    work: Work,
+    rows: NDArray[np.int64],
+    session: Session,
+    name_row: Callable[[int], str],
+    progress: Callable[[int], None],
+    threads: int,
+    enough: Callable[[], bool] = lambda: False,
+) -> tuple[Labels, int]:
+    """Classify some rows of a work, as `classify` does.
 
-
-def _row_name(plan: Plan, row: int) -> str:
-    if plan.material.layer is None and plan.image_ids is not None:
-        return f"image {plan.image_ids[row].as_py()!r}"
-    identifier = plan.ids[row].as_py() if plan.ids is not None else int(plan.objects[row]) + 1
-    return f"object {identifier}"
+    Raises:
+        RequestError: an image cannot be read to its end, or the network fails.
+    """
+    try:
+        return classify(work, rows, session, material.arguments, name_row, progress, threads, enough)
+    except ImageError as err:
+        raise RequestError.at("/inputs/image", err) from err
+    except PackageError as err:
+        raise RequestError.at("/inputs/model", err) from err

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from rasterio.windows import Window
 
 from conftest import definition
-from processes.classify import Labels, Work, classify
+from processes.classify import Labels, Work, classify, reading_order
 from processes.errors import PackageError
 from processes.imagery.grid import ChipRule
 from processes.imagery.image import open_image
@@ -61,6 +61,7 @@ def run(
     arguments: Arguments,
     threads: int = 1,
     progress: Callable[[int], None] = lambda _: None,
+    enough: Callable[[], bool] = lambda: False,
     **changes: Any,
 ) -> Labels:
     """Classify the chips at the origins with the network in the folder."""
@@ -75,7 +76,10 @@ def run(
     windows = np.array([(column, row, width, height) for column, row in ORIGINS], np.int32)
     placement = Placement(np.zeros(len(ORIGINS), np.int32), windows)
     work = Work([image], [Selection((0, 1, 2))], ChipRule(width, height, True, None), placement, None, None)
-    return classify(work, session, arguments, lambda row: f"object {row}", progress, threads)
+    rows = reading_order(work)
+    labels, done = classify(work, rows, session, arguments, lambda row: f"object {row}", progress, threads, enough)
+    assert done == len(rows) or enough()
+    return labels
 
 
 def chips_of(folder: Path, height: int, width: int) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ import pytest
 import shapely
 import yaml
 
-from processes import links
+from processes import hosts
 from processes.classify_features import read_features
 from processes.description import Value
 from processes.errors import ForbiddenError, InputError, LayerError, LimitError, RequestError, ServiceError
@@ -349,7 +349,7 @@ def test_all_pages_together_must_keep_to_the_limit_of_a_download(host: Host, tmp
 @pytest.mark.parametrize("pace", ["drip", "pages"])
 def test_all_pages_together_must_keep_to_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pace: str) -> None:
     """Neither a host that sends a byte now and then, nor one that has always one more page, goes on for ever."""
-    monkeypatch.setattr(links, "_FETCH_S", 1)
+    monkeypatch.setattr(hosts, "_FETCH_S", 1)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

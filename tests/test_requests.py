@@ -529,14 +529,12 @@ def test_an_inline_image_is_read(client: Client, home: Path) -> None:
     assert [row["ImageID"] for row in response.json["data"]] == ["image-1", "image-2"]
 
 
-def test_a_fault_of_ours_is_a_500_that_tells_nothing(
-    client: Client, sound: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fault_of_ours_is_a_500_that_tells_nothing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise KeyError("/secret/place")
 
-    monkeypatch.setattr("processes.classify_objects.plan", fail)
-    response = client.execute("classify-objects", sound)
+    monkeypatch.setattr("processes.echo.Echo.execute", fail)
+    response = client.execute("echo", {"echo": "a"})
     assert response.status_code == 500
     assert response.json["type"] == "ServerError"
     assert "secret" not in response.text

@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import io
 import json
+import re
 import sqlite3
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -799,10 +800,9 @@ def test_a_document_holds_what_the_raw_answer_holds(asking: Asking, media_type: 
     raw = asking.raw(media_type, "geopackage")
     if media_type == GEOPACKAGE:
         assert read_result(media_type, data, asking.folder).rows == read_result(media_type, raw, asking.folder).rows
-    elif isinstance(value, dict):
-        assert value == json.loads(raw)
-    else:
-        assert data == raw
+    else:  # each result has a name of its own, with a number behind it
+        data, raw = (re.sub(rb"(classify-objects-a)-\d+", rb"\1", text) for text in (data, raw))
+        assert json.loads(data) == json.loads(raw) if isinstance(value, dict) else data == raw
 
 
 @pytest.mark.parametrize(
