@@ -14,12 +14,14 @@ from typing import Any
 
 import yaml
 
+CONFIGURATION = "pygeoapi-config.yml"
+_WEB_WORKERS, _WEB_THREADS = 2, 32
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one request may ask for. Each is named in the error that it causes."""
+    """How much may be asked for. Each is named in the error that it causes."""
 
     max_body_mb: int = 64
     max_image_pixels: int = 40_000_000_000
@@ -29,11 +31,27 @@ class Limits:
     max_download_mb: int = 4096
     """Of one linked file."""
     sync_max_objects: int = 20_000
+    max_waiting_jobs: int = 1000
+    max_waiting_jobs_per_client: int = 100
+    max_running_jobs: int = 16
+    """Of one runner; as many again that a client waits for."""
+    section_timeout_s: int = 600
+    retention_days: int = 30
+    """So long results are kept after the end of their job, and its record as long again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files in PEM form by which the machines of a cluster know each other."""
+
+    ca: Path
+    cert: Path
+    key: Path
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a deployment decides about the processes."""
+    """What a deployment decides about the processes and their jobs."""
 
     models: tuple[Path, ...]
     """Folders with model packages."""
@@ -44,6 +62,22 @@ class Settings:
     state: Path
     """Folder for what is kept between requests."""
     limits: Limits
+    job_store: str
+    """SQLAlchemy URL of the database that jobs are kept in."""
+    results: str
+    """Folder for the files of jobs, or `s3://bucket/prefix`."""
+    scheduler: str | None
+    """Address of a Dask scheduler, `tls://host:port`; None = jobs are done on this machine."""
+    tls: Tls | None
+    """None = as Dask's own configuration has it."""
+    slots: int | None
+    """Sections that are done at the same time on this machine; None = as many as GPUs, without one as cores."""
+    proxies: tuple[str, ...]
+    """Addresses of proxies that are believed whom they forward."""
+    web_workers: int
+    """Processes that answer requests."""
+    web_threads: int
+    """Requests that each of them answers at the same time."""
 
     @classmethod
     def from_plugin(cls, definition: Mapping[str, Any], base: Path | None = None) -> Settings:
@@ -54,15 +88,24 @@ class Settings:
             base: folder that relative paths start from; the working folder by default.
 
         Raises:
-            ValueError: a limit is unknown or not a whole number above 0.
+            ValueError: a limit is unknown or not a whole number above 0, or a setting cannot be used.
         """
         base = base or Path.cwd()
+        state = base / str(definition.get("state") or "state")
         return cls(
             models=_folders(definition.get("models"), base),
             imagery=_folders(definition.get("imagery"), base),
-            hosts=tuple(host.strip().lower() for host in str(definition.get("hosts") or "").split(",") if host.strip()),
-            state=base / str(definition.get("state") or "state"),
+            hosts=tuple(host.lower() for host in _listed(definition.get("hosts"))),
+            state=state,
             limits=_limits(definition.get("limits") or {}),
+            job_store=str(definition.get("job_store") or f"sqlite:///{state.absolute() / 'jobs.sqlite3'}"),
+            results=_results(definition.get("results"), base, state),
+            scheduler=_scheduler(definition.get("scheduler")),
+            tls=_tls(definition.get("tls") or {}, base),
+            slots=_count("slots", definition.get("slots")),
+            proxies=_listed(definition.get("proxies")),
+            web_workers=_count("web_workers", definition.get("web_workers")) or _WEB_WORKERS,
+            web_threads=_count("web_threads", definition.get("web_threads")) or _WEB_THREADS,
         )
 
 
@@ -86,6 +129,22 @@ def load_configuration(path: Path) -> dict[str, Any]:
     return loaded if isinstance(loaded, dict) else {}
 
 
+def find_configuration() -> Path:
+    """Return the configuration that this program goes by where none is named.
+
+    It is the one that the variable `PYGEOAPI_CONFIG` names, else that of the working folder, else the program's own.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    named = os.environ.get("PYGEOAPI_CONFIG")
+    own = Path(__file__).resolve().parents[1]
+    for path in [Path(named)] if named else [folder / CONFIGURATION for folder in (Path.cwd(), own)]:
+        if path.is_file():
+            return path.resolve()
+    raise FileNotFoundError(f"there is no {named or CONFIGURATION}")
+
+
 def load_settings(path: Path) -> Settings:
     """Read the settings of the process `classify-objects` from the configuration."""
     plugin = load_configuration(path)["resources"]["classify-objects"]["processor"]
@@ -94,6 +153,40 @@ def load_settings(path: Path) -> Settings:
 
 def _folders(value: Any, base: Path) -> tuple[Path, ...]:
     return tuple(base / part for part in str(value or "").split(":") if part)
+
+
+def _listed(value: Any) -> tuple[str, ...]:
+    return tuple(part.strip() for part in str(value or "").split(",") if part.strip())
+
+
+def _results(value: Any, base: Path, state: Path) -> str:
+    if not value:
+        return str(state.absolute() / "results")
+    return str(value) if "://" in str(value) else str((base / str(value)).absolute())
+
+
+def _scheduler(value: Any) -> str | None:
+    if value and not str(value).startswith("tls://"):
+        raise ValueError(f"the scheduler is {value!r}; only tls:// is spoken with one")
+    return str(value) if value else None
+
+
+def _tls(given: Mapping[str, Any], base: Path) -> Tls | None:
+    files = {name: given.get(name) for name in ("ca", "cert", "key")}
+    missing = [name for name, path in files.items() if not path]
+    if len(missing) == len(files):
+        return None
+    if missing:
+        raise ValueError(f"tls lacks {', '.join(missing)}; it takes ca, cert and key")
+    return Tls(*(base / str(path) for path in files.values()))
+
+
+def _count(name: str, value: Any) -> int | None:
+    if value in (None, ""):
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} is {value!r}, not a whole number above 0")
+    return value
 
 
 def _limits(values: Mapping[str, Any]) -> Limits:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pygeoapi.util import yaml_load
 
-from processes.settings import Limits, Settings, load_configuration, load_settings
+from processes.settings import Limits, Settings, Tls, load_configuration, load_settings
 from service import ROOT
 
 SHIPPED = ROOT / "pygeoapi-config.yml"
-VARIABLES = ("HOST", "PORT", "URL", "MODELS", "IMAGERY", "HOSTS", "STATE")
+VARIABLES = re.findall(r"\$\{CLASSIFY_(\w+)", SHIPPED.read_text())
 
 
 @pytest.fixture(autouse=True)
@@ -30,10 +31,26 @@ def configuration(folder: Path, **plugin: Any) -> Path:
 
 def test_shipped_configuration_has_the_defaults_of_the_contract() -> None:
     found = load_settings(SHIPPED)
-    assert found == Settings((ROOT / "models",), (), (), ROOT / "state", Limits())
+    assert found == Settings(
+        models=(ROOT / "models",),
+        imagery=(),
+        hosts=(),
+        state=ROOT / "state",
+        limits=Limits(),
+        job_store=f"sqlite:///{ROOT}/state/jobs.sqlite3",
+        results=f"{ROOT}/state/results",
+        scheduler=None,
+        tls=None,
+        slots=None,
+        proxies=(),
+        web_workers=2,
+        web_threads=32,
+    )
     assert (found.limits.max_body_mb, found.limits.sync_max_objects) == (64, 20_000)
     assert (found.limits.max_image_pixels, found.limits.max_images) == (40_000_000_000, 10_000)
     assert (found.limits.max_model_mb, found.limits.max_objects) == (4096, 50_000_000)
+    assert (found.limits.max_waiting_jobs, found.limits.max_waiting_jobs_per_client) == (1000, 100)
+    assert (found.limits.section_timeout_s, found.limits.retention_days) == (600, 30)
 
 
 def test_variables_change_what_a_deployment_changes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -41,11 +58,43 @@ def test_variables_change_what_a_deployment_changes(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("CLASSIFY_IMAGERY", f"{tmp_path}/images")
     monkeypatch.setenv("CLASSIFY_HOSTS", "Example.org, tiles.example.org ,")
     monkeypatch.setenv("CLASSIFY_STATE", "/var/lib/classify")
+    monkeypatch.setenv("CLASSIFY_JOB_STORE", "postgresql+psycopg://app@db/app")
+    monkeypatch.setenv("CLASSIFY_RESULTS", "s3://bucket/prefix")
+    monkeypatch.setenv("CLASSIFY_SCHEDULER", "tls://scheduler:8786")
+    monkeypatch.setenv("CLASSIFY_SLOTS", "3")
+    monkeypatch.setenv("CLASSIFY_PROXIES", "10.0.0.1, 10.0.0.2")
+    for name in ("CA", "CERT", "KEY"):
+        monkeypatch.setenv(f"CLASSIFY_TLS_{name}", f"/tls/{name}")
     found = load_settings(SHIPPED)
     assert found.models == (tmp_path / "a", ROOT / "b")
     assert found.imagery == (tmp_path / "images",)
     assert found.hosts == ("example.org", "tiles.example.org")
     assert found.state == Path("/var/lib/classify")
+    assert found.job_store == "postgresql+psycopg://app@db/app"
+    assert found.results == "s3://bucket/prefix"
+    assert (found.scheduler, found.slots) == ("tls://scheduler:8786", 3)
+    assert found.proxies == ("10.0.0.1", "10.0.0.2")
+    assert found.tls == Tls(Path("/tls/CA"), Path("/tls/CERT"), Path("/tls/KEY"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"scheduler": "tcp://scheduler:8786"}, r"'tcp://scheduler:8786'; only tls:// is spoken"),
+        ({"slots": 0}, "slots is 0, not a whole number above 0"),
+        ({"slots": "all"}, "slots is 'all'"),
+        ({"web_workers": -1}, "web_workers is -1"),
+        ({"tls": {"ca": "a", "cert": "b"}}, "tls lacks key"),
+    ],
+)
+def test_setting_that_cannot_be_used_is_refused(setting: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Settings.from_plugin(setting)
+
+
+def test_results_can_be_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    assert Settings.from_plugin({"results": "shared"}, tmp_path).results == f"{tmp_path}/shared"
+    assert Settings.from_plugin({"results": "/shared/results"}, tmp_path).results == "/shared/results"
 
 
 @pytest.mark.parametrize(
@@ -88,8 +137,11 @@ def test_relative_folders_start_at_the_configuration(tmp_path: Path, monkeypatch
 
 
 def test_what_is_not_set_is_empty_and_the_state_has_its_own_folder(tmp_path: Path) -> None:
-    assert load_settings(configuration(tmp_path)) == Settings((), (), (), tmp_path / "state", Limits())
-    nothing: dict[str, Any] = dict.fromkeys(("models", "imagery", "hosts", "state", "limits"))
+    found = load_settings(configuration(tmp_path))
+    assert (found.models, found.imagery, found.hosts, found.proxies, found.limits) == ((), (), (), (), Limits())
+    assert found.state == tmp_path / "state"
+    names = ("models", "imagery", "hosts", "state", "limits", "job_store", "results", "scheduler", "tls", "slots")
+    nothing: dict[str, Any] = dict.fromkeys(names)
     assert Settings.from_plugin(nothing, tmp_path) == load_settings(configuration(tmp_path))
 
 

@@ -1,0 +1,132 @@
+"""The database: SQLite by default, PostgreSQL where its URL is configured. The only home of SQLAlchemy's engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from processes.errors import UnavailableError
+from processes.jobs import tables
+
+_LOCK = 20_811_062
+"""An arbitrary number, the same in all programs that use the tables."""
+_BUSY_S = 30
+_CONNECT_S = 3
+_POOL = 8
+"""Connections that a process keeps, …"""
+_OVERFLOW = 40
+"""… and more that it may open for a moment."""
+
+
+class Database:
+    """Transactions, with the one clock that all machines go by. The tables are made where they are not there yet.
+
+    Args:
+        url: SQLAlchemy's; nothing is connected to before it is needed.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = _engine(url)
+        self._is_prepared = False
+
+    def prepare(self) -> None:
+        """Make the tables where they are not there yet.
+
+        Raises:
+            UnavailableError: the database does not answer.
+            RuntimeError: its tables are of another version of this program.
+        """
+        if self._is_prepared:
+            return
+        if self._engine.dialect.name == "sqlite" and self._engine.url.database:
+            Path(self._engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+        with _translated(), self._engine.execution_options(writes=True).begin() as connection:
+            serialise(connection)  # two programs that start at once must not both create
+            tables.metadata.create_all(connection)
+            version = connection.scalar(sa.select(tables.meta.c.version))
+            if version is None:
+                connection.execute(tables.meta.insert().values(version=tables.VERSION))
+            elif version != tables.VERSION:
+                raise RuntimeError(f"the job store has tables of version {version}, this program {tables.VERSION}")
+        self._is_prepared = True
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Give a connection that only reads.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        self.prepare()
+        with _translated(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """Give a connection whose changes all take effect at the end, or none of them.
+
+        Raises:
+            UnavailableError: the database does not answer; then nothing has changed, or all, and nobody knows.
+        """
+        self.prepare()
+        with _translated(), self._engine.execution_options(writes=True).begin() as connection:
+            yield connection
+
+    def now(self, connection: sa.Connection) -> float:
+        """Return the time by the database's clock, in seconds since 1970: machines' own clocks differ."""
+        if connection.dialect.name == "postgresql":
+            return float(connection.scalar(sa.select(sa.func.extract("epoch", sa.func.clock_timestamp()))) or 0)
+        return time.time()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+
+def serialise(connection: sa.Connection) -> None:
+    """Let other writers that serialise wait until this transaction ends. SQLite has but one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as err:
+        raise UnavailableError("the job store does not answer; try again later") from err
+    except sa.exc.DBAPIError as err:
+        if err.connection_invalidated:
+            raise UnavailableError("the job store does not answer; try again later") from err
+        raise
+
+
+def _engine(url: str) -> sa.Engine:
+    if sa.make_url(url).get_backend_name() != "sqlite":
+        return sa.create_engine(
+            url,
+            pool_size=_POOL,
+            max_overflow=_OVERFLOW,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": _CONNECT_S, "options": f"-c statement_timeout={_BUSY_S}s"},
+        )
+    engine = sa.create_engine(url, pool_size=_POOL, max_overflow=_OVERFLOW, connect_args={"timeout": _BUSY_S})
+
+    @sa.event.listens_for(engine, "connect")
+    def set_up(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # transactions are begun below, not by Python's driver
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {_BUSY_S * 1000}"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        # a transaction that reads first and writes later could not wait for another writer
+        writes = connection.get_execution_options().get("writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine

@@ -1,0 +1,267 @@
+"""The engine: brings steps to slots, on this machine or on a cluster. The only home of Dask.
+
+It holds nothing that matters. A step that is lost on its way, with its worker or with the scheduler, is done again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import dask.config
+import msgspec
+from distributed import Client, KilledWorker, Scheduler, Security, Worker, WorkerPlugin, get_worker
+from distributed.client import FutureCancelledError
+from distributed.comm import CommClosedError
+
+from processes.errors import FailureError, InputError, RequestError, to_record
+from processes.jobs.files import NO_SPACE
+from processes.jobs.slots import Slots, slot_count
+from processes.jobs.steps import Failed, Report, Step
+from processes.model.processor import count_gpus
+from processes.settings import Settings, find_configuration, load_settings
+
+_logger = logging.getLogger(__name__)
+
+_GPU = "GPU"
+_ANSWER_S = 5
+_GATHER_S = 0.001
+_DASK: Mapping[str, Any] = {
+    "distributed.scheduler.allowed-failures": 1_000_000,  # the job's books say when it is enough
+    "distributed.scheduler.worker-ttl": "30s",
+    "distributed.scheduler.work-stealing": False,
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.admin.low-level-log-length": 100,
+    "distributed.admin.log-length": 100,
+    "distributed.comm.timeouts.connect": "10s",
+}
+_LOST = (FutureCancelledError, KilledWorker, CommClosedError, TimeoutError, OSError)
+
+
+class EngineLostError(Exception):
+    """The step did not come to its end, and that was not its fault."""
+
+
+class SlotsPlugin(WorkerPlugin):  # type: ignore[misc] # Dask is not typed
+    """Gives a Dask worker as many slots as it has threads.
+
+    Args:
+        slots: which are started and ended by somebody else; None = the worker gets some of its own, by the
+            configuration that its machine goes by.
+    """
+
+    name = "classify-objects-slots"
+    idempotent = True
+
+    def __init__(self, slots: Slots | None = None) -> None:
+        self._lent = slots
+
+    async def setup(self, worker: Worker) -> None:
+        """Give the worker its slots, unless it has some."""
+        if hasattr(worker, "slots"):
+            return
+        worker.slots = self._lent
+        if self._lent is None:
+            configuration = find_configuration()
+            worker.slots = Slots(configuration, load_settings(configuration), worker.state.nthreads)
+            await asyncio.to_thread(worker.slots.start)
+            if count_gpus():
+                await worker.set_resources(**{_GPU: worker.state.nthreads})
+
+    async def teardown(self, worker: Worker) -> None:
+        """End what the worker does; nobody would hear of it."""
+        await asyncio.to_thread(worker.slots.close if self._lent is None else worker.slots.interrupt)
+
+
+class QuietScheduler(Scheduler):  # type: ignore[misc]
+    """A scheduler without pages."""
+
+    def start_http_server(self, *_: object, **__: object) -> None:
+        """Start none: it would listen on all interfaces."""
+
+
+class QuietWorker(Worker):  # type: ignore[misc]
+    """A worker without pages."""
+
+    def start_http_server(self, *_: object, **__: object) -> None:
+        """Start none: it would listen on all interfaces."""
+
+
+def set_up_dask() -> None:
+    """Set what Dask does in this process; of what it does it tells errors only."""
+    dask.config.set(_DASK)
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def security_of(settings: Settings) -> Security:
+    """Return the certificates of a cluster; without any in the configuration, those of Dask's own."""
+    if settings.tls is None:
+        return Security(require_encryption=True)
+    cert, key = str(settings.tls.cert), str(settings.tls.key)
+    files = {
+        f"tls_{role}_{kind}": path
+        for role in ("client", "scheduler", "worker")
+        for kind, path in (("cert", cert), ("key", key))
+    }
+    return Security(require_encryption=True, tls_ca_file=str(settings.tls.ca), **files)
+
+
+class Engine:
+    """Steps go in, reports come out.
+
+    Args:
+        configuration: the `pygeoapi-config.yml`.
+        settings: what it says.
+    """
+
+    def __init__(self, configuration: Path, settings: Settings) -> None:
+        self._configuration = configuration
+        self._settings = settings
+        self._own = contextlib.AsyncExitStack()
+        self._client: Client | None = None
+        self._slots: Slots | None = None
+        self._connecting = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        set_up_dask()
+        if self._settings.scheduler is None:
+            slots = self._slots = Slots(self._configuration, self._settings, slot_count(self._settings))
+            await asyncio.to_thread(slots.start)
+            scheduler = QuietScheduler(protocol="inproc://", port=0, dashboard=False)
+            await self._own.enter_async_context(scheduler)
+            worker = QuietWorker(
+                scheduler.address,
+                nthreads=slots.count,
+                memory_limit=0,
+                local_directory=str(slots.folder),
+                resources={_GPU: slots.count} if count_gpus() else {},
+                plugins=[SlotsPlugin(slots)],
+            )
+            await self._own.enter_async_context(worker)
+            self._client = await Client(scheduler.address, asynchronous=True)
+            _hurry(self._client.scheduler_comm, worker.batched_stream)
+            _hurry(*scheduler.stream_comms.values(), *scheduler.client_comms.values())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._client is not None:
+            await self._client.close(timeout=1)
+        await self._own.aclose()
+        if self._slots is not None:
+            await asyncio.to_thread(self._slots.close)
+
+    def width(self) -> int:
+        """Return how many slots there are at present."""
+        if self._slots is not None:
+            return self._slots.count
+        if self._client is None or self._client.status != "running":
+            return 0
+        return int(self._client.scheduler_info(n_workers=0).get("total_threads", 0))
+
+    async def connect(self) -> None:
+        """Connect to the scheduler, where there is one and the connection is lost.
+
+        Raises:
+            EngineLostError: it does not answer.
+        """
+        async with self._connecting:
+            if self._client is not None and self._client.status == "running":
+                return
+            if self._client is not None:
+                with contextlib.suppress(*_LOST):
+                    await self._client.close(timeout=1)
+                self._client = None
+            try:
+                client = await Client(
+                    self._settings.scheduler,
+                    asynchronous=True,
+                    security=security_of(self._settings),
+                    timeout=_ANSWER_S,
+                    set_as_default=False,
+                )
+                await client.register_plugin(SlotsPlugin())
+            except _LOST as err:
+                raise EngineLostError(str(err)) from err
+            self._client = client
+            _logger.info("connected to the scheduler", extra={"scheduler": self._settings.scheduler})
+
+    async def run(self, step: Step, priority: int, recycle_interval: int, needs_gpu: bool) -> Report:
+        """Do a step in a slot.
+
+        Args:
+            step: what to do.
+            priority: steps of a higher one go first.
+            recycle_interval: of the job.
+            needs_gpu: True = only a slot with a GPU will do.
+
+        Raises:
+            EngineLostError: the step was lost.
+        """
+        await self.connect()
+        if self._client is None:
+            raise EngineLostError("there is no connection")
+        if needs_gpu and not await self._has_gpu(self._client):
+            missing = InputError("processorType is GPU, but no machine of this server has one that can be used")
+            return Report(Failed(to_record(RequestError.at("/inputs/processorType", missing)), is_final=True), 0)
+        future = self._client.submit(
+            run_step,
+            msgspec.msgpack.encode(step),
+            self._settings.limits.section_timeout_s,
+            recycle_interval,
+            key=f"section-{uuid.uuid4().hex}",
+            priority=priority,
+            resources={_GPU: 1} if needs_gpu else None,
+            pure=False,
+        )
+        try:
+            return msgspec.msgpack.decode(await future.result(), type=Report)
+        except _LOST as err:
+            raise EngineLostError(str(err) or type(err).__name__) from err
+        finally:
+            future.release()
+
+    async def _has_gpu(self, client: Client) -> bool:
+        try:
+            workers = (await client.scheduler.identity(n_workers=-1))["workers"]
+        except _LOST as err:
+            raise EngineLostError(str(err)) from err
+        return any(worker["resources"].get(_GPU) for worker in workers.values())
+
+    async def stop(self, job_id: str, fence: int) -> None:
+        """Stop all steps of a job that were claimed under a fence, or an older one; return when they have ended."""
+        if self._slots is not None:
+            await asyncio.to_thread(self._slots.stop, job_id, fence)
+        elif self._client is not None and self._client.status == "running":
+            with contextlib.suppress(*_LOST):
+                await asyncio.wait_for(self._client.run(stop_steps, job_id, fence, on_error="ignore"), _ANSWER_S)
+
+
+def _hurry(*streams: Any) -> None:
+    """Gather messages within a process no longer than need be; Dask does it for up to 10 ms, as networks want it."""
+    for stream in streams:
+        stream.interval = _GATHER_S
+
+
+def run_step(step: bytes, timeout_s: float, recycle_interval: int) -> bytes:
+    """Do a step in a slot of the Dask worker that this runs in."""
+    slots: Slots = get_worker().slots
+    try:
+        return slots.run(msgspec.msgpack.decode(step, type=Step), timeout_s, recycle_interval).encode()
+    except OSError as err:  # no folder can be made for it, or no process
+        _logger.exception("a slot cannot work")
+        reason = NO_SPACE if err.errno == errno.ENOSPC else "no process can be started for the work"
+        return Report(Failed(to_record(FailureError(f"the server failed: {reason}"))), 0).encode()
+
+
+async def stop_steps(job_id: str, fence: int, dask_worker: Worker) -> None:
+    """Stop steps in the slots of a Dask worker."""
+    await asyncio.to_thread(dask_worker.slots.stop, job_id, fence)

@@ -1,0 +1,294 @@
+"""The files of jobs, in a folder or in an object store: a job's order, its plan, its sections, its result.
+
+    <job>/order               what was asked for
+    <job>/<plan>/…            what a process keeps for later steps of its work
+    <job>/<plan>/result-…     the result
+
+A file appears under its name once it is whole, never before, and is not changed after.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, cast
+
+import pyarrow as pa
+from pyarrow import fs
+
+from processes.errors import FailureError
+from processes.settings import Settings
+
+_logger = logging.getLogger(__name__)
+
+NO_SPACE = "there is no space left where it keeps its files"
+
+_ORDER = "order"
+_UNUSED_S = 3600
+"""Copies of a job's files that no step has used for so long are removed."""
+_COPY_BYTES = 8 * 2**20
+
+
+class Storage(Protocol):
+    """Where the files of all jobs are."""
+
+    def put_order(self, job_id: str, content: bytes) -> None:
+        """Keep what was asked for; the first file of a job.
+
+        Raises:
+            FailureError: it cannot be stored.
+        """
+
+    def order(self, job_id: str) -> bytes:
+        """Return what was asked for.
+
+        Raises:
+            FileNotFoundError: the job's files are gone.
+        """
+
+    def files(self, job_id: str, plan: str, scratch: Path) -> JobFiles:
+        """Return the files of a plan of a job, for a step that has a folder of its own."""
+
+    def open_result(self, job_id: str, name: str) -> BinaryIO:
+        """Open a result for reading at any place.
+
+        Raises:
+            FileNotFoundError: it is gone.
+        """
+
+    def keep_only(self, job_id: str, name: str) -> None:
+        """Remove all of a job's files but its result."""
+
+    def remove(self, job_id: str) -> None:
+        """Remove all files of a job."""
+
+    def jobs(self) -> Iterator[tuple[str, float]]:
+        """Yield the jobs that have files, each with its age in seconds."""
+
+
+class JobFiles(Protocol):
+    """The files of one plan of a job; see `processes.process.Files`."""
+
+    @property
+    def scratch(self) -> Path: ...
+    def keep(self, name: str, path: Path) -> None: ...
+    def has(self, name: str) -> bool: ...
+    def fetch(self, name: str) -> Path: ...
+    def open(self, name: str) -> Any: ...
+
+
+def storage_of(settings: Settings) -> Storage:
+    """Return the storage that the configuration names."""
+    if settings.results.startswith("s3://"):
+        return ObjectStorage(settings.results, settings.state / "copies")
+    return FolderStorage(Path(settings.results.removeprefix("file://")))
+
+
+@contextmanager
+def _storing() -> Iterator[None]:
+    """Turn failures to write into words for the client."""
+    try:
+        yield
+    except OSError as err:
+        reason = NO_SPACE if err.errno in (errno.ENOSPC, errno.EDQUOT) else "its results cannot be stored"
+        raise FailureError(f"the server failed: {reason}") from err
+
+
+@dataclass(frozen=True, slots=True)
+class FolderStorage:
+    """Files in a folder of this machine, or of a file system that several machines share."""
+
+    folder: Path
+
+    def put_order(self, job_id: str, content: bytes) -> None:
+        with _storing():
+            home = self.folder / job_id
+            home.mkdir(parents=True)
+            scratch = home / f".{_ORDER}"
+            scratch.write_bytes(content)
+            _publish(scratch, home / _ORDER)
+
+    def order(self, job_id: str) -> bytes:
+        return (self.folder / job_id / _ORDER).read_bytes()
+
+    def files(self, job_id: str, plan: str, scratch: Path) -> JobFiles:
+        return FolderFiles(self.folder / job_id / plan, scratch)
+
+    def open_result(self, job_id: str, name: str) -> BinaryIO:
+        return (self.folder / job_id / name).open("rb")
+
+    def keep_only(self, job_id: str, name: str) -> None:
+        kept = self.folder / job_id / name
+        for entry in (*(self.folder / job_id).iterdir(), *kept.parent.iterdir()):
+            if entry not in (kept, kept.parent):
+                _remove(entry)
+
+    def remove(self, job_id: str) -> None:
+        _remove(self.folder / job_id)
+
+    def jobs(self) -> Iterator[tuple[str, float]]:
+        if self.folder.is_dir():
+            for entry in self.folder.iterdir():
+                yield entry.name, time.time() - entry.stat().st_mtime
+
+
+@dataclass(frozen=True, slots=True)
+class FolderFiles:
+    """A plan's files in a folder."""
+
+    home: Path
+    scratch: Path
+
+    def keep(self, name: str, path: Path) -> None:
+        with _storing():
+            if not self.home.is_dir():
+                self.home.mkdir()  # without parents: where the job's own folder is gone, the job is
+            try:
+                _publish(path, self.home / name)
+            except OSError as err:
+                if err.errno != errno.EXDEV:
+                    raise
+                near = self.home / f".{name}-{uuid.uuid4().hex}"  # the scratch folder is on another file system
+                try:
+                    shutil.copyfile(path, near)
+                    _publish(near, self.home / name)
+                finally:
+                    near.unlink(missing_ok=True)
+
+    def has(self, name: str) -> bool:
+        return (self.home / name).exists()
+
+    def fetch(self, name: str) -> Path:
+        return self.home / name
+
+    def open(self, name: str) -> Any:
+        return pa.OSFile(str(self.home / name))
+
+
+def _publish(path: Path, target: Path) -> None:
+    """Give a file its name, once it is safe on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(path, target)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+class ObjectStorage:
+    """Files in an object store that speaks S3; what is read is copied to this machine, once for all steps of a job.
+
+    Credentials are those of the environment, as for any client of S3. `endpoint_override`, `region` and `scheme` can be
+    given in the URL.
+
+    Args:
+        url: `s3://bucket/prefix`.
+        copies: folder of this machine for copies.
+    """
+
+    def __init__(self, url: str, copies: Path) -> None:
+        self._url = url
+        self._copies = copies
+        self._opened: tuple[fs.FileSystem, str] | None = None
+
+    def put_order(self, job_id: str, content: bytes) -> None:
+        store, root = self._store()
+        with _storing(), store.open_output_stream(f"{root}/{job_id}/{_ORDER}") as stream:
+            stream.write(content)
+
+    def order(self, job_id: str) -> bytes:
+        store, root = self._store()
+        with store.open_input_file(f"{root}/{job_id}/{_ORDER}") as file:
+            return bytes(file.read())
+
+    def files(self, job_id: str, plan: str, scratch: Path) -> JobFiles:
+        store, root = self._store()
+        self._remove_unused(job_id)
+        return ObjectFiles(store, f"{root}/{job_id}/{plan}", self._copies / job_id / plan, scratch)
+
+    def open_result(self, job_id: str, name: str) -> BinaryIO:
+        store, root = self._store()
+        return cast(BinaryIO, store.open_input_file(f"{root}/{job_id}/{name}"))
+
+    def keep_only(self, job_id: str, name: str) -> None:
+        store, root = self._store()
+        for info in store.get_file_info(fs.FileSelector(f"{root}/{job_id}", recursive=True, allow_not_found=True)):
+            if info.type == fs.FileType.File and info.path != f"{root}/{job_id}/{name}":
+                store.delete_file(info.path)
+
+    def remove(self, job_id: str) -> None:
+        store, root = self._store()
+        if store.get_file_info(f"{root}/{job_id}").type != fs.FileType.NotFound:
+            store.delete_dir(f"{root}/{job_id}")
+        _remove(self._copies / job_id)
+
+    def jobs(self) -> Iterator[tuple[str, float]]:
+        store, root = self._store()
+        for info in store.get_file_info(fs.FileSelector(root, allow_not_found=True)):
+            order = store.get_file_info(f"{info.path}/{_ORDER}")
+            yield info.base_name, time.time() - order.mtime_ns / 1e9 if order.mtime_ns else _UNUSED_S
+
+    def _store(self) -> tuple[fs.FileSystem, str]:
+        """Return the store and the path in it, connected at the first call."""
+        if self._opened is None:
+            self._opened = fs.FileSystem.from_uri(self._url)
+        return self._opened
+
+    def _remove_unused(self, job_id: str) -> None:
+        """Remove copies of other jobs' files that no step of theirs has used for long."""
+        if not self._copies.is_dir():
+            return
+        for entry in self._copies.iterdir():
+            if entry.name != job_id and time.time() - entry.stat().st_mtime > _UNUSED_S:
+                _remove(entry)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFiles:
+    """A plan's files in an object store."""
+
+    store: fs.FileSystem
+    home: str
+    copies: Path
+    scratch: Path
+
+    def keep(self, name: str, path: Path) -> None:
+        target = f"{self.home}/{name}"
+        with _storing():
+            with path.open("rb") as file, self.store.open_output_stream(target) as stream:
+                shutil.copyfileobj(file, stream, _COPY_BYTES)
+            if self.store.get_file_info(target).size != path.stat().st_size:
+                self.store.delete_file(target)
+                raise OSError(errno.EIO, "an object was not stored whole")
+
+    def has(self, name: str) -> bool:
+        return bool(self.store.get_file_info(f"{self.home}/{name}").type == fs.FileType.File)
+
+    def fetch(self, name: str) -> Path:
+        copy = self.copies / name
+        if not copy.exists():
+            self.copies.mkdir(parents=True, exist_ok=True)
+            near = self.copies / f".{name}-{uuid.uuid4().hex}"
+            try:
+                with self.open(name) as file, near.open("wb") as target:
+                    shutil.copyfileobj(file, target, _COPY_BYTES)
+                os.replace(near, copy)
+            finally:
+                near.unlink(missing_ok=True)
+        os.utime(self.copies.parent)
+        return copy
+
+    def open(self, name: str) -> Any:
+        return self.store.open_input_file(f"{self.home}/{name}")

@@ -1,0 +1,208 @@
+"""A job: a request that was accepted, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Self
+
+import msgspec
+
+from processes.description import Subscriber
+from processes.errors import ServiceError, from_record
+
+
+class JobStatus(StrEnum):
+    """As OGC API - Processes has it."""
+
+    ACCEPTED = "accepted"
+    RUNNING = "running"
+    SUCCESSFUL = "successful"
+    FAILED = "failed"
+    DISMISSED = "dismissed"
+
+    @property
+    def has_ended(self) -> bool:
+        return self not in (JobStatus.ACCEPTED, JobStatus.RUNNING)
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """In which form a client wants the result."""
+
+    is_document: bool = False
+    """True = OGC's results document, False = the output itself."""
+    by_reference: bool = False
+    """True = a link to the output in place of it."""
+    nothing: bool = False
+    """True = no output is wanted."""
+
+
+class ResultFile(msgspec.Struct, frozen=True):
+    """A result that was published."""
+
+    output: str
+    """Id of the output."""
+    media_type: str
+    name: str
+    """Of the file, among the job's."""
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a job's work."""
+
+    number: int
+    objects: int
+    is_done: bool
+    errors: int
+    """Attempts that reported one."""
+    losses: int
+    """Slot processes that it ended, one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job that asks to be accepted."""
+
+    id: str
+    process: str
+    client: str
+    """Address that the request came from."""
+    priority: int
+    """Jobs of a higher one go first."""
+    wanted: Wanted
+    result_name: str | None = None
+    name_stem: str | None = None
+    """What a name is made from where there is none; None = the result has no name."""
+    parallel_factor: str = "100%"
+    recycle_interval: int = 0
+    retries: int = 0
+    needs_gpu: bool = False
+    subscriber: Subscriber | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as the store has it."""
+
+    id: str
+    process: str
+    client: str
+    priority: int
+    status: JobStatus
+    message: str
+    created: datetime
+    updated: datetime
+    started: datetime | None
+    finished: datetime | None
+    wanted: Wanted
+    result_name: str | None
+    parallel_factor: str
+    recycle_interval: int
+    retries: int
+    needs_gpu: bool
+    subscriber: Subscriber | None
+    plan: str | None
+    """Folder of its plan among its files; None = there is none yet, or none is needed."""
+    objects: int | None
+    """Objects to do; None = not known yet."""
+    done: int
+    """Objects done."""
+    result: ResultFile | None
+    """None = there is none, or it is gone."""
+    summary: Mapping[str, Any] | None
+    error: ServiceError | None
+    """Why it failed."""
+    fence: int
+    """Number of the claim under which it is worked on; who holds an older one may write nothing."""
+    is_expired: bool
+    """True = its files went when their time was over."""
+
+    @classmethod
+    def from_row(cls, row: Mapping[Any, Any]) -> Self:
+        """Make a job of its row in the store."""
+        subscriber = _decoded(row["subscriber"])
+        return cls(
+            id=row["id"],
+            process=row["process"],
+            client=row["client"],
+            priority=row["priority"],
+            status=JobStatus(row["status"]),
+            message=row["message"],
+            created=_time(row["created"]),
+            updated=_time(row["updated"]),
+            started=None if row["started"] is None else _time(row["started"]),
+            finished=None if row["finished"] is None else _time(row["finished"]),
+            wanted=msgspec.json.decode(row["wanted"], type=Wanted),
+            result_name=row["result_name"],
+            parallel_factor=row["parallel_factor"],
+            recycle_interval=row["recycle_interval"],
+            retries=row["retries"],
+            needs_gpu=row["needs_gpu"],
+            subscriber=None if subscriber is None else Subscriber(**subscriber),
+            plan=row["plan"],
+            objects=row["objects"],
+            done=row["done"],
+            result=None if row["result"] is None else msgspec.json.decode(row["result"], type=ResultFile),
+            summary=_decoded(row["summary"]),
+            error=None if row["error"] is None else from_record(_decoded(row["error"])),
+            fence=row["fence"],
+            is_expired=row["is_expired"],
+        )
+
+    @property
+    def progress(self) -> int:
+        """Share of objects done, in percent; 100 only where the result can be had."""
+        if self.status is JobStatus.SUCCESSFUL:
+            return 100
+        return min(99, 100 * self.done // self.objects) if self.objects else 0
+
+    def described(self) -> dict[str, str]:
+        """Return what an operator may want to know, by name, in words."""
+        known = {
+            "id": self.id,
+            "process": self.process,
+            "client": self.client,
+            "status": self.status,
+            "progress": f"{self.progress} %",
+            "message": self.message,
+            "priority": self.priority,
+            "created": self.created,
+            "started": self.started,
+            "finished": self.finished,
+            "result": self.result_name,
+            "objects": self.objects,
+            "done": self.done,
+            "parallel": self.parallel_factor,
+            "recycle": self.recycle_interval,
+            "retries": self.retries,
+            "claims": self.fence,
+            "media type": None if self.result is None else self.result.media_type,
+            "bytes": None if self.result is None else self.result.size_bytes,
+        }
+        return {name: str(value) for name, value in known.items() if value is not None}
+
+
+def parallel_slots(factor: str, slots: int) -> int:
+    """Return how many sections of a job may be done at the same time.
+
+    Esri's parallel processing factor: a share of the slots in percent, or a number of them; at least one.
+
+    Args:
+        factor: `80%` or `4`.
+        slots: how many there are.
+    """
+    number = int(factor.removesuffix("%"))
+    wanted = slots * min(number, 100) // 100 if factor.endswith("%") else min(number, slots)
+    return max(1, wanted)
+
+
+def _decoded(text: str | None) -> Any:
+    return None if text is None else msgspec.json.decode(text)
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,157 @@
+"""A slot: does one step of a job at a time, in a process of its own that can be stopped, killed and replaced.
+
+The process keeps the models that it has opened from step to step and from job to job. It is replaced when it ends, when
+it does not stop when it is asked to, when a step takes too long, and after as many sections of a job as the job wants.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import msgspec
+
+from processes.errors import LimitError, to_record
+from processes.jobs.steps import STOP, Ended, Failed, Planned, Report, Step, Stopped
+
+_GRACE_S = 0.4
+"""A step that was asked to stop and has not done so by then is killed with its process."""
+_LOOK_S = 0.05
+_END_S = 5
+_LONG = 6
+"""What comes before the first section and after the last one may take so many times as long as a section."""
+_DECODER: msgspec.msgpack.Decoder[Report | Planned] = msgspec.msgpack.Decoder(Report | Planned)
+
+
+class Slot:
+    """One process, started anew whenever it is gone. `stop` is called by any thread, the rest by one at a time.
+
+    Args:
+        configuration: the `pygeoapi-config.yml`.
+        cores: that a section may use.
+        variables: of the process's environment, beside those of this one.
+    """
+
+    def __init__(self, configuration: Path, cores: int, variables: Mapping[str, str]) -> None:
+        self._configuration = configuration
+        self._cores = cores
+        self._variables = variables
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
+        self._sections: Counter[str] = Counter()
+        self._stop = threading.Event()
+
+    def knows(self, job_id: str) -> bool:
+        """Say whether the process has worked for a job before."""
+        return job_id in self._sections
+
+    def start(self) -> None:
+        """Start the process, without waiting until it is ready."""
+        ours, theirs = Pipe()
+        with theirs:
+            descriptor = theirs.fileno()
+            command = [sys.executable, "-m", "processes.jobs.child", str(descriptor)]
+            self._process = subprocess.Popen(
+                [*command, str(self._configuration), str(self._cores)],
+                pass_fds=[descriptor],
+                env={**os.environ, **self._variables},
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._connection = ours
+        self._sections.clear()
+
+    def close(self) -> None:
+        """End the process, and all that it has started."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def take(self) -> None:
+        """Make ready for a step; what `stop` asks for from now on concerns it."""
+        self._stop.clear()
+
+    def stop(self) -> None:
+        """Ask the step to stop; `run` returns within half a second."""
+        self._stop.set()
+
+    def run(self, step: Step, timeout_s: float, recycle_interval: int) -> Report:
+        """Do a step, and report what came of it.
+
+        Args:
+            step: what to do.
+            timeout_s: limit of a section.
+            recycle_interval: sections of the job after which the process is replaced; 0 = never.
+        """
+        report = self._run(step, timeout_s)
+        if step.action != "finish":
+            self._sections[step.job] += 1
+            if 0 < recycle_interval <= self._sections[step.job]:
+                self.close()
+        if self._process is None:
+            self.start()  # now rather than for the next step, which then need not wait for it
+        return report
+
+    def _run(self, step: Step, timeout_s: float) -> Report:
+        if self._process is None or self._process.poll() is not None:
+            self.close()
+            self.start()
+        if self._connection is None:
+            raise RuntimeError("the slot's process has no connection")
+        pid = 0 if self._process is None else self._process.pid
+        limit_s = timeout_s if step.action == "section" else _LONG * timeout_s
+        first_s = start_s = time.monotonic()
+        stop_s: float | None = None
+        try:
+            self._connection.send_bytes(msgspec.msgpack.encode(step))
+            while True:
+                if self._connection.poll(_LOOK_S):
+                    message: Report | Planned = _DECODER.decode(self._connection.recv_bytes())
+                    if not isinstance(message, Planned):
+                        return message
+                    start_s, limit_s = time.monotonic(), timeout_s
+                now_s = time.monotonic()
+                if stop_s is None and self._stop.is_set():
+                    stop_s = now_s
+                    self._connection.send_bytes(STOP)
+                if stop_s is not None and now_s - stop_s > _GRACE_S:
+                    self.close()
+                    return Report(Stopped(), now_s - first_s, pid=pid)
+                if now_s - start_s > limit_s:
+                    self.close()
+                    slow = LimitError("section_timeout_s", int(timeout_s), _took(step, limit_s))
+                    return Report(Failed(to_record(slow)), now_s - first_s, pid=pid)
+        except (EOFError, OSError):
+            outcome = Stopped() if stop_s is not None else Ended(self._reason())
+            return Report(outcome, time.monotonic() - first_s, pid=pid)
+
+    def _reason(self) -> str:
+        """Say how the process ended, and see to it that nothing of it is left."""
+        status = None
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                status = self._process.wait(_END_S)
+        self.close()
+        if status is None:
+            return "it closed its connection"
+        return f"it was ended by {signal.Signals(-status).name}" if status < 0 else f"it exited with status {status}"
+
+
+def _took(step: Step, limit_s: float) -> str:
+    what = {"begin": "the beginning", "section": f"section {step.section}", "finish": "the end"}[step.action]
+    return f"{what} of the job took longer than {limit_s:g} s"

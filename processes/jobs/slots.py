@@ -1,0 +1,142 @@
+"""The slots of a machine: which of them does which step, and who is told to stop."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from pathlib import Path
+
+import msgspec
+
+from processes.jobs.slot import Slot
+from processes.jobs.steps import Report, Step, Stopped
+from processes.model.processor import available_threads, count_gpus
+from processes.settings import Settings
+
+_logger = logging.getLogger(__name__)
+
+_REMEMBERED = 1000
+_STOP_S = 5
+_LOCK = "lock"
+_UNFINISHED_S = 600
+
+
+class Slots:
+    """Slots that share a folder for what is needed while they work.
+
+    Args:
+        configuration: the `pygeoapi-config.yml`.
+        settings: what it says.
+        count: how many slots there are.
+    """
+
+    def __init__(self, configuration: Path, settings: Settings, count: int) -> None:
+        self.count = count
+        cores = max(1, available_threads() // self.count)
+        self._free = [Slot(configuration, cores, _variables(number, cores)) for number in range(self.count)]
+        self._all = list(self._free)
+        self._busy: dict[str, tuple[Slot, Step]] = {}
+        self._stopped: OrderedDict[str, int] = OrderedDict()
+        self._changed = threading.Condition()
+        self.folder = settings.state / "work" / f"slots-{uuid.uuid4().hex}"
+        """For files that are needed while the slots are there."""
+        self._lock_file: int | None = None
+
+    def start(self) -> None:
+        """Start all slots' processes, and remove what slots left that are gone."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left(self.folder.parent)
+        self.folder.mkdir()
+        self._lock_file = os.open(self.folder / _LOCK, os.O_CREAT | os.O_RDWR)
+        fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+        for slot in self._all:
+            slot.start()
+        _logger.info("slots started", extra={"slots": self.count})
+
+    def close(self) -> None:
+        """End all slots and remove their files."""
+        for slot in self._all:
+            slot.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+
+    def run(self, step: Step, timeout_s: float, recycle_interval: int) -> Report:
+        """Do a step in a slot that is free, or gets free; arguments and report as `Slot.run` has them."""
+        key = uuid.uuid4().hex
+        with self._changed:
+            self._changed.wait_for(lambda: self._free)
+            if step.fence <= self._stopped.get(step.job, -1):
+                return Report(Stopped(), 0)
+            known = [slot for slot in self._free if slot.knows(step.job)]
+            slot = known[-1] if known else self._free[-1]
+            self._free.remove(slot)
+            slot.take()
+            self._busy[key] = (slot, step)
+        scratch = tempfile.mkdtemp(dir=self.folder)
+        try:
+            return slot.run(msgspec.structs.replace(step, scratch=scratch), timeout_s, recycle_interval)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+            with self._changed:
+                del self._busy[key]
+                self._free.append(slot)
+                self._changed.notify_all()
+
+    def stop(self, job_id: str, fence: int) -> None:
+        """Stop all steps of a job that were claimed under a fence, or an older one; return when they have ended."""
+        with self._changed:
+            self._stopped[job_id] = max(fence, self._stopped.pop(job_id, -1))
+            while len(self._stopped) > _REMEMBERED:
+                self._stopped.popitem(last=False)
+            for slot, step in self._busy.values():
+                if step.job == job_id and step.fence <= fence:
+                    slot.stop()
+            self._changed.wait_for(lambda: not self._works_on(job_id, fence), _STOP_S)
+
+    def interrupt(self) -> None:
+        """Stop all steps; return when they have ended."""
+        with self._changed:
+            for slot, _ in self._busy.values():
+                slot.stop()
+            self._changed.wait_for(lambda: not self._busy, _STOP_S)
+
+    def _works_on(self, job_id: str, fence: int) -> bool:
+        return any(step.job == job_id and step.fence <= fence for _, step in self._busy.values())
+
+
+def slot_count(settings: Settings) -> int:
+    """Return how many slots this machine has."""
+    return settings.slots or count_gpus() or available_threads()
+
+
+def _variables(number: int, cores: int) -> dict[str, str]:
+    """Return the environment of a slot's process: its GPU, and no more threads than it has cores."""
+    variables = {"OMP_NUM_THREADS": str(cores), "OPENBLAS_NUM_THREADS": str(cores)}
+    gpus = count_gpus()
+    return variables | {"CUDA_VISIBLE_DEVICES": str(number % gpus)} if gpus else variables
+
+
+def _remove_left(work: Path) -> None:
+    """Remove the folders of slots whose owner is gone: nobody holds their lock."""
+    for folder in work.glob("slots-*"):
+        try:
+            lock = os.open(folder / _LOCK, os.O_RDWR)
+        except OSError:  # it is just being made or removed, or was never finished
+            if time.time() - folder.stat().st_mtime > _UNFINISHED_S:
+                shutil.rmtree(folder, ignore_errors=True)
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(lock)

@@ -1,0 +1,60 @@
+"""A job as OGC API - Processes tells of it: `statusInfo`, with its links."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from processes.jobs.job import Job, JobStatus
+
+_JSON = "application/json"
+_RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
+
+
+def status_info(job: Job, base_url: str) -> dict[str, Any]:
+    """Return the document; no member is ever null.
+
+    Args:
+        job: what to tell of.
+        base_url: of the service, without a slash at its end.
+    """
+    times = {"created": job.created, "started": job.started, "finished": job.finished, "updated": job.updated}
+    info: dict[str, Any] = {
+        "jobID": job.id,
+        "processID": job.process,
+        "type": "process",
+        "status": job.status.value,
+        "message": job.message,
+        "progress": job.progress,
+        **{name: _rfc3339(time) for name, time in times.items() if time is not None},
+    }
+    if job.summary is not None:
+        info["summary"] = job.summary
+    here = job_url(job, base_url)
+    info["links"] = [
+        {"href": here, "rel": "self", "type": _JSON, "title": "This job"},
+        {"href": here, "rel": "monitor", "type": _JSON, "title": "How the job goes"},
+    ]
+    if job.status is JobStatus.SUCCESSFUL and not job.is_expired:
+        info["links"].append({"href": f"{here}/results", "rel": _RESULTS, "type": _type(job), "title": "Results"})
+    return info
+
+
+def job_url(job: Job, base_url: str) -> str:
+    """Return where a job can be looked at."""
+    return f"{base_url}/jobs/{job.id}"
+
+
+def output_link(job: Job, base_url: str) -> dict[str, str]:
+    """Return a link to the output of a job that has one."""
+    if job.result is None:
+        raise ValueError(f"job {job.id} has no result")
+    return {"href": f"{job_url(job, base_url)}/results/{job.result.output}", "type": job.result.media_type}
+
+
+def _type(job: Job) -> str:
+    return _JSON if job.wanted.is_document or job.result is None else job.result.media_type
+
+
+def _rfc3339(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,212 @@
+"""The job store as those see it who ask for jobs: accept, look at, list and dismiss them. It is the only truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from processes.errors import ClientCrowdedError, CrowdedError, NameTakenError
+from processes.jobs.database import Database, serialise
+from processes.jobs.job import Job, JobStatus, NewJob, Section
+from processes.jobs.tables import count, job, name_count, section
+from processes.settings import Limits
+
+_MAX_NAME = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which jobs are wanted; None and empty = any."""
+
+    processes: Sequence[str] = ()
+    statuses: Sequence[str] = ()
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+    min_duration_s: float | None = None
+    """Of jobs that run or have ended; with a bound on it others are left out."""
+    max_duration_s: float | None = None
+
+
+class JobStore:
+    """Jobs in a database.
+
+    Each method raises UnavailableError where the database does not answer.
+    """
+
+    def __init__(self, database: Database, limits: Limits) -> None:
+        self._database = database
+        self._limits = limits
+
+    def accept(self, new: NewJob) -> Job:
+        """Put a job into the queue.
+
+        Raises:
+            NameTakenError: another job has the result name.
+            CrowdedError: too many jobs wait.
+            ClientCrowdedError: too many jobs of the client wait.
+        """
+        with self._database.write() as connection:
+            serialise(connection)
+            self._require_room(connection, new.client)
+            name = new.result_name or _free_name(connection, new.name_stem)
+            if name is not None and _is_taken(connection, name):
+                raise NameTakenError(f"there is a result {name!r} already; choose another resultName")
+            now = self._database.now(connection)
+            connection.execute(job.insert().values(**_row(new), result_name=name, created=now, updated=now))
+            return _get(connection, new.id)
+
+    def get(self, job_id: str) -> Job | None:
+        """Return a job; None = there is none."""
+        with self._database.read() as connection:
+            return _find(connection, job_id)
+
+    def sections(self, job_id: str) -> list[Section]:
+        """Return the sections of a job that is being worked on, in their order."""
+        query = section.select().where(section.c.job == job_id).order_by(section.c.number)
+        with self._database.read() as connection:
+            return [
+                Section(row.number, row.objects, row.is_done, row.errors, row.losses)
+                for row in connection.execute(query)
+            ]
+
+    def find(self, wanted: Filter, limit: int, offset: int) -> list[Job]:
+        """Return jobs, the newest first."""
+        query = job.select().order_by(job.c.created.desc(), job.c.id).limit(limit).offset(offset)
+        if wanted.processes:
+            query = query.where(job.c.process.in_(wanted.processes))
+        if wanted.statuses:
+            query = query.where(job.c.status.in_(wanted.statuses))
+        if wanted.created_from is not None:
+            query = query.where(job.c.created >= wanted.created_from.timestamp())
+        if wanted.created_to is not None:
+            query = query.where(job.c.created <= wanted.created_to.timestamp())
+        with self._database.read() as connection:
+            if wanted.min_duration_s is not None or wanted.max_duration_s is not None:
+                duration = sa.func.coalesce(job.c.finished, self._database.now(connection)) - job.c.started
+                query = query.where(job.c.started.is_not(None))
+                if not wanted.statuses:
+                    query = query.where(job.c.status != JobStatus.ACCEPTED)
+                if wanted.min_duration_s is not None:
+                    query = query.where(duration >= wanted.min_duration_s)
+                if wanted.max_duration_s is not None:
+                    query = query.where(duration <= wanted.max_duration_s)
+            return [Job.from_row(row) for row in connection.execute(query).mappings()]
+
+    def dismiss(self, job_id: str) -> Job | None:
+        """Dismiss a job and return it as it is then; None = it was dismissed, or its time was over, before.
+
+        A queued one is never begun and a running one is stopped by its runner, which also removes the files.
+
+        Raises:
+            KeyError: there is no such job.
+        """
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            done = connection.execute(
+                job.update()
+                .where(job.c.id == job_id, job.c.status != JobStatus.DISMISSED, job.c.is_expired.is_(False))
+                .values(
+                    status=JobStatus.DISMISSED,
+                    message="dismissed",
+                    updated=now,
+                    finished=sa.func.coalesce(job.c.finished, now),
+                    result_name=None,
+                    result=None,
+                    summary=None,
+                )
+            )
+            found = _find(connection, job_id)
+            if found is None:
+                raise KeyError(job_id)
+            return found if done.rowcount else None
+
+    def forget(self, job_id: str) -> None:
+        """Remove the record of a job that has failed."""
+        with self._database.write() as connection:
+            failed = job.delete().where(job.c.id == job_id, job.c.status == JobStatus.FAILED)
+            if connection.execute(failed).rowcount:
+                connection.execute(section.delete().where(section.c.job == job_id))
+
+    def queue(self) -> Mapping[str, int]:
+        """Return how many jobs wait and how many run."""
+        with self._database.read() as connection:
+            waiting = (JobStatus.ACCEPTED, JobStatus.RUNNING)
+            query = sa.select(job.c.status, sa.func.count()).where(job.c.status.in_(waiting)).group_by(job.c.status)
+            found = {row[0]: row[1] for row in connection.execute(query)}
+        return {status: found.get(status, 0) for status in waiting}
+
+    def counts(self) -> Mapping[tuple[str, str], float]:
+        """Return what runners have counted, by name and label."""
+        with self._database.read() as connection:
+            return {(row.name, row.label): row.value for row in connection.execute(count.select())}
+
+    def _require_room(self, connection: sa.Connection, client: str) -> None:
+        waiting = sa.select(sa.func.count()).select_from(job).where(job.c.status == JobStatus.ACCEPTED)
+        limits, found = self._limits, connection.scalar(waiting) or 0
+        if found >= limits.max_waiting_jobs:
+            raise CrowdedError("max_waiting_jobs", limits.max_waiting_jobs, f"with {found} jobs that wait one more is")
+        own = connection.scalar(waiting.where(job.c.client == client)) or 0
+        if own >= limits.max_waiting_jobs_per_client:
+            raise ClientCrowdedError(
+                "max_waiting_jobs_per_client",
+                limits.max_waiting_jobs_per_client,
+                f"with {own} jobs of this client that wait one more is",
+            )
+
+
+def _row(new: NewJob) -> dict[str, Any]:
+    return {
+        "id": new.id,
+        "process": new.process,
+        "client": new.client,
+        "priority": new.priority,
+        "status": JobStatus.ACCEPTED,
+        "message": "waiting",
+        "wanted": msgspec.json.encode(new.wanted).decode(),
+        "parallel_factor": new.parallel_factor,
+        "recycle_interval": new.recycle_interval,
+        "retries": new.retries,
+        "needs_gpu": new.needs_gpu,
+        "subscriber": None if new.subscriber is None else msgspec.json.encode(asdict(new.subscriber)).decode(),
+    }
+
+
+def _find(connection: sa.Connection, job_id: str) -> Job | None:
+    row = connection.execute(job.select().where(job.c.id == job_id)).mappings().first()
+    return None if row is None else Job.from_row(row)
+
+
+def _get(connection: sa.Connection, job_id: str) -> Job:
+    found = _find(connection, job_id)
+    if found is None:
+        raise KeyError(job_id)
+    return found
+
+
+def _is_taken(connection: sa.Connection, name: str) -> bool:
+    return connection.scalar(sa.select(job.c.id).where(job.c.result_name == name)) is not None
+
+
+def _free_name(connection: sa.Connection, stem: str | None) -> str | None:
+    """Return a name that nobody has: the stem, with a number behind it if need be; None where there is no stem."""
+    if stem is None or not _is_taken(connection, stem):
+        return stem
+    query = sa.select(name_count.c.last).where(name_count.c.stem == stem)
+    last = connection.scalar(query)
+    number = 1 if last is None else last
+    while True:
+        number += 1
+        ending = f"-{number}"
+        name = stem[: _MAX_NAME - len(ending)] + ending
+        if not _is_taken(connection, name):
+            break
+    if last is None:
+        connection.execute(name_count.insert().values(stem=stem, last=number))
+    else:
+        connection.execute(name_count.update().where(name_count.c.stem == stem).values(last=number))
+    return name

@@ -1,0 +1,89 @@
+"""The tables that jobs are kept in. Times are seconds since 1970, UTC."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+VERSION = 1
+"""Of the tables. A database of another version is refused."""
+
+metadata = sa.MetaData()
+
+meta = sa.Table(
+    "meta",
+    metadata,
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+)
+
+job = sa.Table(
+    "job",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("process", sa.Text, nullable=False),
+    sa.Column("client", sa.Text, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("status", sa.String(10), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("created", sa.Double, nullable=False, index=True),
+    sa.Column("updated", sa.Double, nullable=False),
+    sa.Column("started", sa.Double),
+    sa.Column("finished", sa.Double),
+    sa.Column("wanted", sa.Text, nullable=False),
+    sa.Column("result_name", sa.String(64), unique=True),  # null: the name is free again
+    sa.Column("parallel_factor", sa.String(8), nullable=False),
+    sa.Column("recycle_interval", sa.BigInteger, nullable=False),
+    sa.Column("retries", sa.Integer, nullable=False),
+    sa.Column("needs_gpu", sa.Boolean, nullable=False),
+    sa.Column("subscriber", sa.Text),
+    sa.Column("plan", sa.Text),
+    sa.Column("objects", sa.BigInteger),
+    sa.Column("done", sa.BigInteger, nullable=False, default=0),
+    sa.Column("result", sa.Text),
+    sa.Column("summary", sa.Text),
+    sa.Column("error", sa.Text),
+    sa.Column("owner", sa.Text),  # the runner that works on it
+    sa.Column("lease", sa.Double, nullable=False, default=0),  # until then it is the owner's
+    sa.Column("fence", sa.Integer, nullable=False, default=0),
+    sa.Column("has_files", sa.Boolean, nullable=False, default=True),
+    sa.Column("is_expired", sa.Boolean, nullable=False, default=False),
+    sa.Index("job_by_status", "status", "created"),
+    sa.Index("job_by_client", "client", "status"),
+    sa.Index("job_by_end", "finished"),
+)
+
+section = sa.Table(
+    "section",
+    metadata,
+    sa.Column("job", sa.String(36), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("objects", sa.BigInteger, nullable=False),
+    sa.Column("is_done", sa.Boolean, nullable=False, default=False),
+    sa.Column("errors", sa.Integer, nullable=False, default=0),  # attempts that reported one
+    sa.Column("losses", sa.Integer, nullable=False, default=0),  # slot processes that it ended, in a row
+)
+
+callback = sa.Table(
+    "callback",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("job", sa.String(36), nullable=False),
+    sa.Column("event", sa.String(12), nullable=False),  # in-progress, success, failed
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False, default=0),
+    sa.Column("due", sa.Double, nullable=False, index=True),
+)
+
+name_count = sa.Table(
+    "name_count",
+    metadata,
+    sa.Column("stem", sa.String(64), primary_key=True),
+    sa.Column("last", sa.Integer, nullable=False),
+)
+
+count = sa.Table(
+    "count",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("label", sa.String(64), primary_key=True),
+    sa.Column("value", sa.Double, nullable=False),
+)
