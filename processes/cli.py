@@ -1,17 +1,21 @@
-"""The command line: `classify-objects serve | run | models`."""
+"""The command line: `classify-objects serve | run | models | jobs | …`."""
 
 from __future__ import annotations
 
-import logging
+import socket
 import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from processes import __version__
 
-_CONFIGURATION = "pygeoapi-config.yml"
+if TYPE_CHECKING:
+    from processes.jobs.desk import Desk
 
 
 @click.group()
@@ -20,29 +24,168 @@ _CONFIGURATION = "pygeoapi-config.yml"
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     envvar="PYGEOAPI_CONFIG",
-    help=f"The configuration; by default {_CONFIGURATION} of the working folder, else the program's own.",
+    help="The configuration; by default pygeoapi-config.yml of the working folder, else the program's own.",
 )
+@click.option("--parent", type=int, hidden=True, help="Process that this one is to end with.")
 @click.pass_context
-def main(context: click.Context, config: Path | None) -> None:
+def main(context: click.Context, config: Path | None, parent: int | None) -> None:
     """Classify objects on imagery with a trained model."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO, stream=sys.stderr)
-    context.obj = config or _default_configuration()
+    from processes.logs import set_up_logs
+
+    set_up_logs()
+    if parent is not None:
+        from processes.serve import end_with
+
+        end_with(parent)
+    context.obj = config.resolve() if config is not None else _default_configuration()
 
 
 def _default_configuration() -> Path:
-    for folder in (Path.cwd(), Path(__file__).resolve().parents[1]):
-        if (folder / _CONFIGURATION).is_file():
-            return folder / _CONFIGURATION
-    raise click.ClickException(f"there is no {_CONFIGURATION} here; name one with --config")
+    from processes.settings import find_configuration
+
+    try:
+        return find_configuration()
+    except FileNotFoundError as err:
+        raise click.ClickException(f"{err} here; name one with --config") from err
 
 
 @main.command()
 @click.pass_obj
 def serve(config: Path) -> None:
-    """Start the service."""
-    from processes.web.start import start
+    """Start the service: the web server and a runner."""
+    from processes.serve import serve as start
 
-    start(config)
+    with _told():
+        start(config)
+
+
+@main.command()
+@click.option("--address", help="Where to listen, host:port; by default as the configuration has it.")
+@click.pass_obj
+def web(config: Path, address: str | None) -> None:
+    """Start a web server alone: it takes requests, and runners elsewhere work on them."""
+    from processes.settings import load_configuration
+    from processes.web.start import start_web
+
+    with _told():
+        bind = load_configuration(config)["server"]["bind"]
+        start_web(config, address or f"{bind['host']}:{bind['port']}")
+
+
+@main.command()
+@click.option("--name", help="A name that no other runner has; by default it is made from the host's.")
+@click.pass_obj
+def runner(config: Path, name: str | None) -> None:
+    """Start a runner: it works on the jobs in the store, on this machine or with a cluster."""
+    from processes.jobs.start import start_runner
+
+    with _told():
+        start_runner(config, name or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
+
+
+@main.command()
+@click.option("--scheduler", help="Address of the scheduler, tls://host:port; by default as the configuration has it.")
+@click.option("--host", help="Address that the cluster reaches this machine at; by default as the system has it.")
+@click.pass_obj
+def worker(config: Path, scheduler: str | None, host: str | None) -> None:
+    """Start a worker of a cluster, with the slots of this machine."""
+    from processes.jobs.start import start_worker
+    from processes.settings import load_settings
+
+    with _told():
+        address = scheduler or load_settings(config).scheduler
+        if address is None or not address.startswith("tls://"):
+            raise click.ClickException("name the scheduler, as tls://host:8786")
+        start_worker(config, address, host)
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", default=8786, show_default=True, help="Port to listen at.")
+@click.pass_obj
+def scheduler(config: Path, host: str, port: int) -> None:
+    """Start the scheduler of a cluster; it speaks TLS only."""
+    from processes.jobs.start import start_scheduler
+
+    with _told():
+        start_scheduler(config, host, port)
+
+
+@main.group(invoke_without_command=True)
+@click.pass_context
+def jobs(context: click.Context) -> None:
+    """List jobs, show one, dismiss one."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_jobs)
+
+
+@jobs.command("list")
+@click.option("--status", "statuses", multiple=True, help="Only jobs of this status; may be repeated.")
+@click.option("--limit", default=20, show_default=True, help="So many at most, the newest first.")
+@click.pass_obj
+def list_jobs(config: Path, statuses: tuple[str, ...] = (), limit: int = 20) -> None:
+    """List jobs, the newest first."""
+    from processes.jobs.store import Filter
+
+    with _desk(config) as desk:
+        for job in desk.store.find(Filter(statuses=statuses), limit, 0):
+            created = f"{job.created:%Y-%m-%d %H:%M:%S}"
+            click.echo(f"{job.id}  {created}  {job.status:<10} {job.progress:>3} %  {job.process}  {job.message}")
+
+
+@jobs.command()
+@click.argument("job_id")
+@click.pass_obj
+def show(config: Path, job_id: str) -> None:
+    """Show all that is known of a job."""
+    with _desk(config) as desk:
+        job = desk.store.get(job_id)
+        if job is None:
+            raise click.ClickException(f"there is no job {job_id}")
+        for name, value in job.described().items():
+            click.echo(f"{name:<14} {value}")
+        for section in desk.store.sections(job_id):
+            state = "done" if section.is_done else f"{section.errors} errors, {section.losses} losses"
+            click.echo(f"section {section.number:>6} {section.objects} objects, {state}")
+
+
+@jobs.command()
+@click.argument("job_id")
+@click.pass_obj
+def dismiss(config: Path, job_id: str) -> None:
+    """Stop a job, or delete its results."""
+    with _desk(config) as desk:
+        try:
+            dismissed = desk.dismiss(job_id)
+        except KeyError as err:
+            raise click.ClickException(f"there is no job {job_id}") from err
+        click.echo(f"{job_id} {'dismissed' if dismissed is not None else 'was dismissed before'}")
+
+
+@contextmanager
+def _desk(config: Path) -> Iterator[Desk]:
+    """Give the desk of the configured job store; tell in one line what is wrong with it."""
+    from processes.errors import ServiceError
+    from processes.jobs.desk import Desk
+    from processes.settings import load_settings
+
+    with _told():
+        desk = Desk(load_settings(config))
+        try:
+            yield desk
+        except ServiceError as err:
+            raise click.ClickException(err.detail) from err
+        finally:
+            desk.database.close()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell what is wrong with the configuration, or with what it names, in one line."""
+    try:
+        yield
+    except (ValueError, KeyError, OSError) as err:
+        raise click.ClickException(str(err)) from err
 
 
 @main.command()

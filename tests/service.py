@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
+import subprocess
 import sys
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
+
+from processes.jobs.desk import Desk
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,10 +30,11 @@ def configure(
         "${CLASSIFY_IMAGERY:-}": ":".join(map(str, imagery)),
         "${CLASSIFY_HOSTS:-}": "",
         "${CLASSIFY_STATE:-state}": str(folder / "state"),
+        "${CLASSIFY_SLOTS:-}": "1",
     }
     for variable, value in values.items():
         text = text.replace(variable, value)
-    document = yaml.safe_load(text)
+    document = yaml.safe_load(re.sub(r"\$\{\w+:-(.*?)\}", r"\1", text))
     document["server"]["bind"] = {"host": "127.0.0.1", "port": 5000}
     document["server"]["url"] = "http://localhost"
     for process in document["resources"].values():
@@ -36,26 +44,73 @@ def configure(
     return path
 
 
+def start_runner(configuration: Path) -> subprocess.Popen[bytes]:
+    """Start a runner with one slot; it ends with this process."""
+    command = [
+        sys.executable,
+        "-m",
+        "processes.cli",
+        "--config",
+        str(configuration),
+        "--parent",
+        str(os.getpid()),
+        "runner",
+    ]
+    with (configuration.parent / "runner.log").open("ab") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env=clean_environment())
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment without what configures a service."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("CLASSIFY_", "PYGEOAPI_"))}
+
+
 def load_application(configuration: Path) -> Any:
-    """Import the application anew with a configuration: pygeoapi reads its own at import."""
+    """Import the application anew with a configuration, as pygeoapi reads its own at import, and start its runner."""
     from processes.web.start import prepare
 
+    runner = start_runner(configuration)
     prepare(configuration)
     for name in [name for name in sys.modules if name.startswith(("pygeoapi.flask_app", "processes.web.app"))]:
         del sys.modules[name]
-    return importlib.import_module("processes.web.app").application
+    application = importlib.import_module("processes.web.app").application
+    application.extensions |= {"runner": runner, "desk": sys.modules["processes.web.app"].api_.manager.desk}
+    return application
 
 
 class Client:
-    """A test client that speaks JSON."""
+    """A test client that speaks JSON; the application's runner ends with it."""
 
     def __init__(self, application: Any) -> None:
         self.http = application.test_client()
+        self.runner: subprocess.Popen[bytes] = application.extensions["runner"]
+        self.desk: Desk = application.extensions["desk"]
+        weakref.finalize(self, _end, self.runner, self.desk)
 
     def execute(self, process: str, inputs: Any, headers: Mapping[str, str] | None = None, **members: Any) -> Any:
         """Execute a process and return the response, read to its end."""
         body = {"inputs": inputs, **members}
         return self.http.post(f"/processes/{process}/execution", json=body, headers=headers, buffered=True)
+
+
+def _end(runner: subprocess.Popen[bytes], desk: Desk) -> None:
+    runner.kill()
+    runner.wait()
+    desk.database.close()
+
+
+def slots_of(runner: int) -> list[psutil.Process]:
+    """Return the processes of a runner's slots."""
+    children = psutil.Process(runner).children(recursive=True)
+    return [child for child in children if "processes.jobs.child" in child.cmdline()]
+
+
+def left_in(state: Path) -> list[Path]:
+    """Return what requests have left in the folder for files that are needed while they are worked on."""
+    own = ("lock", "dask-scratch-space")
+    folders = [folder for folder in (state / "work").iterdir() if folder.name.startswith("slots-")]
+    others = [entry for entry in (state / "work").iterdir() if entry not in folders]
+    return others + [entry for folder in folders for entry in folder.iterdir() if entry.name not in own]
 
 
 def link(path: Path) -> dict[str, str]:

@@ -13,13 +13,14 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import psutil
 import pytest
 import rasterio
 from PIL import Image as PillowImage
 
 from conftest import definition, save_mean_network
 from rasters import make_raster
-from service import Client, configure, link, load_application
+from service import Client, configure, link, load_application, slots_of
 
 SECONDS = 20
 GROWTH_BYTES = 2**30
@@ -41,16 +42,30 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(home: Path) -> Client:
-    return Client(load_application(configure(home, models=[home / "models"], imagery=[home / "imagery"])))
+    client = Client(load_application(configure(home, models=[home / "models"], imagery=[home / "imagery"])))
+    assert_alive(client, home)  # whose slot is warm by that
+    return client
 
 
 @contextmanager
-def bounded() -> Iterator[None]:
-    """Fail where something takes too long or too much memory."""
-    start_s, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def bounded(client: Client) -> Iterator[None]:
+    """Fail where something takes too long, too much memory, here or in the slot, or ends the slot's process."""
+    start_s, own = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (slot,) = slots_of(client.runner.pid)
+    before = peak_bytes(slot, reset=True)
     yield
     assert time.monotonic() - start_s < SECONDS
-    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < GROWTH_BYTES
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - own) * 1024 < GROWTH_BYTES
+    assert slots_of(client.runner.pid) == [slot]
+    assert peak_bytes(slot) - before < GROWTH_BYTES
+
+
+def peak_bytes(process: psutil.Process, reset: bool = False) -> int:
+    """Return the most memory that a process has held, since that was reset."""
+    if reset:
+        Path(f"/proc/{process.pid}/clear_refs").write_text("5")
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
 def png(width: int, height: int, rows: int | None = None, depth: int = 8) -> bytes:
@@ -215,7 +230,7 @@ def test_harm_is_refused(client: Client, home: Path, tmp_path: Path, case: str) 
     folder = home / "imagery" / tmp_path.name
     folder.mkdir()
     write(folder / name)
-    with bounded():
+    with bounded(client):
         response = client.execute("classify-objects", {"image": {"href": (folder / name).as_uri()}, "model": "one"})
     assert response.status_code == status, response.text
     assert words in response.json["detail"], response.text
@@ -229,7 +244,7 @@ def test_what_is_only_odd_is_classified(client: Client, home: Path, tmp_path: Pa
     folder = home / "imagery" / tmp_path.name
     folder.mkdir()
     write(folder / name)
-    with bounded():
+    with bounded(client):
         response = client.execute("classify-objects", {"image": link(folder / name), "model": "one"})
     assert response.status_code == 200, response.text
     rows = response.json.get("data") or [feature["properties"] for feature in response.json["features"]]

@@ -34,7 +34,7 @@ from processes.errors import ServiceError
 from processes.features.read import read_layer
 from processes.imagery.image import gdal_settings, open_dataset, open_image, readable
 from rasters import make_raster
-from service import Client, configure, link, load_application
+from service import Client, configure, left_in, link, load_application
 from test_hostile_images import bounded
 
 X, Y = 500_010, 4_999_990
@@ -62,9 +62,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(home: Path) -> Client:
     limits = {"sync_max_objects": 300_000}
-    return Client(
+    client = Client(
         load_application(configure(home, models=[home / "models"], imagery=[home / "imagery"], limits=limits))
     )
+    assert_alive(client, home)  # whose slot is warm by that
+    return client
 
 
 def saved(content: bytes) -> Write:
@@ -336,7 +338,7 @@ def executed(client: Client, home: Path, tmp_path: Path, write: Write) -> Any:
     folder = home / "imagery" / tmp_path.name
     folder.mkdir()
     write(folder / "layer")
-    with bounded():
+    with bounded(client):
         response = client.execute(
             "classify-objects",
             {"image": link(home / "imagery" / "sound.tif"), "model": "black", "features": link(folder / "layer")},
@@ -352,7 +354,7 @@ def assert_alive(client: Client, home: Path) -> None:
     }  # fmt: skip
     response = client.execute("classify-objects", inputs)
     assert response.status_code == 200, response.text
-    assert not list((home / "state" / "work").iterdir())
+    assert not left_in(home / "state")
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -396,13 +398,13 @@ def test_too_many_columns_for_a_geopackage_are_refused_before_the_work(client: C
 
 def test_answer_to_nothing_but_faults_has_a_sane_size(client: Client) -> None:
     unknown = {f"{n}{'x' * 100}": n for n in range(50_000)}
-    with bounded():
+    with bounded(client):
         response = client.execute("classify-objects", unknown)
     assert response.status_code == 400
     assert len(response.data) < 2**20
     assert response.json["errors"][-1] == {"pointer": "", "detail": "and 49002 faults more"}
     missing = [{"href": f"file:///nowhere/{n}.tif"} for n in range(10_000)]
-    with bounded():
+    with bounded(client):
         response = client.execute("classify-objects", {"image": missing, "model": "black"})
     assert response.status_code == 403
     assert len(response.data) < 2**20

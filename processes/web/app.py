@@ -6,30 +6,39 @@ pygeoapi reads its configuration when it is imported, from the files that `PYGEO
 from __future__ import annotations
 
 import logging
+import threading
 import uuid
 
 from flask import Flask, Response, request
+from pygeoapi.api.processes import CONFORMANCE_CLASSES
 from pygeoapi.flask_app import APP, api_
 from werkzeug.exceptions import HTTPException
 
 from processes.errors import ServiceError
+from processes.jobs.manager import JobManager
+from processes.web.jobs import jobs_view, results_view
+from processes.web.metrics import metrics_view
 from processes.web.problem import (
-    NO_SUCH_JOB,
     NO_SUCH_PROCESS,
-    RESULT_NOT_READY,
     HttpError,
     Problem,
     from_http,
     from_view,
     problem,
 )
+from processes.web.server import STOPPING
 from processes.web.views import describe_view, execute_view
 
 _logger = logging.getLogger(__name__)
 
 _EXECUTE = "pygeoapi.execute_process_jobs"
 _DESCRIBE = "pygeoapi.get_processes"
-_JOB_VIEWS = ("pygeoapi.get_jobs", "pygeoapi.get_job_result")
+_MANAGER = "processes.jobs.manager.JobManager"
+_JOBS = "pygeoapi.get_jobs"
+_RESULTS = "pygeoapi.get_job_result"
+_CLASSES = "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/"
+_CONFORMANCE = ("job-list", "dismiss")
+"""Classes that pygeoapi itself does not conform to."""
 
 
 def _fault_of_ours(error: Exception) -> Problem:
@@ -46,17 +55,20 @@ def _in_form(response: Response) -> Response:
     arguments = request.view_args or {}
     if response.status_code == 404 and request.endpoint == _DESCRIBE:
         return from_view(response, NO_SUCH_PROCESS, f"there is no process {arguments.get('process_id')!r}")
-    if response.status_code == 404 and request.endpoint in _JOB_VIEWS:
-        if b"ResultNotReady" in response.get_data():
-            return from_view(response, RESULT_NOT_READY, f"the result of job {arguments.get('job_id')!r} is not ready")
-        return from_view(response, NO_SUCH_JOB, f"there is no job {arguments.get('job_id')!r}")
     return from_view(response, None, None)
 
 
 def _prepare(app: Flask) -> Flask:
-    logging.getLogger("pygeoapi.l10n").setLevel(logging.ERROR)  # it takes every word of a schema for a language
+    if not isinstance(api_.manager, JobManager):
+        raise RuntimeError(f"server.manager is {api_.manager.name!r}; this service needs its own, {_MANAGER}")
+    app.extensions[STOPPING] = threading.Event()
+    CONFORMANCE_CLASSES.extend(f"{_CLASSES}{name}" for name in _CONFORMANCE)
     app.view_functions[_EXECUTE] = execute_view(api_, app.view_functions[_EXECUTE])
     app.view_functions[_DESCRIBE] = describe_view(api_, app.view_functions[_DESCRIBE])
+    app.view_functions[_JOBS] = jobs_view(api_, app.view_functions[_JOBS])
+    app.view_functions[_RESULTS] = results_view(api_)
+    app.add_url_rule("/jobs/<job_id>/results/<output>", "job_output", app.view_functions[_RESULTS])
+    app.add_url_rule("/metrics", "metrics", metrics_view(api_))
     app.register_error_handler(ServiceError, problem)
     app.register_error_handler(HTTPException, from_http)
     app.register_error_handler(Exception, _fault_of_ours)

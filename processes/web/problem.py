@@ -10,14 +10,38 @@ import msgspec
 from flask import Request, Response, request
 from werkzeug.exceptions import HTTPException
 
-from processes.errors import ForbiddenError, InputError, LimitError, RequestError, ServiceError
+from processes.errors import (
+    ClientCrowdedError,
+    CrowdedError,
+    FailureError,
+    ForbiddenError,
+    FormError,
+    InputError,
+    LimitError,
+    NameTakenError,
+    RequestError,
+    ServiceError,
+    UnavailableError,
+)
 
 OGC_EXCEPTIONS = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/"
 NO_SUCH_PROCESS = OGC_EXCEPTIONS + "no-such-process"
 NO_SUCH_JOB = OGC_EXCEPTIONS + "no-such-job"
 RESULT_NOT_READY = OGC_EXCEPTIONS + "result-not-ready"
 
-_STATUSES: Mapping[type[ServiceError], int] = {InputError: 400, ForbiddenError: 403, LimitError: 413}
+_STATUSES: Mapping[type[ServiceError], int] = {
+    InputError: 400,
+    ForbiddenError: 403,
+    FormError: 406,
+    NameTakenError: 409,
+    ClientCrowdedError: 429,
+    CrowdedError: 503,
+    LimitError: 413,
+    FailureError: 500,
+    UnavailableError: 503,
+}
+"""The first kind that an error is of counts."""
+_RETRY_AFTER_S = 5
 _TYPES: Mapping[int, str] = {
     400: "InvalidParameterValue",
     403: "Forbidden",
@@ -34,6 +58,7 @@ _TYPES: Mapping[int, str] = {
     503: "Unavailable",
 }
 
+_KEPT_HEADERS = ("Allow", "Retry-After", "Content-Range")
 _MAX_FAULTS = 1000
 _MAX_FAULT, _MAX_DETAIL = 2000, 20_000
 """Characters; a request can be made of nothing but faults, and a fault may name what the client sent."""
@@ -80,10 +105,16 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
-def problem(error: ServiceError) -> Problem:
-    """Return the response to an error."""
+def problem(error: ServiceError, instance: str | None = None) -> Problem:
+    """Return the response to an error.
+
+    Args:
+        error: what is wrong.
+        instance: path that it concerns; None = the request's own.
+    """
     status = status_of(error)
-    body = document(status, error.detail, request.path, error.type_uri if isinstance(error, HttpError) else None)
+    type_uri = error.type_uri if isinstance(error, HttpError) else None
+    body = document(status, error.detail, instance or request.path, type_uri)
     if isinstance(error, RequestError):
         body["errors"] = [
             {"pointer": _cut(fault.pointer, _MAX_FAULT), "detail": _cut(fault.detail, _MAX_FAULT)}
@@ -91,7 +122,10 @@ def problem(error: ServiceError) -> Problem:
         ]
         if (more := len(error.faults) - _MAX_FAULTS) > 0:
             body["errors"].append({"pointer": "", "detail": f"and {more} faults more"})
-    return _response(body, error.headers if isinstance(error, HttpError) else {})
+    headers = dict(error.headers) if isinstance(error, HttpError) else {}
+    if status in (429, 503):
+        headers.setdefault("Retry-After", str(_RETRY_AFTER_S))
+    return _response(body, headers)
 
 
 def from_http(error: HTTPException) -> Problem:
@@ -101,7 +135,7 @@ def from_http(error: HTTPException) -> Problem:
         404: f"there is nothing at {request.path}",
         405: f"the method {request.method} is not allowed at {request.path}",
     }
-    headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
+    headers = {name: value for name, value in error.get_headers() if name in _KEPT_HEADERS}
     return _response(
         document(
             status, details.get(status, HTTPStatus(status).description or HTTPStatus(status).phrase), request.path

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
@@ -21,6 +22,10 @@ _logger = logging.getLogger(__name__)
 
 MAX_REQUEST_LINE = 8190
 BODY_TIMEOUT_S = 10
+GRACE_S = 8
+"""So long requests may take that are being answered when the server is told to stop."""
+STOPPING = "classify-objects-stopping"
+"""Name of the application's extension that tells whether the server stops, a `threading.Event`."""
 
 _CLIENT_ERRORS: Mapping[type[Exception], tuple[int, str]] = {
     errors.LimitRequestLine: (414, f"the request line is longer than {MAX_REQUEST_LINE} bytes"),
@@ -33,6 +38,11 @@ _CLIENT_ERRORS: Mapping[type[Exception], tuple[int, str]] = {
 
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
     """gunicorn's threaded worker with a limit on waiting for a client's bytes, and JSON errors."""
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        if self.wsgi is not None:
+            self.wsgi.extensions[STOPPING].set()  # who waits for a job is told, and not cut off
+        super().handle_exit(sig, frame)
 
     def enqueue_req(self, conn: TConn) -> None:
         # the kernel's own limit: gunicorn sets sockets to blocking again and again, which undoes Python's time-out
@@ -59,18 +69,29 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
             _logger.info("a client left before it was told of its error")
 
 
+class Log(Logger):  # type: ignore[misc]
+    """gunicorn's log, in the form of this program's own."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for log in (self.error_log, self.access_log):
+            log.handlers.clear()
+            log.propagate = True
+
+
 class Server(BaseApplication):  # type: ignore[misc]
     """The server of `application`, in the foreground.
 
     Args:
-        host: address to listen at.
-        port: port to listen at.
-        threads: requests served at the same time.
+        address: to listen at, `host:port`, or `fd://n` for a socket that is open already.
+        workers: processes.
+        threads: requests that each of them serves at the same time.
         folder: for the server's own files.
     """
 
-    def __init__(self, host: str, port: int, threads: int, folder: Path) -> None:
-        self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    def __init__(self, address: str, workers: int, threads: int, folder: Path) -> None:
+        self._address = address
+        self._workers = workers
         self._threads = threads
         self._folder = folder
         super().__init__()
@@ -79,12 +100,13 @@ class Server(BaseApplication):  # type: ignore[misc]
         for name, value in {
             "bind": self._address,
             "worker_class": f"{__name__}.Worker",
-            "workers": 1,
+            "workers": self._workers,
             "threads": self._threads,
             "timeout": 120,
-            "graceful_timeout": 10,
+            "graceful_timeout": GRACE_S,
             "limit_request_line": MAX_REQUEST_LINE,
             "control_socket_disable": True,
+            "logger_class": f"{__name__}.Log",
             "worker_tmp_dir": str(self._folder),
         }.items():
             self.cfg.set(name, value)

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-import base64
-import codecs
-import logging
-from collections.abc import Callable, Iterator, Sequence
+import io
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
-from flask import Response, request
+from flask import Response, current_app, request
 from pygeoapi.api import API
-from pygeoapi.process.base import ProcessorExecuteError
-from pygeoapi.util import RequestedProcessExecutionMode
 from werkzeug.datastructures import Headers
 
-from processes.description import Answer, read_request
+from processes.description import Description, media_types, read_request
 from processes.description import Request as Execution
-from processes.errors import Fault, ServiceError
+from processes.errors import RequestError, ServiceError
+from processes.jobs.desk import Ask, Desk
+from processes.jobs.job import Job, JobStatus
+from processes.jobs.manager import JobManager
+from processes.jobs.status_info import job_url, status_info
 from processes.plugin import Plugin, work_folder
+from processes.process import Accept, Answer, Order, SectionedProcess, choose
+from processes.results_document import blocks_of, results_document
 from processes.web.body import read_body
+from processes.web.client import client_address
 from processes.web.prefer import Preferences
-from processes.web.problem import NO_SUCH_PROCESS, HttpError
-
-_logger = logging.getLogger(__name__)
+from processes.web.problem import NO_SUCH_PROCESS, HttpError, problem
+from processes.web.results import job_error, results_response
+from processes.web.server import STOPPING
 
 View = Callable[..., Any]
 """A Flask view."""
 
-_GEOJSON = "application/geo+json"
 _JSON = "application/json"
-_TEXTS = ("text/csv", "application/geo+json-seq")
-_BLOCK_BYTES = 3 * 2**18  # a multiple of 3, so that blocks of base64 can be put together
 
 
 def execute_view(api: API, original: View) -> View:
@@ -74,126 +74,121 @@ def _execute(api: API, process_id: str, plugin: Plugin) -> Response:
     if request.mimetype not in ("", _JSON):
         raise HttpError(415, f"the request is {request.mimetype}; {_JSON} is understood")
     body = read_body(request, plugin.settings.limits.max_body_mb)
-    description = plugin.process.describe()
+    description = plugin.process.frame()
     execution, faults = read_request(body, description)
     preferences = Preferences.parse(request.headers.getlist("Prefer"))
-    if preferences.respond_async and "async-execute" in description["jobControlOptions"]:
-        plugin.process.check(execution, faults)
-        return _start_job(api, process_id, body)
-    if execution.outputs == {} and not faults:  # nothing is wanted
-        plugin.process.check(execution, faults)
-        return Response(b"{}", content_type=_JSON)
-    return _answer(plugin, execution, faults)
+    is_async = preferences.respond_async and "async-execute" in description["jobControlOptions"]
+    is_sectioned = isinstance(plugin.process, SectionedProcess)
+    if not is_async:
+        if execution.response == "document":
+            choose([_JSON], _accept())
+        if execution.outputs == {} and not faults:  # nothing is wanted
+            plugin.process.check(Order(execution))
+            return Response(b"{}", content_type=_JSON)
+        if not is_sectioned and not execution.by_reference:
+            return _answer(plugin, Order(execution, faults, _result_accept(execution, description, is_async)))
+    wait_s = preferences.wait_s if is_async or is_sectioned else None
+    ask = Ask(
+        process_id=process_id,
+        process=plugin.process,
+        body=body,
+        request=execution,
+        faults=tuple(faults),
+        accept=_result_accept(execution, description, is_async),
+        client=client_address(request, plugin.settings.proxies),
+        is_waited_for=not is_async or wait_s is not None,
+        max_objects=plugin.settings.limits.sync_max_objects if not is_async and wait_s is None else None,
+    )
+    desk = cast(JobManager, api.manager).desk
+    if is_async or wait_s is not None:
+        return _respond_in_time(desk, ask, wait_s or 0, is_async, api.base_url)
+    return _respond(desk, ask, api.base_url)
 
 
-def _answer(plugin: Plugin, execution: Execution, faults: list[Fault]) -> Response:
-    """Execute a process now and return its output; its files go when the response has been sent."""
-    is_document = execution.response == "document"
-    if is_document:
-        _chosen([_JSON])
+def _respond(desk: Desk, ask: Ask, base_url: str) -> Response:
+    """Run a request as a job and answer when it has ended."""
+    try:
+        job = desk.accept(ask)
+    except RequestError as err:
+        raise _all_faults(desk, ask, err) from err
+    return _ended(desk, desk.wait(job, None, _is_stopping), base_url)
+
+
+def _respond_in_time(desk: Desk, ask: Ask, wait_s: int, is_async: bool, base_url: str) -> Response:
+    """Run a request as a job and answer with its result if that is there in time, else with the job."""
+    job = desk.accept(ask)
+    if wait_s:
+        job = desk.wait(job, wait_s, _is_stopping)
+    waited = [f"wait={wait_s}"] if wait_s else []
+    if wait_s and job.status.has_ended:
+        response = _ended(desk, job, base_url)
+        response.headers["Preference-Applied"] = ", ".join(waited)
+        return response
+    headers = {
+        "Location": job_url(job, base_url),
+        "Preference-Applied": ", ".join(["respond-async", *waited] if is_async else waited),
+    }
+    return Response(msgspec.json.encode(status_info(job, base_url)), 201, headers, content_type=_JSON)
+
+
+def _ended(desk: Desk, job: Job, base_url: str) -> Response:
+    """Return the response of a job that has ended, with a link to it."""
+    is_there = job.status is JobStatus.SUCCESSFUL
+    response = results_response(desk, job, base_url) if is_there else problem(job_error(job))
+    response.headers.add("Link", f'<{job_url(job, base_url)}>; rel="monitor"')
+    return response
+
+
+def _all_faults(desk: Desk, ask: Ask, error: RequestError) -> ServiceError:
+    """Return all that is wrong with a faulty request: what needs files to be opened is looked for in a slot."""
+    if not (isinstance(ask.process, SectionedProcess) and ask.request.inputs):
+        return error
+    try:
+        job = desk.wait(desk.try_out(ask), None, _is_stopping)
+        desk.forget(job)
+    except ServiceError:
+        return error
+    return job.error if isinstance(job.error, RequestError) else error
+
+
+def _answer(plugin: Plugin, order: Order) -> Response:
+    """Execute a process here and now and return its output; its files go when the response has been sent."""
     folder = work_folder(plugin.settings)
     try:
-        answer = plugin.process.execute(
-            execution,
-            faults,
-            Path(folder.name),
-            choose=(lambda offers: offers[0]) if is_document else _chosen,
-            max_objects=plugin.settings.limits.sync_max_objects,
-        )
+        answer = plugin.process.execute(order, Path(folder.name))
     except BaseException:
         folder.cleanup()
         raise
-    content = _document(answer) if is_document else _raw(answer)
+    is_document = order.request.response == "document"
+    content: bytes | Iterator[bytes] = answer.content if isinstance(answer.content, bytes) else _blocks(answer)
+    if is_document:
+        content = results_document(answer.output, answer.media_type, _blocks(answer))
     response = Response(content, content_type=_JSON if is_document else answer.media_type)
     response.call_on_close(folder.cleanup)
     return response
 
 
-def _chosen(offers: Sequence[str]) -> str:
-    """Return the offer that the request's `Accept` likes best; plain JSON accepts GeoJSON too."""
-    accepted = request.accept_mimetypes
-    if not accepted:
-        return offers[0]
-
-    wanted = [(item.split(";")[0].strip().lower(), quality) for item, quality in accepted]
-
-    def quality_of(media_type: str) -> float:
-        """Return the quality of the most specific range that holds a media type; parameters are not looked at."""
-        for form in (media_type, f"{media_type.split('/')[0]}/*", "*/*"):
-            found = [quality for item, quality in wanted if item == form]
-            if found:
-                return max(found)
-        return 0
-
-    def quality(offer: str) -> float:
-        return max(quality_of(offer), quality_of(_JSON) if offer == _GEOJSON else 0)
-
-    best = max(offers, key=quality)
-    if quality(best) <= 0:
-        raise HttpError(406, f"the result can be {', '.join(offers)}; Accept names {request.headers.get('Accept')}")
-    return best
+def _blocks(answer: Answer) -> Iterator[bytes]:
+    return blocks_of(io.BytesIO(answer.content) if isinstance(answer.content, bytes) else answer.content.open("rb"))
 
 
-def _raw(answer: Answer) -> bytes | Iterator[bytes]:
-    return answer.content if isinstance(answer.content, bytes) else _blocks(answer.content)
+def _result_accept(execution: Execution, description: Description, is_async: bool) -> Accept:
+    """Return what the client takes as the output itself.
+
+    In a document it takes anything; and the header of an asynchronous request speaks of its answer, not of the output,
+    unless it names a form of that.
+    """
+    if execution.response == "document":
+        return ()
+    accept = _accept()
+    forms = {form for item in description["outputs"].values() for form in media_types(item["schema"])}
+    return accept if not is_async or any(item in forms - {_JSON} for item, _ in accept) else ()
 
 
-def _document(answer: Answer) -> Iterator[bytes]:
-    """Yield an answer as OGC's results document, keyed by output id, without holding a file whole."""
-    name, media_type = msgspec.json.encode(answer.output), msgspec.json.encode(answer.media_type)
-    blocks = iter([answer.content]) if isinstance(answer.content, bytes) else _blocks(answer.content)
-    if answer.media_type == "text/plain":
-        yield b"{%s: %s}" % (name, msgspec.json.encode(b"".join(blocks).decode()))
-    elif isinstance(answer.content, bytes) and not answer.content.startswith(b"{"):
-        yield b"{%s: %s}" % (name, answer.content)  # a JSON value that is no object stands for itself
-    elif answer.media_type in _TEXTS:
-        yield b'{%s: {"value": "' % name
-        yield from _json_texts(blocks)
-        yield b'", "mediaType": %s}}' % media_type
-    elif answer.media_type.endswith("json"):
-        yield b'{%s: {"value": ' % name
-        yield from blocks
-        yield b', "mediaType": %s}}' % media_type
-    else:
-        yield b'{%s: {"value": "' % name
-        yield from (base64.b64encode(block) for block in blocks)
-        yield b'", "encoding": "base64", "mediaType": %s}}' % media_type
+def _accept() -> Accept:
+    return [(item.split(";")[0].strip().lower(), quality) for item, quality in request.accept_mimetypes]
 
 
-def _json_texts(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield blocks of UTF-8, which may end within a character, as parts of one JSON string."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    for block in blocks:
-        yield msgspec.json.encode(decoder.decode(block))[1:-1]
-    decoder.decode(b"", final=True)
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            yield block
-
-
-def _start_job(api: API, process_id: str, body: bytes) -> Response:
-    """Hand a request to pygeoapi's job manager."""
-    parsed: dict[str, Any] = msgspec.json.decode(body)
-    try:
-        job_id, _, _, status, headers = api.manager.execute_process(
-            process_id,
-            parsed["inputs"],
-            execution_mode=RequestedProcessExecutionMode.respond_async,
-            requested_outputs=parsed.get("outputs"),
-            requested_response=parsed.get("response", "raw"),
-        )
-    except ProcessorExecuteError as err:
-        _logger.exception("a job could not be started")
-        raise ServiceError("the job could not be started") from err
-    location = f"{api.base_url}/jobs/{job_id}"
-    links = [{"href": location, "rel": rel, "type": _JSON} for rel in ("self", "monitor")]
-    info = {"processID": process_id, "type": "process", "jobID": job_id, "status": status.value, "links": links}
-    return Response(
-        msgspec.json.encode(info),
-        201,
-        {"Location": location, "Preference-Applied": "respond-async", **(headers or {})},
-        content_type=_JSON,
-    )
+def _is_stopping() -> bool:
+    stopping = current_app.extensions.get(STOPPING)
+    return stopping is not None and stopping.is_set()

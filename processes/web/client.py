@@ -1,0 +1,23 @@
+"""Who asks: the address that a request came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flask import Request
+
+_MAX_ADDRESS = 64
+
+
+def client_address(request: Request, proxies: Sequence[str]) -> str:
+    """Return the address of the client; where a proxy that is trusted forwards one, the first of that.
+
+    Args:
+        request: the request.
+        proxies: addresses of the proxies that are trusted.
+    """
+    address = request.remote_addr or "unknown"
+    if address not in proxies:
+        return address
+    first = request.headers.get("X-Forwarded-For", "").split(",")[0].strip()
+    return first[:_MAX_ADDRESS] or address

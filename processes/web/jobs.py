@@ -1,0 +1,219 @@
+"""The views of jobs: their list, one of them, its dismissal, its results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, cast
+from urllib.parse import urlencode
+
+import msgspec
+from flask import Response, request
+from pygeoapi.api import API
+
+from processes.errors import Fault, InputError, RequestError, collected
+from processes.jobs.job import Job, JobStatus
+from processes.jobs.manager import JobManager
+from processes.jobs.status_info import status_info
+from processes.jobs.store import Filter
+from processes.schema import quoted
+from processes.web.problem import NO_SUCH_JOB, HttpError, problem
+from processes.web.results import job_error, output_response, results_response
+
+View = Callable[..., Any]
+
+_JSON = "application/json"
+_DEFAULT_LIMIT, _MAX_LIMIT = 10, 10_000
+_MAX_OFFSET = 2**31 - 1
+
+
+def jobs_view(api: API, original: View) -> View:
+    """Return the view of all jobs, of one, and of its dismissal; pages for people are pygeoapi's `original`."""
+    manager = cast(JobManager, api.manager)
+
+    def jobs(job_id: str | None = None) -> Response:
+        if request.method == "DELETE" and job_id is not None:
+            return _dismissed(manager, job_id, api.base_url)
+        if _wants_page():
+            if job_id is not None:
+                find_job(manager, job_id)
+            return cast(Response, original(job_id) if job_id is not None else original())
+        if job_id is None:
+            return _json(_list(manager, api.base_url))
+        return _json(status_info(find_job(manager, job_id), api.base_url))
+
+    return jobs
+
+
+def results_view(api: API) -> View:
+    """Return the view of a job's results, and of one output."""
+    manager = cast(JobManager, api.manager)
+
+    def results(job_id: str, output: str | None = None) -> Response:
+        job = find_job(manager, job_id)
+        if job.status is JobStatus.FAILED and not job.is_expired:  # as a synchronous request would have told it
+            return problem(job_error(job), f"/processes/{job.process}/execution")
+        if job.status is not JobStatus.SUCCESSFUL or job.is_expired:
+            raise job_error(job)
+        if output is None:
+            return results_response(manager.desk, job, api.base_url)
+        if job.result is None or output != job.result.output:
+            there = "none" if job.result is None else job.result.output
+            raise HttpError(404, f"job {job.id} has no output {output!r}; there is {there}")
+        return output_response(manager.desk, job)
+
+    return results
+
+
+def find_job(manager: JobManager, job_id: str) -> Job:
+    """Return a job.
+
+    Raises:
+        HttpError: there is none of that id.
+    """
+    job = manager.desk.store.get(job_id)
+    if job is None:
+        raise HttpError(404, f"there is no job {job_id!r}", NO_SUCH_JOB)
+    return job
+
+
+def _dismissed(manager: JobManager, job_id: str, base_url: str) -> Response:
+    try:
+        job = manager.desk.dismiss(job_id)
+    except KeyError as err:
+        raise HttpError(404, f"there is no job {job_id!r}", NO_SUCH_JOB) from err
+    if job is None:
+        raise HttpError(410, f"the job {job_id} was dismissed already, or its time is over")
+    return _json(status_info(job, base_url))
+
+
+def _json(document: Mapping[str, Any]) -> Response:
+    return Response(msgspec.json.encode(document), content_type=_JSON)
+
+
+def _list(manager: JobManager, base_url: str) -> dict[str, Any]:
+    """Return the list of jobs that the request's parameters ask for."""
+    faults: list[Fault] = []
+    limit = min(_number("limit", faults, _DEFAULT_LIMIT, 1), _MAX_LIMIT)
+    offset = min(_number("offset", faults, 0, 0), _MAX_OFFSET)
+    wanted = _filter(faults)
+    if faults:
+        raise RequestError(faults)
+    is_known_type = set(_words("type")) <= {"process"} if request.args.getlist("type") else True
+    found = manager.desk.store.find(wanted, limit + 1, offset) if is_known_type else []
+    links = [
+        {"href": _page(base_url, offset), "rel": "self", "type": _JSON, "title": "This page"},
+        {"href": _page(base_url, offset, f="html"), "rel": "alternate", "type": "text/html", "title": "As a web page"},
+    ]
+    if len(found) > limit:
+        links.append({"href": _page(base_url, offset + limit), "rel": "next", "type": _JSON, "title": "Next page"})
+    if offset:
+        before = max(0, offset - limit)
+        links.append({"href": _page(base_url, before), "rel": "prev", "type": _JSON, "title": "Page before"})
+    return {"jobs": [status_info(job, base_url) for job in found[:limit]], "links": links}
+
+
+def _filter(faults: list[Fault]) -> Filter:
+    statuses = _words("status")
+    for status in statuses:
+        if status not in list(JobStatus):
+            known = ", ".join(JobStatus)
+            faults.append(Fault("/status", InputError(f"status is {quoted(status)}; it can be {known}")))
+    created_from, created_to = _interval(faults)
+    return Filter(
+        processes=_words("processID"),
+        statuses=statuses,
+        created_from=created_from,
+        created_to=created_to,
+        min_duration_s=_seconds("minDuration", faults),
+        max_duration_s=_seconds("maxDuration", faults),
+    )
+
+
+def _words(name: str) -> Sequence[str]:
+    """Return the values of a parameter, each of which may be a list with commas."""
+    return [word.strip() for value in request.args.getlist(name) for word in value.split(",") if word.strip()]
+
+
+def _number(name: str, faults: list[Fault], default: int, least: int) -> int:
+    text = request.args.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) >= least):
+        faults.append(Fault(f"/{name}", InputError(f"{name} is {quoted(text)}, not a whole number of {least} or more")))
+        return default
+    return int(text)
+
+
+def _seconds(name: str, faults: list[Fault]) -> float | None:
+    text = request.args.get(name)
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        faults.append(Fault(f"/{name}", InputError(f"{name} is {quoted(text)}, not a number of seconds of 0 or more")))
+        return None
+    return seconds
+
+
+def _interval(faults: list[Fault]) -> tuple[datetime | None, datetime | None]:
+    """Read `datetime`: an instant, or an interval `from/to`, either of which may be open (`..` or nothing)."""
+    text = request.args.get("datetime")
+    if text is None:
+        return None, None
+    parts = text.split("/")
+    with collected(faults, "/datetime"):
+        if len(parts) == 1:
+            instant = _time(parts[0])
+            return instant, instant
+        if len(parts) == 2 and not all(_is_open(part) for part in parts):
+            start, end = (None if _is_open(part) else _time(part) for part in parts)
+            if start is not None and end is not None and start > end:
+                raise InputError(f"datetime is {quoted(text)}, which ends before it begins")
+            return start, end
+        raise InputError(f"datetime is {quoted(text)}, neither a time nor an interval of two")
+    return None, None
+
+
+def _is_open(text: str) -> bool:
+    return text in ("", "..")
+
+
+def _time(text: str) -> datetime:
+    """Read a time of RFC 3339; a date alone is its first moment, a time without zone is UTC."""
+    try:
+        time = datetime.fromisoformat(text)
+        return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    except ValueError as err:
+        raise InputError(f"datetime has {quoted(text)}, which is no time as 2026-11-25T12:00:00Z") from err
+
+
+def _page(base_url: str, offset: int, **more: str) -> str:
+    """Return the URL of a page of the list, with the request's other parameters."""
+    kept = [(name, value) for name, value in _parameters() if name not in ("offset", "f")]
+    query = urlencode([*kept, *([("offset", str(offset))] if offset else []), *more.items()])
+    return f"{base_url}/jobs?{query}" if query else f"{base_url}/jobs"
+
+
+def _parameters() -> Iterator[tuple[str, str]]:
+    for name in request.args:
+        for value in request.args.getlist(name):
+            yield name, value
+
+
+def _wants_page() -> bool:
+    """Say whether the request wants a page for people.
+
+    Raises:
+        InputError: its parameter `f` names another form.
+    """
+    form = request.args.get("f")
+    if form is None:
+        return request.accept_mimetypes.best_match([_JSON, "text/html"], _JSON) == "text/html"
+    if form not in ("json", "html"):
+        raise InputError(f"f is {quoted(form)}; it can be json or html")
+    return form == "html"

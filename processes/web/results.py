@@ -1,0 +1,91 @@
+"""Results of jobs over HTTP: raw or as a document, by value or by reference, whole or in parts."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+import msgspec
+from flask import Response, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.wsgi import wrap_file
+
+from processes.errors import FailureError, ServiceError
+from processes.jobs.desk import Desk
+from processes.jobs.job import Job, JobStatus, ResultFile
+from processes.jobs.status_info import output_link
+from processes.results_document import blocks_of, results_document
+from processes.web.problem import RESULT_NOT_READY, HttpError
+
+_JSON = "application/json"
+
+
+def job_error(job: Job) -> ServiceError:
+    """Return why there are no results of a job."""
+    if job.status is JobStatus.DISMISSED:
+        return HttpError(410, f"the job {job.id} was dismissed")
+    if job.is_expired:
+        return HttpError(410, f"the time of the results of job {job.id} is over")
+    if job.status is JobStatus.FAILED:
+        return job.error or FailureError(f"the server failed; the log has it as job {job.id}")
+    return HttpError(404, f"the result of job {job.id} is not ready: it is {job.status.value}", RESULT_NOT_READY)
+
+
+def results_response(desk: Desk, job: Job, base_url: str) -> Response:
+    """Return the results of a successful job in the form that its request wants.
+
+    Raises:
+        HttpError: they are gone.
+    """
+    if job.wanted.nothing:
+        return Response(b"{}", content_type=_JSON)
+    if job.result is None:
+        raise job_error(job)
+    if not job.wanted.is_document:
+        return _link_response(job, base_url) if job.wanted.by_reference else output_response(desk, job)
+    if job.wanted.by_reference:
+        document = {job.result.output: output_link(job, base_url)}
+        return Response(msgspec.json.encode(document), content_type=_JSON)
+    blocks = blocks_of(_opened(desk, job))
+    return Response(results_document(job.result.output, job.result.media_type, blocks), content_type=_JSON)
+
+
+def output_response(desk: Desk, job: Job) -> Response:
+    """Return the output of a job itself: whole, or the part that the request names, or nothing but the headers.
+
+    Raises:
+        HttpError: it is gone.
+    """
+    if job.result is None:
+        raise job_error(job)
+    file = _opened(desk, job)
+    try:
+        return _conditional(job, job.result, file)
+    except HTTPException:  # the part that is wanted lies beyond the end
+        file.close()
+        raise
+
+
+def _conditional(job: Job, result: ResultFile, file: BinaryIO) -> Response:
+    response = Response(wrap_file(request.environ, file), content_type=result.media_type, direct_passthrough=True)
+    response.call_on_close(file.close)
+    response.content_length = result.size_bytes
+    response.set_etag(f"{job.id}-{job.fence}")
+    if job.finished is not None:
+        response.last_modified = job.finished
+    response.make_conditional(request, accept_ranges=True, complete_length=result.size_bytes)
+    return response
+
+
+def _link_response(job: Job, base_url: str) -> Response:
+    link = output_link(job, base_url)
+    rel = job.result.output if job.result is not None else "item"
+    return Response(status=204, headers={"Link": f'<{link["href"]}>; rel="{rel}"; type="{link["type"]}"'})
+
+
+def _opened(desk: Desk, job: Job) -> BinaryIO:
+    if job.result is None:
+        raise job_error(job)
+    try:
+        return desk.storage.open_result(job.id, job.result.name)
+    except FileNotFoundError as err:
+        raise HttpError(410, f"the results of job {job.id} are gone") from err
