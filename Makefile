@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { command -v "$$p"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo serve test check bench lock openapi clean
+.PHONY: demo serve test test-jobs chaos check bench lock openapi clean
 
 demo: .venv/ready
 	$(BIN)/python examples/storm/demo.py
@@ -15,6 +15,14 @@ serve: .venv/ready
 
 test: .venv/ready-dev
 	$(BIN)/python -m pytest
+
+# whole jobs, and what they survive: each row of the table of faults, with real processes; needs PostgreSQL's programs
+test-jobs: .venv/ready-dev
+	$(BIN)/python -m pytest -m jobs
+
+# a hundred processes killed at random while jobs run; needs PostgreSQL's programs
+chaos: .venv/ready-dev
+	PYTHONPATH=. $(BIN)/python tests/chaos.py
 
 check: .venv/ready-dev
 	$(BIN)/ruff check .
@@ -34,9 +42,11 @@ bench: .venv/ready-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/ready-dev: requirements-dev.lock requirements-readers.lock .venv/ready
+.venv/ready-dev: requirements-dev.lock requirements-readers.lock requirements-objects.lock .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --upgrade --target .venv/readers -r requirements-readers.lock
+	$(BIN)/python -m venv .venv/objects
+	.venv/objects/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-objects.lock
 	@touch $@
 
 # pins anew what pyproject.toml allows; needs uv
@@ -44,6 +54,7 @@ lock:
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml requirements-build.in -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group dev -c requirements.lock pyproject.toml requirements-build.in -o requirements-dev.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-deps --group readers -o requirements-readers.lock
+	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group objects -o requirements-objects.lock
 
 clean:
 	rm -rf .venv demo state build

@@ -1,0 +1,348 @@
+"""What can go wrong while jobs run: real processes, killed for real. One test for each row of the table of faults."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs_service import Service, free_port, freeze, make_certificates, make_town, running, until, wake
+from postgres import Postgres
+from processes.model.processor import missing_gpu
+
+pytestmark = pytest.mark.jobs
+
+COUNT = 2000
+"""Objects of a job that takes some eight seconds of a slot."""
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_town(tmp_path_factory.mktemp("town"), repeats=2000)
+
+
+@pytest.fixture(scope="module")
+def expected(town: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, str, float]]:
+    """Return the labels of an undisturbed run."""
+    with running(Service(town, tmp_path_factory.mktemp("undisturbed"))) as service:
+        job = service.submit(COUNT, "slow")
+        assert service.wait(job)["status"] == "successful"
+        return service.labels(job)
+
+
+@pytest.fixture
+def embedded(town: Path, tmp_path: Path) -> Iterator[Service]:
+    """Give a service of one machine: SQLite, slots in the runner's hands."""
+    with running(Service(town, tmp_path)) as service:
+        yield service
+
+
+@pytest.fixture
+def cluster(town: Path, tmp_path: Path, postgres: Postgres) -> Iterator[Service]:
+    """Give a cluster: PostgreSQL, a scheduler that speaks TLS, two workers of one slot each."""
+    postgres.empty()
+    port = free_port()
+    settings: dict[str, Any] = {
+        "job_store": postgres.url,
+        "scheduler": f"tls://127.0.0.1:{port}",
+        "tls": make_certificates(tmp_path),
+        "slots": 1,
+    }
+    service = Service(town, tmp_path, [["scheduler", "--port", str(port)], ["web"], ["runner"]], **settings)
+    for number in range(2):
+        service.start("worker", "--host", "127.0.0.1", name=f"worker-{number}")
+    with running(service):
+        yield service
+
+
+def begun(service: Service, **inputs: Any) -> str:
+    """Return a job that works on its sections."""
+    job = service.submit(COUNT, "slow", **inputs)
+    until(lambda: service.status(job)["progress"] > 0, 60)
+    return job
+
+
+def assert_complete(service: Service, job: str, expected: list[tuple[int, str, float]]) -> None:
+    """Check that a job ended well, with each object once, and labels as of an undisturbed run."""
+    found = service.wait(job)
+    assert found["status"] == "successful", found
+    assert found["progress"] == 100
+    labels = service.labels(job)
+    assert [item[:2] for item in labels] == [item[:2] for item in expected]
+    assert [item[2] for item in labels] == pytest.approx([item[2] for item in expected], abs=2e-6)
+
+
+Labels = list[tuple[int, str, float]]
+
+
+def test_web_worker_killed(embedded: Service, expected: Labels) -> None:
+    job = begun(embedded)
+    for worker in embedded.of_kind("web-worker"):
+        worker.kill()
+    assert embedded.get("/conformance").status == 200  # it waits, and is not refused
+    assert_complete(embedded, job, expected)
+    assert len(embedded.events(job, "job claimed")) == 1
+
+
+def test_web_master_killed_while_somebody_waits_for_a_job(embedded: Service, expected: Labels) -> None:
+    broken: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            embedded.execute(embedded.inputs(COUNT, "slow"))
+        except OSError as err:
+            broken.append(err)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    until(lambda: any(job["progress"] > 0 for job in embedded.get("/jobs").json["jobs"]))
+    (job,) = [job["jobID"] for job in embedded.get("/jobs").json["jobs"]]
+    for process in (*embedded.of_kind("web"), *embedded.of_kind("web-worker")):
+        process.kill()
+    asking.join(20)
+    assert broken
+    assert_complete(embedded, job, expected)
+    assert len(embedded.events(job, "job claimed")) == 1
+
+
+@pytest.mark.parametrize("kind", ["embedded", "cluster"])
+def test_slot_killed(kind: str, request: pytest.FixtureRequest, expected: Labels) -> None:
+    service: Service = request.getfixturevalue(kind)
+    job = begun(service)
+    service.kill("slot")
+    until(lambda: service.events(job, "slot ended within a step"))
+    assert_complete(service, job, expected)
+
+
+@pytest.mark.parametrize("kind", ["embedded", "cluster"])
+def test_section_that_ends_its_slot_each_time_fails_the_job(kind: str, request: pytest.FixtureRequest) -> None:
+    service: Service = request.getfixturevalue(kind)
+    job = service.submit(COUNT, "slow", parallelProcessingFactor="1", retries=10)
+
+    def kill_and_count() -> bool:
+        for slot in service.of_kind("slot"):
+            if slot.cpu_times().user > 0.8 and service.status(job)["status"] == "running":
+                slot.kill()
+        return bool(service.status(job)["status"] == "failed")
+
+    until(kill_and_count, 90)
+    assert "ended its process 5 times, one after the other" in service.status(job)["message"]
+    assert "SIGKILL" in service.status(job)["message"]
+    reply = service.get(f"/jobs/{job}/results")
+    assert (reply.status, reply.json["type"]) == (500, "ServerError")
+    assert len(service.events(job, "slot ended within a step")) == 5
+
+
+@pytest.mark.parametrize(("retries", "attempts"), [(0, 1), (1, 2)])
+def test_section_over_its_time_is_killed_and_counts_as_an_attempt(
+    town: Path, tmp_path: Path, retries: int, attempts: int
+) -> None:
+    with running(Service(town, tmp_path, limits={"section_timeout_s": 1})) as service:
+        job = service.submit(COUNT, "slow", retries=retries)
+        found = service.wait(job)
+        assert found["status"] == "failed"
+        assert "section_timeout_s = 1" in found["message"]
+        assert service.get(f"/jobs/{job}/results").status == 413
+        assert len(service.events(job, "step failed")) == attempts
+        assert service.wait(service.submit(1))["status"] == "successful"
+
+
+def test_a_gpu_that_no_worker_has_fails_the_job_with_the_reason(cluster: Service) -> None:
+    if not missing_gpu():
+        pytest.skip("there is one")
+    for prefer in ("respond-async", None):
+        reply = cluster.execute(cluster.inputs(1, processorType="GPU"), prefer)
+        if prefer is not None:  # which machine does the work is not known before
+            assert reply.status == 201
+            assert cluster.wait(reply.json["jobID"])["status"] == "failed"
+            reply = cluster.get(f"/jobs/{reply.json['jobID']}/results")
+        assert (reply.status, reply.json["errors"][0]["pointer"]) == (400, "/inputs/processorType")
+        assert "no machine of this server has one" in reply.json["detail"]
+
+
+def test_dask_worker_lost(cluster: Service, expected: Labels) -> None:
+    job = begun(cluster)
+    cluster.kill("worker")
+    assert_complete(cluster, job, expected)
+
+
+def test_dask_worker_frozen(cluster: Service, expected: Labels) -> None:
+    job = begun(cluster)
+    worker = cluster.of_kind("worker")[-1]
+    slots = [child for child in worker.children() if "processes.jobs.child" in child.cmdline()]
+    for process in (worker, *slots):
+        freeze(process)
+    assert_complete(cluster, job, expected)
+    for process in (worker, *slots):
+        wake(process)
+
+
+def test_dask_scheduler_lost(cluster: Service, expected: Labels) -> None:
+    job = begun(cluster)
+    cluster.kill("scheduler").wait()
+    command = cluster.parts["scheduler"].args
+    assert isinstance(command, list)
+    time.sleep(1)
+    cluster.start(*command[command.index("scheduler") :])
+    assert_complete(cluster, job, expected)
+    assert cluster.wait(cluster.submit(3))["status"] == "successful"
+
+
+def test_runner_killed(embedded: Service, expected: Labels) -> None:
+    job = begun(embedded)
+    before = len(embedded.events(job, "step done"))
+    embedded.kill("runner")
+    start_s = time.monotonic()
+    until(lambda: len(embedded.events(job, "job claimed")) == 2)
+    assert time.monotonic() - start_s < 8  # the one in its place has its name, and need not wait for the lease to end
+    assert_complete(embedded, job, expected)
+    assert embedded.status(job)["progress"] == 100
+    assert len(embedded.events(job, "step done")) > before
+
+
+def test_runner_killed_and_another_takes_over(cluster: Service, expected: Labels) -> None:
+    job = begun(cluster)
+    cluster.kill("runner")
+    cluster.start("runner")
+    assert_complete(cluster, job, expected)
+    assert len(cluster.events(job, "job claimed")) == 2
+
+
+def test_runner_frozen_and_woken_may_write_nothing(embedded: Service, expected: Labels) -> None:
+    job = begun(embedded)
+    (frozen,) = embedded.of_kind("runner")
+    freeze(frozen)
+    embedded.start("runner", "--name", "the-other", name="the-other")
+    until(lambda: len(embedded.events(job, "job claimed")) == 2, 40)
+    until(lambda: len(embedded.events(job, "step done")) > 2, 40)
+    wake(frozen)
+    assert_complete(embedded, job, expected)
+    until(lambda: any("fence=1" in line for line in embedded.events(job, "job let go")))
+    assert all("fence=2" in line for line in embedded.events(job, "job successful"))
+
+
+@pytest.mark.parametrize("kind", ["embedded", "cluster"])
+def test_machine_rebooted(kind: str, request: pytest.FixtureRequest, expected: Labels) -> None:
+    service: Service = request.getfixturevalue(kind)
+    job, waiting = begun(service), service.submit(3)
+    parts = {name: part.args for name, part in service.parts.items()}
+    service.end()
+    assert not service.processes()
+    for name, command in parts.items():
+        assert isinstance(command, list)
+        service.start(*[str(word) for word in command[command.index(service.configuration) + 1 :]], name=name)
+    assert_complete(service, job, expected)
+    assert service.wait(waiting)["status"] == "successful"
+    until(lambda: len(list((service.state / "work").glob("slots-*"))) == (1 if kind == "embedded" else 2))
+
+
+def test_database_down(cluster: Service, postgres: Postgres, expected: Labels) -> None:
+    job = begun(cluster)
+    postgres.stop()
+    try:
+        for method, path in [("GET", f"/jobs/{job}"), ("GET", "/jobs"), ("DELETE", f"/jobs/{job}")]:
+            reply = cluster.request(method, path)
+            assert (reply.status, reply.json["type"]) == (503, "Unavailable"), reply.body
+            assert int(reply.headers["retry-after"]) > 0
+        for prefer in ("respond-async", None):
+            assert cluster.execute(cluster.inputs(1), prefer).status == 503
+        assert cluster.get("/processes").status == 200
+        echo = cluster.request("POST", "/processes/echo/execution", {"inputs": {"echo": "a"}})
+        assert echo.status == 200
+    finally:
+        postgres.start()
+    assert_complete(cluster, job, expected)
+    assert len(cluster.events(job, "job claimed")) <= 2
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Give a folder on a disk of 3 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "none", folder], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("this machine lets nobody mount a small disk")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_disk_full(town: Path, tmp_path: Path, small_disk: Path) -> None:
+    with running(Service(town, tmp_path, results=str(small_disk))) as service:
+        first = service.submit(1)
+        assert service.wait(first)["status"] == "successful"
+        job = begun(service)
+        ballast = small_disk / "ballast"
+        with ballast.open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(2**12))
+            except OSError:
+                pass
+        found = service.wait(job)
+        assert found["status"] == "failed"
+        assert "there is no space left" in found["message"]
+        reply = service.get(f"/jobs/{job}/results")
+        assert (reply.status, reply.json["detail"]) == (500, found["message"])
+        assert str(small_disk) not in reply.body.decode()
+        until(lambda: not (small_disk / job).exists())
+        assert service.get(f"/jobs/{first}/results").status == 200
+        ballast.unlink()
+        assert service.wait(service.submit(1))["status"] == "successful"
+
+
+@pytest.mark.parametrize("kind", ["embedded", "cluster"])
+def test_dismissed_while_it_waits_or_runs(kind: str, request: pytest.FixtureRequest) -> None:
+    service: Service = request.getfixturevalue(kind)
+    running_job, others = begun(service), [service.submit(COUNT, "slow") for _ in range(2)]
+    for job in (*reversed(others), running_job):
+        start_s = time.monotonic()
+        reply = service.request("DELETE", f"/jobs/{job}")
+        assert time.monotonic() - start_s < 0.5
+        assert (reply.status, reply.json["status"]) == (200, "dismissed")
+        assert reply.headers["content-type"] == "application/json"
+    results = service.state / "results"
+    until(lambda: not list(results.iterdir()), 3)
+    assert service.wait(service.submit(1), timeout_s=5)["status"] == "successful"
+    for job in (running_job, *others):
+        assert service.status(job)["status"] == "dismissed"
+        assert service.get(f"/jobs/{job}/results").status == 410
+        assert service.request("DELETE", f"/jobs/{job}").status == 410
+    assert not service.events(others[1], "job successful")
+
+
+def test_too_many_jobs(town: Path, tmp_path: Path) -> None:
+    limits = {"max_waiting_jobs": 3, "max_running_jobs": 1}
+    with running(Service(town, tmp_path, limits=limits)) as service:
+        begun(service)
+        waiting = [service.submit(1) for _ in range(3)]
+        for prefer in ("respond-async", None, "wait=1"):
+            reply = service.execute(service.inputs(1), prefer)
+            assert (reply.status, reply.json["type"]) == (503, "Unavailable")
+            assert "max_waiting_jobs = 3" in reply.json["detail"]
+            assert int(reply.headers["retry-after"]) > 0
+        assert {entry.name for entry in (service.state / "results").iterdir()} >= set(waiting)
+        assert len(list((service.state / "results").iterdir())) == 4  # nothing is left of what was refused
+
+
+def test_too_many_jobs_of_one_client(town: Path, tmp_path: Path) -> None:
+    limits = {"max_waiting_jobs_per_client": 2, "max_running_jobs": 1}
+    with running(Service(town, tmp_path, limits=limits, proxies="127.0.0.1")) as service:
+        begun(service)
+        for _ in range(2):
+            service.submit(1)
+        reply = service.execute(service.inputs(1), "respond-async")
+        assert (reply.status, reply.json["type"]) == (429, "TooManyRequests")
+        assert "max_waiting_jobs_per_client = 2" in reply.json["detail"]
+        assert int(reply.headers["retry-after"]) > 0
+        body = {"inputs": service.inputs(1)}
+        headers = {"Prefer": "respond-async", "X-Forwarded-For": "192.0.2.7, 10.0.0.1"}
+        other = service.request("POST", "/processes/classify-objects/execution", body, headers)
+        assert other.status == 201

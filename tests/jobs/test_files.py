@@ -1,0 +1,211 @@
+"""The files of jobs, in a folder and in an object store."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs_service import Service, free_port, make_town, running, until
+from processes.errors import FailureError
+from processes.jobs.files import FolderStorage, ObjectStorage, Storage, storage_of
+from processes.settings import Settings
+from service import ROOT, clean_environment
+
+BUCKET = "results"
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of an object store that speaks S3, at the loopback address."""
+    program = ROOT / ".venv" / "objects" / "bin" / "python"
+    if not program.exists():
+        if os.environ.get("CI"):
+            pytest.fail("the object store for tests is not there, and in CI it must be")
+        pytest.skip("the object store for tests is not there: make test installs it")
+    port = free_port()
+    command = [str(program), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    log = (tmp_path_factory.mktemp("objects") / "log").open("wb")
+    with log, subprocess.Popen(command, stdout=log, stderr=log, env=clean_environment()) as server:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                request = urllib.request.Request(f"http://127.0.0.1:{port}/{BUCKET}", method="PUT")
+                with urllib.request.urlopen(request, timeout=5):
+                    break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        yield f"s3://{BUCKET}/jobs?endpoint_override=http://127.0.0.1:{port}&region=us-east-1&scheme=http"
+        server.kill()
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "EC2_METADATA_DISABLED": "true"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+
+
+@pytest.fixture(params=["folder", "objects"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "folder":
+        return FolderStorage(tmp_path / "results")
+    request.getfixturevalue("credentials")
+    url: str = request.getfixturevalue("objects")
+    return ObjectStorage(url.replace("/jobs?", f"/{tmp_path.name}?"), tmp_path / "copies")
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    (tmp_path / "scratch").mkdir()
+    return tmp_path / "scratch"
+
+
+def write(scratch: Path, name: str, content: bytes) -> Path:
+    (scratch / name).write_bytes(content)
+    return scratch / name
+
+
+def test_files_come_back(storage: Storage, scratch: Path) -> None:
+    storage.put_order("job", b"what was asked for")
+    assert storage.order("job") == b"what was asked for"
+    files = storage.files("job", "plan-1", scratch)
+    assert files.scratch == scratch
+    assert not files.has("a.arrow")
+    files.keep("a.arrow", write(scratch, "x", b"0123456789"))
+    assert files.has("a.arrow")
+    assert files.fetch("a.arrow").read_bytes() == b"0123456789"
+    assert files.fetch("a.arrow").read_bytes() == b"0123456789"
+    with files.open("a.arrow") as opened:
+        opened.seek(4)
+        assert opened.read(3) == b"456"
+    with storage.open_result("job", "plan-1/a.arrow") as result:
+        assert result.seekable()
+        result.seek(7)
+        assert result.read() == b"789"
+    assert [job for job, _ in storage.jobs()] == ["job"]
+
+
+def test_another_plan_has_files_of_its_own(storage: Storage, scratch: Path) -> None:
+    storage.put_order("job", b"")
+    storage.files("job", "plan-1", scratch).keep("a", write(scratch, "a", b"1"))
+    other = storage.files("job", "plan-2", scratch)
+    assert not other.has("a")
+    other.keep("a", write(scratch, "a", b"2"))
+    assert storage.files("job", "plan-1", scratch).fetch("a").read_bytes() == b"1"
+    assert other.fetch("a").read_bytes() == b"2"
+
+
+def test_only_the_result_is_kept_and_then_nothing(storage: Storage, scratch: Path) -> None:
+    for job in ("job", "other"):
+        storage.put_order(job, b"order")
+        for plan, names in (("plan-1", ["a", "b"]), ("plan-2", ["labels", "result-2.gpkg"])):
+            for name in names:
+                storage.files(job, plan, scratch).keep(name, write(scratch, name, name.encode()))
+    storage.keep_only("job", "plan-2/result-2.gpkg")
+    with pytest.raises(FileNotFoundError):
+        storage.order("job")
+    for plan, name in (("plan-1", "a"), ("plan-1", "b"), ("plan-2", "labels")):
+        assert not storage.files("job", plan, scratch).has(name)
+    with storage.open_result("job", "plan-2/result-2.gpkg") as result:
+        assert result.read() == b"result-2.gpkg"
+    storage.remove("job")
+    storage.remove("job")
+    storage.remove("nothing")
+    assert [job for job, _ in storage.jobs()] == ["other"]
+    with pytest.raises(FileNotFoundError):
+        storage.open_result("job", "plan-2/result-2.gpkg")
+    assert storage.order("other") == b"order"
+
+
+def test_nothing_can_be_kept_for_a_job_that_is_gone(tmp_path: Path, scratch: Path) -> None:
+    storage = FolderStorage(tmp_path / "results")
+    storage.put_order("job", b"")
+    storage.remove("job")
+    with pytest.raises(FailureError):
+        storage.files("job", "plan-1", scratch).keep("a", write(scratch, "a", b"1"))
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+def test_what_cannot_be_stored_is_told_without_paths(
+    tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = FolderStorage(tmp_path / "results")
+    storage.put_order("job", b"")
+    for number, words in ((errno.ENOSPC, "there is no space left"), (errno.EIO, "cannot be stored")):
+
+        def fail(*_: object, number: int = number) -> None:
+            raise OSError(number, "oh", "/secret/place")
+
+        monkeypatch.setattr("processes.jobs.files._publish", fail)
+        with pytest.raises(FailureError, match=words) as failure:
+            storage.files("job", "plan-1", scratch).keep("a", write(scratch, "a", b"1"))
+        assert "secret" not in failure.value.detail
+    assert not (tmp_path / "results" / "job" / "plan-1" / "a").exists()
+
+
+def test_a_file_on_another_file_system_is_taken_over_whole(
+    tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = FolderStorage(tmp_path / "results")
+    storage.put_order("job", b"")
+    replace = os.replace
+
+    def elsewhere(source: Path, target: Path) -> None:
+        if source.parent == scratch:
+            raise OSError(errno.EXDEV, "another file system")
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", elsewhere)
+    files = storage.files("job", "plan-1", scratch)
+    files.keep("a", write(scratch, "a", b"123"))
+    assert files.fetch("a").read_bytes() == b"123"
+    assert [entry.name for entry in (tmp_path / "results" / "job" / "plan-1").iterdir()] == ["a"]
+
+
+def test_the_configuration_names_the_storage(tmp_path: Path) -> None:
+    assert storage_of(Settings.from_plugin({}, tmp_path)) == FolderStorage(tmp_path / "state" / "results")
+    named = Settings.from_plugin({"results": "/shared/results"}, tmp_path)
+    assert storage_of(named) == FolderStorage(Path("/shared/results"))
+    assert isinstance(storage_of(Settings.from_plugin({"results": "s3://bucket/a"}, tmp_path)), ObjectStorage)
+
+
+def test_copies_that_no_step_uses_are_removed(objects: str, credentials: None, tmp_path: Path, scratch: Path) -> None:
+    storage = ObjectStorage(objects.replace("/jobs?", "/copies?"), tmp_path / "copies")
+    for job in ("old", "new"):
+        storage.put_order(job, b"")
+        files = storage.files(job, "plan-1", scratch)
+        files.keep("a", write(scratch, "a", b"1"))
+        files.fetch("a")
+    long_ago = time.time() - 7200
+    os.utime(tmp_path / "copies" / "old", (long_ago, long_ago))
+    storage.files("new", "plan-1", scratch)
+    assert [entry.name for entry in (tmp_path / "copies").iterdir()] == ["new"]
+
+
+def test_a_service_keeps_its_results_in_an_object_store(objects: str, credentials: None, tmp_path: Path) -> None:
+    (tmp_path / "service").mkdir()
+    town = make_town(tmp_path / "town")
+    with running(Service(town, tmp_path / "service", results=objects)) as service:
+        reply = service.execute(service.inputs(5))
+        assert reply.status == 200, reply.body
+        assert len(reply.json["features"]) == 5
+        job = service.submit(3000, "slow")  # of several sections
+        assert service.wait(job)["status"] == "successful"
+        assert len(service.events(job, "job cut into sections")) == 1
+        whole = service.get(f"/jobs/{job}/results/classifiedObjects")
+        assert len(whole.json["features"]) == 3000
+        part = service.get(f"/jobs/{job}/results/classifiedObjects", Range="bytes=10-19")
+        assert (part.status, part.body) == (206, whole.body[10:20])
+        storage = storage_of(Settings.from_plugin({"results": objects}, tmp_path))
+        assert job in dict(storage.jobs())
+        service.request("DELETE", f"/jobs/{job}")
+        until(lambda: job not in dict(storage.jobs()), 5)
+        assert service.get(f"/jobs/{job}/results").status == 410
+        assert not (service.state / "results").exists()

@@ -1,0 +1,268 @@
+"""Slots: real child processes that work, are stopped, killed, replaced, and leave nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from conftest import definition, save_mean_network
+from jobs_service import until
+from processes.errors import LimitError, RequestError, from_record
+from processes.jobs.files import FolderStorage
+from processes.jobs.slots import Slots, _variables, slot_count
+from processes.jobs.steps import Ended, Failed, Finished, OrderRecord, Report, Step, Stopped
+from processes.settings import Settings, load_settings
+from rasters import make_raster
+from service import ROOT, clean_environment, configure, link
+from slow_network import save_slow_network
+
+
+@pytest.fixture(scope="module")
+def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("slots")
+    for name in ("models/quick", "models/slow", "imagery"):
+        (folder / name).mkdir(parents=True)
+    save_mean_network(folder / "models" / "quick" / "net.onnx", 3, None)
+    save_slow_network(folder / "models" / "slow" / "net.onnx", 20_000)
+    (folder / "models" / "quick" / "m.emd").write_text(json.dumps(definition()))
+    (folder / "models" / "slow" / "m.emd").write_text(json.dumps(definition(BatchSize=200)))
+    make_raster(folder / "imagery" / "a.tif")
+    return configure(folder, models=[folder / "models"], imagery=[folder / "imagery"])
+
+
+@pytest.fixture(scope="module")
+def settings(configuration: Path) -> Settings:
+    return load_settings(configuration)
+
+
+@pytest.fixture
+def slots(configuration: Path, settings: Settings) -> Iterator[Slots]:
+    slots = Slots(configuration, settings, 2)
+    slots.start()
+    yield slots
+    slots.close()
+    assert not slots.folder.exists()
+
+
+@pytest.fixture
+def put(settings: Settings, configuration: Path) -> Callable[..., Step]:
+    """Return a function that puts a request into storage and returns the step that begins its work."""
+    storage = FolderStorage(Path(settings.results))
+
+    def put(process: str = "echo", fence: int = 1, **inputs: Any) -> Step:
+        job_id = str(uuid.uuid4())
+        storage.put_order(job_id, OrderRecord(json.dumps({"inputs": inputs}).encode()).encode())
+        return Step(job_id, fence, process, "begin", "plan-1")
+
+    return put
+
+
+def classify(
+    put: Callable[..., Step], configuration: Path, model: str = "quick", count: int = 1, **arguments: Any
+) -> Step:
+    point = {"type": "Point", "coordinates": [500_016.0, 4_999_988.0]}
+    items = [{"type": "Feature", "properties": {}, "geometry": point} for _ in range(count)]
+    crs = {"type": "name", "properties": {"name": "EPSG:32633"}}
+    features = {"type": "FeatureCollection", "crs": crs, "features": items}
+    image = link(configuration.parent / "imagery" / "a.tif")
+    return put("classify-objects", image=image, model=model, features=features, modelArguments=arguments)
+
+
+def children() -> set[int]:
+    """Return the slots' processes that are alive."""
+    found = set()
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # a zombie has no command line
+            if "processes.jobs.child" in child.cmdline():
+                found.add(child.pid)
+    return found
+
+
+def later(seconds: float, act: Callable[[], object]) -> None:
+    threading.Timer(seconds, act).start()
+
+
+def test_a_step_is_done_and_its_result_published(slots: Slots, put: Callable[..., Step], settings: Settings) -> None:
+    step = put(echo="a")
+    report = slots.run(step, 60, 0)
+    assert isinstance(report.outcome, Finished)
+    assert (Path(settings.results) / step.job / report.outcome.result.name).read_bytes() == b'["a"]'
+    assert {entry.name for entry in slots.folder.iterdir()} == {"lock"}
+
+
+def test_models_stay_open_from_job_to_job(slots: Slots, put: Callable[..., Step], configuration: Path) -> None:
+    reports = [slots.run(classify(put, configuration), 60, 0) for _ in range(4)]
+    assert all(isinstance(report.outcome, Finished) for report in reports)
+    assert sum(report.model_loads for report in reports) == 1  # one after the other they all come to the same slot
+
+
+def test_faults_come_back_as_such(slots: Slots, put: Callable[..., Step]) -> None:
+    for step, is_final in [(put(echo=7), True), (put("classify-objects", image={"href": "file:///x"}), True)]:
+        outcome = slots.run(step, 60, 0).outcome
+        assert isinstance(outcome, Failed)
+        assert isinstance(from_record(outcome.error), RequestError)
+        assert outcome.is_final == is_final
+    unknown = slots.run(put("nothing"), 60, 0).outcome
+    assert isinstance(unknown, Failed)
+    assert from_record(unknown.error).detail.startswith("the server failed; the log has it as job ")
+
+
+def test_what_can_be_stopped_between_batches_keeps_its_process(
+    slots: Slots, put: Callable[..., Step], configuration: Path
+) -> None:
+    slots.run(classify(put, configuration, "slow"), 60, 0)
+    before = children()
+    step = classify(put, configuration, "slow", 100, batch_size=2)
+    later(1, lambda: slots.stop(step.job, 1))
+    start_s = time.monotonic()
+    assert isinstance(slots.run(step, 60, 0).outcome, Stopped)
+    assert time.monotonic() - start_s < 2
+    assert children() == before
+
+
+def test_what_cannot_be_stopped_is_killed_within_a_second(
+    slots: Slots, put: Callable[..., Step], configuration: Path
+) -> None:
+    slots.run(classify(put, configuration, "slow"), 60, 0)
+    step = classify(put, configuration, "slow", 1000)  # batches of eight seconds
+    stopped: list[float] = []
+
+    def stop() -> None:
+        start_s = time.monotonic()
+        slots.stop(step.job, 1)  # returns when the step has ended
+        stopped.append(time.monotonic() - start_s)
+
+    later(1, stop)
+    start_s = time.monotonic()
+    report = slots.run(step, 60, 0)
+    assert isinstance(report.outcome, Stopped)
+    assert time.monotonic() - start_s < 2.2
+    until(lambda: stopped)
+    assert stopped[0] < 1
+    assert isinstance(slots.run(put(echo="a"), 60, 0).outcome, Finished)
+
+
+def test_steps_of_a_stopped_claim_are_not_begun_and_those_of_a_later_one_are(
+    slots: Slots, put: Callable[..., Step]
+) -> None:
+    step = put(echo="a", fence=3)
+    slots.stop(step.job, 3)
+    assert slots.run(step, 60, 0) == Report(Stopped(), 0)
+    assert isinstance(slots.run(Step(step.job, 4, "echo", "begin", "plan-4"), 60, 0).outcome, Finished)
+
+
+def test_a_step_over_its_time_is_killed(slots: Slots, put: Callable[..., Step], configuration: Path) -> None:
+    slots.run(classify(put, configuration, "slow"), 60, 0)
+    start_s = time.monotonic()
+    outcome = slots.run(classify(put, configuration, "slow", 1000), 1, 0).outcome
+    assert time.monotonic() - start_s < 4
+    assert isinstance(outcome, Failed)
+    error = from_record(outcome.error)
+    assert isinstance(error, LimitError)
+    assert "section_timeout_s = 1" in error.detail
+    assert not outcome.is_final
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+def test_a_process_that_ends_is_told_of_and_replaced(
+    slots: Slots, put: Callable[..., Step], number: signal.Signals
+) -> None:
+    slots.run(put(echo="a"), 60, 0)
+    before = children()
+    for pid in before:
+        later(0.7, lambda pid=pid: os.kill(pid, number))  # type: ignore[misc]
+    outcome = slots.run(put(echo="a", pause=5), 60, 0).outcome
+    assert isinstance(outcome, Ended)
+    assert outcome.reason == f"it was ended by {number.name}"
+    until(lambda: len(children() - before) >= 1)
+    assert isinstance(slots.run(put(echo="a"), 60, 0).outcome, Finished)
+
+
+@pytest.mark.parametrize("interval", [1, 3])
+def test_a_process_does_no_more_sections_of_a_job_than_it_may(
+    slots: Slots, put: Callable[..., Step], interval: int, configuration: Path
+) -> None:
+    step = classify(put, configuration)
+    used: list[set[int]] = []
+    for number in range(7):
+        before = children()
+        slots.run(Step(step.job, 1, "classify-objects", "begin", f"plan-{number}"), 60, interval)
+        used.append(before - children())
+    assert [len(gone) for gone in used] == [1 if (number + 1) % interval == 0 else 0 for number in range(7)]
+    before = children()
+    for _ in range(5):
+        slots.run(classify(put, configuration), 60, 3)  # each of another job
+    assert children() == before
+
+
+def test_slots_work_side_by_side(slots: Slots, put: Callable[..., Step]) -> None:
+    slots.run(put(echo="a"), 60, 0)
+    start_s = time.monotonic()
+    threads = [threading.Thread(target=slots.run, args=(put(echo="a", pause=1), 60, 0)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 1.9 < time.monotonic() - start_s < 5
+
+
+def test_all_that_runs_can_be_interrupted(slots: Slots, put: Callable[..., Step]) -> None:
+    later(1, slots.interrupt)
+    assert isinstance(slots.run(put(echo="a", pause=30), 60, 0).outcome, Stopped)
+    assert isinstance(slots.run(put(echo="a"), 60, 0).outcome, Finished)
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from processes.jobs.slots import Slots
+from processes.settings import load_settings
+path = Path(sys.argv[1])
+slots = Slots(path, load_settings(path), 2)
+slots.start()
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_processes_end_with_their_owner_and_its_files_go_at_the_next_start(
+    configuration: Path, settings: Settings
+) -> None:
+    command = [sys.executable, "-c", OWNER, str(configuration)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=clean_environment()) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"ready\n"
+        started = psutil.Process(owner.pid).children()
+        assert len(started) == 2
+        left = set((settings.state / "work").glob("slots-*"))
+        owner.kill()
+    until(lambda: not any(process.is_running() for process in started), 5)
+    assert left
+    slots = Slots(configuration, settings, 1)
+    slots.start()
+    assert set((settings.state / "work").glob("slots-*")) == {slots.folder}
+    slots.close()
+
+
+def test_there_is_a_slot_per_gpu_else_per_core(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("processes.jobs.slots.count_gpus", lambda: 0)
+    monkeypatch.setattr("processes.jobs.slots.available_threads", lambda: 6)
+    assert slot_count(replace(settings, slots=None)) == 6
+    assert slot_count(replace(settings, slots=4)) == 4
+    monkeypatch.setattr("processes.jobs.slots.count_gpus", lambda: 2)
+    assert slot_count(replace(settings, slots=None)) == 2
+    assert [_variables(number, 3)["CUDA_VISIBLE_DEVICES"] for number in range(3)] == ["0", "1", "0"]

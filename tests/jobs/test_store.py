@@ -1,0 +1,418 @@
+"""The job store, in SQLite and in PostgreSQL: who may do what, and in which order."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from processes.description import Subscriber
+from processes.errors import (
+    ClientCrowdedError,
+    CrowdedError,
+    ImageError,
+    NameTakenError,
+    RequestError,
+    UnavailableError,
+)
+from processes.jobs import tables
+from processes.jobs.database import Database
+from processes.jobs.job import Job, JobStatus, NewJob, ResultFile, Section, Wanted
+from processes.jobs.ledger import LEASE_S, LeaseLostError, Ledger
+from processes.jobs.store import Filter, JobStore
+from processes.settings import Limits
+
+RESULT = ResultFile("classifiedObjects", "application/geo+json", "plan-1/result-1.geojson", 17)
+SUMMARY = {"counts": {"a": 1}}
+
+
+def new(**changes: Any) -> NewJob:
+    job = NewJob(str(uuid.uuid4()), "classify-objects", "10.0.0.1", 0, Wanted())
+    return dataclasses.replace(job, **changes)
+
+
+@pytest.fixture
+def store(database: Database) -> JobStore:
+    return JobStore(database, Limits())
+
+
+@pytest.fixture
+def ledger(database: Database) -> Ledger:
+    return Ledger(database, "one")
+
+
+def claim(ledger: Ledger, *busy: str, room: int = 9, priority_room: int = 9) -> Job:
+    job = ledger.claim(busy, room, priority_room)
+    assert job is not None
+    return job
+
+
+def change(database: Database, job_id: str, **values: Any) -> None:
+    with database.write() as connection:
+        connection.execute(tables.job.update().where(tables.job.c.id == job_id).values(values))
+
+
+def test_a_job_comes_back_as_it_was_accepted(store: JobStore) -> None:
+    asked = new(
+        priority=10,
+        wanted=Wanted(is_document=True, by_reference=True),
+        result_name="storm",
+        parallel_factor="80%",
+        recycle_interval=3,
+        retries=2,
+        needs_gpu=True,
+        subscriber=Subscriber("https://example.org/done", None, "https://example.org/failed"),
+    )
+    accepted = store.accept(asked)
+    found = store.get(asked.id)
+    assert found == accepted
+    assert found is not None
+    for field in dataclasses.fields(NewJob):
+        if field.name != "name_stem":
+            assert getattr(found, field.name) == getattr(asked, field.name), field.name
+    assert (found.status, found.progress, found.message, found.done) == (JobStatus.ACCEPTED, 0, "waiting", 0)
+    assert abs(datetime.now(UTC) - found.created) < timedelta(seconds=10)
+    assert (found.started, found.finished, found.result, found.error) == (None, None, None, None)
+    assert store.get("nothing") is None
+
+
+def test_too_many_waiting_jobs_are_refused_and_the_limit_is_named(database: Database) -> None:
+    store = JobStore(database, Limits(max_waiting_jobs=3, max_waiting_jobs_per_client=2))
+    ledger = Ledger(database, "one")
+    for _ in range(2):
+        store.accept(new())
+    with pytest.raises(ClientCrowdedError, match="max_waiting_jobs_per_client = 2"):
+        store.accept(new())
+    store.accept(new(client="10.0.0.2"))
+    with pytest.raises(CrowdedError, match="max_waiting_jobs = 3"):
+        store.accept(new(client="10.0.0.3"))
+    claim(ledger)  # one that runs does not wait
+    store.accept(new(client="10.0.0.3"))
+
+
+def test_a_result_name_is_taken_until_its_job_is_dismissed(store: JobStore, ledger: Ledger) -> None:
+    first = store.accept(new(result_name="storm"))
+    with pytest.raises(NameTakenError, match="'storm'"):
+        store.accept(new(result_name="storm"))
+    job = claim(ledger)
+    ledger.fail(job.id, job.fence, ImageError("torn"), {})
+    with pytest.raises(NameTakenError):  # that of a failed job too
+        store.accept(new(result_name="storm"))
+    store.dismiss(first.id)
+    assert store.accept(new(result_name="storm")).result_name == "storm"
+
+
+def test_a_name_is_made_with_a_number_until_it_is_free(store: JobStore) -> None:
+    names = [store.accept(new(name_stem="classify-objects-a")).result_name for _ in range(3)]
+    assert names == ["classify-objects-a", "classify-objects-a-2", "classify-objects-a-3"]
+    store.accept(new(result_name="classify-objects-a-4"))
+    assert store.accept(new(name_stem="classify-objects-a")).result_name == "classify-objects-a-5"
+    long = "x" * 64
+    assert store.accept(new(name_stem=long)).result_name == long
+    assert store.accept(new(name_stem=long)).result_name == "x" * 62 + "-2"
+
+
+def test_names_are_given_once_however_many_ask_at_the_same_time(store: JobStore) -> None:
+    taken: list[str | None] = []
+    refused: list[str] = []
+
+    def ask() -> None:
+        for _ in range(5):
+            taken.append(store.accept(new(name_stem="a")).result_name)
+            try:
+                store.accept(new(result_name="wanted"))
+            except NameTakenError as err:
+                refused.append(err.detail)
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(taken)) == len(taken) == 30
+    assert len(refused) == 29
+
+
+def test_priority_goes_before_few_running_jobs_of_the_client_before_age(store: JobStore, ledger: Ledger) -> None:
+    busy = [store.accept(new(client="many")).id for _ in range(4)]
+    waiting = {
+        name: store.accept(new(client=client, priority=priority)).id
+        for name, client, priority in [("few", "few", 0), ("fewer", "other", 0), ("first", "many", 10)]
+    }
+    claimed = [claim(ledger).id for _ in range(7)]
+    assert claimed[0] == waiting["first"]
+    # "many" has one that runs now; the two others have none, and the older one comes first
+    assert claimed[1:3] == [waiting["few"], waiting["fewer"]]
+    assert claimed[3:] == busy
+    assert ledger.claim([], 9, 9) is None
+
+
+def test_jobs_that_a_client_waits_for_have_room_of_their_own(store: JobStore, ledger: Ledger) -> None:
+    plain, waited_for = store.accept(new()), store.accept(new(priority=10))
+    assert ledger.claim([], 0, 0) is None
+    assert not ledger.waits([], 0, 0)
+    assert ledger.waits([], 0, 1)
+    assert claim(ledger, room=0).id == waited_for.id
+    assert ledger.claim([], 0, 1) is None
+    assert claim(ledger, room=1, priority_room=0).id == plain.id
+
+
+def test_a_lost_job_is_taken_over_before_others_are_begun(database: Database, store: JobStore, ledger: Ledger) -> None:
+    lost = store.accept(new())
+    first = claim(ledger)
+    store.accept(new())
+    change(database, lost.id, lease=0)
+    taken = claim(Ledger(database, "two"))
+    assert (taken.id, taken.fence, taken.started) == (lost.id, first.fence + 1, first.started)
+
+
+def test_who_lost_its_lease_may_write_nothing(database: Database, store: JobStore, ledger: Ledger) -> None:
+    store.accept(new())
+    old = claim(ledger)
+    change(database, old.id, lease=0)
+    other = Ledger(database, "two")
+    now = claim(other)
+    before = store.get(old.id)
+    writes: list[Callable[[], object]] = [
+        lambda: ledger.begin(old.id, old.fence, "plan-1", [1, 2], 0, "", {("sections", "done"): 1}),
+        lambda: ledger.record(old.id, old.fence, [Section(0, 1, False, 0, 0)], [], "", {}),
+        lambda: ledger.say(old.id, old.fence, "x"),
+        lambda: ledger.succeed(old.id, old.fence, "", RESULT, None, 1, {}),
+        lambda: ledger.fail(old.id, old.fence, ImageError("x"), {}),
+    ]
+    for write in writes:
+        with pytest.raises(LeaseLostError):
+            write()
+    assert store.get(old.id) == before
+    assert store.counts() == {}
+    assert ledger.renew({old.id: old.fence}) == {old.id}
+    assert ledger.lost({old.id: old.fence}) == {old.id}
+    assert other.renew({now.id: now.fence}) == set()
+    assert other.lost({now.id: now.fence}) == set()
+
+
+def test_a_lease_is_kept_by_renewing_it(database: Database, store: JobStore, ledger: Ledger) -> None:
+    store.accept(new())
+    job = claim(ledger)
+    with database.read() as connection:
+        until = connection.scalar(sa.select(tables.job.c.lease))
+        assert until is not None
+        assert 0 < until - database.now(connection) <= LEASE_S
+    assert ledger.renew({job.id: job.fence}) == set()
+    assert ledger.claim([], 9, 9) is None
+    ledger.release()
+    assert claim(Ledger(database, "two")).id == job.id
+
+
+def test_progress_follows_the_objects_and_is_full_only_with_the_result(store: JobStore, ledger: Ledger) -> None:
+    store.accept(new())
+    job = claim(ledger)
+    ledger.begin(job.id, job.fence, "plan-1", [100, 450, 450], 0, "100 of 1000 objects", {("sections", "done"): 1})
+    assert [item.number for item in ledger.sections(job.id)] == [1, 2]
+    seen = [store.get(job.id)]
+    ledger.record(job.id, job.fence, [Section(2, 450, False, 0, 0)], [Section(1, 450, False, 1, 0)], "", {})
+    assert [(item.number, item.errors) for item in ledger.sections(job.id)] == [(1, 1)]
+    seen.append(store.get(job.id))
+    ledger.record(job.id, job.fence, [Section(1, 450, False, 0, 0)], [], "", {("sections", "done"): 1})
+    seen.append(store.get(job.id))
+    ledger.succeed(job.id, job.fence, "all", RESULT, SUMMARY, 1000, {("sections", "done"): 1})
+    seen.append(store.get(job.id))
+    assert [job.progress for job in seen if job is not None] == [10, 55, 99, 100]
+    assert seen[-1] is not None
+    assert (seen[-1].result, seen[-1].summary, seen[-1].plan) == (RESULT, SUMMARY, "plan-1")
+    assert store.counts() == {("sections", "done"): 3}
+
+
+def test_a_failed_job_keeps_its_error(store: JobStore, ledger: Ledger) -> None:
+    store.accept(new())
+    job = claim(ledger)
+    ledger.fail(job.id, job.fence, RequestError.at("/inputs/image", ImageError("the image is torn")), {})
+    found = store.get(job.id)
+    assert found is not None
+    assert isinstance(found.error, RequestError)
+    (fault,) = found.error.faults
+    assert (fault.pointer, type(fault.error), fault.detail) == ("/inputs/image", ImageError, "the image is torn")
+    assert found.message == "the image is torn"
+
+
+def test_dismissing(store: JobStore, ledger: Ledger) -> None:
+    waiting, running, done = (store.accept(new(priority=priority)) for priority in (0, 1, 2))
+    job = claim(ledger)
+    assert job.id == done.id
+    ledger.succeed(job.id, job.fence, "", RESULT, SUMMARY, 1, {})
+    held = claim(ledger)
+    assert held.id == running.id
+    for item in (waiting, running, done):
+        dismissed = store.dismiss(item.id)
+        assert dismissed is not None
+        assert (dismissed.status, dismissed.result, dismissed.summary) == (JobStatus.DISMISSED, None, None)
+        assert dismissed.finished is not None
+        assert store.dismiss(item.id) is None
+    assert ledger.claim([], 9, 9) is None
+    assert ledger.lost({held.id: held.fence}) == {held.id}
+    with pytest.raises(LeaseLostError):
+        ledger.say(held.id, held.fence, "x")
+    with pytest.raises(KeyError):
+        store.dismiss("nothing")
+
+
+def test_files_are_tidied_once_nobody_works_on_the_job(database: Database, store: JobStore, ledger: Ledger) -> None:
+    waiting, running = store.accept(new()), store.accept(new(priority=1))
+    held = claim(ledger)
+    assert held.id == running.id
+    store.dismiss(waiting.id)
+    store.dismiss(running.id)
+    other = Ledger(database, "two")
+    assert other.untidy([]) == [waiting.id]  # the other is still the first runner's
+    assert ledger.untidy([running.id]) == [waiting.id]
+    assert set(ledger.untidy([])) == {waiting.id, running.id}
+    for job_id in (waiting.id, running.id):
+        ledger.tidied(job_id)
+    assert ledger.untidy([]) == []
+    assert ledger.known([waiting.id, "nothing"]) == set()
+
+
+def test_results_go_when_their_time_is_over_and_records_as_long_after(
+    database: Database, store: JobStore, ledger: Ledger
+) -> None:
+    store.accept(new(result_name="storm"))
+    job = claim(ledger)
+    ledger.succeed(job.id, job.fence, "", RESULT, SUMMARY, 1, {})
+    day_s = 86_400
+    with database.read() as connection:
+        now = database.now(connection)
+    change(database, job.id, finished=now - 29 * day_s)
+    ledger.expire(30)
+    assert ledger.untidy([]) == []
+    change(database, job.id, finished=now - 31 * day_s)
+    ledger.expire(30)
+    found = store.get(job.id)
+    assert found is not None
+    assert (found.status, found.is_expired, found.result) == (JobStatus.SUCCESSFUL, True, None)
+    assert ledger.untidy([]) == [job.id]
+    assert store.dismiss(job.id) is None
+    store.accept(new(result_name="storm"))  # its name is free
+    change(database, job.id, finished=now - 61 * day_s)
+    ledger.expire(30)
+    assert store.get(job.id) is not None  # its files are still there
+    ledger.tidied(job.id)
+    ledger.expire(30)
+    assert store.get(job.id) is None
+
+
+def test_lists_are_filtered_and_the_newest_come_first(database: Database, store: JobStore, ledger: Ledger) -> None:
+    jobs = [store.accept(new(process=process)) for process in ("echo", "classify-objects", "echo")]
+    for place, job in enumerate(jobs):
+        change(database, job.id, created=1000.0 + place)
+    change(database, jobs[0].id, status="successful", started=1001.0, finished=1011.0)
+    change(database, jobs[1].id, status="running", started=datetime.now(UTC).timestamp() - 100)
+
+    def found(limit: int = 10, offset: int = 0, **wanted: Any) -> list[int]:
+        ids = [job.id for job in jobs]
+        return [ids.index(job.id) for job in store.find(Filter(**wanted), limit, offset)]
+
+    assert found() == [2, 1, 0]
+    assert found(1) == [2]
+    assert found(1, 1) == [1]
+    assert found(processes=["echo"]) == [2, 0]
+    assert found(statuses=["successful", "accepted"]) == [2, 0]
+    start = datetime.fromtimestamp(1001, UTC)
+    assert found(created_from=start) == [2, 1]
+    assert found(created_to=start) == [1, 0]
+    assert found(min_duration_s=50) == [1]
+    assert found(max_duration_s=50) == [0]
+    assert found(min_duration_s=5, statuses=["accepted"]) == []
+
+
+def test_callbacks_come_with_what_they_tell_of(store: JobStore, ledger: Ledger, database: Database) -> None:
+    told = Subscriber("https://a/done", "https://a/begun", "https://a/failed")
+
+    def calls() -> Counter[str]:
+        with database.read() as connection:
+            return Counter(connection.scalars(sa.select(tables.callback.c.url)))
+
+    store.accept(new(subscriber=told))
+    assert calls() == {}
+    job = claim(ledger)
+    assert calls() == {"https://a/begun": 1}
+    change(database, job.id, lease=0)
+    job = claim(ledger)
+    assert calls() == {"https://a/begun": 1}  # taken over, not begun
+    ledger.succeed(job.id, job.fence, "", RESULT, None, 1, {})
+    assert calls() == {"https://a/begun": 1, "https://a/done": 1}
+    store.accept(new(subscriber=Subscriber("https://b/done", None, None)))
+    job = claim(ledger)
+    ledger.fail(job.id, job.fence, ImageError("x"), {})
+    assert calls() == {"https://a/begun": 1, "https://a/done": 1}
+
+
+def test_a_forgotten_job_is_gone_unless_it_has_not_failed(store: JobStore, ledger: Ledger) -> None:
+    store.accept(new())
+    job = claim(ledger)
+    store.forget(job.id)
+    assert store.get(job.id) is not None
+    ledger.fail(job.id, job.fence, ImageError("x"), {})
+    store.forget(job.id)
+    assert store.get(job.id) is None
+
+
+def test_counters_add_up_whoever_counts(database: Database, store: JobStore) -> None:
+    ledgers = [Ledger(database, str(number)) for number in range(4)]
+
+    def add(ledger: Ledger) -> None:
+        for _ in range(10):
+            ledger.add({("sections", "done"): 1, ("section_seconds", "done"): 0.5})
+
+    threads = [threading.Thread(target=add, args=(ledger,)) for ledger in ledgers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.counts() == {("sections", "done"): 40, ("section_seconds", "done"): 20}
+
+
+def test_each_job_is_claimed_once_however_many_claim(database: Database, store: JobStore) -> None:
+    ids = {store.accept(new()).id for _ in range(20)}
+    claimed: list[str] = []
+
+    def take(name: str) -> None:
+        ledger = Ledger(database, name)
+        while (job := ledger.claim([], 99, 99)) is not None:
+            claimed.append(job.id)
+
+    threads = [threading.Thread(target=take, args=(str(number),)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    missed = ids - set(claimed)  # a claim that meets another's may come back with nothing, as if there were none
+    assert len(claimed) == len(set(claimed))
+    while missed:
+        missed.remove(claim(Ledger(database, "last")).id)
+
+
+def test_a_store_that_does_not_answer_is_told_as_such(tmp_path: Path) -> None:
+    nowhere = JobStore(Database("postgresql+psycopg://nobody@127.0.0.1:1/nothing"), Limits())
+    with pytest.raises(UnavailableError, match="job store"):
+        nowhere.get("a")
+    (tmp_path / "broken").write_bytes(b"this is no database at all" * 100)
+    with pytest.raises((UnavailableError, sa.exc.DatabaseError)):
+        JobStore(Database(f"sqlite:///{tmp_path}/broken"), Limits()).get("a")
+
+
+def test_tables_of_another_version_are_refused(database: Database, database_url: str) -> None:
+    database.prepare()
+    with database.write() as connection:
+        connection.execute(tables.meta.update().values(version=99))
+    other = Database(database_url)
+    with pytest.raises(RuntimeError, match="version 99"):
+        other.prepare()
+    other.close()

@@ -1,0 +1,68 @@
+"""A PostgreSQL server of a test's own, from Debian's package, at a free port of the loopback address."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+USER = "postgres"
+
+
+class Postgres:
+    """A database server that can be stopped and started again.
+
+    Args:
+        folder: an empty folder for its files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
+        if not programs:
+            if os.environ.get("CI"):
+                pytest.fail("PostgreSQL is not there, and in CI it must be")
+            pytest.skip("PostgreSQL is not there: apt install postgresql")
+        self._programs = programs[-1].parent
+        self._folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        if os.geteuid() == 0:
+            shutil.chown(folder, USER)
+            for parent in folder.parents:  # the server's user must get there
+                if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
+                    parent.chmod(parent.stat().st_mode | 0o011)
+        self._run("initdb", "--auth=trust", f"--username={USER}", "--no-sync", f"--pgdata={folder / 'data'}")
+        self.start()
+
+    @property
+    def url(self) -> str:
+        """Return the URL of its database, as the job store takes it."""
+        return f"postgresql+psycopg://{USER}@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self._folder} -c fsync=off"
+        log, data = self._folder / "log", self._folder / "data"
+        self._run("pg_ctl", "--wait", f"--pgdata={data}", f"--log={log}", f"--options={options}", "start")
+
+    def stop(self) -> None:
+        """Stop it at once, as if it crashed."""
+        self._run("pg_ctl", "--wait", f"--pgdata={self._folder / 'data'}", "--mode=immediate", "stop")
+
+    def empty(self) -> None:
+        """Remove all tables."""
+        command = ["-h", "127.0.0.1", "-p", str(self.port), "-U", USER, "-q", "-c"]
+        self._run("psql", *command, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._programs / program), *arguments]
+        if os.geteuid() == 0:
+            command = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", *command]
+        # to a file, not a pipe: the server that is started keeps it open
+        with (self._folder / f"{program}.txt").open("wb") as output:
+            subprocess.run(command, check=True, stdout=output, stderr=output, cwd="/")
