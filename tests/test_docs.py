@@ -11,6 +11,7 @@ from typing import Any
 import pyogrio
 import pytest
 import rasterio
+import yaml
 from click.testing import CliRunner
 from rasterio.windows import Window
 
@@ -25,13 +26,13 @@ README = (ROOT / "README.md").read_text()
 
 def test_make_knows_the_commands() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"(?<![\w-])make ([a-z]+)", README)) - {"it"}
-    assert {"demo", "test", "serve", "check", "bench"} <= targets
+    targets = set(re.findall(r"(?<![\w-])make ([a-z-]+)", README)) - {"it"}
+    assert {"demo", "test", "test-jobs", "chaos", "serve", "check", "bench"} <= targets
     for target in targets:
         assert f"\n{target}:" in makefile, target
 
 
-@pytest.mark.parametrize("command", re.findall(r"classify-objects (serve|run|models)\b", README))
+@pytest.mark.parametrize("command", re.findall(r"classify-objects (serve|runner|run|models|jobs)\b", README))
 def test_the_command_line_knows_the_commands(command: str) -> None:
     assert CliRunner().invoke(main, [command, "--help"]).exit_code == 0
 
@@ -75,6 +76,33 @@ def test_the_table_of_limits_is_the_settings_s() -> None:
         for name, value in re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", table, re.MULTILINE)
     }
     assert told == dataclasses.asdict(Limits())
+
+
+def test_the_page_on_scaling_speaks_of_what_there_is() -> None:
+    page = (ROOT / "docs" / "scaling.md").read_text()
+    compose = (ROOT / "docker" / "compose.cluster.yml").read_text()
+    manifests = list(yaml.safe_load_all(*re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)))
+    (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    compile(script, "slurm.py", "exec")
+    services = {name: part for name, part in yaml.safe_load(compose)["services"].items() if name != "database"}
+    commands = [part["command"] for part in services.values()]
+    commands += [item["spec"]["template"]["spec"]["containers"][0]["command"] for item in manifests if "spec" in item]
+    commands += [text.split(", ") for text in re.findall(r"`\[(classify-objects, .*?)\]`", page)]
+    assert len(commands) == 8
+    for program, command, *options in commands:
+        assert program == "classify-objects"
+        shown = CliRunner().invoke(main, [command, "--help"])
+        assert shown.exit_code == 0, command
+        assert all(option in shown.output for option in options if option.startswith("--"))
+    variables = set(re.findall(r"\b(CLASSIFY_[A-Z_]+)\b", page + compose + (ROOT / "docs" / "jobs.md").read_text()))
+    assert variables <= set(re.findall(r"\$\{(CLASSIFY_\w+)", (ROOT / "pygeoapi-config.yml").read_text()))
+
+
+def test_metrics_are_those_that_there_are() -> None:
+    page = (ROOT / "docs" / "jobs.md").read_text()
+    told = set(re.findall(r"^\| `(classify_\w+?)(?:_total)?[`{]", page, re.MULTILINE))
+    source = (ROOT / "processes" / "web" / "metrics.py").read_text()
+    assert told == set(re.findall(r'"(classify_\w+)"', source))
 
 
 def test_links_lead_somewhere() -> None:
@@ -125,6 +153,8 @@ def answer(example: str, town: Path, client: Client) -> Any:
     request = json.loads(example.replace("file:///imagery", town.as_uri()))
     response = client.execute("classify-objects", **request)
     assert response.status_code == 200, response.text
+    (job,) = re.findall(r"<http://localhost(/jobs/[^>]+)>", response.headers["Link"])
+    assert client.http.delete(job).status_code == 200  # whose name is free again
     return response
 
 
