@@ -1,10 +1,11 @@
-"""Benchmarks: speed of the whole command against the network alone, and memory against the number of objects.
+"""Benchmarks: speed of the whole command against the network alone, its memory, and what jobs cost beside their work.
 
 Runs alternate, so that a machine whose speed drifts treats both alike; ratios are taken pair by pair, and medians told.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -23,6 +24,12 @@ SPEED_CASES = (("small-cnn", 64, 20_000, 0.65), ("resnet18", 224, 2_000, 0.90))
 MEMORY_OBJECTS = (20_000, 1_000_000)
 MEMORY_FACTOR = 1.5
 """Peak with many objects, the layer itself left aside, over the peak with few: at most so much."""
+JOB_RUNS = 3
+SECTIONS_OBJECTS = 500
+SECTION_MS = 10
+"""What a section costs beside its work: at most so much."""
+SYNC_MS = 60
+"""What a synchronous request of one object takes beside the pipeline itself: at most so much."""
 
 
 def main() -> int:
@@ -32,6 +39,7 @@ def main() -> int:
     image = data.make_image(FOLDER / "image.tif", SIDE_PX)
     missed = sum(not speed(image, *case) for case in SPEED_CASES)
     missed += not memory(image)
+    missed += not jobs(image)
     print(f"load {os.getloadavg()[0]:.2f} at the end; {missed} marks missed")
     return missed
 
@@ -72,6 +80,27 @@ def memory(image: Path) -> bool:
         flush=True,
     )
     return many_bytes <= allowed
+
+
+def jobs(image: Path) -> bool:
+    """Measure what a section and a synchronous request cost beside their work."""
+    package = networks.save_package(FOLDER / "tiny", 16, "tiny")
+    objects = data.make_objects(FOLDER / f"objects-{SECTIONS_OBJECTS}.gpkg", SECTIONS_OBJECTS, SIDE_PX)
+    command = [sys.executable, Path(__file__).with_name("jobs.py"), image, objects, package, FOLDER / "jobs"]
+    found = []
+    for _ in range(JOB_RUNS):
+        done = subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True)
+        found.append(json.loads(done.stdout))
+    section_ms, direct_ms, sync_ms = (
+        statistics.median(float(item[name]) for item in found) for name in ("section_ms", "direct_ms", "sync_ms")
+    )
+    beside_ms = statistics.median(float(item["sync_ms"]) - float(item["direct_ms"]) for item in found)
+    print(
+        f"jobs: {section_ms:.1f} ms a section beside its work, wanted {SECTION_MS}; a request of one object that waits "
+        f"{sync_ms:.1f} ms, the pipeline itself {direct_ms:.1f} ms, difference {beside_ms:.1f} ms, wanted {SYNC_MS}",
+        flush=True,
+    )
+    return section_ms <= SECTION_MS and beside_ms <= SYNC_MS
 
 
 def run_seconds(image: Path, objects: Path, package: Path) -> tuple[float, int]:
