@@ -16,9 +16,10 @@ from typing import Any, Self
 
 import dask.config
 import msgspec
-from distributed import Client, KilledWorker, Scheduler, Security, Worker, WorkerPlugin, get_worker
+from distributed import Client, Future, KilledWorker, Scheduler, Security, Worker, WorkerPlugin, get_worker
 from distributed.client import FutureCancelledError
 from distributed.comm import CommClosedError
+from distributed.scheduler import DEFAULT_EXTENSIONS
 
 from processes.errors import FailureError, InputError, RequestError, to_record
 from processes.jobs.files import NO_SPACE
@@ -32,9 +33,10 @@ _logger = logging.getLogger(__name__)
 _GPU = "GPU"
 _ANSWER_S = 5
 _GATHER_S = 0.001
+_SILENT_S = 30
+"""A worker of a cluster that has been silent for so long counts as lost."""
 _DASK: Mapping[str, Any] = {
     "distributed.scheduler.allowed-failures": 1_000_000,  # the job's books say when it is enough
-    "distributed.scheduler.worker-ttl": "30s",
     "distributed.scheduler.work-stealing": False,
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "500ms",
@@ -81,8 +83,29 @@ class SlotsPlugin(WorkerPlugin):  # type: ignore[misc] # Dask is not typed
         await asyncio.to_thread(worker.slots.close if self._lent is None else worker.slots.interrupt)
 
 
+class _NoSpans:
+    """Takes the place of Dask's own account of who had which task done, which it would keep for ever."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        """Keep nothing."""
+
+    def observe_tasks(self, *_: object, **__: object) -> dict[Any, Any]:
+        """Add no notes to tasks."""
+        return {}
+
+    def heartbeat(self, *_: object) -> None:
+        """Leave aside what a worker tells."""
+
+
 class QuietScheduler(Scheduler):  # type: ignore[misc]
-    """A scheduler without pages."""
+    """A scheduler without pages, that remembers nothing of tasks that are done.
+
+    Args:
+        options: of Dask's scheduler.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(extensions=DEFAULT_EXTENSIONS | {"spans": _NoSpans}, **options)
 
     def start_http_server(self, *_: object, **__: object) -> None:
         """Start none: it would listen on all interfaces."""
@@ -95,9 +118,12 @@ class QuietWorker(Worker):  # type: ignore[misc]
         """Start none: it would listen on all interfaces."""
 
 
-def set_up_dask() -> None:
-    """Set what Dask does in this process; of what it does it tells errors only."""
-    dask.config.set(_DASK)
+def set_up_dask(*, is_cluster: bool) -> None:
+    """Set what Dask does in this process; of what it does it tells errors only.
+
+    Within one process nobody can be lost alone: a process that was frozen for a while has lost nothing.
+    """
+    dask.config.set({**_DASK, "distributed.scheduler.worker-ttl": f"{_SILENT_S}s" if is_cluster else None})
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
@@ -130,9 +156,11 @@ class Engine:
         self._client: Client | None = None
         self._slots: Slots | None = None
         self._connecting = asyncio.Lock()
+        self._sent: dict[Future, Step] = {}
+        """Steps whose reports are waited for."""
 
     async def __aenter__(self) -> Self:
-        set_up_dask()
+        set_up_dask(is_cluster=self._settings.scheduler is not None)
         if self._settings.scheduler is None:
             slots = self._slots = Slots(self._configuration, self._settings, slot_count(self._settings))
             await asyncio.to_thread(slots.start)
@@ -222,11 +250,13 @@ class Engine:
             resources={_GPU: 1} if needs_gpu else None,
             pure=False,
         )
+        self._sent[future] = step
         try:
             return msgspec.msgpack.decode(await future.result(), type=Report)
         except _LOST as err:
             raise EngineLostError(str(err) or type(err).__name__) from err
         finally:
+            del self._sent[future]
             future.release()
 
     async def _has_gpu(self, client: Client) -> bool:
@@ -243,6 +273,10 @@ class Engine:
         elif self._client is not None and self._client.status == "running":
             with contextlib.suppress(*_LOST):
                 await asyncio.wait_for(self._client.run(stop_steps, job_id, fence, on_error="ignore"), _ANSWER_S)
+        waiting = [future for future, step in self._sent.items() if step.job == job_id and step.fence <= fence]
+        if waiting and self._client is not None:  # for a slot, which other jobs may keep for long
+            with contextlib.suppress(*_LOST):
+                await asyncio.wait_for(self._client.cancel(waiting), _ANSWER_S)
 
 
 def _hurry(*streams: Any) -> None:

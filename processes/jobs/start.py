@@ -50,7 +50,7 @@ def start_worker(configuration: Path, scheduler: str, host: str | None) -> None:
     """
     os.chdir(configuration.parent)
     settings = load_settings(configuration)
-    set_up_dask()
+    set_up_dask(is_cluster=True)
     slots = Slots(configuration, settings, slot_count(settings))
 
     async def work() -> None:
@@ -99,7 +99,7 @@ def start_scheduler(configuration: Path, host: str, port: int) -> None:
         port: to listen at.
     """
     settings = load_settings(configuration)
-    set_up_dask()
+    set_up_dask(is_cluster=True)
 
     async def schedule() -> None:
         async with QuietScheduler(

@@ -226,6 +226,16 @@ def test_runner_frozen_and_woken_may_write_nothing(embedded: Service, expected: 
     assert all("fence=2" in line for line in embedded.events(job, "job successful"))
 
 
+def test_runner_frozen_for_long_goes_on_when_it_is_woken(embedded: Service, expected: Labels) -> None:
+    job = begun(embedded)
+    (frozen,) = embedded.of_kind("runner")
+    freeze(frozen)
+    time.sleep(35)  # longer than a cluster waits for a silent worker
+    wake(frozen)
+    assert_complete(embedded, job, expected)
+    assert embedded.wait(embedded.submit(1), timeout_s=10)["status"] == "successful"
+
+
 @pytest.mark.parametrize("kind", ["embedded", "cluster"])
 def test_machine_rebooted(kind: str, request: pytest.FixtureRequest, expected: Labels) -> None:
     service: Service = request.getfixturevalue(kind)
