@@ -74,6 +74,34 @@ class _Prepared:
         return _publish(self.plan.rows, labels, self.inputs, self.media_type, self.result_name, folder)
 
 
+class _Pace:
+    """Measures how fast rows are done, the first batch left aside: within that the network is opened.
+
+    Args:
+        progress: is told of the rows too.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self.start_s = time.monotonic()
+        self._progress = progress
+        self._first_s = self._last_s = 0.0
+        self._first_rows = self._rows = 0
+
+    def count(self, rows: int) -> None:
+        """Count rows that are done."""
+        self._last_s = time.monotonic()
+        self._rows += rows
+        if not self._first_rows:
+            self._first_s, self._first_rows = self._last_s, rows
+        self._progress(rows)
+
+    def rows_per_s(self) -> float:
+        """Return rows per second; of all where there was but one batch."""
+        if self._last_s > self._first_s:
+            return (self._rows - self._first_rows) / (self._last_s - self._first_s)
+        return self._rows / (time.monotonic() - self.start_s)
+
+
 class ClassifyObjects(SectionedProcess):
     """Classifies objects on imagery.
 
@@ -113,22 +141,22 @@ class ClassifyObjects(SectionedProcess):
         rows, session = reading_order(plan.work), session_for(material)
         planned(len(plan.rows))
         progress(len(plan.rows) - len(rows))
-        start_s = time.monotonic()
+        pace = _Pace(progress)
         labels, done = run_rows(
             material,
             plan.work,
             rows,
             session,
             plan.rows.name,
-            progress,
+            pace.count,
             self._threads or available_threads(),
-            enough=lambda: time.monotonic() - start_s > _FIRST_SECTION_S,
+            enough=lambda: time.monotonic() - pace.start_s > _FIRST_SECTION_S,
         )
         require_unchanged(order.pins or ())
         if done == len(rows):
             labels.status[plan.rows.empty] = Status.EMPTY_GEOMETRY
             return prepared.published(labels, files.scratch)
-        sections = _cut(rows[done:], done / (time.monotonic() - start_s))
+        sections = _cut(rows[done:], pace.rows_per_s())
         _freeze(prepared, order, rows[:done], labels, sections, files)
         return Begun((done, *map(len, sections)), len(plan.rows) - len(rows))
 
@@ -140,7 +168,9 @@ class ClassifyObjects(SectionedProcess):
         material = _material(inputs, images)
         with files.open(SECTIONS) as source:
             work, rows = thaw_section(frozen, images, source, section - 1)
-        used = {frozen.images[position].path for position in np.unique(work.placement.image).tolist()}
+        placed = np.unique(work.placement.image).tolist()
+        # cells of a mosaic may come from any of its images
+        used = {image.path for image in (frozen.images if frozen.is_mosaic else map(frozen.images.__getitem__, placed))}
         pins = [item for item in frozen.pins if item.path in used]
         require_unchanged(pins)
         labels, _ = run_rows(

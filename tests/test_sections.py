@@ -224,6 +224,15 @@ def test_an_image_that_changes_under_the_job_is_named(begun: Sectioned, imagery:
     assert set(failures) == {"'0.tif' was changed after the request was accepted"}
 
 
+def test_an_image_that_only_fills_edges_of_others_is_pinned_too(begun: Sectioned, imagery: Path) -> None:
+    begun.process.run_section(begun.files(), 1, lambda _: None)
+    stat = (imagery / "1.tif").stat()
+    os.utime(imagery / "1.tif", ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    for section in range(2, 5):  # objects whose chips lie on the first image
+        with pytest.raises(ServiceError, match=r"'1\.tif' was changed after the request was accepted"):
+            begun.process.run_section(begun.files(), section, lambda _: None)
+
+
 def test_an_image_that_changes_while_it_is_read_is_noticed_after(begun: Sectioned, imagery: Path) -> None:
     def change(_: int) -> None:
         for name in ("0.tif", "1.tif"):
