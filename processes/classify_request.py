@@ -28,6 +28,9 @@ from processes.process import Terms
 from processes.schema import quoted
 from processes.settings import Settings
 
+_MAX_SLOTS, _MAX_INTERVAL = 9999, 10**9
+"""More than that means no more."""
+
 LITERALS = (
     "model",
     "modelArguments",
@@ -147,11 +150,12 @@ def name_stem(image: str) -> str:
 
 
 def _terms(literals: Mapping[str, Any]) -> Terms:
+    factor = literals.get("parallelProcessingFactor", "100%")
     return Terms(
         result_name=literals.get("resultName"),
-        parallel_factor=str(literals.get("parallelProcessingFactor", "100%")),
-        recycle_interval=literals.get("recycleInterval", 0),
-        retries=literals.get("retries", 0),
+        parallel_factor=factor if isinstance(factor, str) else str(min(int(factor), _MAX_SLOTS)),
+        recycle_interval=min(int(literals.get("recycleInterval", 0)), _MAX_INTERVAL),
+        retries=int(literals.get("retries", 0)),
         needs_gpu=literals.get("processorType") == "GPU",
     )
 

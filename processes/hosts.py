@@ -171,8 +171,16 @@ def post(href: str, settings: Settings, body: bytes, media_type: str, timeout_s:
     with _pool(parts, settings) as pool:
         try:
             response = pool.request(
-                "POST", _target(parts), body, headers=headers, redirect=False, retries=False, timeout=timeout_s
+                "POST",
+                _target(parts),
+                body,
+                headers=headers,
+                redirect=False,
+                retries=False,
+                timeout=urllib3.Timeout(total=timeout_s),
+                preload_content=False,  # only the status counts; a body can go on for ever
             )
         except urllib3.exceptions.HTTPError as err:
             raise InputError(f"{shown(href)}: the host does not answer") from err
+        response.close()
         return response.status

@@ -49,21 +49,26 @@ class Part:
         self._process: subprocess.Popen[bytes] | None = None
         self._started_s = 0.0
         self._pause_s = _FIRST_PAUSE_S
+        self._start_s: float | None = None
+        """When it is to be started again; None = it runs, as far as is known."""
 
     def start(self) -> None:
         """Start it."""
         self._process = subprocess.Popen(self._command, pass_fds=self._lent, start_new_session=True)
-        self._started_s = time.monotonic()
+        self._started_s, self._start_s = time.monotonic(), None
 
     def look(self) -> None:
         """Start it again where it has ended, after a pause that grows while it ends again and again."""
         if self._process is None or self._process.poll() is None:
             return
-        lived_s = time.monotonic() - self._started_s
-        self._pause_s = _FIRST_PAUSE_S if lived_s > _SOUND_S else min(2 * self._pause_s, _LAST_PAUSE_S)
-        _logger.error("part ended", extra={"part": self.name, "status": self._process.returncode})
-        time.sleep(self._pause_s)
-        self.start()
+        now_s = time.monotonic()
+        if self._start_s is None:
+            is_sound = now_s - self._started_s > _SOUND_S
+            self._pause_s = _FIRST_PAUSE_S if is_sound else min(2 * self._pause_s, _LAST_PAUSE_S)
+            self._start_s = now_s + self._pause_s
+            _logger.error("part ended", extra={"part": self.name, "status": self._process.returncode})
+        elif now_s >= self._start_s:
+            self.start()
 
     def stop(self) -> None:
         """Ask it to stop."""

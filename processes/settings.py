@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 CONFIGURATION = "pygeoapi-config.yml"
-_WEB_WORKERS, _WEB_THREADS = 2, 32
+_WEB_WORKERS, _WEB_THREADS = 2, 64
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 

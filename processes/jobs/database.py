@@ -17,6 +17,8 @@ _LOCK = 20_811_062
 """An arbitrary number, the same in all programs that use the tables."""
 _BUSY_S = 30
 _CONNECT_S = 3
+_GONE_S = 10
+"""A database host that has not answered for so long is gone."""
 _POOL = 8
 """Connections that a process keeps, …"""
 _OVERFLOW = 40
@@ -113,7 +115,14 @@ def _engine(url: str) -> sa.Engine:
             pool_size=_POOL,
             max_overflow=_OVERFLOW,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": _CONNECT_S, "options": f"-c statement_timeout={_BUSY_S}s"},
+            connect_args={
+                "connect_timeout": _CONNECT_S,
+                "options": f"-c statement_timeout={_BUSY_S}s",
+                "keepalives_idle": _CONNECT_S,
+                "keepalives_interval": _CONNECT_S,
+                "keepalives_count": 3,
+                "tcp_user_timeout": _GONE_S * 1000,
+            },
         )
     engine = sa.create_engine(url, pool_size=_POOL, max_overflow=_OVERFLOW, connect_args={"timeout": _BUSY_S})
 

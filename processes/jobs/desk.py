@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from processes.description import Request
-from processes.errors import Fault, ForbiddenError, UnavailableError, collected
+from processes.errors import Fault, ForbiddenError, RequestError, UnavailableError, collected, to_record
 from processes.jobs.bell import Bell
 from processes.jobs.database import Database
 from processes.jobs.files import Storage, storage_of
@@ -17,7 +19,6 @@ from processes.jobs.job import Job, NewJob, Wanted
 from processes.jobs.steps import OrderRecord
 from processes.jobs.store import JobStore
 from processes.links import allowed
-from processes.pins import Pin
 from processes.process import Accept, Order, Process, Terms
 from processes.settings import Settings
 
@@ -59,6 +60,7 @@ class Desk:
         self.store = JobStore(self.database, settings.limits)
         self.storage: Storage = storage_of(settings)
         self._bell = Bell(settings.state)
+        self._places = threading.BoundedSemaphore(max(1, settings.web_threads // 2))
 
     def accept(self, ask: Ask) -> Job:
         """Make a job of a request.
@@ -71,11 +73,25 @@ class Desk:
         faults = list(ask.faults)
         self._check_subscriber(ask.request, faults)
         terms = ask.process.check(Order(ask.request, faults, ask.accept))
-        return self._put(ask, terms, list(terms.pins))
+        return self._put(ask, terms, OrderRecord(ask.body, list(ask.accept), ask.max_objects, list(terms.pins)))
 
-    def try_out(self, ask: Ask) -> Job:
-        """Make a job of a faulty request, to be told all that is wrong with it, with files that must be opened."""
-        return self._put(ask, Terms(), None)
+    def try_out(self, ask: Ask, error: RequestError) -> Job:
+        """Make a job of a faulty request, which finds what else is wrong with it, in files that must be opened."""
+        return self._put(ask, Terms(), OrderRecord(ask.body, list(ask.accept), ask.max_objects, None, to_record(error)))
+
+    @contextlib.contextmanager
+    def place(self) -> Iterator[bool]:
+        """Give a place to wait in, while there is one; False = all are taken.
+
+        Half of the requests that a web process answers at the same time may wait for something: the others are told of
+        jobs, and dismiss them, without delay.
+        """
+        has_place = self._places.acquire(blocking=False)
+        try:
+            yield has_place
+        finally:
+            if has_place:
+                self._places.release()
 
     def wait(self, job: Job, timeout_s: float | None, is_stopping: Callable[[], bool]) -> Job:
         """Wait until a job has ended, or for so many seconds; return it as it is then.
@@ -102,13 +118,12 @@ class Desk:
         return job
 
     def forget(self, job: Job) -> None:
-        """Remove a job that has failed, with its files."""
+        """Remove a job that was tried out, with its files."""
         self.store.forget(job.id)
         self.storage.remove(job.id)
 
-    def _put(self, ask: Ask, terms: Terms, pins: list[Pin] | None) -> Job:
+    def _put(self, ask: Ask, terms: Terms, record: OrderRecord) -> Job:
         job_id = str(uuid.uuid4())
-        record = OrderRecord(ask.body, list(ask.accept), ask.max_objects, pins)
         new = NewJob(
             id=job_id,
             process=ask.process_id,
@@ -121,7 +136,7 @@ class Desk:
             recycle_interval=terms.recycle_interval,
             retries=terms.retries,
             needs_gpu=terms.needs_gpu,
-            subscriber=ask.request.subscriber,
+            subscriber=ask.request.subscriber if record.error is None else None,
         )
         self.storage.put_order(job_id, record.encode())
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import time
@@ -62,7 +63,7 @@ class Drive:
         self._counts: Counter[tuple[str, str]] = Counter()
         """What is not yet entered of the counters."""
         self._start_s = time.monotonic()
-        self._is_abandoned = False
+        self._abandoned = asyncio.Event()
 
     async def run(self) -> None:
         """Work on the job until it ends, is stopped, or is another runner's."""
@@ -82,7 +83,7 @@ class Drive:
 
     async def abandon(self) -> None:
         """Stop, as the job is not ours any more; `run` returns soon after."""
-        self._is_abandoned = True
+        self._abandoned.set()
         await self._engine.stop(self.job.id, self.job.fence)
 
     async def _work(self) -> Finished:
@@ -169,17 +170,27 @@ class Drive:
     async def _attempt(self, action: Action, plan: str, state: Section) -> Report | None:
         """Do a step once; None = it was lost on its way."""
         job = self.job
-        if self._is_abandoned:
-            raise _StoppedError
-        if state.errors:
-            await asyncio.sleep(min(0.1 * 2**state.errors, _MAX_PAUSE_S))
+        await self._pause(min(0.1 * 2**state.errors, _MAX_PAUSE_S) if state.errors else 0)
         step = Step(job.id, job.fence, job.process, action, plan, state.number, job.result_name)
         try:
             return await self._engine.run(step, job.priority, job.recycle_interval, job.needs_gpu)
         except EngineLostError as err:
-            self._log("step lost", logging.WARNING, action=action, section=state.number, reason=str(err))
-            await asyncio.sleep(_LOST_S)
+            if not self._abandoned.is_set():
+                self._log("step lost", logging.WARNING, action=action, section=state.number, reason=str(err))
+            await self._pause(_LOST_S)
             return None
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, unless the job is abandoned meanwhile.
+
+        Raises:
+            _StoppedError: it is.
+        """
+        if seconds:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._abandoned.wait(), seconds)
+        if self._abandoned.is_set():
+            raise _StoppedError
 
     def _judge(self, action: Action, state: Section, report: Report | None) -> Section | None:
         """Say what a report means: None = the step is done, else what is known of it, to be tried again.

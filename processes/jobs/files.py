@@ -9,6 +9,7 @@ A file appears under its name once it is whole, never before, and is not changed
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -237,8 +238,9 @@ class ObjectStorage:
     def jobs(self) -> Iterator[tuple[str, float]]:
         store, root = self._store()
         for info in store.get_file_info(fs.FileSelector(root, allow_not_found=True)):
-            order = store.get_file_info(f"{info.path}/{_ORDER}")
-            yield info.base_name, time.time() - order.mtime_ns / 1e9 if order.mtime_ns else _UNUSED_S
+            inside = store.get_file_info(fs.FileSelector(info.path, recursive=True, allow_not_found=True))
+            newest_ns = max((item.mtime_ns or 0 for item in inside), default=0)
+            yield info.base_name, time.time() - newest_ns / 1e9
 
     def _store(self) -> tuple[fs.FileSystem, str]:
         """Return the store and the path in it, connected at the first call."""
@@ -251,8 +253,9 @@ class ObjectStorage:
         if not self._copies.is_dir():
             return
         for entry in self._copies.iterdir():
-            if entry.name != job_id and time.time() - entry.stat().st_mtime > _UNUSED_S:
-                _remove(entry)
+            with contextlib.suppress(FileNotFoundError):  # another slot was quicker
+                if entry.name != job_id and time.time() - entry.stat().st_mtime > _UNUSED_S:
+                    _remove(entry)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -184,6 +185,14 @@ class Job:
             "bytes": None if self.result is None else self.result.size_bytes,
         }
         return {name: str(value) for name, value in known.items() if value is not None}
+
+
+def is_job_id(text: str) -> bool:
+    """Say whether a text can be the id of a job."""
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
 
 
 def parallel_slots(factor: str, slots: int) -> int:

@@ -135,6 +135,8 @@ class Ledger:
     ) -> None:
         """Enter a plan: its folder, the objects of each section, of which the first is done, and those without one."""
         with self._database.write() as connection:
+            if connection.scalar(sa.select(job.c.plan).where(job.c.id == job_id, job.c.fence == fence)) == plan:
+                return  # it was entered before, and the answer was lost
             self._update(
                 connection,
                 job_id,
@@ -172,12 +174,13 @@ class Ledger:
     ) -> None:
         """Enter sections that are done, and those that failed and will be tried again."""
         with self._database.write() as connection:
-            objects = sum(item.objects for item in done)
-            self._update(connection, job_id, fence, done=job.c.done + objects, message=message)
             numbers = [item.number for item in done]
-            if numbers:
-                rows = section.update().where(section.c.job == job_id, section.c.number.in_(numbers))
-                connection.execute(rows.values(is_done=True))
+            rows = (section.c.job == job_id, section.c.number.in_(numbers))
+            # some of it may have been entered before, and the answer was lost
+            known = set(connection.scalars(sa.select(section.c.number).where(*rows, section.c.is_done)))
+            objects = sum(item.objects for item in done if item.number not in known)
+            self._update(connection, job_id, fence, done=job.c.done + objects, message=message)
+            connection.execute(section.update().where(*rows).values(is_done=True))
             for item in failed:
                 row = section.update().where(section.c.job == job_id, section.c.number == item.number)
                 connection.execute(row.values(errors=item.errors, losses=item.losses))
@@ -227,7 +230,9 @@ class Ledger:
     def tidied(self, job_id: str) -> None:
         """Enter that the files of a job are gone."""
         with self._database.write() as connection:
-            connection.execute(job.update().where(job.c.id == job_id).values(has_files=False, owner=None, lease=0))
+            connection.execute(
+                job.update().where(job.c.id == job_id).values(has_files=False, is_untidy=False, owner=None, lease=0)
+            )
             connection.execute(section.delete().where(section.c.job == job_id))
 
     def untidy(self, busy: Iterable[str], limit: int = 100) -> list[str]:
@@ -236,7 +241,7 @@ class Ledger:
             now = self._database.now(connection)
             query = (
                 sa.select(job.c.id)
-                .where(job.c.has_files, sa.or_(job.c.status == JobStatus.DISMISSED, job.c.is_expired))
+                .where(job.c.is_untidy)
                 .where(sa.or_(job.c.owner.is_(None), job.c.owner == self._owner, job.c.lease < now))
                 .where(job.c.id.not_in(list(busy)))
                 .limit(limit)
@@ -250,7 +255,7 @@ class Ledger:
             connection.execute(
                 job.update()
                 .where(job.c.finished < old, job.c.is_expired.is_(False))
-                .values(is_expired=True, result=None, result_name=None)
+                .values(is_expired=True, is_untidy=job.c.has_files, result=None, result_name=None)
             )
             connection.execute(
                 job.delete().where(job.c.finished < old - retention_days * _DAY_S, job.c.has_files.is_(False))

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from processes.jobs.database import Database
 from processes.jobs.drive import Drive
 from processes.jobs.engine import Engine, EngineLostError
 from processes.jobs.files import storage_of
+from processes.jobs.job import is_job_id
 from processes.jobs.ledger import LEASE_S, Ledger
 from processes.settings import Settings
 
@@ -66,6 +68,8 @@ class Runner:
         self._driven: dict[str, _Driven] = {}
         self._bell = Bell(settings.state)
         self._rung = asyncio.Event()
+        # of their own: hosts that hang must not hold up what else is done in threads
+        self._callers = ThreadPoolExecutor(_CALLBACKS_AT_ONCE, "callback")
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set; then give back what is not finished."""
@@ -75,6 +79,7 @@ class Runner:
             with self._bell.heard(self._rung):
                 await self._work(stopping)
             await self._give_back()
+        self._callers.shutdown(wait=False, cancel_futures=True)
         self._database.close()
         _logger.info("runner stopped")
 
@@ -185,7 +190,7 @@ class Runner:
         return _SWEEP_S
 
     def _remove_strays(self) -> None:
-        old = [job_id for job_id, age_s in self._storage.jobs() if age_s > _STRAY_S]
+        old = [name for name, age_s in self._storage.jobs() if age_s > _STRAY_S and is_job_id(name)]
         for start in range(0, len(old), 500):
             part = old[start : start + 500]
             for job_id in set(part) - self._ledger.known(part):
@@ -200,7 +205,8 @@ class Runner:
             if found is None:
                 break
             due.setdefault(found.job.id, []).append(found)
-        await asyncio.gather(*(asyncio.to_thread(self._make_calls, of_job) for of_job in due.values()))
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(loop.run_in_executor(self._callers, self._make_calls, calls) for calls in due.values()))
         return _TIDY_S
 
     def _make_calls(self, of_job: Sequence[Callback]) -> None:

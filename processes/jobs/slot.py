@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
+from collections import OrderedDict
 from collections.abc import Mapping
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -30,6 +30,8 @@ _LOOK_S = 0.05
 _END_S = 5
 _LONG = 6
 """What comes before the first section and after the last one may take so many times as long as a section."""
+_REMEMBERED = 1000
+"""Jobs whose sections a process counts; of more than that it cannot work on any at the same time."""
 _DECODER: msgspec.msgpack.Decoder[Report | Planned] = msgspec.msgpack.Decoder(Report | Planned)
 
 
@@ -48,7 +50,8 @@ class Slot:
         self._variables = variables
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
-        self._sections: Counter[str] = Counter()
+        self._sections: OrderedDict[str, int] = OrderedDict()
+        """Sections that the process has done of each job, the job that it worked for last at the end."""
         self._stop = threading.Event()
 
     def knows(self, job_id: str) -> bool:
@@ -100,7 +103,9 @@ class Slot:
         """
         report = self._run(step, timeout_s)
         if step.action != "finish":
-            self._sections[step.job] += 1
+            self._sections[step.job] = self._sections.pop(step.job, 0) + 1
+            while len(self._sections) > _REMEMBERED:
+                self._sections.popitem(last=False)
             if 0 < recycle_interval <= self._sections[step.job]:
                 self.close()
         if self._process is None:

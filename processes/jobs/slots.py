@@ -80,11 +80,13 @@ class Slots:
             self._free.remove(slot)
             slot.take()
             self._busy[key] = (slot, step)
-        scratch = tempfile.mkdtemp(dir=self.folder)
+        scratch = None
         try:
+            scratch = tempfile.mkdtemp(dir=self.folder)
             return slot.run(msgspec.structs.replace(step, scratch=scratch), timeout_s, recycle_interval)
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            if scratch is not None:
+                shutil.rmtree(scratch, ignore_errors=True)
             with self._changed:
                 del self._busy[key]
                 self._free.append(slot)

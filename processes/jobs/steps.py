@@ -14,8 +14,8 @@ from typing import Any, Literal
 import msgspec
 
 from processes.description import read_request
-from processes.errors import FailureError, ServiceError, to_record
-from processes.jobs.files import NO_SPACE, Storage
+from processes.errors import FailureError, RequestError, ServiceError, from_record, to_record
+from processes.jobs.files import NO_SPACE, JobFiles, Storage
 from processes.jobs.job import ResultFile
 from processes.model.session import open_session
 from processes.pins import Pin
@@ -38,6 +38,8 @@ class OrderRecord(msgspec.Struct, frozen=True):
     """Media ranges that the client takes, with their quality."""
     max_objects: int | None = None
     pins: list[Pin] | None = None
+    error: dict[str, Any] | None = None
+    """What is known to be wrong, as `processes.errors.to_record` has it: the request is tried out, to find the rest."""
 
     def encode(self) -> bytes:
         return msgspec.msgpack.encode(self)
@@ -172,6 +174,8 @@ def _outcome(
                 record = OrderRecord.decode(storage.order(step.job))
                 request, faults = read_request(record.body, process.frame())
                 order = Order(request, faults, record.accept, step.result_name, record.max_objects, record.pins)
+                if record.error is not None:
+                    raise _all_wrong(_sectioned(process), order, files, from_record(record.error))
                 if not isinstance(process, SectionedProcess):
                     return _finished(process.execute(order, files.scratch), files, step, 1)
                 came = process.begin(order, files, begin_section, progress)
@@ -191,6 +195,29 @@ def _outcome(
     except Exception as err:
         _logger.exception("a step failed", extra={"job": step.job, "action": step.action, "section": step.section})
         return Failed(to_record(_fault(step, _reason(err, step))))
+
+
+class _NothingElseError(Exception):
+    """A faulty request could be planned all the same."""
+
+
+def _all_wrong(process: SectionedProcess, order: Order, files: JobFiles, known: ServiceError) -> ServiceError:
+    """Return all that is wrong with a request of which something is known to be wrong; nothing is classified."""
+
+    def planned(_: int) -> None:
+        raise _NothingElseError
+
+    try:
+        process.begin(order, files, planned, lambda _: None)
+    except _NothingElseError:
+        return known
+    except RequestError as err:
+        if not isinstance(known, RequestError):
+            return err
+        found = {(fault.pointer, fault.detail) for fault in err.faults}
+        more = [fault for fault in known.faults if (fault.pointer, fault.detail) not in found]
+        return RequestError([*err.faults, *more])
+    return known
 
 
 def _sectioned(process: Process) -> SectionedProcess:

@@ -113,6 +113,7 @@ class JobStore:
                 .values(
                     status=JobStatus.DISMISSED,
                     message="dismissed",
+                    is_untidy=True,
                     updated=now,
                     finished=sa.func.coalesce(job.c.finished, now),
                     result_name=None,
@@ -126,10 +127,10 @@ class JobStore:
             return found if done.rowcount else None
 
     def forget(self, job_id: str) -> None:
-        """Remove the record of a job that has failed."""
+        """Remove the record of a job that has ended."""
         with self._database.write() as connection:
-            failed = job.delete().where(job.c.id == job_id, job.c.status == JobStatus.FAILED)
-            if connection.execute(failed).rowcount:
+            ended = job.delete().where(job.c.id == job_id, job.c.status.not_in((JobStatus.ACCEPTED, JobStatus.RUNNING)))
+            if connection.execute(ended).rowcount:
                 connection.execute(section.delete().where(section.c.job == job_id))
 
     def queue(self) -> Mapping[str, int]:

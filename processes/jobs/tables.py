@@ -46,6 +46,7 @@ job = sa.Table(
     sa.Column("fence", sa.Integer, nullable=False, default=0),
     sa.Column("has_files", sa.Boolean, nullable=False, default=True),
     sa.Column("is_expired", sa.Boolean, nullable=False, default=False),
+    sa.Column("is_untidy", sa.Boolean, nullable=False, default=False, index=True),  # its files are to go
     sa.Index("job_by_status", "status", "created"),
     sa.Index("job_by_client", "client", "status"),
     sa.Index("job_by_end", "finished"),

@@ -13,7 +13,7 @@ from flask import Response, request
 from pygeoapi.api import API
 
 from processes.errors import Fault, InputError, RequestError, collected
-from processes.jobs.job import Job, JobStatus
+from processes.jobs.job import Job, JobStatus, is_job_id
 from processes.jobs.manager import JobManager
 from processes.jobs.status_info import status_info
 from processes.jobs.store import Filter
@@ -72,13 +72,14 @@ def find_job(manager: JobManager, job_id: str) -> Job:
     Raises:
         HttpError: there is none of that id.
     """
-    job = manager.desk.store.get(job_id)
+    job = manager.desk.store.get(job_id) if is_job_id(job_id) else None
     if job is None:
         raise HttpError(404, f"there is no job {job_id!r}", NO_SUCH_JOB)
     return job
 
 
 def _dismissed(manager: JobManager, job_id: str, base_url: str) -> Response:
+    find_job(manager, job_id)
     try:
         job = manager.desk.dismiss(job_id)
     except KeyError as err:

@@ -14,7 +14,7 @@ from werkzeug.datastructures import Headers
 
 from processes.description import Description, media_types, read_request
 from processes.description import Request as Execution
-from processes.errors import RequestError, ServiceError
+from processes.errors import RequestError, ServiceError, UnavailableError
 from processes.jobs.desk import Ask, Desk
 from processes.jobs.job import Job, JobStatus
 from processes.jobs.manager import JobManager
@@ -86,7 +86,10 @@ def _execute(api: API, process_id: str, plugin: Plugin) -> Response:
             plugin.process.check(Order(execution))
             return Response(b"{}", content_type=_JSON)
         if not is_sectioned and not execution.by_reference:
-            return _answer(plugin, Order(execution, faults, _result_accept(execution, description, is_async)))
+            order = Order(execution, faults, _result_accept(execution, description, is_async))
+            with _desk(api).place() as has_place:
+                _require(has_place)
+                return _answer(plugin, order)
     wait_s = preferences.wait_s if is_async or is_sectioned else None
     ask = Ask(
         process_id=process_id,
@@ -99,10 +102,12 @@ def _execute(api: API, process_id: str, plugin: Plugin) -> Response:
         is_waited_for=not is_async or wait_s is not None,
         max_objects=plugin.settings.limits.sync_max_objects if not is_async and wait_s is None else None,
     )
-    desk = cast(JobManager, api.manager).desk
-    if is_async or wait_s is not None:
-        return _respond_in_time(desk, ask, wait_s or 0, is_async, api.base_url)
-    return _respond(desk, ask, api.base_url)
+    desk = _desk(api)
+    with desk.place() as has_place:
+        if is_async or wait_s is not None:
+            return _respond_in_time(desk, ask, wait_s if has_place else None, is_async, api.base_url)
+        _require(has_place)
+        return _respond(desk, ask, api.base_url)
 
 
 def _respond(desk: Desk, ask: Ask, base_url: str) -> Response:
@@ -114,21 +119,21 @@ def _respond(desk: Desk, ask: Ask, base_url: str) -> Response:
     return _ended(desk, desk.wait(job, None, _is_stopping), base_url)
 
 
-def _respond_in_time(desk: Desk, ask: Ask, wait_s: int, is_async: bool, base_url: str) -> Response:
+def _respond_in_time(desk: Desk, ask: Ask, wait_s: int | None, is_async: bool, base_url: str) -> Response:
     """Run a request as a job and answer with its result if that is there in time, else with the job."""
     job = desk.accept(ask)
-    if wait_s:
+    if wait_s is not None:
         job = desk.wait(job, wait_s, _is_stopping)
-    waited = [f"wait={wait_s}"] if wait_s else []
-    if wait_s and job.status.has_ended:
+    applied = ["respond-async"] * is_async + [f"wait={wait_s}"] * (wait_s is not None)
+    if wait_s is not None and job.status.has_ended:
         response = _ended(desk, job, base_url)
-        response.headers["Preference-Applied"] = ", ".join(waited)
+        response.headers["Preference-Applied"] = f"wait={wait_s}"
         return response
-    headers = {
-        "Location": job_url(job, base_url),
-        "Preference-Applied": ", ".join(["respond-async", *waited] if is_async else waited),
-    }
-    return Response(msgspec.json.encode(status_info(job, base_url)), 201, headers, content_type=_JSON)
+    document = msgspec.json.encode(status_info(job, base_url))
+    response = Response(document, 201, {"Location": job_url(job, base_url)}, content_type=_JSON)
+    if applied:
+        response.headers["Preference-Applied"] = ", ".join(applied)
+    return response
 
 
 def _ended(desk: Desk, job: Job, base_url: str) -> Response:
@@ -144,7 +149,7 @@ def _all_faults(desk: Desk, ask: Ask, error: RequestError) -> ServiceError:
     if not (isinstance(ask.process, SectionedProcess) and ask.request.inputs):
         return error
     try:
-        job = desk.wait(desk.try_out(ask), None, _is_stopping)
+        job = desk.wait(desk.try_out(ask, error), None, _is_stopping)
         desk.forget(job)
     except ServiceError:
         return error
@@ -187,6 +192,15 @@ def _result_accept(execution: Execution, description: Description, is_async: boo
 
 def _accept() -> Accept:
     return [(item.split(";")[0].strip().lower(), quality) for item, quality in request.accept_mimetypes]
+
+
+def _desk(api: API) -> Desk:
+    return cast(JobManager, api.manager).desk
+
+
+def _require(has_place: bool) -> None:
+    if not has_place:
+        raise UnavailableError("too many clients wait for results; try again later, or send Prefer: respond-async")
 
 
 def _is_stopping() -> bool:

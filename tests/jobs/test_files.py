@@ -8,6 +8,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,29 @@ def test_copies_that_no_step_uses_are_removed(objects: str, credentials: None, t
     os.utime(tmp_path / "copies" / "old", (long_ago, long_ago))
     storage.files("new", "plan-1", scratch)
     assert [entry.name for entry in (tmp_path / "copies").iterdir()] == ["new"]
+
+
+def test_copies_are_removed_by_several_slots_at_the_same_time(
+    objects: str, credentials: None, tmp_path: Path, scratch: Path
+) -> None:
+    storage = ObjectStorage(objects.replace("/jobs?", "/copies?"), tmp_path / "copies")
+    long_ago = time.time() - 7200
+    for _ in range(10):
+        for number in range(20):
+            (tmp_path / "copies" / str(number) / "plan").mkdir(parents=True)
+            os.utime(tmp_path / "copies" / str(number), (long_ago, long_ago))
+        with ThreadPoolExecutor(4) as slots:
+            list(slots.map(lambda name: storage.files(name, "plan-1", scratch), "abcd"))
+        assert not list((tmp_path / "copies").iterdir())
+
+
+def test_what_is_left_of_a_job_has_an_age(storage: Storage, scratch: Path) -> None:
+    storage.put_order("whole", b"")
+    storage.put_order("left", b"")
+    storage.files("left", "plan-1", scratch).keep("a", write(scratch, "a", b"1"))
+    for job, age_s in storage.jobs():
+        assert job in ("whole", "left")
+        assert -1 < age_s < 60
 
 
 def test_a_service_keeps_its_results_in_an_object_store(objects: str, credentials: None, tmp_path: Path) -> None:

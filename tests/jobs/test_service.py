@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
@@ -172,7 +176,7 @@ def test_operators_list_show_and_dismiss_jobs(service: Service) -> None:
         line = [sys.executable, "-m", "processes.cli", "--config", str(service.configuration), "jobs", *command]
         return subprocess.run(line, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False)
 
-    job = service.submit(COUNT, "slow")
+    job = service.submit(5 * COUNT, "slow")
     until(lambda: service.status(job)["progress"] > 0)
     assert jobs().stdout.splitlines()[0].startswith(job)
     assert jobs("list", "--limit", "1").stdout.count("\n") == 1
@@ -181,7 +185,7 @@ def test_operators_list_show_and_dismiss_jobs(service: Service) -> None:
     shown = jobs("show", job).stdout
     for words in (
         f"id             {job}",
-        f"objects        {COUNT}",
+        f"objects        {5 * COUNT}",
         "client         127.0.0.1",
         "section      0 ",
         "done",
@@ -270,6 +274,63 @@ def test_a_callback_that_fails_is_made_again_and_changes_nothing(service: Servic
     log = service.log()
     assert "callback failed, tried again later" in log
     assert "hush" not in log  # the query of an URL may hold a secret
+
+
+def test_subscribers_that_never_end_hold_nothing_up(service: Service) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as host:
+        threading.Thread(target=drip, args=(host,), daemon=True).start()
+        uri = f"http://127.0.0.1:{host.getsockname()[1]}/"
+        for _ in range(8):
+            service.execute(service.inputs(1), "respond-async", subscriber={"successUri": uri, "inProgressUri": uri})
+        job = service.submit(COUNT, "slow")
+        until(lambda: service.status(job)["progress"] > 0)
+        service.request("DELETE", f"/jobs/{job}")
+        until(lambda: not (service.state / "results" / job).exists(), 2)
+
+
+def drip(host: socket.socket) -> None:
+    """Answer with a body that never ends."""
+    while True:
+        try:
+            connection, _ = host.accept()
+        except OSError:
+            return
+        threading.Thread(target=drip_into, args=(connection,), daemon=True).start()
+
+
+def drip_into(connection: socket.socket) -> None:
+    with connection, contextlib.suppress(OSError):
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            connection.sendall(b".")
+            time.sleep(0.2)
+
+
+def test_what_is_queued_for_a_slot_is_dismissed_as_quickly(town: Path, tmp_path: Path) -> None:
+    with running(Service(town, tmp_path, slots=1)) as service:
+        body = {"inputs": {"echo": "a", "pause": 20}}
+        reply = service.request("POST", "/processes/echo/execution", body, {"Prefer": "respond-async"})
+        until(lambda: service.status(reply.json["jobID"])["status"] == "running")
+        job = service.submit(1)
+        until(lambda: service.status(job)["status"] == "running")
+        service.request("DELETE", f"/jobs/{job}")
+        until(lambda: not (service.state / "results" / job).exists(), 2)
+        assert service.status(reply.json["jobID"])["status"] == "running"
+
+
+def test_strange_files_among_the_results_are_left_alone(town: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    stray = results / str(uuid.uuid4())
+    for folder in (results / "mine", stray):
+        folder.mkdir(parents=True)
+    (results / "notes.txt").write_text("mine")
+    long_ago = time.time() - 7200
+    for entry in results.iterdir():
+        os.utime(entry, (long_ago, long_ago))
+    with running(Service(town, tmp_path, results=str(results))):
+        until(lambda: not stray.exists())
+        assert {entry.name for entry in results.iterdir()} == {"mine", "notes.txt"}
 
 
 @pytest.mark.jobs

@@ -266,3 +266,12 @@ def test_there_is_a_slot_per_gpu_else_per_core(settings: Settings, monkeypatch: 
     monkeypatch.setattr("processes.jobs.slots.count_gpus", lambda: 2)
     assert slot_count(replace(settings, slots=None)) == 2
     assert [_variables(number, 3)["CUDA_VISIBLE_DEVICES"] for number in range(3)] == ["0", "1", "0"]
+
+
+def test_a_slot_is_free_again_where_no_folder_can_be_made_for_its_step(slots: Slots, put: Callable[..., Step]) -> None:
+    away = slots.folder.rename(slots.folder.with_name("away"))
+    for _ in range(slots.count + 1):
+        with pytest.raises(OSError, match="No such file"):
+            slots.run(put(echo="a"), 60, 0)
+    away.rename(slots.folder)
+    assert isinstance(slots.run(put(echo="a"), 60, 0).outcome, Finished)

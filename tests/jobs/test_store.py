@@ -354,7 +354,22 @@ def test_callbacks_come_with_what_they_tell_of(store: JobStore, ledger: Ledger, 
     assert calls() == {"https://a/begun": 1, "https://a/done": 1}
 
 
-def test_a_forgotten_job_is_gone_unless_it_has_not_failed(store: JobStore, ledger: Ledger) -> None:
+def test_entries_whose_answer_was_lost_count_once(store: JobStore, ledger: Ledger) -> None:
+    store.accept(new())
+    job = claim(ledger)
+    done = [Section(1, 2, False, 0, 0)]
+    for _ in range(2):
+        ledger.begin(job.id, job.fence, "plan-1", [1, 2, 3], 0, "", {("sections", "done"): 1})
+    for _ in range(2):
+        ledger.record(job.id, job.fence, done, [], "", {})
+    found = store.get(job.id)
+    assert found is not None
+    assert (found.done, found.objects) == (3, 6)
+    assert [item.number for item in ledger.sections(job.id)] == [2]
+    assert store.counts() == {("sections", "done"): 1}
+
+
+def test_a_forgotten_job_is_gone_unless_it_has_not_ended(store: JobStore, ledger: Ledger) -> None:
     store.accept(new())
     job = claim(ledger)
     store.forget(job.id)

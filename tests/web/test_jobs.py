@@ -282,6 +282,45 @@ def test_a_faulty_synchronous_request_leaves_no_job(client: Client, inputs: dict
     assert {entry.name for entry in (home / "state" / "results").iterdir()} <= before
 
 
+def test_what_is_known_to_be_wrong_is_not_worked_on(client: Client, inputs: dict[str, Any], home: Path) -> None:
+    before = {job["jobID"] for job in client.http.get("/jobs?limit=10000").json["jobs"]}
+    inputs |= {"model": "slow", "features": features(50)}
+    start_s = time.monotonic()
+    response = client.execute("classify-objects", inputs, subscriber={"successUri": "https://example.org/done"})
+    assert time.monotonic() - start_s < 1
+    assert (response.status_code, response.json["errors"][0]["pointer"]) == (403, "/subscriber/successUri")
+    bad = inputs | {"image": link(home / "imagery" / "broken.tif")}
+    response = client.execute("classify-objects", bad, subscriber={"successUri": "https://example.org/done"})
+    assert response.status_code == 400
+    pointers = {fault["pointer"] for fault in response.json["errors"]}
+    assert pointers == {"/subscriber/successUri", "/inputs/image/href"}
+    assert {job["jobID"] for job in client.http.get("/jobs?limit=10000").json["jobs"]} == before
+
+
+def test_numbers_of_any_size_are_taken(client: Client, inputs: dict[str, Any]) -> None:
+    inputs |= {"parallelProcessingFactor": 10**9, "recycleInterval": 10**20}
+    assert client.execute("classify-objects", inputs).status_code == 200
+    done(client, inputs)
+
+
+def test_who_waits_leaves_room_for_others(
+    client: Client, inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client.desk, "_places", threading.BoundedSemaphore(1))
+    with client.desk.place() as has_place:
+        assert has_place
+        response = client.execute("classify-objects", inputs)
+        assert (response.status_code, response.json["type"]) == (503, "Unavailable")
+        assert response.headers["Retry-After"]
+        assert "send Prefer: respond-async" in response.json["detail"]
+        assert client.execute("echo", {"echo": "a"}).status_code == 503
+        response = client.execute("classify-objects", inputs, {"Prefer": "wait=30"})
+        assert response.status_code == 201
+        assert "Preference-Applied" not in response.headers
+        ended(client, response.json["jobID"])
+    assert client.execute("classify-objects", inputs).status_code == 200
+
+
 # results
 
 
