@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { command -v "$$p"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo serve test test-jobs chaos check bench lock openapi clean
+.PHONY: demo serve test test-jobs chaos soak check bench lock openapi clean
 
 demo: .venv/ready
 	$(BIN)/python examples/storm/demo.py
@@ -32,6 +32,10 @@ check: .venv/ready-dev
 
 bench: .venv/ready-dev
 	$(BIN)/python bench/run.py
+
+# ten thousand small jobs through one service: memory and the job list
+soak: .venv/ready-dev
+	$(BIN)/python bench/soak.py
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.12 or newer is needed and was not found: install python3.12 with its venv module (Debian: apt install python3-venv)"; exit 1; }
