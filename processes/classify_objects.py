@@ -47,8 +47,8 @@ from processes.planning.frozen import (
 )
 from processes.planning.material import Material, Plan, PlannedRows
 from processes.planning.plan import plan
-from processes.process import Answer, Begun, Files, Order, Progress, SectionedProcess, Terms, choose
-from processes.publish import offered_media_types, publish, require_form
+from processes.process import Answer, Begun, Files, Order, Outline, Progress, SectionedProcess, Terms, choose
+from processes.publish import offered_media_types, publish, require_form, result_fields
 from processes.run import run, run_rows, session_for
 from processes.settings import Settings
 
@@ -129,11 +129,29 @@ class ClassifyObjects(SectionedProcess):
         pins, stem = pin_links(order.request, self._settings, faults)
         if faults or inputs is None:
             raise RequestError(faults)
-        return dataclasses.replace(inputs.terms, pins=pins, name_stem=stem)
+        # an image that is an object of its own takes longer than a chip
+        pace_key = inputs.model.sha256 if "features" in order.request.inputs else f"{inputs.model.sha256}-images"
+        return dataclasses.replace(inputs.terms, pins=pins, name_stem=stem, pace_key=pace_key)
 
     def execute(self, order: Order, folder: Path) -> Answer:
         prepared = self._prepare(order, folder)
         return prepared.published(run(prepared.plan), folder)
+
+    def outline(self, order: Order, folder: Path, measures: bool) -> Outline:
+        rows, faults = self._prepare(order, folder).plan.rows, list[Fault]()
+        pace = None
+        if measures:
+            with collected(faults, "/inputs/model"):
+                pace = session_for(rows.material).chips_per_s() * (self._threads or available_threads())
+            if faults:
+                raise RequestError(faults)
+        return Outline(len(rows.material.images), len(rows), tuple(result_fields(rows)), pace)
+
+    def forecast(self, objects: int, objects_per_s: float, slots: int) -> tuple[int, float]:
+        left = objects - _FIRST_SECTION_S * objects_per_s
+        if left <= 0:
+            return 1, objects / objects_per_s
+        return 1 + math.ceil(left / (objects_per_s * _SECTION_S)), _FIRST_SECTION_S + left / (objects_per_s * slots)
 
     def begin(self, order: Order, files: Files, planned: Callable[[int], None], progress: Progress) -> Answer | Begun:
         prepared = self._prepare(order, files.scratch)

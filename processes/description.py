@@ -56,8 +56,8 @@ class OutputRequest:
     pointer: str
     media_type: str | None
     """None = the process, or the `Accept` header, decides."""
-    by_reference: bool
-    """True = the answer links to the output, False = it holds it."""
+    by_reference: bool | None
+    """True = the answer links to the output, False = it holds it, None = the request does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,11 @@ class Request:
     def by_reference(self) -> bool:
         """Whether an output is wanted as a link."""
         return any(output.by_reference for output in (self.outputs or {}).values())
+
+    @property
+    def says_how(self) -> bool:
+        """Whether it says of an output if it is wanted as a link or not."""
+        return any(output.by_reference is not None for output in (self.outputs or {}).values())
 
 
 class _Body(msgspec.Struct):
@@ -182,6 +187,7 @@ def _output(pointer: str, wish: Any, item: Mapping[str, Any], transmissions: Seq
     if not isinstance(wish, dict):
         raise RequestError.at(pointer, InputError("an output is asked for by an object"))
     transmission = wish.get("transmissionMode", "value")
+    is_told = "transmissionMode" in wish
     if transmission not in ("value", "reference"):
         raise RequestError.at(
             f"{pointer}/transmissionMode",
@@ -194,12 +200,12 @@ def _output(pointer: str, wish: Any, item: Mapping[str, Any], transmissions: Seq
         raise RequestError.at(f"{pointer}/format", InputError("format is not an object"))
     media_type = _plain(form.get("mediaType"))
     known = media_types(item["schema"])
-    if media_type is not None and media_type not in known:
+    if "mediaType" in form and media_type not in known:
         raise RequestError.at(
             f"{pointer}/format/mediaType",
             InputError(f"there is no format {quoted(media_type)}; the formats are {', '.join(known)}"),
         )
-    return OutputRequest(pointer, media_type, transmission == "reference")
+    return OutputRequest(pointer, media_type, transmission == "reference" if is_told else None)
 
 
 def _plain(media_type: Any) -> Any:

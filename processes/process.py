@@ -79,6 +79,8 @@ class Terms:
     """Times that a section is tried again which reports an error."""
     needs_gpu: bool = False
     pins: tuple[Pin, ...] = ()
+    pace_key: str | None = None
+    """Orders of the same key take about as long for an object; None = nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,18 @@ class Begun:
     """Objects of each; the first section is done."""
     at_once: int
     """Objects that need no section, as they lie on no image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What an order comes to, before any work is done."""
+
+    images: int
+    objects: int
+    fields: tuple[Mapping[str, str], ...]
+    """Of the result, as Table Schema has them."""
+    objects_per_s: float | None
+    """Speed of a slot, measured on a batch of nothing; None = it was not asked for."""
 
 
 class Files(Protocol):
@@ -163,6 +177,30 @@ class Process(ABC):
 
 class SectionedProcess(Process):
     """A process whose work can be done in sections, by several processes on several machines."""
+
+    @abstractmethod
+    def outline(self, order: Order, folder: Path, measures: bool) -> Outline:
+        """Return what an order comes to.
+
+        Args:
+            order: what would be done.
+            folder: an empty folder for files.
+            measures: whether to measure how fast it would be done.
+
+        Raises:
+            RequestError: everything that is wrong with the request.
+            LimitError: there are more objects than allowed.
+        """
+
+    @abstractmethod
+    def forecast(self, objects: int, objects_per_s: float, slots: int) -> tuple[int, float]:
+        """Return how many sections work would be cut into, and how many seconds it would take.
+
+        Args:
+            objects: to do.
+            objects_per_s: speed of a slot.
+            slots: that work at the same time.
+        """
 
     @abstractmethod
     def begin(self, order: Order, files: Files, planned: Callable[[int], None], progress: Progress) -> Answer | Begun:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from processes.features.result import (
     Style,
 )
 from processes.features.write import write_result
+from processes.features.write_table import table_field
 from processes.planning.fields import IMAGE_ID
 from processes.planning.material import Material, PlannedRows
 
@@ -107,6 +108,11 @@ def publish(
         summary=lambda warnings: {**found, "warnings": [*rows.warnings, *warnings], "software": SOFTWARE},
     )
     return dict(result.summary(write_result(result, media_type, crs, path)))
+
+
+def result_fields(rows: PlannedRows) -> list[Mapping[str, str]]:
+    """Return the fields that a result has, without id and geometry, as Table Schema has them."""
+    return [table_field(item) for item in _schema(rows)]
 
 
 def _schema(rows: PlannedRows) -> pa.Schema:

@@ -13,7 +13,7 @@ from processes.features.values import encode_json, flat_type, json_values, text_
 
 def write_table(result: Result, _crs: pyproj.CRS | None, path: Path) -> int:
     """Write a Table Schema document as pandas reads with `orient="table"`; without geometry."""
-    key, fields = result.key, [_table_field(item) for item in result.schema]
+    key, fields = result.key, [table_field(item) for item in result.schema]
     has_key = key in result.schema.names
     if not has_key:
         fields.insert(0, {"name": key, "type": "string"})
@@ -33,7 +33,8 @@ def write_table(result: Result, _crs: pyproj.CRS | None, path: Path) -> int:
     return 0
 
 
-def _table_field(item: pa.Field) -> dict[str, str]:
+def table_field(item: pa.Field) -> dict[str, str]:
+    """Return a field as Table Schema has it, with what pandas wants to know beside."""
     dtype = flat_type(item.type)
     if pa.types.is_integer(dtype):
         return {"name": item.name, "type": "integer", "extDtype": "Int64"}

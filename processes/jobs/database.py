@@ -19,6 +19,8 @@ _BUSY_S = 30
 _CONNECT_S = 3
 _GONE_S = 10
 """A database host that has not answered for so long is gone."""
+_CACHE_KIB = 512
+"""Of the database's pages that a connection keeps; SQLite's own 2 MiB each are more than a queue of jobs needs."""
 _POOL = 8
 """Connections that a process keeps, …"""
 _OVERFLOW = 40
@@ -129,7 +131,8 @@ def _engine(url: str) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def set_up(connection: Any, _: object) -> None:
         connection.isolation_level = None  # transactions are begun below, not by Python's driver
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {_BUSY_S * 1000}"):
+        timeout, cache = f"busy_timeout = {_BUSY_S * 1000}", f"cache_size = -{_CACHE_KIB}"
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", timeout, cache):
             connection.execute(f"PRAGMA {pragma}")
 
     @sa.event.listens_for(engine, "begin")

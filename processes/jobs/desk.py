@@ -9,17 +9,31 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from processes.description import Request
-from processes.errors import Fault, ForbiddenError, RequestError, UnavailableError, collected, to_record
+from processes.errors import (
+    FailureError,
+    Fault,
+    ForbiddenError,
+    RequestError,
+    ServiceError,
+    UnavailableError,
+    collected,
+    to_record,
+)
 from processes.jobs.bell import Bell
 from processes.jobs.database import Database
 from processes.jobs.files import Storage, storage_of
-from processes.jobs.job import Job, NewJob, Wanted
-from processes.jobs.steps import OrderRecord
+from processes.jobs.job import Job, NewJob, Wanted, parallel_slots
+from processes.jobs.kept_request import kept_request
+from processes.jobs.slots import slot_count
+from processes.jobs.steps import OrderRecord, Trial
 from processes.jobs.store import JobStore
 from processes.links import allowed
-from processes.process import Accept, Order, Process, Terms
+from processes.process import Accept, Order, Outline, Process, SectionedProcess, Terms
 from processes.settings import Settings
 
 WAITED_FOR = 10
@@ -45,6 +59,8 @@ class Ask:
     is_waited_for: bool
     max_objects: int | None
     """Limit of a synchronous run; None = it is none."""
+    by_reference: bool
+    """True = a link to the result is wanted."""
 
 
 class Desk:
@@ -70,14 +86,57 @@ class Desk:
             NameTakenError, CrowdedError, ClientCrowdedError: it cannot be taken now.
             UnavailableError: the job store does not answer.
         """
-        faults = list(ask.faults)
-        self._check_subscriber(ask.request, faults)
-        terms = ask.process.check(Order(ask.request, faults, ask.accept))
+        terms = self._terms(ask)
         return self._put(ask, terms, OrderRecord(ask.body, list(ask.accept), ask.max_objects, list(terms.pins)))
 
-    def try_out(self, ask: Ask, error: RequestError) -> Job:
-        """Make a job of a faulty request, which finds what else is wrong with it, in files that must be opened."""
-        return self._put(ask, Terms(), OrderRecord(ask.body, list(ask.accept), ask.max_objects, None, to_record(error)))
+    def faults_of(self, ask: Ask, error: RequestError, is_stopping: Callable[[], bool]) -> ServiceError:
+        """Return all that is wrong with a faulty request: what needs files to be opened is looked for in a slot."""
+        if not (isinstance(ask.process, SectionedProcess) and ask.request.inputs):
+            return error
+        try:
+            with self._tried(ask, Trial(to_record(error)), is_stopping) as job:
+                return job.error if isinstance(job.error, RequestError) else error
+        except ServiceError:
+            return error
+
+    def forecast(self, ask: Ask, is_stopping: Callable[[], bool]) -> dict[str, Any]:
+        """Return what a request comes to: images, objects, sections, the result's fields, seconds.
+
+        Raises:
+            ServiceError: it would not be done.
+        """
+        process = ask.process
+        if not isinstance(process, SectionedProcess):
+            raise TypeError(f"{ask.process_id} has no sections")
+        terms = self._terms(ask)
+        if terms.result_name is not None:
+            self.store.require_free(terms.result_name)
+        pace = None if terms.pace_key is None else self.store.pace(terms.pace_key)
+        with self._tried(ask, Trial(measures=pace is None), is_stopping) as job:
+            if job.error is not None or job.result is None:
+                raise job.error or FailureError(f"the job was {job.status}")
+            with self.storage.open_result(job.id, job.result.name) as file:
+                outline = msgspec.json.decode(file.read(), type=Outline)
+        slots = parallel_slots(terms.parallel_factor, slot_count(self.settings))
+        sections, seconds = process.forecast(outline.objects, pace or outline.objects_per_s or 1, slots)
+        return {
+            "images": outline.images,
+            "objects": outline.objects,
+            "sections": sections,
+            "fields": outline.fields,
+            "estimatedSeconds": round(seconds, 3),
+        }
+
+    @contextlib.contextmanager
+    def _tried(self, ask: Ask, trial: Trial, is_stopping: Callable[[], bool]) -> Iterator[Job]:
+        """Give a job that tried a request out, and has ended; nothing is left of it."""
+        record = OrderRecord(ask.body, list(ask.accept), ask.max_objects, None, trial)
+        job = self.wait(self._put(ask, Terms(), record), None, is_stopping)
+        try:
+            yield job
+        finally:
+            self.store.forget(job.id)
+            self.storage.remove(job.id)
 
     @contextlib.contextmanager
     def place(self) -> Iterator[bool]:
@@ -117,10 +176,15 @@ class Desk:
         self._bell.ring()
         return job
 
-    def forget(self, job: Job) -> None:
-        """Remove a job that was tried out, with its files."""
-        self.store.forget(job.id)
-        self.storage.remove(job.id)
+    def _terms(self, ask: Ask) -> Terms:
+        """Return on which terms a request can be worked off.
+
+        Raises:
+            RequestError: everything that is wrong with it, as far as no file needs to be opened.
+        """
+        faults = list(ask.faults)
+        self._check_subscriber(ask.request, faults)
+        return ask.process.check(Order(ask.request, faults, ask.accept))
 
     def _put(self, ask: Ask, terms: Terms, record: OrderRecord) -> Job:
         job_id = str(uuid.uuid4())
@@ -129,14 +193,16 @@ class Desk:
             process=ask.process_id,
             client=ask.client,
             priority=WAITED_FOR if ask.is_waited_for else 0,
-            wanted=_wanted(ask.request),
+            wanted=Wanted(ask.request.response == "document", ask.by_reference, ask.request.outputs == {}),
             result_name=terms.result_name,
             name_stem=terms.name_stem,
             parallel_factor=terms.parallel_factor,
             recycle_interval=terms.recycle_interval,
             retries=terms.retries,
             needs_gpu=terms.needs_gpu,
-            subscriber=ask.request.subscriber if record.error is None else None,
+            subscriber=ask.request.subscriber if record.trial is None else None,
+            pace_key=terms.pace_key,
+            request=kept_request(ask.body),
         )
         self.storage.put_order(job_id, record.encode())
         try:
@@ -158,7 +224,3 @@ class Desk:
                 with collected(faults, f"/subscriber/{member}"):
                     if allowed(url, self.settings) is not None:
                         raise ForbiddenError(f"{member} is a file; only http and https links can be called")
-
-
-def _wanted(request: Request) -> Wanted:
-    return Wanted(request.response == "document", request.by_reference, request.outputs == {})

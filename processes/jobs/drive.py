@@ -18,6 +18,7 @@ from processes.jobs.job import Job, Section, parallel_slots
 from processes.jobs.ledger import LeaseLostError, Ledger
 from processes.jobs.messages import running_message, successful_message
 from processes.jobs.steps import Cut, Ended, Failed, Finished, Outcome, Report, Step, Stopped
+from processes.jobs.tables import PACE_OBJECTS, PACE_SECONDS
 
 _logger = logging.getLogger(__name__)
 
@@ -233,6 +234,9 @@ class Drive:
                 return retried
             case _:
                 self._count_step("done", report)
+                if action == "section" and self.job.pace_key is not None:
+                    self._count(PACE_OBJECTS, self.job.pace_key, state.objects)
+                    self._count(PACE_SECONDS, self.job.pace_key, report.seconds)
                 self._log("step done", **about)
                 return None
 

@@ -83,6 +83,10 @@ class NewJob:
     retries: int = 0
     needs_gpu: bool = False
     subscriber: Subscriber | None = None
+    pace_key: str | None = None
+    """Jobs of the same key take about as long for an object."""
+    request: str | None = None
+    """What may be shown of the request, JSON text; None = nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,7 @@ class Job:
     retries: int
     needs_gpu: bool
     subscriber: Subscriber | None
+    pace_key: str | None
     plan: str | None
     """Folder of its plan among its files; None = there is none yet, or none is needed."""
     objects: int | None
@@ -144,6 +149,7 @@ class Job:
             retries=row["retries"],
             needs_gpu=row["needs_gpu"],
             subscriber=None if subscriber is None else Subscriber(**subscriber),
+            pace_key=row["pace_key"],
             plan=row["plan"],
             objects=row["objects"],
             done=row["done"],

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from processes.errors import ServiceError, to_record
 from processes.jobs.database import Database
 from processes.jobs.job import Job, JobStatus, ResultFile, Section
-from processes.jobs.tables import callback, count, job, section
+from processes.jobs.tables import callback, count, job, request, section
 
 LEASE_S = 10
 """So long a runner may be silent before others take its jobs over."""
@@ -257,9 +257,9 @@ class Ledger:
                 .where(job.c.finished < old, job.c.is_expired.is_(False))
                 .values(is_expired=True, is_untidy=job.c.has_files, result=None, result_name=None)
             )
-            connection.execute(
-                job.delete().where(job.c.finished < old - retention_days * _DAY_S, job.c.has_files.is_(False))
-            )
+            gone = (job.c.finished < old - retention_days * _DAY_S, job.c.has_files.is_(False))
+            connection.execute(request.delete().where(request.c.job.in_(sa.select(job.c.id).where(*gone))))
+            connection.execute(job.delete().where(*gone))
 
     def known(self, job_ids: Iterable[str]) -> set[str]:
         """Return those of some ids that are jobs whose files may be needed."""

@@ -143,7 +143,8 @@ def _ask(
     text = msgspec.json.encode(body)
     request, faults = read_request(text, plugin.process.frame())
     limit = plugin.settings.limits.sync_max_objects if is_waited_for else None
-    return Ask(process_id, plugin.process, text, request, tuple(faults), (), "pygeoapi", is_waited_for, limit)
+    about = (text, request, tuple(faults), (), "pygeoapi", is_waited_for, limit, request.by_reference)
+    return Ask(process_id, plugin.process, *about)
 
 
 def _record(job: Job) -> dict[str, Any]:

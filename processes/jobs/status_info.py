@@ -14,6 +14,8 @@ _RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
 def status_info(job: Job, base_url: str) -> dict[str, Any]:
     """Return the document; no member is ever null.
 
+    It has the members of version 1.0 of the standard, and those of the draft of version 2.0 beside them.
+
     Args:
         job: what to tell of.
         base_url: of the service, without a slash at its end.
@@ -21,8 +23,10 @@ def status_info(job: Job, base_url: str) -> dict[str, Any]:
     times = {"created": job.created, "started": job.started, "finished": job.finished, "updated": job.updated}
     info: dict[str, Any] = {
         "jobID": job.id,
+        "id": job.id,
         "processID": job.process,
         "type": "process",
+        "processingEntityType": "process",
         "status": job.status.value,
         "message": job.message,
         "progress": job.progress,

@@ -29,6 +29,15 @@ _FULL_BYTES = 2**20
 """A disk with less than that left is full."""
 
 
+class Trial(msgspec.Struct, frozen=True):
+    """A request is only tried out, for what it comes to or what is wrong with it."""
+
+    error: dict[str, Any] | None = None
+    """What is known to be wrong, as `processes.errors.to_record` has it; None = nothing."""
+    measures: bool = False
+    """True = speed is to be measured."""
+
+
 class OrderRecord(msgspec.Struct, frozen=True):
     """What was asked for, as it is kept with a job's files."""
 
@@ -38,8 +47,8 @@ class OrderRecord(msgspec.Struct, frozen=True):
     """Media ranges that the client takes, with their quality."""
     max_objects: int | None = None
     pins: list[Pin] | None = None
-    error: dict[str, Any] | None = None
-    """What is known to be wrong, as `processes.errors.to_record` has it: the request is tried out, to find the rest."""
+    trial: Trial | None = None
+    """None = it is meant."""
 
     def encode(self) -> bytes:
         return msgspec.msgpack.encode(self)
@@ -174,8 +183,8 @@ def _outcome(
                 record = OrderRecord.decode(storage.order(step.job))
                 request, faults = read_request(record.body, process.frame())
                 order = Order(request, faults, record.accept, step.result_name, record.max_objects, record.pins)
-                if record.error is not None:
-                    raise _all_wrong(_sectioned(process), order, files, from_record(record.error))
+                if record.trial is not None:
+                    return _finished(_tried(_sectioned(process), order, files, record.trial), files, step, 1)
                 if not isinstance(process, SectionedProcess):
                     return _finished(process.execute(order, files.scratch), files, step, 1)
                 came = process.begin(order, files, begin_section, progress)
@@ -197,27 +206,24 @@ def _outcome(
         return Failed(to_record(_fault(step, _reason(err, step))))
 
 
-class _NothingElseError(Exception):
-    """A faulty request could be planned all the same."""
+def _tried(process: SectionedProcess, order: Order, files: JobFiles, trial: Trial) -> Answer:
+    """Return what a request comes to, as JSON.
 
-
-def _all_wrong(process: SectionedProcess, order: Order, files: JobFiles, known: ServiceError) -> ServiceError:
-    """Return all that is wrong with a request of which something is known to be wrong; nothing is classified."""
-
-    def planned(_: int) -> None:
-        raise _NothingElseError
-
+    Raises:
+        ServiceError: all that is wrong with it, with what is known to be wrong.
+    """
+    known = None if trial.error is None else from_record(trial.error)
     try:
-        process.begin(order, files, planned, lambda _: None)
-    except _NothingElseError:
-        return known
+        outline = process.outline(order, files.scratch, trial.measures)
     except RequestError as err:
         if not isinstance(known, RequestError):
-            return err
+            raise
         found = {(fault.pointer, fault.detail) for fault in err.faults}
         more = [fault for fault in known.faults if (fault.pointer, fault.detail) not in found]
-        return RequestError([*err.faults, *more])
-    return known
+        raise RequestError([*err.faults, *more]) from err
+    if known is not None:
+        raise known
+    return Answer("outline", "application/json", msgspec.json.encode(outline))
 
 
 def _sectioned(process: Process) -> SectionedProcess:

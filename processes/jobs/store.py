@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from processes.errors import ClientCrowdedError, CrowdedError, NameTakenError
 from processes.jobs.database import Database, serialise
 from processes.jobs.job import Job, JobStatus, NewJob, Section
-from processes.jobs.tables import count, job, name_count, section
+from processes.jobs.tables import PACE_OBJECTS, PACE_SECONDS, count, job, name_count, request, section
 from processes.settings import Limits
 
 _MAX_NAME = 64
@@ -54,16 +54,23 @@ class JobStore:
             serialise(connection)
             self._require_room(connection, new.client)
             name = new.result_name or _free_name(connection, new.name_stem)
-            if name is not None and _is_taken(connection, name):
-                raise NameTakenError(f"there is a result {name!r} already; choose another resultName")
+            if name is not None:
+                _require_free(connection, name)
             now = self._database.now(connection)
             connection.execute(job.insert().values(**_row(new), result_name=name, created=now, updated=now))
+            if new.request is not None:
+                connection.execute(request.insert().values(job=new.id, text=new.request))
             return _get(connection, new.id)
 
     def get(self, job_id: str) -> Job | None:
         """Return a job; None = there is none."""
         with self._database.read() as connection:
             return _find(connection, job_id)
+
+    def request(self, job_id: str) -> str | None:
+        """Return what may be shown of a job's request, JSON text; None = nothing."""
+        with self._database.read() as connection:
+            return connection.scalar(sa.select(request.c.text).where(request.c.job == job_id))
 
     def sections(self, job_id: str) -> list[Section]:
         """Return the sections of a job that is being worked on, in their order."""
@@ -132,6 +139,20 @@ class JobStore:
             ended = job.delete().where(job.c.id == job_id, job.c.status.not_in((JobStatus.ACCEPTED, JobStatus.RUNNING)))
             if connection.execute(ended).rowcount:
                 connection.execute(section.delete().where(section.c.job == job_id))
+                connection.execute(request.delete().where(request.c.job == job_id))
+
+    def require_free(self, name: str) -> None:
+        """Raise NameTakenError where a job has a result name."""
+        with self._database.read() as connection:
+            _require_free(connection, name)
+
+    def pace(self, key: str) -> float | None:
+        """Return how many objects a slot did in a second, in past sections of jobs of a key; None = there were none."""
+        with self._database.read() as connection:
+            query = sa.select(count.c.name, count.c.value).where(count.c.label == key)
+            found = {row.name: row.value for row in connection.execute(query)}
+        seconds = found.get(PACE_SECONDS, 0)
+        return found.get(PACE_OBJECTS, 0) / seconds if seconds else None
 
     def queue(self) -> Mapping[str, int]:
         """Return how many jobs wait and how many run."""
@@ -173,6 +194,7 @@ def _row(new: NewJob) -> dict[str, Any]:
         "recycle_interval": new.recycle_interval,
         "retries": new.retries,
         "needs_gpu": new.needs_gpu,
+        "pace_key": new.pace_key,
         "subscriber": None if new.subscriber is None else msgspec.json.encode(asdict(new.subscriber)).decode(),
     }
 
@@ -187,6 +209,11 @@ def _get(connection: sa.Connection, job_id: str) -> Job:
     if found is None:
         raise KeyError(job_id)
     return found
+
+
+def _require_free(connection: sa.Connection, name: str) -> None:
+    if _is_taken(connection, name):
+        raise NameTakenError(f"there is a result {name!r} already; choose another resultName")
 
 
 def _is_taken(connection: sa.Connection, name: str) -> bool:

@@ -7,6 +7,9 @@ import sqlalchemy as sa
 VERSION = 1
 """Of the tables. A database of another version is refused."""
 
+PACE_OBJECTS, PACE_SECONDS = "pace_objects", "pace_seconds"
+"""Counters of what sections did, by the key of jobs that take about as long for an object."""
+
 metadata = sa.MetaData()
 
 meta = sa.Table(
@@ -35,6 +38,7 @@ job = sa.Table(
     sa.Column("retries", sa.Integer, nullable=False),
     sa.Column("needs_gpu", sa.Boolean, nullable=False),
     sa.Column("subscriber", sa.Text),
+    sa.Column("pace_key", sa.String(80)),
     sa.Column("plan", sa.Text),
     sa.Column("objects", sa.BigInteger),
     sa.Column("done", sa.BigInteger, nullable=False, default=0),
@@ -50,6 +54,13 @@ job = sa.Table(
     sa.Index("job_by_status", "status", "created"),
     sa.Index("job_by_client", "client", "status"),
     sa.Index("job_by_end", "finished"),
+)
+
+request = sa.Table(
+    "request",
+    metadata,
+    sa.Column("job", sa.String(36), primary_key=True),
+    sa.Column("text", sa.Text, nullable=False),  # what may be shown of it
 )
 
 section = sa.Table(
@@ -85,6 +96,6 @@ count = sa.Table(
     "count",
     metadata,
     sa.Column("name", sa.String(32), primary_key=True),
-    sa.Column("label", sa.String(64), primary_key=True),
+    sa.Column("label", sa.String(80), primary_key=True),
     sa.Column("value", sa.Double, nullable=False),
 )

@@ -18,7 +18,7 @@ from processes.jobs.manager import JobManager
 from processes.jobs.status_info import status_info
 from processes.jobs.store import Filter
 from processes.schema import quoted
-from processes.web.problem import NO_SUCH_JOB, HttpError, problem
+from processes.web.problem import NO_SUCH_JOB, HttpError, problem, problem_document
 from processes.web.results import job_error, output_response, results_response
 
 View = Callable[..., Any]
@@ -41,7 +41,7 @@ def jobs_view(api: API, original: View) -> View:
             return cast(Response, original(job_id) if job_id is not None else original())
         if job_id is None:
             return _json(_list(manager, api.base_url))
-        return _json(status_info(find_job(manager, job_id), api.base_url))
+        return _json(_told(manager, job_id, api.base_url))
 
     return jobs
 
@@ -66,6 +66,14 @@ def results_view(api: API) -> View:
     return results
 
 
+def job_document(job: Job, base_url: str) -> dict[str, Any]:
+    """Return the status of a job, with the error of one that failed."""
+    info = status_info(job, base_url)
+    if job.status is JobStatus.FAILED:
+        info["exception"] = problem_document(job_error(job), f"/processes/{job.process}/execution")
+    return info
+
+
 def find_job(manager: JobManager, job_id: str) -> Job:
     """Return a job.
 
@@ -76,6 +84,16 @@ def find_job(manager: JobManager, job_id: str) -> Job:
     if job is None:
         raise HttpError(404, f"there is no job {job_id!r}", NO_SUCH_JOB)
     return job
+
+
+def _told(manager: JobManager, job_id: str, base_url: str) -> dict[str, Any]:
+    """Return a job with what was asked for and, where it failed, why."""
+    job = find_job(manager, job_id)
+    document = job_document(job, base_url)
+    request_text = manager.desk.store.request(job_id)
+    if request_text is not None:
+        document["request"] = msgspec.Raw(request_text.encode())
+    return document
 
 
 def _dismissed(manager: JobManager, job_id: str, base_url: str) -> Response:
@@ -112,7 +130,7 @@ def _list(manager: JobManager, base_url: str) -> dict[str, Any]:
     if offset:
         before = max(0, offset - limit)
         links.append({"href": _page(base_url, before), "rel": "prev", "type": _JSON, "title": "Page before"})
-    return {"jobs": [status_info(job, base_url) for job in found[:limit]], "links": links}
+    return {"jobs": [job_document(job, base_url) for job in found[:limit]], "links": links}
 
 
 def _filter(faults: list[Fault]) -> Filter:

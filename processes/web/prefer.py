@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, Literal, cast
 
 from werkzeug.http import parse_list_header
 
 _MAX_WAIT_S = 24 * 3600
+_RETURNS = ("minimal", "representation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,8 @@ class Preferences:
     respond_async: bool
     wait_s: int | None
     """So long the client would wait for a result, in whole seconds; None = it says nothing of that."""
+    returns: Literal["minimal", "representation"] | None
+    """Whether a link to a result will do, or the result itself is wanted; None = it says nothing of that."""
 
     @classmethod
     def parse(cls, headers: Iterable[str]) -> Preferences:
@@ -32,4 +36,5 @@ class Preferences:
                 given.setdefault(name.strip().lower(), value.strip().strip('"'))
         wait = given.get("wait", "")
         wait_s = min(int(wait[:9]), _MAX_WAIT_S) if wait.isascii() and wait.isdecimal() else None
-        return cls("respond-async" in given, wait_s)
+        returns = given.get("return", "").lower()
+        return cls("respond-async" in given, wait_s, cast(Any, returns) if returns in _RETURNS else None)

@@ -51,6 +51,7 @@ _TYPES: Mapping[int, str] = {
     408: "RequestTimeout",
     409: "Conflict",
     410: "Gone",
+    412: "PreconditionFailed",
     413: "TooLarge",
     415: "UnsupportedMediaType",
     429: "TooManyRequests",
@@ -112,9 +113,22 @@ def problem(error: ServiceError, instance: str | None = None) -> Problem:
         error: what is wrong.
         instance: path that it concerns; None = the request's own.
     """
-    status = status_of(error)
+    body = problem_document(error, instance or request.path)
+    headers = dict(error.headers) if isinstance(error, HttpError) else {}
+    if body["status"] in (429, 503):
+        headers.setdefault("Retry-After", str(_RETRY_AFTER_S))
+    return _response(body, headers)
+
+
+def problem_document(error: ServiceError, instance: str) -> dict[str, Any]:
+    """Return the body that tells of an error.
+
+    Args:
+        error: what is wrong.
+        instance: path that it concerns.
+    """
     type_uri = error.type_uri if isinstance(error, HttpError) else None
-    body = document(status, error.detail, instance or request.path, type_uri)
+    body = document(status_of(error), error.detail, instance, type_uri)
     if isinstance(error, RequestError):
         body["errors"] = [
             {"pointer": _cut(fault.pointer, _MAX_FAULT), "detail": _cut(fault.detail, _MAX_FAULT)}
@@ -122,10 +136,7 @@ def problem(error: ServiceError, instance: str | None = None) -> Problem:
         ]
         if (more := len(error.faults) - _MAX_FAULTS) > 0:
             body["errors"].append({"pointer": "", "detail": f"and {more} faults more"})
-    headers = dict(error.headers) if isinstance(error, HttpError) else {}
-    if status in (429, 503):
-        headers.setdefault("Retry-After", str(_RETRY_AFTER_S))
-    return _response(body, headers)
+    return body
 
 
 def from_http(error: HTTPException) -> Problem:

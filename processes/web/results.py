@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import BinaryIO
 
 import msgspec
@@ -73,13 +74,18 @@ def _conditional(job: Job, result: ResultFile, file: BinaryIO) -> Response:
     if job.finished is not None:
         response.last_modified = job.finished
     response.make_conditional(request, accept_ranges=True, complete_length=result.size_bytes)
+    if response.status_code == HTTPStatus.PRECONDITION_FAILED:
+        response.close()
+        raise HttpError(412, "the output has another ETag than If-Match names")
     return response
 
 
 def _link_response(job: Job, base_url: str) -> Response:
     link = output_link(job, base_url)
     rel = job.result.output if job.result is not None else "item"
-    return Response(status=204, headers={"Link": f'<{link["href"]}>; rel="{rel}"; type="{link["type"]}"'})
+    response = Response(status=204, headers={"Link": f'<{link["href"]}>; rel="{rel}"; type="{link["type"]}"'})
+    del response.headers["Content-Type"]
+    return response
 
 
 def _opened(desk: Desk, job: Job) -> BinaryIO:

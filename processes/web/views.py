@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from werkzeug.datastructures import Headers
 
 from processes.description import Description, media_types, read_request
 from processes.description import Request as Execution
-from processes.errors import RequestError, ServiceError, UnavailableError
+from processes.errors import RequestError, UnavailableError
 from processes.jobs.desk import Ask, Desk
 from processes.jobs.job import Job, JobStatus
 from processes.jobs.manager import JobManager
@@ -39,16 +40,32 @@ def execute_view(api: API, original: View) -> View:
     """Return the execution view: our processes run by the contract, others by pygeoapi's `original`."""
 
     def execute(process_id: str) -> Response:
-        if process_id not in api.manager.processes:
-            raise HttpError(
-                404,
-                f"there is no process {process_id!r}; the processes are {', '.join(api.manager.processes)}",
-                NO_SUCH_PROCESS,
-            )
-        plugin = api.manager.get_processor(process_id)
+        plugin = _plugin(api, process_id)
         return _execute(api, process_id, plugin) if isinstance(plugin, Plugin) else cast(Response, original(process_id))
 
     return execute
+
+
+def validate_view(api: API) -> View:
+    """Return the view that says what an execution would come to, without doing it."""
+
+    def validate(process_id: str) -> Response:
+        plugin = _plugin(api, process_id)
+        if not (isinstance(plugin, Plugin) and isinstance(plugin.process, SectionedProcess)):
+            raise HttpError(404, f"requests to {process_id} cannot be validated without executing them")
+        choose([_JSON], _accept())
+        # what the client accepts concerns this answer, not the output
+        ask, desk = replace(_read(process_id, plugin).ask, accept=()), _desk(api)
+        with desk.place() as has_place:
+            if not has_place:
+                raise UnavailableError("too many clients wait for results; try again later")
+            try:
+                found = desk.forecast(ask, _is_stopping)
+            except RequestError as err:
+                raise desk.faults_of(ask, err, _is_stopping) from err
+        return Response(msgspec.json.encode({"valid": True, **found}), content_type=_JSON)
+
+    return validate
 
 
 def describe_view(api: API, original: View) -> View:
@@ -70,27 +87,36 @@ def describe_view(api: API, original: View) -> View:
     return describe
 
 
-def _execute(api: API, process_id: str, plugin: Plugin) -> Response:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request, and how its answer is wanted."""
+
+    ask: Ask
+    is_async: bool
+    wait_s: int | None
+    returned: tuple[str, ...]
+    """Preferences that an answer with the result applies, beside the waiting."""
+
+
+def _read(process_id: str, plugin: Plugin) -> _Asked:
+    """Read the request.
+
+    Raises:
+        ServiceError: it is no execute request, or its answer cannot have a form that the client takes.
+    """
     if request.mimetype not in ("", _JSON):
         raise HttpError(415, f"the request is {request.mimetype}; {_JSON} is understood")
-    body = read_body(request, plugin.settings.limits.max_body_mb)
-    description = plugin.process.frame()
+    body, description = read_body(request, plugin.settings.limits.max_body_mb), plugin.process.frame()
     execution, faults = read_request(body, description)
     preferences = Preferences.parse(request.headers.getlist("Prefer"))
     is_async = preferences.respond_async and "async-execute" in description["jobControlOptions"]
     is_sectioned = isinstance(plugin.process, SectionedProcess)
-    if not is_async:
-        if execution.response == "document":
-            choose([_JSON], _accept())
-        if execution.outputs == {} and not faults:  # nothing is wanted
-            plugin.process.check(Order(execution))
-            return Response(b"{}", content_type=_JSON)
-        if not is_sectioned and not execution.by_reference:
-            order = Order(execution, faults, _result_accept(execution, description, is_async))
-            with _desk(api).place() as has_place:
-                _require(has_place)
-                return _answer(plugin, order)
+    if not is_async and execution.response == "document":
+        choose([_JSON], _accept())
     wait_s = preferences.wait_s if is_async or is_sectioned else None
+    link_will_do = preferences.returns == "minimal" and is_sectioned and not execution.says_how
+    by_reference = link_will_do or execution.by_reference
+    is_applied = preferences.returns == ("minimal" if by_reference else "representation")
     ask = Ask(
         process_id=process_id,
         process=plugin.process,
@@ -101,13 +127,26 @@ def _execute(api: API, process_id: str, plugin: Plugin) -> Response:
         client=client_address(request, plugin.settings.proxies),
         is_waited_for=not is_async or wait_s is not None,
         max_objects=plugin.settings.limits.sync_max_objects if not is_async and wait_s is None else None,
+        by_reference=by_reference,
     )
-    desk = _desk(api)
+    return _Asked(ask, is_async, wait_s, (f"return={preferences.returns}",) if is_applied else ())
+
+
+def _execute(api: API, process_id: str, plugin: Plugin) -> Response:
+    asked, desk = _read(process_id, plugin), _desk(api)
+    ask = asked.ask
+    order = Order(ask.request, ask.faults, ask.accept)
+    if not asked.is_async and ask.request.outputs == {} and not ask.faults:  # nothing is wanted
+        plugin.process.check(order)
+        return Response(b"{}", content_type=_JSON)
     with desk.place() as has_place:
-        if is_async or wait_s is not None:
-            return _respond_in_time(desk, ask, wait_s if has_place else None, is_async, api.base_url)
-        _require(has_place)
-        return _respond(desk, ask, api.base_url)
+        if asked.is_async or asked.wait_s is not None:
+            return _respond_in_time(desk, asked, asked.wait_s if has_place else None, api.base_url)
+        if not has_place:
+            raise UnavailableError("too many clients wait for results; try again later, or send Prefer: respond-async")
+        if isinstance(plugin.process, SectionedProcess) or ask.by_reference:
+            return _with_applied(_respond(desk, ask, api.base_url), asked.returned)
+        return _answer(plugin, order)
 
 
 def _respond(desk: Desk, ask: Ask, base_url: str) -> Response:
@@ -115,22 +154,33 @@ def _respond(desk: Desk, ask: Ask, base_url: str) -> Response:
     try:
         job = desk.accept(ask)
     except RequestError as err:
-        raise _all_faults(desk, ask, err) from err
+        raise desk.faults_of(ask, err, _is_stopping) from err
     return _ended(desk, desk.wait(job, None, _is_stopping), base_url)
 
 
-def _respond_in_time(desk: Desk, ask: Ask, wait_s: int | None, is_async: bool, base_url: str) -> Response:
-    """Run a request as a job and answer with its result if that is there in time, else with the job."""
-    job = desk.accept(ask)
+def _respond_in_time(desk: Desk, asked: _Asked, wait_s: int | None, base_url: str) -> Response:
+    """Run a request as a job and answer with its result if that is there in time, else with the job.
+
+    Args:
+        desk: where the request becomes a job.
+        asked: the request.
+        wait_s: time for the result; None = the job is the answer.
+        base_url: of the service.
+    """
+    job = desk.accept(asked.ask)
+    waited = []
     if wait_s is not None:
         job = desk.wait(job, wait_s, _is_stopping)
-    applied = ["respond-async"] * is_async + [f"wait={wait_s}"] * (wait_s is not None)
-    if wait_s is not None and job.status.has_ended:
-        response = _ended(desk, job, base_url)
-        response.headers["Preference-Applied"] = f"wait={wait_s}"
-        return response
+        waited = [f"wait={wait_s}"]
+        if job.status.has_ended:
+            return _with_applied(_ended(desk, job, base_url), [*waited, *asked.returned])
     document = msgspec.json.encode(status_info(job, base_url))
     response = Response(document, 201, {"Location": job_url(job, base_url)}, content_type=_JSON)
+    return _with_applied(response, [*["respond-async"] * asked.is_async, *waited])
+
+
+def _with_applied(response: Response, applied: Sequence[str]) -> Response:
+    """Say in a response which preferences of the client it follows."""
     if applied:
         response.headers["Preference-Applied"] = ", ".join(applied)
     return response
@@ -142,18 +192,6 @@ def _ended(desk: Desk, job: Job, base_url: str) -> Response:
     response = results_response(desk, job, base_url) if is_there else problem(job_error(job))
     response.headers.add("Link", f'<{job_url(job, base_url)}>; rel="monitor"')
     return response
-
-
-def _all_faults(desk: Desk, ask: Ask, error: RequestError) -> ServiceError:
-    """Return all that is wrong with a faulty request: what needs files to be opened is looked for in a slot."""
-    if not (isinstance(ask.process, SectionedProcess) and ask.request.inputs):
-        return error
-    try:
-        job = desk.wait(desk.try_out(ask, error), None, _is_stopping)
-        desk.forget(job)
-    except ServiceError:
-        return error
-    return job.error if isinstance(job.error, RequestError) else error
 
 
 def _answer(plugin: Plugin, order: Order) -> Response:
@@ -194,13 +232,20 @@ def _accept() -> Accept:
     return [(item.split(";")[0].strip().lower(), quality) for item, quality in request.accept_mimetypes]
 
 
+def _plugin(api: API, process_id: str) -> Any:
+    """Return a process's processor, whoever's it is.
+
+    Raises:
+        HttpError: there is no such process.
+    """
+    if process_id not in api.manager.processes:
+        known = ", ".join(api.manager.processes)
+        raise HttpError(404, f"there is no process {process_id!r}; the processes are {known}", NO_SUCH_PROCESS)
+    return api.manager.get_processor(process_id)
+
+
 def _desk(api: API) -> Desk:
     return cast(JobManager, api.manager).desk
-
-
-def _require(has_place: bool) -> None:
-    if not has_place:
-        raise UnavailableError("too many clients wait for results; try again later, or send Prefer: respond-async")
 
 
 def _is_stopping() -> bool:

@@ -70,18 +70,22 @@ def test_a_job_comes_back_as_it_was_accepted(store: JobStore) -> None:
         retries=2,
         needs_gpu=True,
         subscriber=Subscriber("https://example.org/done", None, "https://example.org/failed"),
+        pace_key="abc",
+        request='{"inputs": {}}',
     )
     accepted = store.accept(asked)
     found = store.get(asked.id)
     assert found == accepted
     assert found is not None
     for field in dataclasses.fields(NewJob):
-        if field.name != "name_stem":
+        if field.name not in ("name_stem", "request"):
             assert getattr(found, field.name) == getattr(asked, field.name), field.name
     assert (found.status, found.progress, found.message, found.done) == (JobStatus.ACCEPTED, 0, "waiting", 0)
     assert abs(datetime.now(UTC) - found.created) < timedelta(seconds=10)
     assert (found.started, found.finished, found.result, found.error) == (None, None, None, None)
+    assert store.request(asked.id) == asked.request
     assert store.get("nothing") is None
+    assert store.request("nothing") is None
 
 
 def test_too_many_waiting_jobs_are_refused_and_the_limit_is_named(database: Database) -> None:
