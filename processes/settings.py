@@ -78,6 +78,8 @@ class Settings:
     """Processes that answer requests."""
     web_threads: int
     """Requests that each of them answers at the same time."""
+    origins: tuple[str, ...]
+    """Whose web pages may call the service; `*` = anybody's."""
 
     @classmethod
     def from_plugin(cls, definition: Mapping[str, Any], base: Path | None = None) -> Settings:
@@ -106,6 +108,7 @@ class Settings:
             proxies=_listed(definition.get("proxies")),
             web_workers=_count("web_workers", definition.get("web_workers")) or _WEB_WORKERS,
             web_threads=_count("web_threads", definition.get("web_threads")) or _WEB_THREADS,
+            origins=_listed(definition.get("origins", "*")),
         )
 
 

@@ -31,6 +31,7 @@ def configure(
         "${CLASSIFY_HOSTS:-}": "",
         "${CLASSIFY_STATE:-state}": str(folder / "state"),
         "${CLASSIFY_SLOTS:-}": "1",
+        "${CLASSIFY_ORIGINS:-*}": "'*'",
     }
     for variable, value in values.items():
         text = text.replace(variable, value)

@@ -6,16 +6,24 @@ pygeoapi reads its configuration when it is imported, from the files that `PYGEO
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from flask import Flask, Response, request
+from flask_cors import CORS
 from pygeoapi.api.processes import CONFORMANCE_CLASSES
 from pygeoapi.flask_app import APP, api_
-from werkzeug.exceptions import HTTPException
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException, NotFound
 
 from processes.errors import ServiceError
 from processes.jobs.manager import JobManager
+from processes.settings import load_settings
+from processes.web.compression import compressed
 from processes.web.jobs import jobs_view, results_view
 from processes.web.metrics import metrics_view
 from processes.web.problem import (
@@ -27,7 +35,7 @@ from processes.web.problem import (
     problem,
 )
 from processes.web.server import STOPPING
-from processes.web.views import describe_view, execute_view
+from processes.web.views import describe_view, execute_view, validate_view
 
 _logger = logging.getLogger(__name__)
 
@@ -37,8 +45,9 @@ _MANAGER = "processes.jobs.manager.JobManager"
 _JOBS = "pygeoapi.get_jobs"
 _RESULTS = "pygeoapi.get_job_result"
 _CLASSES = "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/"
-_CONFORMANCE = ("job-list", "dismiss")
+_CONFORMANCE = ("job-list", "dismiss", "html")
 """Classes that pygeoapi itself does not conform to."""
+_PREFLIGHT_S = 3600
 
 
 def _fault_of_ours(error: Exception) -> Problem:
@@ -50,12 +59,33 @@ def _fault_of_ours(error: Exception) -> Problem:
 
 def _in_form(response: Response) -> Response:
     """Give an error of pygeoapi's views the form of the contract."""
+    response.headers = Headers(response.headers)  # pygeoapi sets a plain dict, in which case matters
+    if request.path.startswith("/jobs"):  # a cache may keep an output, and must ask whether it is still there
+        response.cache_control.no_cache = True
     if response.status_code < 400 or isinstance(response, Problem):
         return response
     arguments = request.view_args or {}
     if response.status_code == 404 and request.endpoint == _DESCRIBE:
         return from_view(response, NO_SUCH_PROCESS, f"there is no process {arguments.get('process_id')!r}")
     return from_view(response, None, None)
+
+
+def _refuse_folders() -> None:
+    """Say of an output that it is no folder: GDAL looks for one beside a file, and would get all of the file again."""
+    if request.path.endswith("/") and request.endpoint in (_RESULTS, "job_output"):
+        raise NotFound
+
+
+def _cors(origins: Sequence[str]) -> dict[str, Any]:
+    """Return what web pages of other origins may do."""
+    return {
+        "origins": list(origins),
+        "send_wildcard": "*" in origins,
+        "methods": ["GET", "HEAD", "POST", "DELETE", "OPTIONS"],
+        "allow_headers": ["Accept", "Authorization", "Content-Type", "If-None-Match", "Prefer", "Range"],
+        "expose_headers": ["Location", "Link", "Preference-Applied", "ETag", "Content-Range", "Retry-After"],
+        "max_age": _PREFLIGHT_S,
+    }
 
 
 def _prepare(app: Flask) -> Flask:
@@ -68,10 +98,15 @@ def _prepare(app: Flask) -> Flask:
     app.view_functions[_JOBS] = jobs_view(api_, app.view_functions[_JOBS])
     app.view_functions[_RESULTS] = results_view(api_)
     app.add_url_rule("/jobs/<job_id>/results/<output>", "job_output", app.view_functions[_RESULTS])
+    app.add_url_rule("/processes/<process_id>/validate", "validate", validate_view(api_), methods=["POST"])
     app.add_url_rule("/metrics", "metrics", metrics_view(api_))
+    app.before_request(_refuse_folders)
     app.register_error_handler(ServiceError, problem)
     app.register_error_handler(HTTPException, from_http)
     app.register_error_handler(Exception, _fault_of_ours)
+    # what is named last is done first: an error gets its form, is compressed, and web pages may read it
+    CORS(app, **_cors(load_settings(Path(os.environ["PYGEOAPI_CONFIG"])).origins))
+    app.after_request(compressed)
     app.after_request(_in_form)
     return app
 
