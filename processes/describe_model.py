@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,38 +27,10 @@ class DescribeModel(Process):
         self._catalog = catalog
 
     def describe(self) -> Description:
-        models = self._catalog.usable()
-        schema: dict[str, Any] = {"type": "string"}
-        if models:
-            schema["enum"] = models
-        return {
-            "id": "describe-model",
-            "version": __version__,
-            "title": "Describe a model",
-            "description": "Tells the classes, the chip, the bands and the arguments of an installed model.",
-            "keywords": ["model", "deep learning"],
-            "jobControlOptions": ["sync-execute"],
-            "outputTransmission": ["value"],
-            "inputs": {
-                "model": {
-                    "title": "Model",
-                    "description": "Id of an installed model",
-                    "minOccurs": 1,
-                    "maxOccurs": 1,
-                    "schema": schema,
-                }
-            },
-            "outputs": {
-                OUTPUT: {
-                    "title": "Model",
-                    "description": "Id, sha256 of the network, classes, chip size, bands, how cells are prepared "
-                    "(value * scale + offset) and scores activated, arguments, provider in use",
-                    "schema": {"type": "object", "contentMediaType": "application/json"},
-                }
-            },
-            "example": {"inputs": {"model": models[0] if models else "roof-damage"}},
-            "links": [],
-        }
+        return _description(self._catalog.usable())
+
+    def frame(self) -> Description:
+        return _description([])
 
     def check(self, order: Order) -> Terms:
         self._model(order)
@@ -78,6 +51,45 @@ class DescribeModel(Process):
                 if not faults:
                     return model
         raise RequestError(faults)
+
+
+def _description(models: Sequence[str]) -> Description:
+    """Return the description.
+
+    Args:
+        models: ids of those that can be used; none = it does not say which there are.
+    """
+    schema: dict[str, Any] = {"type": "string"}
+    if models:
+        schema["enum"] = list(models)
+    return {
+        "id": "describe-model",
+        "version": __version__,
+        "title": "Describe a model",
+        "description": "Tells the classes, the chip, the bands and the arguments of an installed model.",
+        "keywords": ["model", "deep learning"],
+        "jobControlOptions": ["sync-execute"],
+        "outputTransmission": ["value"],
+        "inputs": {
+            "model": {
+                "title": "Model",
+                "description": "Id of an installed model",
+                "minOccurs": 1,
+                "maxOccurs": 1,
+                "schema": schema,
+            }
+        },
+        "outputs": {
+            OUTPUT: {
+                "title": "Model",
+                "description": "Id, sha256 of the network, classes, chip size, bands, how cells are prepared "
+                "(value * scale + offset) and scores activated, arguments, provider in use",
+                "schema": {"type": "object", "contentMediaType": "application/json"},
+            }
+        },
+        "example": {"inputs": {"model": models[0] if models else "roof-damage"}},
+        "links": [],
+    }
 
 
 def model_info(model: Model) -> dict[str, Any]:

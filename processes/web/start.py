@@ -6,8 +6,11 @@ import logging
 import os
 from pathlib import Path
 
+import msgspec
+
 from processes.registry import catalog_of
 from processes.settings import Settings, load_settings
+from processes.web.openapi import configured_document
 from processes.web.server import Server
 
 _logger = logging.getLogger(__name__)
@@ -41,10 +44,7 @@ def prepare(configuration: Path) -> Settings:
 
 
 def _write_openapi(configuration: Path, state: Path) -> Path:
-    """Write the OpenAPI document that pygeoapi makes of the configuration; it wants it as a file."""
-    from pygeoapi.openapi import generate_openapi_document  # after the environment is set: pygeoapi reads it
-
-    document = generate_openapi_document(configuration, "json", fail_on_invalid_collection=False)
+    """Write the service's OpenAPI document; pygeoapi wants it as a file."""
     path = state / "openapi.json"
-    path.write_text(document, encoding="utf-8")
+    path.write_bytes(msgspec.json.encode(configured_document(configuration)))
     return path
