@@ -10,12 +10,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import msgspec
 import pytest
 import yaml
 
-from conftest import SHARED, definition, save_mean_network
+from conftest import definition, save_mean_network
+from ogc_schemas import require_ogc
 from processes.jobs import tables
 from processes.jobs.job import NewJob, Wanted
 from processes.jobs.ledger import Ledger
@@ -198,20 +198,8 @@ def test_nothing_is_wanted(client: Client, inputs: dict[str, Any]) -> None:
 # telling
 
 
-def schema(name: str) -> dict[str, Any]:
-    """Return one of OGC's schemas, with those that it refers to put into their places."""
-    folder = SHARED / "conformance" / "schemas"
-
-    def resolved(value: Any) -> Any:
-        if isinstance(value, dict):
-            return resolved(schema(value["$ref"])) if "$ref" in value else {k: resolved(v) for k, v in value.items()}
-        return [resolved(item) for item in value] if isinstance(value, list) else value
-
-    return dict(resolved(yaml.safe_load((folder / name).read_text())))
-
-
 def assert_status_info(document: dict[str, Any], status: str) -> None:
-    jsonschema.validate(document, schema("statusInfo.yaml"))
+    require_ogc(document, "statusInfo.yaml")
     assert document["status"] == status
     assert None not in document.values()
     assert isinstance(document["progress"], int)
@@ -570,7 +558,7 @@ def test_the_list_is_of_a_time(client: Client, jobs: list[str], interval: str, e
 
 def test_the_list_has_pages(client: Client, jobs: list[str], shared_data: Path) -> None:
     document = client.http.get(f"/jobs?{PAST}&limit=2").json
-    jsonschema.validate(document, schema("jobList.yaml"))
+    require_ogc(document, "jobList.yaml")
     seen = []
     while True:
         seen += [job["jobID"] for job in document["jobs"]]
