@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { command -v "$$p"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo serve test test-jobs chaos soak check bench lock openapi clean
+.PHONY: demo serve test test-jobs chaos fuzz soak check bench lock openapi clean
 
 demo: .venv/ready
 	$(BIN)/python examples/storm/demo.py
@@ -23,6 +23,10 @@ test-jobs: .venv/ready-dev
 # a hundred processes killed at random while jobs run; needs PostgreSQL's programs
 chaos: .venv/ready-dev
 	PYTHONPATH=. $(BIN)/python tests/chaos.py
+
+# five thousand requests made from the OpenAPI document
+fuzz: .venv/ready-dev
+	PYTHONPATH=. $(BIN)/python tests/fuzz.py
 
 check: .venv/ready-dev
 	$(BIN)/ruff check .
@@ -52,6 +56,10 @@ soak: .venv/ready-dev
 	$(BIN)/python -m venv .venv/objects
 	.venv/objects/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-objects.lock
 	@touch $@
+
+# writes the OpenAPI document and its examples anew
+openapi: .venv/ready-dev
+	$(BIN)/python openapi/write.py
 
 # pins anew what pyproject.toml allows; needs uv
 lock:
