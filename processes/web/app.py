@@ -44,6 +44,8 @@ _DESCRIBE = "pygeoapi.get_processes"
 _MANAGER = "processes.jobs.manager.JobManager"
 _JOBS = "pygeoapi.get_jobs"
 _RESULTS = "pygeoapi.get_job_result"
+_OURS = (_EXECUTE, _RESULTS, "job_output", "pygeoapi.openapi", "pygeoapi.static", "static")
+"""Endpoints whose answers have the media type that they say."""
 _CLASSES = "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/"
 _CONFORMANCE = ("job-list", "dismiss", "html")
 """Classes that pygeoapi itself does not conform to."""
@@ -60,6 +62,8 @@ def _fault_of_ours(error: Exception) -> Problem:
 def _in_form(response: Response) -> Response:
     """Give an error of pygeoapi's views the form of the contract."""
     response.headers = Headers(response.headers)  # pygeoapi sets a plain dict, in which case matters
+    if request.endpoint not in _OURS and not _is_page(response.mimetype):
+        response.content_type = "application/json"  # pygeoapi writes JSON, and calls it an image where that is wanted
     if request.path.startswith("/jobs"):  # a cache may keep an output, and must ask whether it is still there
         response.cache_control.no_cache = True
     if response.status_code < 400 or isinstance(response, Problem):
@@ -68,6 +72,11 @@ def _in_form(response: Response) -> Response:
     if response.status_code == 404 and request.endpoint == _DESCRIBE:
         return from_view(response, NO_SUCH_PROCESS, f"there is no process {arguments.get('process_id')!r}")
     return from_view(response, None, None)
+
+
+def _is_page(media_type: str | None) -> bool:
+    """Say whether pygeoapi's own views write something of a media type."""
+    return media_type is None or media_type.endswith("json") or media_type.startswith("text/")
 
 
 def _refuse_folders() -> None:

@@ -26,6 +26,8 @@ View = Callable[..., Any]
 _JSON = "application/json"
 _DEFAULT_LIMIT, _MAX_LIMIT = 10, 10_000
 _MAX_OFFSET = 2**31 - 1
+_MAX_DIGITS = 4000
+"""Python reads no longer numbers."""
 
 
 def jobs_view(api: API, original: View) -> View:
@@ -159,7 +161,7 @@ def _number(name: str, faults: list[Fault], default: int, least: int) -> int:
     text = request.args.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) >= least):
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS and int(text) >= least):
         faults.append(Fault(f"/{name}", InputError(f"{name} is {quoted(text)}, not a whole number of {least} or more")))
         return default
     return int(text)
