@@ -70,21 +70,25 @@ def run(kind: str, town: Path, folder: Path, options: argparse.Namespace) -> Non
         if kind == "cluster":
             restarted.start()
         done: list[str] = []
-        while killed.total() < options.kills or not done:
-            jobs = submit(service, options, [])
-            while killed.total() < options.kills and not all(has_ended(service, job) for job in jobs):
-                time.sleep(dice.uniform(*PAUSE_S))
-                victim = kill_one(service, dice)
-                if victim is not None:
-                    killed[victim] += 1
-            for job, wanted in zip(jobs, expected, strict=True):
-                found = service.wait(job, "successful", "failed", "dismissed", timeout_s=PATIENCE_S)
-                if found["status"] != "successful" or labels(service, job) != wanted:
-                    raise SystemExit(
-                        f"{kind}: job {job} came to {found}, after {dict(killed)}\n{service.log()[-20000:]}"
-                    )
-            done += jobs
-        ended.set()
+        try:
+            while killed.total() < options.kills or not done:
+                jobs = submit(service, options, [])
+                while killed.total() < options.kills and not all(has_ended(service, job) for job in jobs):
+                    time.sleep(dice.uniform(*PAUSE_S))
+                    victim = kill_one(service, dice)
+                    if victim is not None:
+                        killed[victim] += 1
+                for job, wanted in zip(jobs, expected, strict=True):
+                    found = service.wait(job, "successful", "failed", "dismissed", timeout_s=PATIENCE_S)
+                    if found["status"] != "successful" or labels(service, job) != wanted:
+                        raise SystemExit(
+                            f"{kind}: job {job} came to {found}, after {dict(killed)}\n{service.log()[-20000:]}"
+                        )
+                done += jobs
+        finally:  # else what is ended now would be started again
+            ended.set()
+            if restarted.is_alive():
+                restarted.join()
         log = service.log()
         print(
             f"{kind}: {killed.total()} kills ({', '.join(f'{name} {count}' for name, count in sorted(killed.items()))}), "

@@ -174,12 +174,16 @@ class Drive:
         await self._pause(min(0.1 * 2**state.errors, _MAX_PAUSE_S) if state.errors else 0)
         step = Step(job.id, job.fence, job.process, action, plan, state.number, job.result_name)
         try:
-            return await self._engine.run(step, job.priority, job.recycle_interval, job.needs_gpu)
+            report = await self._engine.run(step, job.priority, job.recycle_interval, job.needs_gpu)
+            if not isinstance(report.outcome, Stopped):
+                return report
+            reason = "it was stopped, by a worker that ends"
         except EngineLostError as err:
-            if not self._abandoned.is_set():
-                self._log("step lost", logging.WARNING, action=action, section=state.number, reason=str(err))
-            await self._pause(_LOST_S)
-            return None
+            reason = str(err)
+        if not self._abandoned.is_set():
+            self._log("step lost", logging.WARNING, action=action, section=state.number, reason=reason)
+        await self._pause(_LOST_S)
+        return None
 
     async def _pause(self, seconds: float) -> None:
         """Wait, unless the job is abandoned meanwhile.
@@ -198,7 +202,6 @@ class Drive:
 
         Raises:
             _FailedError: it is not to be tried again.
-            _StoppedError: it was stopped.
         """
         if report is None:
             return state
@@ -210,8 +213,6 @@ class Drive:
         }
         self._counts["model_loads", ""] += report.model_loads
         match report.outcome:
-            case Stopped():
-                raise _StoppedError
             case Failed(error, is_final):
                 failure = from_record(error)
                 retried = dataclasses.replace(state, errors=state.errors + 1)

@@ -52,35 +52,46 @@ class EngineLostError(Exception):
     """The step did not come to its end, and that was not its fault."""
 
 
-class SlotsPlugin(WorkerPlugin):  # type: ignore[misc] # Dask is not typed
-    """Gives a Dask worker as many slots as it has threads.
+class LentSlots(WorkerPlugin):  # type: ignore[misc] # Dask is not typed
+    """Gives a Dask worker slots that are started and ended by somebody else."""
 
-    Args:
-        slots: which are started and ended by somebody else; None = the worker gets some of its own, by the
-            configuration that its machine goes by.
-    """
+    name = "classify-objects-lent-slots"  # not that of `OwnSlots`, which would take its place and end it
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+
+    async def setup(self, worker: Worker) -> None:
+        """Give the worker the slots."""
+        worker.slots = self._slots
+
+    async def teardown(self, worker: Worker) -> None:
+        """End what the worker does; nobody would hear of it."""
+        await asyncio.to_thread(self._slots.interrupt)
+
+
+class OwnSlots(WorkerPlugin):  # type: ignore[misc]
+    """Gives a Dask worker that has no slots as many as it has threads, by the configuration of its machine."""
 
     name = "classify-objects-slots"
     idempotent = True
 
-    def __init__(self, slots: Slots | None = None) -> None:
-        self._lent = slots
+    def __init__(self) -> None:
+        self._slots: Slots | None = None
 
     async def setup(self, worker: Worker) -> None:
         """Give the worker its slots, unless it has some."""
         if hasattr(worker, "slots"):
             return
-        worker.slots = self._lent
-        if self._lent is None:
-            configuration = find_configuration()
-            worker.slots = Slots(configuration, load_settings(configuration), worker.state.nthreads)
-            await asyncio.to_thread(worker.slots.start)
-            if count_gpus():
-                await worker.set_resources(**{_GPU: worker.state.nthreads})
+        configuration = find_configuration()
+        worker.slots = self._slots = Slots(configuration, load_settings(configuration), worker.state.nthreads)
+        await asyncio.to_thread(self._slots.start)
+        if count_gpus():
+            await worker.set_resources(**{_GPU: worker.state.nthreads})
 
     async def teardown(self, worker: Worker) -> None:
-        """End what the worker does; nobody would hear of it."""
-        await asyncio.to_thread(worker.slots.close if self._lent is None else worker.slots.interrupt)
+        """End the slots that the worker got here."""
+        if self._slots is not None:
+            await asyncio.to_thread(self._slots.close)
 
 
 class _NoSpans:
@@ -172,7 +183,7 @@ class Engine:
                 memory_limit=0,
                 local_directory=str(slots.folder),
                 resources={_GPU: slots.count} if count_gpus() else {},
-                plugins=[SlotsPlugin(slots)],
+                plugins=[LentSlots(slots)],
             )
             await self._own.enter_async_context(worker)
             self._client = await Client(scheduler.address, asynchronous=True)
@@ -216,7 +227,7 @@ class Engine:
                     timeout=_ANSWER_S,
                     set_as_default=False,
                 )
-                await client.register_plugin(SlotsPlugin())
+                await client.register_plugin(OwnSlots())
             except _LOST as err:
                 raise EngineLostError(str(err)) from err
             self._client = client

@@ -61,12 +61,13 @@ class Slots:
         _logger.info("slots started", extra={"slots": self.count})
 
     def close(self) -> None:
-        """End all slots and remove their files."""
+        """End all slots and remove their files; after that they are gone for good."""
         for slot in self._all:
             slot.close()
         shutil.rmtree(self.folder, ignore_errors=True)
         if self._lock_file is not None:
             os.close(self._lock_file)
+            self._lock_file = None  # its number may be that of another file by now
 
     def run(self, step: Step, timeout_s: float, recycle_interval: int) -> Report:
         """Do a step in a slot that is free, or gets free; arguments and report as `Slot.run` has them."""

@@ -9,7 +9,7 @@ import os
 import signal
 from pathlib import Path
 
-from processes.jobs.engine import QuietScheduler, QuietWorker, SlotsPlugin, security_of, set_up_dask
+from processes.jobs.engine import LentSlots, QuietScheduler, QuietWorker, security_of, set_up_dask
 from processes.jobs.runner import Runner
 from processes.jobs.slots import Slots, slot_count
 from processes.model.processor import count_gpus
@@ -66,7 +66,7 @@ def start_worker(configuration: Path, scheduler: str, host: str | None) -> None:
                 security=security_of(settings),
                 resources={"GPU": slots.count} if count_gpus() else {},
                 local_directory=str(slots.folder),
-                plugins=[SlotsPlugin(slots)],
+                plugins=[LentSlots(slots)],
             )
             done = asyncio.create_task(_work_with(worker, scheduler))
             await asyncio.wait({done, stopped}, return_when=asyncio.FIRST_COMPLETED)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +16,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -22,6 +25,7 @@ import pytest
 from conftest import definition, save_mean_network
 from jobs_service import until
 from processes.errors import LimitError, RequestError, from_record
+from processes.jobs.engine import LentSlots, OwnSlots
 from processes.jobs.files import FolderStorage
 from processes.jobs.slots import Slots, _variables, slot_count
 from processes.jobs.steps import Ended, Failed, Finished, OrderRecord, Report, Step, Stopped
@@ -275,3 +279,27 @@ def test_a_slot_is_free_again_where_no_folder_can_be_made_for_its_step(slots: Sl
             slots.run(put(echo="a"), 60, 0)
     away.rename(slots.folder)
     assert isinstance(slots.run(put(echo="a"), 60, 0).outcome, Finished)
+
+
+def test_slots_that_are_lent_outlive_what_a_scheduler_gives_a_worker(slots: Slots, put: Callable[..., Step]) -> None:
+    worker = SimpleNamespace()
+
+    async def take_and_leave() -> None:
+        lent, own = LentSlots(slots), OwnSlots()
+        await lent.setup(worker)
+        await own.setup(worker)
+        await own.teardown(worker)
+        await lent.teardown(worker)
+
+    asyncio.run(take_and_leave())
+    assert isinstance(slots.run(put(echo="a"), 60, 0).outcome, Finished)
+    assert LentSlots.name != OwnSlots.name  # else one takes the place of the other
+
+
+def test_closing_twice_closes_no_file_of_others(configuration: Path, settings: Settings) -> None:
+    slots = Slots(configuration, settings, 1)
+    slots.start()
+    slots.close()
+    with socket.socket() as other:  # it gets the number that is free
+        slots.close()
+        assert other.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
