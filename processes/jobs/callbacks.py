@@ -109,6 +109,8 @@ class Callbacks:
         told = due.job
         if due.event != "success" or told.result is None:
             return msgspec.json.encode(status_info(told, self._base_url))
+        if told.wanted.nothing:
+            return b"{}"
         if told.wanted.by_reference or told.result.size_bytes > _MAX_INLINE_BYTES:
             return msgspec.json.encode({told.result.output: output_link(told, self._base_url)})
         return b"".join(self._document(told))

@@ -251,6 +251,11 @@ def test_a_subscriber_is_told_of_beginning_and_success(service: Service, told: T
     by_reference = {"classifiedObjects": {"transmissionMode": "reference"}}
     service.execute(service.inputs(2), "respond-async", subscriber=told.uris(), outputs=by_reference)
     until(lambda: len(told.received) == 4)
+    service.execute(
+        service.inputs(2), "respond-async", subscriber={"successUri": told.uris()["successUri"]}, outputs={}
+    )
+    until(lambda: len(told.received) == 5)
+    assert told.received.pop()[2] == {}
     href = told.received[-1][2]["classifiedObjects"]["href"]
     assert href.startswith(f"{service.url}/jobs/")
     assert service.get(href.removeprefix(service.url)).status == 200
