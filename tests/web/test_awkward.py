@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from conftest import definition, save_mean_network
-from rasters import box_around, make_raster, to_map
-from service import Client, configure, link, load_application
+from service import Client
 
 OGC = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/"
 EXECUTION = "/processes/classify-objects/execution"
@@ -24,31 +20,6 @@ KEYWORDS = {
     *("contentEncoding", "contentSchema"),
 }
 """That a schema in a description may have: those of OGC's `schema.yaml`."""
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("home")
-    for name in ("models/brightness", "imagery"):
-        (home / name).mkdir(parents=True)
-    save_mean_network(home / "models" / "brightness" / "net.onnx", 3, None)
-    (home / "models" / "brightness" / "m.emd").write_bytes(msgspec.json.encode(definition()))
-    make_raster(home / "imagery" / "a.tif")
-    return home
-
-
-@pytest.fixture(scope="module")
-def client(home: Path) -> Client:
-    return Client(load_application(configure(home, models=[home / "models"], imagery=[home / "imagery"])))
-
-
-@pytest.fixture(scope="module")
-def inputs(home: Path) -> dict[str, Any]:
-    polygon: Any = to_map(box_around(30, 20, 8, 8))
-    geometry = {"type": "Polygon", "coordinates": [[list(xy) for xy in polygon.exterior.coords]]}
-    crs = {"type": "name", "properties": {"name": "EPSG:32633"}}
-    features = {"type": "FeatureCollection", "crs": crs, "features": [{"type": "Feature", "geometry": geometry}]}
-    return {"image": link(home / "imagery" / "a.tif"), "features": features, "model": "brightness"}
 
 
 @pytest.fixture(scope="module")

@@ -11,45 +11,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from conftest import SHARED, definition, save_mean_network
+from conftest import SHARED
 from ogc_schemas import require_ogc
-from rasters import box_around, make_raster, to_map
-from service import Client, configure, link, load_application
+from service import Client, link
 
 CONFORMANCE = SHARED / "conformance"
 OGC = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/"
 CLASSES = "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/"
 SUITE = (CONFORMANCE / "suite-requests.jsonl").read_text().splitlines() if CONFORMANCE.is_dir() else []
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("home")
-    for name in ("models/brightness", "imagery"):
-        (home / name).mkdir(parents=True)
-    save_mean_network(home / "models" / "brightness" / "net.onnx", 3, None)
-    (home / "models" / "brightness" / "m.emd").write_bytes(msgspec.json.encode(definition()))
-    make_raster(home / "imagery" / "a.tif")
-    make_raster(home / "imagery" / "plain.png", crs=None, driver="PNG")
-    (home / "imagery" / "broken.tif").write_bytes(b"no image")
-    return home
-
-
-@pytest.fixture(scope="module")
-def client(home: Path, shared_data: Path) -> Client:
-    return Client(load_application(configure(home, models=[home / "models"], imagery=[home / "imagery"])))
-
-
-@pytest.fixture(scope="module")
-def inputs(home: Path) -> dict[str, Any]:
-    polygon: Any = to_map(box_around(30, 20, 8, 8))
-    geometry = {"type": "Polygon", "coordinates": [[list(xy) for xy in polygon.exterior.coords]]}
-    crs = {"type": "name", "properties": {"name": "EPSG:32633"}}
-    features = {"type": "FeatureCollection", "crs": crs, "features": [{"type": "Feature", "geometry": geometry}]}
-    return {"image": link(home / "imagery" / "a.tif"), "features": features, "model": "brightness"}
 
 
 def has_null(document: Any) -> bool:
@@ -211,7 +182,9 @@ def session(client: Client, inputs: dict[str, Any], home: Path) -> Iterator[tupl
     yield "exception.yaml", client.http.put("/jobs", buffered=True)
 
 
-def test_every_json_answer_is_as_ogc_has_it(client: Client, inputs: dict[str, Any], home: Path) -> None:
+def test_every_json_answer_is_as_ogc_has_it(
+    client: Client, inputs: dict[str, Any], home: Path, shared_data: Path
+) -> None:
     for schema, response in session(client, inputs, home):
         document = response.get_json()
         assert not has_null(document) or schema == "results.yaml", document
