@@ -29,6 +29,8 @@ from jobs_service import SIDE_PX, Service, make_town, running, until
 from rasters import make_raster
 from service import ROOT, clean_environment
 
+pytestmark = pytest.mark.jobs
+
 COUNT = 3000
 """Objects of a job of several sections."""
 
@@ -88,7 +90,6 @@ def test_nothing_listens_beyond_the_loopback_address(service: Service) -> None:
     assert listening == {("127.0.0.1", service.port)}
 
 
-@pytest.mark.jobs
 def test_progress_never_goes_back_and_is_full_with_the_result(service: Service) -> None:
     job = service.submit(COUNT, "slow")
     seen: list[int] = []
@@ -107,7 +108,6 @@ def test_progress_never_goes_back_and_is_full_with_the_result(service: Service) 
     assert overlaps(spans(service, job)) > 0
 
 
-@pytest.mark.jobs
 @pytest.mark.parametrize("factor", [1, "0", "50%", "10%"])
 def test_a_parallel_factor_of_one_slot_never_has_two_sections_in_flight(service: Service, factor: Any) -> None:
     job = service.submit(COUNT, "slow", parallelProcessingFactor=factor)
@@ -116,7 +116,6 @@ def test_a_parallel_factor_of_one_slot_never_has_two_sections_in_flight(service:
     assert overlaps(spans(service, job)) == 0
 
 
-@pytest.mark.jobs
 @pytest.mark.parametrize("interval", [1, 2])
 def test_no_process_does_more_sections_of_a_job_than_its_recycle_interval(service: Service, interval: int) -> None:
     job = service.submit(COUNT, "slow", recycleInterval=interval)
@@ -126,7 +125,6 @@ def test_no_process_does_more_sections_of_a_job_than_its_recycle_interval(servic
     assert max(done.values()) <= interval
 
 
-@pytest.mark.jobs
 @pytest.mark.parametrize("retries", [0, 2])
 def test_a_section_that_reports_an_error_has_its_retries_and_one_attempt(
     service: Service, town: Path, retries: int
@@ -145,7 +143,6 @@ def test_a_section_that_reports_an_error_has_its_retries_and_one_attempt(
     assert (reply.status, reply.json["errors"][0]["pointer"]) == (400, "/inputs/image")
 
 
-@pytest.mark.jobs
 def test_an_image_that_changes_under_the_job_fails_it(service: Service, town: Path) -> None:
     image = town / "imagery" / "changing.tif"
     image.write_bytes((town / "imagery" / "town.tif").read_bytes())
@@ -338,7 +335,6 @@ def test_strange_files_among_the_results_are_left_alone(town: Path, tmp_path: Pa
         assert {entry.name for entry in results.iterdir()} == {"mine", "notes.txt"}
 
 
-@pytest.mark.jobs
 def test_it_stops_in_time_and_gives_unfinished_work_back(town: Path, tmp_path: Path) -> None:
     service = Service(town, tmp_path)
     with running(service):
@@ -366,7 +362,6 @@ def test_it_stops_in_time_and_gives_unfinished_work_back(town: Path, tmp_path: P
         assert service.wait(waiting)["status"] == "successful"
 
 
-@pytest.mark.jobs
 def test_a_part_that_ends_is_started_again(town: Path, tmp_path: Path) -> None:
     with running(Service(town, tmp_path)) as service:
         for kind in ("runner", "web"):
@@ -376,7 +371,6 @@ def test_a_part_that_ends_is_started_again(town: Path, tmp_path: Path) -> None:
         assert service.log().count("part ended") == 2
 
 
-@pytest.mark.jobs
 def test_all_parts_end_with_their_supervisor(town: Path, tmp_path: Path) -> None:
     with running(Service(town, tmp_path)) as service:
         processes = service.processes()

@@ -17,6 +17,8 @@ from pyogrio.errors import DataSourceError
 from jobs_service import Service, make_town, objects, running
 from service import ROOT
 
+pytestmark = pytest.mark.jobs
+
 COUNT = 12
 """Objects of a request."""
 
