@@ -23,6 +23,7 @@ CHECKS = (
     "response_headers_conformance",
     "response_schema_conformance",
 )
+_MORE = 1.2
 METHODS = ("get", "head", "post", "delete")
 
 
@@ -43,7 +44,8 @@ def main() -> int:
             asked = {
                 "--phases": "fuzzing",
                 "--checks": ",".join(CHECKS),
-                "--max-examples": math.ceil(options.cases / operations),
+                # of some operations there are not so many different requests
+                "--max-examples": math.ceil(_MORE * options.cases / operations),
                 "--seed": options.seed,
                 "--request-timeout": 60,
             }
