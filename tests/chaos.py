@@ -24,7 +24,7 @@ from typing import Any
 
 import psutil
 
-from jobs_service import Service, free_port, kind_of, make_certificates, make_town, objects, running
+from jobs_service import Service, cluster_of, kind_of, make_town, objects, running
 from postgres import Postgres
 
 REPEATS = 1000
@@ -102,17 +102,7 @@ def run(kind: str, town: Path, folder: Path, options: argparse.Namespace) -> Non
 def cluster(town: Path, folder: Path) -> Service:
     """Return a cluster, not yet ready."""
     (folder / "postgres").mkdir()
-    database, port = Postgres(folder / "postgres"), free_port()
-    settings: dict[str, Any] = {
-        "job_store": database.url,
-        "scheduler": f"tls://127.0.0.1:{port}",
-        "tls": make_certificates(folder),
-        "slots": 1,
-    }
-    service = Service(town, folder, [["scheduler", "--port", str(port)], ["web"], ["runner"]], **settings)
-    for number in range(2):
-        service.start("worker", "--host", "127.0.0.1", name=f"worker-{number}")
-    return service
+    return cluster_of(town, folder, Postgres(folder / "postgres").url)
 
 
 def submit(service: Service, options: argparse.Namespace, jobs: list[str]) -> list[str]:

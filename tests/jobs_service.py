@@ -283,6 +283,21 @@ def until(condition: Callable[[], Any], timeout_s: float = 30, what: str = "") -
     return time.monotonic() - start_s
 
 
+def cluster_of(town: Path, folder: Path, job_store: str) -> Service:
+    """Start a scheduler that speaks TLS, two workers of one slot each, a runner and a web server."""
+    port = free_port()
+    settings: dict[str, Any] = {
+        "job_store": job_store,
+        "scheduler": f"tls://127.0.0.1:{port}",
+        "tls": make_certificates(folder),
+        "slots": 1,
+    }
+    service = Service(town, folder, [["scheduler", "--port", str(port)], ["web"], ["runner"]], **settings)
+    for number in range(2):
+        service.start("worker", "--host", "127.0.0.1", name=f"worker-{number}")
+    return service
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

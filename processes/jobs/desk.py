@@ -130,13 +130,16 @@ class Desk:
     @contextlib.contextmanager
     def _tried(self, ask: Ask, trial: Trial, is_stopping: Callable[[], bool]) -> Iterator[Job]:
         """Give a job that tried a request out, and has ended; nothing is left of it."""
-        record = OrderRecord(ask.body, list(ask.accept), ask.max_objects, None, trial)
-        job = self.wait(self._put(ask, Terms(), record), None, is_stopping)
+        job = self._put(ask, Terms(), OrderRecord(ask.body, list(ask.accept), ask.max_objects, None, trial))
         try:
+            job = self.wait(job, None, is_stopping)
             yield job
         finally:
-            self.store.forget(job.id)
-            self.storage.remove(job.id)
+            if job.status.has_ended:
+                self.store.forget(job.id)
+                self.storage.remove(job.id)
+            else:  # the server stops, and nobody will look at it any more
+                self.dismiss(job.id)
 
     @contextlib.contextmanager
     def place(self) -> Iterator[bool]:

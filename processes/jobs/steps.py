@@ -184,7 +184,7 @@ def _outcome(
                 request, faults = read_request(record.body, process.frame())
                 order = Order(request, faults, record.accept, step.result_name, record.max_objects, record.pins)
                 if record.trial is not None:
-                    return _finished(_tried(_sectioned(process), order, files, record.trial), files, step, 1)
+                    return _finished(_tried(_sectioned(process), order, files, record.trial), files, step, 0)
                 if not isinstance(process, SectionedProcess):
                     return _finished(process.execute(order, files.scratch), files, step, 1)
                 came = process.begin(order, files, begin_section, progress)

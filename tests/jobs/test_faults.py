@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jobs_service import Service, free_port, freeze, make_certificates, make_town, running, until, wake
+from jobs_service import Service, cluster_of, freeze, make_town, running, until, wake
 from postgres import Postgres
 from processes.model.processor import missing_gpu
 
@@ -46,17 +46,7 @@ def embedded(town: Path, tmp_path: Path) -> Iterator[Service]:
 def cluster(town: Path, tmp_path: Path, postgres: Postgres) -> Iterator[Service]:
     """Give a cluster: PostgreSQL, a scheduler that speaks TLS, two workers of one slot each."""
     postgres.empty()
-    port = free_port()
-    settings: dict[str, Any] = {
-        "job_store": postgres.url,
-        "scheduler": f"tls://127.0.0.1:{port}",
-        "tls": make_certificates(tmp_path),
-        "slots": 1,
-    }
-    service = Service(town, tmp_path, [["scheduler", "--port", str(port)], ["web"], ["runner"]], **settings)
-    for number in range(2):
-        service.start("worker", "--host", "127.0.0.1", name=f"worker-{number}")
-    with running(service):
+    with running(cluster_of(town, tmp_path, postgres.url)) as service:
         yield service
 
 
