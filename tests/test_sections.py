@@ -142,21 +142,22 @@ def content(answer: Answer, folder: Path) -> Any:
     return pyogrio.raw.read(answer.content, return_fids=True)[1].tolist(), str(pyogrio.read_arrow(answer.content)[1])
 
 
-@pytest.mark.parametrize("ids", ["numbers", "texts", "none", "mixed"])
-@pytest.mark.parametrize("case", CASES)
+IDS: dict[str, Callable[[int], Any]] = {
+    "numbers": lambda number: number * 3,
+    "texts": "tree-{}".format,
+    "none": lambda _: None,
+    "mixed": lambda number: number if number % 2 else f"t{number}",
+}
+PAIRS = [(case, "numbers") for case in CASES]
+PAIRS += [(case, ids) for case in ("fixed", "each image by itself", "GeoPackage") for ids in ("texts", "none", "mixed")]
+
+
+@pytest.mark.parametrize(("case", "ids"), PAIRS)
 def test_sections_give_what_work_at_once_gives(
     process: ClassifyObjects, imagery: Path, tmp_path: Path, case: str, ids: str
 ) -> None:
-    if ids != "numbers" and case not in ("fixed", "each image by itself", "GeoPackage"):
-        pytest.skip("ids have nothing to do with it")
-    makers: dict[str, Callable[[int], Any]] = {
-        "numbers": lambda number: number * 3,
-        "texts": "tree-{}".format,
-        "none": lambda _: None,
-        "mixed": lambda number: number if number % 2 else f"t{number}",
-    }
     inputs, media_type = CASES[case]
-    inputs = {"image": link(imagery), "features": collection(makers[ids]), **inputs}
+    inputs = {"image": link(imagery), "features": collection(IDS[ids]), **inputs}
     inputs["image"] = [link(imagery / name) for name in ("0.tif", "1.tif")]
     order = order_of(process, inputs, media_type)
     (tmp_path / "at-once").mkdir()

@@ -104,8 +104,15 @@ def test_web_master_killed_while_somebody_waits_for_a_job(embedded: Service, exp
 def test_slot_killed(kind: str, request: pytest.FixtureRequest, expected: Labels) -> None:
     service: Service = request.getfixturevalue(kind)
     job = begun(service)
-    service.kill("slot")
-    until(lambda: service.events(job, "slot ended within a step"))
+    for _ in range(10):  # between two steps a slot may be killed without anybody's loss
+        busy = [slot for slot in service.of_kind("slot") if slot.cpu_percent(0.2) > 50]
+        if busy:
+            busy[0].kill()
+            time.sleep(1)
+        if service.events(job, "slot ended within a step"):
+            break
+    else:
+        pytest.fail("no slot was killed within a step")
     assert_complete(service, job, expected)
 
 

@@ -213,6 +213,7 @@ def test_what_is_left_of_a_job_has_an_age(storage: Storage, scratch: Path) -> No
         assert -1 < age_s < 60
 
 
+@pytest.mark.jobs
 def test_a_service_keeps_its_results_in_an_object_store(objects: str, credentials: None, tmp_path: Path) -> None:
     (tmp_path / "service").mkdir()
     town = make_town(tmp_path / "town")

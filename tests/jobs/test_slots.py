@@ -34,6 +34,8 @@ from rasters import make_raster
 from service import ROOT, clean_environment, configure, link
 from slow_network import save_slow_network
 
+pytestmark = pytest.mark.jobs
+
 
 @pytest.fixture(scope="module")
 def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:

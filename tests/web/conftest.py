@@ -37,5 +37,6 @@ def inputs(home: Path) -> dict[str, Any]:
     polygon: Any = to_map(box_around(30, 20, 8, 8))
     geometry = {"type": "Polygon", "coordinates": [[list(xy) for xy in polygon.exterior.coords]]}
     crs = {"type": "name", "properties": {"name": "EPSG:32633"}}
-    features = {"type": "FeatureCollection", "crs": crs, "features": [{"type": "Feature", "geometry": geometry}]}
+    feature = {"type": "Feature", "id": 1, "properties": {}, "geometry": geometry}
+    features = {"type": "FeatureCollection", "crs": crs, "features": [feature]}
     return {"image": link(home / "imagery" / "a.tif"), "features": features, "model": "brightness"}

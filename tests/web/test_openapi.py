@@ -16,11 +16,9 @@ import yaml
 from jsonschema import Draft4Validator
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
-from conftest import definition, save_mean_network
 from processes.settings import CONFIGURATION
 from processes.web.openapi import MEDIA_TYPE, configured_document
 from processes.web.openapi_schemas import HEADERS
-from rasters import box_around, make_raster, to_map
 from service import ROOT, Client, configure, link, load_application
 
 EXAMPLES = sorted((ROOT / "openapi" / "examples").glob("*.json"))
@@ -36,17 +34,6 @@ def document() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("home")
-    for name in ("models/brightness", "imagery"):
-        (home / name).mkdir(parents=True)
-    save_mean_network(home / "models" / "brightness" / "net.onnx", 3, None)
-    (home / "models" / "brightness" / "m.emd").write_bytes(msgspec.json.encode(definition()))
-    make_raster(home / "imagery" / "a.tif")
-    return home
-
-
-@pytest.fixture(scope="module")
 def configuration(home: Path) -> Path:
     return configure(home, models=[home / "models"], imagery=[home / "imagery"])
 
@@ -54,16 +41,6 @@ def configuration(home: Path) -> Path:
 @pytest.fixture(scope="module")
 def client(configuration: Path) -> Client:
     return Client(load_application(configuration))
-
-
-@pytest.fixture
-def inputs(home: Path) -> dict[str, Any]:
-    polygon: Any = to_map(box_around(30, 20, 8, 8))
-    geometry = {"type": "Polygon", "coordinates": [[list(xy) for xy in polygon.exterior.coords]]}
-    crs = {"type": "name", "properties": {"name": "EPSG:32633"}}
-    feature = {"type": "Feature", "id": 1, "properties": {}, "geometry": geometry}
-    features = {"type": "FeatureCollection", "crs": crs, "features": [feature]}
-    return {"image": link(home / "imagery" / "a.tif"), "features": features, "model": "brightness"}
 
 
 def faults(document: Mapping[str, Any], schema: Mapping[str, Any], value: Any) -> list[str]:

@@ -18,6 +18,8 @@ import pytest
 
 from service import ROOT, clean_environment
 
+pytestmark = pytest.mark.jobs
+
 
 @dataclass(frozen=True)
 class Service:

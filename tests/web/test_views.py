@@ -11,28 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from conftest import SHARED, definition, save_mean_network
+from conftest import SHARED
 from processes.echo import Echo
 from processes.results_document import blocks_of, results_document
-from rasters import box_around, make_raster, to_map
+from rasters import box_around, to_map
 from service import Client, configure, left_in, link, load_application
 
 OGC = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/"
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("home")
-    for name in ("models/brightness", "imagery"):
-        (home / name).mkdir(parents=True)
-    save_mean_network(home / "models" / "brightness" / "net.onnx", 3, None)
-    (home / "models" / "brightness" / "m.emd").write_bytes(msgspec.json.encode(definition()))
-    make_raster(home / "imagery" / "a.tif")
-    make_raster(home / "imagery" / "plain.png", crs=None, driver="PNG")
-    return home
 
 
 @pytest.fixture(scope="module")
