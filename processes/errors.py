@@ -16,8 +16,8 @@
     └── RequestError             what is wrong with one request: at least one Fault
 
 No message holds a server's path, a traceback or a credential: only the client's own words, and ours.
-Which HTTP status each becomes stands in one table, `processes.web.problem`. An error can be kept as a record and made
-again from it, so that a failed job tells later what a synchronous run would have told.
+Which HTTP status each becomes stands in one table, `processes.problem_document`. An error can be kept as a record and
+made again from it, so that a failed job tells later what a synchronous run would have told.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "processes"
 
 LAYERS = (
     {"errors", "__init__"},
-    {"settings", "crs", "zips", "schema", "pins", "logs", "results_document"},
+    {"settings", "crs", "zips", "schema", "pins", "logs", "results_document", "problem_document"},
     {"hosts", "description"},
     {"links", "process"},
     {"model", "imagery", "features"},

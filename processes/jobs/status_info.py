@@ -5,14 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from processes.errors import FailureError, ServiceError
 from processes.jobs.job import Job, JobStatus
+from processes.problem_document import problem_document
 
 _JSON = "application/json"
 _RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
 
 
 def status_info(job: Job, base_url: str) -> dict[str, Any]:
-    """Return the document; no member is ever null.
+    """Return the document, with the error of a job that failed; no member is ever null.
 
     It has the members of version 1.0 of the standard, and those of the draft of version 2.0 beside them.
 
@@ -34,6 +36,8 @@ def status_info(job: Job, base_url: str) -> dict[str, Any]:
     }
     if job.summary is not None:
         info["summary"] = job.summary
+    if job.status is JobStatus.FAILED:
+        info["exception"] = problem_document(failure(job), execution_path(job))
     here = job_url(job, base_url)
     info["links"] = [
         {"href": here, "rel": "self", "type": _JSON, "title": "This job"},
@@ -47,6 +51,16 @@ def status_info(job: Job, base_url: str) -> dict[str, Any]:
 def job_url(job: Job, base_url: str) -> str:
     """Return where a job can be looked at."""
     return f"{base_url}/jobs/{job.id}"
+
+
+def execution_path(job: Job) -> str:
+    """Return the path that a job's request was sent to."""
+    return f"/processes/{job.process}/execution"
+
+
+def failure(job: Job) -> ServiceError:
+    """Return why a job failed, as a synchronous request would have told it."""
+    return job.error or FailureError(f"the server failed; the log has it as job {job.id}")
 
 
 def output_link(job: Job, base_url: str) -> dict[str, str]:

@@ -22,18 +22,12 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from processes.errors import ServiceError
 from processes.jobs.manager import JobManager
+from processes.problem_document import NO_SUCH_PROCESS, HttpError
 from processes.settings import load_settings
 from processes.web.compression import compressed
 from processes.web.jobs import jobs_view, results_view
 from processes.web.metrics import metrics_view
-from processes.web.problem import (
-    NO_SUCH_PROCESS,
-    HttpError,
-    Problem,
-    from_http,
-    from_view,
-    problem,
-)
+from processes.web.problem import Problem, from_http, from_view, problem
 from processes.web.server import STOPPING
 from processes.web.views import describe_view, execute_view, validate_view
 

@@ -6,7 +6,7 @@ from flask import Request
 from gunicorn.http.errors import NoMoreData, ParseException
 
 from processes.errors import LimitError
-from processes.web.problem import HttpError
+from processes.problem_document import HttpError
 
 _BLOCK_BYTES = 2**18
 _READ_ON = 4

@@ -15,10 +15,11 @@ from pygeoapi.api import API
 from processes.errors import Fault, InputError, RequestError, collected
 from processes.jobs.job import Job, JobStatus, is_job_id
 from processes.jobs.manager import JobManager
-from processes.jobs.status_info import status_info
+from processes.jobs.status_info import execution_path, status_info
 from processes.jobs.store import Filter
+from processes.problem_document import NO_SUCH_JOB, HttpError
 from processes.schema import quoted
-from processes.web.problem import NO_SUCH_JOB, HttpError, problem, problem_document
+from processes.web.problem import problem
 from processes.web.results import job_error, output_response, results_response
 
 View = Callable[..., Any]
@@ -55,7 +56,7 @@ def results_view(api: API) -> View:
     def results(job_id: str, output: str | None = None) -> Response:
         job = find_job(manager, job_id)
         if job.status is JobStatus.FAILED and not job.is_expired:  # as a synchronous request would have told it
-            return problem(job_error(job), f"/processes/{job.process}/execution")
+            return problem(job_error(job), execution_path(job))
         if job.status is not JobStatus.SUCCESSFUL or job.is_expired:
             raise job_error(job)
         if output is None:
@@ -66,14 +67,6 @@ def results_view(api: API) -> View:
         return output_response(manager.desk, job)
 
     return results
-
-
-def job_document(job: Job, base_url: str) -> dict[str, Any]:
-    """Return the status of a job, with the error of one that failed."""
-    info = status_info(job, base_url)
-    if job.status is JobStatus.FAILED:
-        info["exception"] = problem_document(job_error(job), f"/processes/{job.process}/execution")
-    return info
 
 
 def find_job(manager: JobManager, job_id: str) -> Job:
@@ -91,7 +84,7 @@ def find_job(manager: JobManager, job_id: str) -> Job:
 def _told(manager: JobManager, job_id: str, base_url: str) -> dict[str, Any]:
     """Return a job with what was asked for and, where it failed, why."""
     job = find_job(manager, job_id)
-    document = job_document(job, base_url)
+    document = status_info(job, base_url)
     request_text = manager.desk.store.request(job_id)
     if request_text is not None:
         document["request"] = msgspec.Raw(request_text.encode())
@@ -132,7 +125,7 @@ def _list(manager: JobManager, base_url: str) -> dict[str, Any]:
     if offset:
         before = max(0, offset - limit)
         links.append({"href": _page(base_url, before), "rel": "prev", "type": _JSON, "title": "Page before"})
-    return {"jobs": [job_document(job, base_url) for job in found[:limit]], "links": links}
+    return {"jobs": [status_info(job, base_url) for job in found[:limit]], "links": links}
 
 
 def _filter(faults: list[Fault]) -> Filter:

@@ -10,12 +10,12 @@ from flask import Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wsgi import wrap_file
 
-from processes.errors import FailureError, ServiceError
+from processes.errors import ServiceError
 from processes.jobs.desk import Desk
 from processes.jobs.job import Job, JobStatus, ResultFile
-from processes.jobs.status_info import output_link
+from processes.jobs.status_info import failure, output_link
+from processes.problem_document import RESULT_NOT_READY, HttpError
 from processes.results_document import blocks_of, results_document
-from processes.web.problem import RESULT_NOT_READY, HttpError
 
 _JSON = "application/json"
 
@@ -27,7 +27,7 @@ def job_error(job: Job) -> ServiceError:
     if job.is_expired:
         return HttpError(410, f"the time of the results of job {job.id} is over")
     if job.status is JobStatus.FAILED:
-        return job.error or FailureError(f"the server failed; the log has it as job {job.id}")
+        return failure(job)
     return HttpError(404, f"the result of job {job.id} is not ready: it is {job.status.value}", RESULT_NOT_READY)
 
 

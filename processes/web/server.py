@@ -16,7 +16,7 @@ from gunicorn.glogging import Logger
 from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from processes.web.problem import document
+from processes.problem_document import document
 
 _logger = logging.getLogger(__name__)
 

@@ -21,12 +21,13 @@ from processes.jobs.job import Job, JobStatus
 from processes.jobs.manager import JobManager
 from processes.jobs.status_info import job_url, status_info
 from processes.plugin import Plugin, work_folder
+from processes.problem_document import NO_SUCH_PROCESS, HttpError
 from processes.process import Accept, Answer, Order, SectionedProcess, choose
 from processes.results_document import blocks_of, results_document
 from processes.web.body import read_body
 from processes.web.client import client_address
 from processes.web.prefer import Preferences
-from processes.web.problem import NO_SUCH_PROCESS, HttpError, problem
+from processes.web.problem import problem
 from processes.web.results import job_error, results_response
 from processes.web.server import STOPPING
 

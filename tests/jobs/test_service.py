@@ -263,7 +263,10 @@ def test_a_subscriber_is_told_of_failure(service: Service, town: Path, told: Tol
     inputs = service.inputs(COUNT, "slow", image=image)
     service.execute(inputs, "respond-async", subscriber=told.uris())
     until(lambda: told.paths() == ["/inProgressUri?key=hush", "/failedUri?key=hush"], 30)
-    assert told.received[-1][2]["status"] == "failed"
+    document = told.received[-1][2]
+    assert document["status"] == "failed"
+    reply = service.get(f"/jobs/{document['jobID']}/results")
+    assert (document["exception"], document["exception"]["status"]) == (reply.json, reply.status)
 
 
 def test_a_callback_that_fails_is_made_again_and_changes_nothing(service: Service, told: Told) -> None:
