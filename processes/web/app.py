@@ -86,7 +86,15 @@ def _cors(origins: Sequence[str]) -> dict[str, Any]:
         "send_wildcard": "*" in origins,
         "methods": ["GET", "HEAD", "POST", "DELETE", "OPTIONS"],
         "allow_headers": ["Accept", "Authorization", "Content-Type", "If-None-Match", "Prefer", "Range"],
-        "expose_headers": ["Location", "Link", "Preference-Applied", "ETag", "Content-Range", "Retry-After"],
+        "expose_headers": [
+            "Location",
+            "Link",
+            "Preference-Applied",
+            "ETag",
+            "Content-Range",
+            "Content-Disposition",
+            "Retry-After",
+        ],
         "max_age": _PREFLIGHT_S,
     }
 

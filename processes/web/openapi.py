@@ -35,7 +35,7 @@ MEDIA_TYPE = "application/vnd.oai.openapi+json;version=3.0"
 _HTML = {"text/html": {"schema": {"type": "string"}}}
 _LD = {"application/ld+json": {"schema": {"type": "object"}}}
 _PART: dict[str, Any] = {"type": "string", "format": "binary"}
-_FILE_HEADERS = ("ETag", "Last-Modified", "Accept-Ranges")
+_FILE_HEADERS = ("ETag", "Last-Modified", "Accept-Ranges", "Content-Disposition")
 _FILE_PARAMETERS = ("jobId", "Range", "If-Range", "If-Match", "If-None-Match")
 _FILE_ERRORS = (400, 403, 404, 406, 410, 412, 413, 416, 500, 503)
 """Those of a failed job among them: its results are the error that a synchronous request would have been told."""
@@ -161,7 +161,7 @@ def _execution(description: Description, is_sectioned: bool) -> dict[str, Any]:
         is_sectioned: whether every request to it is a job, also one that is answered synchronously.
     """
     of_job = ("Link", "Preference-Applied") if has_jobs(description) else ()
-    headers = (*of_job, "ETag", "Last-Modified") if is_sectioned else of_job
+    headers = (*of_job, *_FILE_HEADERS) if is_sectioned else of_job
     responses = {"200": answer("The result, raw or in a document", content(result_forms(description)), headers)}
     more: dict[str, Any] = {"description": description["description"], "requestBody": _body(description)}
     if has_jobs(description):

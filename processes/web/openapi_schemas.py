@@ -242,6 +242,7 @@ HEADERS: Mapping[str, dict[str, Any]] = {
     "ETag": _header("Changes where the content does"),
     "Last-Modified": _header("When it was made"),
     "Accept-Ranges": _header("Parts can be had", {"type": "string", "enum": ["bytes"]}),
+    "Content-Disposition": _header("Name of the file, as the result is called"),
     "Content-Range": _header("Which part of the whole it is"),
 }
 

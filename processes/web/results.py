@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from pathlib import PurePosixPath
 from typing import BinaryIO
 
 import msgspec
@@ -71,6 +72,9 @@ def _conditional(job: Job, result: ResultFile, file: BinaryIO) -> Response:
     response.call_on_close(file.close)
     response.content_length = result.size_bytes
     response.set_etag(f"{job.id}-{job.fence}")
+    if job.result_name is not None:  # what a browser saves it as
+        name = f"{job.result_name}{PurePosixPath(result.name).suffix}"
+        response.headers.set("Content-Disposition", "inline", filename=name)
     if job.finished is not None:
         response.last_modified = job.finished
     response.make_conditional(request, accept_ranges=True, complete_length=result.size_bytes)

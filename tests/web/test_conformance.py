@@ -220,7 +220,7 @@ def test_web_pages_of_any_origin_may_call(client: Client) -> None:
     ):
         assert response.headers["Access-Control-Allow-Origin"] == "*"
         exposed = set(re.split(", *", response.headers["Access-Control-Expose-Headers"]))
-        assert {"Location", "Link", "Preference-Applied"} <= exposed
+        assert {"Location", "Link", "Preference-Applied", "Content-Disposition"} <= exposed
 
 
 def test_long_texts_are_compressed_where_the_client_takes_that(client: Client, inputs: dict[str, Any]) -> None:

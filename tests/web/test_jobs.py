@@ -460,7 +460,9 @@ def test_only_needed_files_are_kept(client: Client, inputs: dict[str, Any], home
 def test_a_result_name_that_is_taken_is_a_conflict(client: Client, inputs: dict[str, Any]) -> None:
     inputs["resultName"] = "storm-1"
     job = done(client, inputs)
-    assert get(client, f"/jobs/{job}/results").json["name"] == "storm-1"
+    results = get(client, f"/jobs/{job}/results")
+    assert results.json["name"] == "storm-1"
+    assert results.headers["Content-Disposition"] == "inline; filename=storm-1.geojson"
     for headers in (ASYNC, None):
         response = client.execute("classify-objects", inputs, headers)
         assert (response.status_code, response.json["type"]) == (409, "Conflict")
