@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 @click.pass_context
 def main(context: click.Context, config: Path | None, parent: int | None) -> None:
     """Classify objects on imagery with a trained model."""
-    from processes.logs import set_up_logs
-
-    set_up_logs()
     if parent is not None:
         from processes.serve import end_with
 
@@ -181,7 +178,10 @@ def _desk(config: Path) -> Iterator[Desk]:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Tell what is wrong with the configuration, or with what it names, in one line."""
+    """Log, and tell in one line what is wrong with the configuration, or with what it names."""
+    from processes.logs import set_up_logs
+
+    set_up_logs()
     try:
         yield
     except (ValueError, KeyError, OSError) as err:
