@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
 import msgspec
 from flask import Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.datastructures import ContentRange
 from werkzeug.wsgi import wrap_file
 
 from processes.errors import ServiceError
@@ -17,8 +18,10 @@ from processes.jobs.job import Job, JobStatus, ResultFile
 from processes.jobs.status_info import failure, output_link
 from processes.problem_document import RESULT_NOT_READY, HttpError
 from processes.results_document import blocks_of, results_document
+from processes.web.conditional import Outcome, evaluate
 
 _JSON = "application/json"
+_BLOCK_BYTES = 2**18
 
 
 def job_error(job: Job) -> ServiceError:
@@ -59,29 +62,42 @@ def output_response(desk: Desk, job: Job) -> Response:
     """
     if job.result is None:
         raise job_error(job)
-    file = _opened(desk, job)
-    try:
-        return _conditional(job, job.result, file)
-    except HTTPException:  # the part that is wanted lies beyond the end
-        file.close()
-        raise
-
-
-def _conditional(job: Job, result: ResultFile, file: BinaryIO) -> Response:
-    response = Response(wrap_file(request.environ, file), content_type=result.media_type, direct_passthrough=True)
-    response.call_on_close(file.close)
-    response.content_length = result.size_bytes
-    response.set_etag(f"{job.id}-{job.fence}")
+    modified = (job.finished or job.updated).replace(microsecond=0)
+    etag = f"{job.id}-{job.fence}"
+    outcome = evaluate(request, etag, modified, job.result.size_bytes)
+    if outcome.status is HTTPStatus.NOT_MODIFIED:
+        response = Response(status=outcome.status)
+        del response.headers["Content-Type"]
+    else:
+        response = _content(_opened(desk, job), job.result, outcome)
+    response.set_etag(etag)
+    response.last_modified = modified
+    response.accept_ranges = "bytes"
     if job.result_name is not None:  # what a browser saves it as
-        name = f"{job.result_name}{PurePosixPath(result.name).suffix}"
+        name = f"{job.result_name}{PurePosixPath(job.result.name).suffix}"
         response.headers.set("Content-Disposition", "inline", filename=name)
-    if job.finished is not None:
-        response.last_modified = job.finished
-    response.make_conditional(request, accept_ranges=True, complete_length=result.size_bytes)
-    if response.status_code == HTTPStatus.PRECONDITION_FAILED:
-        response.close()
-        raise HttpError(412, "the output has another ETag than If-Match names")
     return response
+
+
+def _content(file: BinaryIO, result: ResultFile, outcome: Outcome) -> Response:
+    """Return all of an output, or a part of it."""
+    part = outcome.part
+    if outcome.status is HTTPStatus.OK:
+        response = Response(wrap_file(request.environ, file), direct_passthrough=True)
+    else:
+        file.seek(part.start)
+        response = Response(_part_of(file, len(part)), outcome.status)
+        response.content_range = ContentRange("bytes", part.start, part.stop, result.size_bytes)
+    response.call_on_close(file.close)
+    response.content_type = result.media_type
+    response.content_length = len(part)
+    return response
+
+
+def _part_of(file: BinaryIO, size_bytes: int) -> Iterator[bytes]:
+    while size_bytes and (block := file.read(min(size_bytes, _BLOCK_BYTES))):
+        size_bytes -= len(block)
+        yield block
 
 
 def _link_response(job: Job, base_url: str) -> Response:

@@ -402,6 +402,52 @@ def test_an_output_has_an_etag(client: Client, output: str) -> None:
     assert get(client, output, Range="bytes=0-1", If_Range='"other"').status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("headers", "status", "part"),
+    [
+        ({"Range": "bytes=-999999"}, 206, slice(None)),
+        ({"Range": "bytes=5-999999"}, 206, slice(5, None)),
+        ({"Range": "BYTES=5-6"}, 206, slice(5, 7)),
+        ({"Range": "bytes=0-3,10-12"}, 200, slice(None)),
+        ({"Range": "items=0-3"}, 200, slice(None)),
+        ({"Range": "bytes=7-3"}, 200, slice(None)),
+        ({"Range": "bytes=0-3", "If-None-Match": '"ETAG"'}, 304, slice(0)),
+        ({"Range": "bytes=0-3", "If-None-Match": 'W/"ETAG"'}, 304, slice(0)),
+        ({"Range": "bytes=0-3", "If-None-Match": '"other"'}, 206, slice(4)),
+        ({"If-None-Match": "*"}, 304, slice(0)),
+        ({"Range": "bytes=0-3", "If-Range": '"ETAG"'}, 206, slice(4)),
+        ({"Range": "bytes=0-3", "If-Range": 'W/"ETAG"'}, 200, slice(None)),
+        ({"Range": "bytes=0-3", "If-Range": "MODIFIED"}, 206, slice(4)),
+        ({"Range": "bytes=0-3", "If-Range": "Tue, 01 Jan 2019 00:00:00 GMT"}, 200, slice(None)),
+        ({"Range": "bytes=0-3", "If-Range": "ETAG"}, 200, slice(None)),
+        ({"If-Match": "*"}, 200, slice(None)),
+        ({"If-Match": '"other", "ETAG"'}, 200, slice(None)),
+        ({"If-Match": 'W/"ETAG"'}, 412, None),
+        ({"If-Match": '"other"', "If-None-Match": '"ETAG"'}, 412, None),
+        ({"If-Unmodified-Since": "Tue, 01 Jan 2019 00:00:00 GMT"}, 412, None),
+        ({"If-Unmodified-Since": "MODIFIED"}, 200, slice(None)),
+        ({"If-Unmodified-Since": "Tue, 01 Jan 2019 00:00:00 GMT", "If-Match": "*"}, 200, slice(None)),
+        ({"If-Modified-Since": "MODIFIED"}, 304, slice(0)),
+        ({"If-Modified-Since": "Tue, 01 Jan 2019 00:00:00 GMT"}, 200, slice(None)),
+        ({"If-Modified-Since": "MODIFIED", "If-None-Match": '"other"'}, 200, slice(None)),
+        ({"If-Modified-Since": "yesterday"}, 200, slice(None)),
+    ],
+)
+def test_conditions_are_read_as_rfc_9110_has_them(
+    client: Client, output: str, headers: dict[str, str], status: int, part: slice | None
+) -> None:
+    whole = get(client, output)
+    etag, modified = whole.headers["ETag"].strip('"'), whole.headers["Last-Modified"]
+    sent = {name: value.replace("ETAG", etag).replace("MODIFIED", modified) for name, value in headers.items()}
+    response = client.http.get(output, headers=sent, buffered=True)
+    assert response.status_code == status
+    if part is not None:
+        assert response.data == whole.data[part]
+        assert response.headers["ETag"] == whole.headers["ETag"]
+    head = client.http.head(output, headers=sent, buffered=True)
+    assert head.status_code == (200 if status == 206 else status)  # HEAD has no parts
+
+
 def test_an_output_answers_head(client: Client, output: str) -> None:
     whole = get(client, output)
     for path in (output, output.removesuffix("/classifiedObjects")):
