@@ -112,8 +112,12 @@ def _given(value: Value) -> _Inline | _Link:
     """
     content = value.read()
     match content:
+        case {"href": str(), "type": kind} if not isinstance(kind, str):
+            raise RequestError.at(f"{value.pointer}/type", ImageError(f"type is {quoted(kind)}, not a media type"))
         case {"href": str() as href}:
             return _Link(href, f"{value.pointer}/href")
+        case {"href": other}:
+            raise RequestError.at(f"{value.pointer}/href", ImageError(f"href is {quoted(other)}, not a text"))
         case {"value": str() as text, "encoding": "base64", "mediaType": str() as kind} if kind in INLINE_IMAGES:
             pointer = f"{value.pointer}/value"
             try:

@@ -125,7 +125,7 @@ class ClassifyObjects(SectionedProcess):
     def check(self, order: Order) -> Terms:
         faults = list(order.faults)
         runs_here = self._settings.scheduler is None
-        inputs = read_inputs(order.request, faults, self._catalog, runs_here=runs_here)
+        inputs = read_inputs(order.request, faults, self._catalog, runs_here, order.require_free)
         pins, stem = pin_links(order.request, self._settings, faults)
         if faults or inputs is None:
             raise RequestError(faults)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +14,7 @@ from processes.classify_features import pin_features, read_features
 from processes.classify_images import open_images, pin_images
 from processes.crs import CRS84, is_longitude_latitude, parse_crs
 from processes.description import Given, Request, check_literals
-from processes.errors import Fault, InputError, RequestError, collected
+from processes.errors import Fault, InputError, NameTakenError, RequestError, collected
 from processes.features.layer import Layer
 from processes.features.result import CRS84_ONLY, MediaType
 from processes.model.arguments import Arguments, read_arguments
@@ -24,6 +24,7 @@ from processes.pins import Pin
 from processes.planning.extent import Extent, read_extent
 from processes.planning.fields import DEFAULT_FIELD
 from processes.planning.material import Material, Options
+from processes.planning.plan import checked
 from processes.process import Terms
 from processes.schema import quoted
 from processes.settings import Settings
@@ -63,7 +64,13 @@ class Inputs:
     """Without pins and the stem of a name."""
 
 
-def read_inputs(request: Request, faults: list[Fault], catalog: Catalog, runs_here: bool) -> Inputs | None:
+def read_inputs(
+    request: Request,
+    faults: list[Fault],
+    catalog: Catalog,
+    runs_here: bool,
+    require_free: Callable[[str], None] | None = None,
+) -> Inputs | None:
     """Read what needs no file to be opened.
 
     Args:
@@ -71,6 +78,7 @@ def read_inputs(request: Request, faults: list[Fault], catalog: Catalog, runs_he
         faults: gets what is wrong; then there may be no Inputs.
         catalog: the installed models.
         runs_here: True = the model runs on this machine, so that a GPU must be here if one is asked for.
+        require_free: as `Order` has it.
     """
     given = {name: found[0] for name, found in check_literals(request, describe([]), LITERALS, faults).items()}
     literals = {name: item.value for name, item in given.items()}
@@ -83,6 +91,11 @@ def read_inputs(request: Request, faults: list[Fault], catalog: Catalog, runs_he
     if runs_here and processor is not None:
         with collected(faults, given["processorType"].pointer):
             require_processor(processor)
+    if require_free is not None and "resultName" in given:
+        try:
+            require_free(literals["resultName"])
+        except NameTakenError as err:
+            faults.append(Fault(given["resultName"].pointer, err))
     crs = _output_crs(given.get("outputCrs"), media_type, faults)
     options = Options(
         label_field=literals.get("classLabelField", DEFAULT_FIELD),
@@ -98,7 +111,8 @@ def read_inputs(request: Request, faults: list[Fault], catalog: Catalog, runs_he
         asked = given.get("modelArguments", Given("", {}))
         arguments, wrong = read_arguments(asked.value, model.definition, asked.pointer)
         faults.extend(wrong)
-        return Inputs(request, model, arguments, options, media_type, crs, _terms(literals))
+        if "classLabelField" in given or "classLabelField" not in request.inputs:  # else no fields can be told
+            return Inputs(request, model, arguments, options, media_type, crs, _terms(literals))
     return None
 
 
@@ -119,9 +133,9 @@ def open_material(
     """
     images = open_images(request, settings, folder, faults)
     layer = _layer(request, settings, folder, faults)
-    if faults or inputs is None:
+    if inputs is None:
         raise RequestError(faults)
-    return Material(
+    material = Material(
         images=[image for image, _ in images],
         image_pointers=[pointer for _, pointer in images],
         layer=layer,
@@ -129,6 +143,9 @@ def open_material(
         arguments=inputs.arguments,
         options=inputs.options,
     )
+    if faults:  # what else can be seen is told too
+        checked(material, faults)
+    return material
 
 
 def pin_links(request: Request, settings: Settings, faults: list[Fault]) -> tuple[tuple[Pin, ...], str]:

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from processes.errors import Fault, InputError, RequestError, pointer_token
+from processes.errors import Fault, InputError, RequestError, collected, pointer_token
 from processes.schema import check_value, quoted
 
 Description = Mapping[str, Any]
@@ -92,7 +92,7 @@ class Request:
 
 
 class _Body(msgspec.Struct):
-    inputs: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
+    inputs: msgspec.Raw = msgspec.Raw(b"{}")
     outputs: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     response: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     subscriber: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -126,10 +126,13 @@ def read_request(body: bytes, description: Description) -> tuple[Request, list[F
         ) from err
 
 
-def _inputs(
-    given: Mapping[str, msgspec.Raw], description: Description, faults: list[Fault]
-) -> Iterable[tuple[str, list[Value]]]:
+def _inputs(text: msgspec.Raw, description: Description, faults: list[Fault]) -> Iterable[tuple[str, list[Value]]]:
     known = description["inputs"]
+    try:
+        given = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError:
+        faults.append(Fault("/inputs", InputError("inputs is not an object")))
+        return
     for name, text in given.items():
         pointer = f"/inputs/{pointer_token(name)}"
         if name not in known:
@@ -176,36 +179,39 @@ def _outputs(
                 Fault(pointer, InputError(f"there is no output {quoted(name)}; the outputs are {', '.join(known)}"))
             )
             continue
-        try:
-            requests[name] = _output(pointer, wish, known[name], description["outputTransmission"])
-        except RequestError as err:
-            faults.extend(err.faults)
+        if not isinstance(wish, dict):
+            faults.append(Fault(pointer, InputError("an output is asked for by an object")))
+            continue
+        by_reference = None
+        if "transmissionMode" in wish:
+            with collected(faults, f"{pointer}/transmissionMode"):
+                by_reference = _is_reference(wish["transmissionMode"], description["outputTransmission"])
+        requests[name] = OutputRequest(pointer, _format(wish, pointer, known[name], faults), by_reference)
     return requests
 
 
-def _output(pointer: str, wish: Any, item: Mapping[str, Any], transmissions: Sequence[str]) -> OutputRequest:
-    if not isinstance(wish, dict):
-        raise RequestError.at(pointer, InputError("an output is asked for by an object"))
-    transmission = wish.get("transmissionMode", "value")
-    is_told = "transmissionMode" in wish
+def _is_reference(transmission: Any, transmissions: Sequence[str]) -> bool:
     if transmission not in ("value", "reference"):
-        raise RequestError.at(
-            f"{pointer}/transmissionMode",
-            InputError(f"transmissionMode {quoted(transmission)} is neither value nor reference"),
-        )
+        raise InputError(f"transmissionMode {quoted(transmission)} is neither value nor reference")
     if transmission not in transmissions:
-        raise RequestError.at(f"{pointer}/transmissionMode", InputError("results are given by value only"))
+        raise InputError("results are given by value only")
+    return bool(transmission == "reference")
+
+
+def _format(wish: Mapping[str, Any], pointer: str, item: Mapping[str, Any], faults: list[Fault]) -> str | None:
+    """Return the media type that is wanted of an output; None = any, or what is wanted is wrong."""
     form = wish.get("format", {})
     if not isinstance(form, dict):
-        raise RequestError.at(f"{pointer}/format", InputError("format is not an object"))
-    media_type = _plain(form.get("mediaType"))
-    known = media_types(item["schema"])
-    if "mediaType" in form and media_type not in known:
-        raise RequestError.at(
-            f"{pointer}/format/mediaType",
-            InputError(f"there is no format {quoted(media_type)}; the formats are {', '.join(known)}"),
-        )
-    return OutputRequest(pointer, media_type, transmission == "reference" if is_told else None)
+        faults.append(Fault(f"{pointer}/format", InputError("format is not an object")))
+        return None
+    if "mediaType" not in form:
+        return None
+    media_type, known = _plain(form["mediaType"]), media_types(item["schema"])
+    if media_type not in known:
+        wrong = InputError(f"there is no format {quoted(media_type)}; the formats are {', '.join(known)}")
+        faults.append(Fault(f"{pointer}/format/mediaType", wrong))
+        return None
+    return cast(str, media_type)
 
 
 def _plain(media_type: Any) -> Any:

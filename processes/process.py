@@ -26,16 +26,14 @@ def choose(offers: Sequence[str], accept: Accept) -> str:
         FormError: it takes none of them.
     """
 
-    def quality_of(media_type: str) -> float:
-        """Return the quality of the most specific range that holds a media type."""
-        for form in (media_type, f"{media_type.split('/')[0]}/*", "*/*"):
+    def quality(offer: str) -> float:
+        """Return the quality of the most specific range that holds a media type; JSON's own holds GeoJSON."""
+        also = (JSON,) if offer == GEOJSON else ()
+        for form in (offer, *also, f"{offer.split('/')[0]}/*", "*/*"):
             found = [quality for item, quality in accept if item == form]
             if found:
                 return max(found)
         return 0
-
-    def quality(offer: str) -> float:
-        return max(quality_of(offer), quality_of(JSON) if offer == GEOJSON else 0)
 
     if not accept:
         return offers[0]
@@ -61,6 +59,8 @@ class Order:
     """Limit of a synchronous run; None = it is none."""
     pins: Sequence[Pin] | None = None
     """The linked files as they were when the request was accepted; None = nobody looked."""
+    require_free: Callable[[str], None] | None = None
+    """Raises NameTakenError where a result of a name is there, or on its way; None = nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)

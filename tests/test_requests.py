@@ -325,7 +325,7 @@ def test_faults_in_qualified_values_point_into_them(client: Client, sound: dict[
         (b"\xff\xfe", "not JSON"),
         (b"[]", "not an execute request"),
         (b"7", "not an execute request"),
-        (b'{"inputs": []}', "not an execute request"),
+        (b'{"inputs": []}', "inputs is not an object"),
         (b'{"inputs": ' + b'{"a":' * 9000 + b"1" + b"}" * 9000 + b"}", "not"),
     ],
 )

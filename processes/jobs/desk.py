@@ -18,6 +18,7 @@ from processes.errors import (
     FailureError,
     Fault,
     ForbiddenError,
+    NameTakenError,
     RequestError,
     ServiceError,
     UnavailableError,
@@ -86,12 +87,14 @@ class Desk:
             NameTakenError, CrowdedError, ClientCrowdedError: it cannot be taken now.
             UnavailableError: the job store does not answer.
         """
-        terms = self._terms(ask)
+        terms = self.check(ask)
         return self._put(ask, terms, OrderRecord(ask.body, list(ask.accept), ask.max_objects, list(terms.pins)))
 
     def faults_of(self, ask: Ask, error: RequestError, is_stopping: Callable[[], bool]) -> ServiceError:
         """Return all that is wrong with a faulty request: what needs files to be opened is looked for in a slot."""
         if not (isinstance(ask.process, SectionedProcess) and ask.request.inputs):
+            return error
+        if all(isinstance(fault.error, NameTakenError) for fault in error.faults):  # that is told at once
             return error
         try:
             with self._tried(ask, Trial(to_record(error)), is_stopping) as job:
@@ -108,9 +111,7 @@ class Desk:
         process = ask.process
         if not isinstance(process, SectionedProcess):
             raise TypeError(f"{ask.process_id} has no sections")
-        terms = self._terms(ask)
-        if terms.result_name is not None:
-            self.store.require_free(terms.result_name)
+        terms = self.check(ask)
         pace = None if terms.pace_key is None else self.store.pace(terms.pace_key)
         with self._tried(ask, Trial(measures=pace is None), is_stopping) as job:
             if job.error is not None or job.result is None:
@@ -179,7 +180,7 @@ class Desk:
         self._bell.ring()
         return job
 
-    def _terms(self, ask: Ask) -> Terms:
+    def check(self, ask: Ask) -> Terms:
         """Return on which terms a request can be worked off.
 
         Raises:
@@ -187,7 +188,7 @@ class Desk:
         """
         faults = list(ask.faults)
         self._check_subscriber(ask.request, faults)
-        return ask.process.check(Order(ask.request, faults, ask.accept))
+        return ask.process.check(Order(ask.request, faults, ask.accept, require_free=self.store.require_free))
 
     def _put(self, ask: Ask, terms: Terms, record: OrderRecord) -> Job:
         job_id = str(uuid.uuid4())

@@ -38,7 +38,7 @@ def plan(
         if rows > max_objects:
             raise LimitError("max_objects", max_objects, found)
 
-    selections = _checked(material, faults)
+    selections = checked(material, faults)
     if material.layer is None:
         planned = plan_images(material, selections, require_few)
     else:
@@ -47,8 +47,12 @@ def plan(
     return Plan(dataclasses.replace(planned.rows, warnings=warnings), planned.work)
 
 
-def _checked(material: Material, faults: Sequence[Fault]) -> list[Selection]:
+def checked(material: Material, faults: Sequence[Fault]) -> list[Selection]:
     """Return what the model takes of each image.
+
+    Args:
+        material: what to work on.
+        faults: what is wrong with the request otherwise; then there is nothing to return.
 
     Raises:
         RequestError: everything that can be seen to be wrong without a look at the objects.
