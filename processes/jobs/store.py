@@ -17,6 +17,8 @@ from processes.jobs.tables import PACE_OBJECTS, PACE_SECONDS, count, job, name_c
 from processes.settings import Limits
 
 _MAX_NAME = 64
+_TOLD_S = 0.001
+"""Clients are told times in milliseconds, so that a time of theirs is as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class JobStore:
         if wanted.created_from is not None:
             query = query.where(job.c.created >= wanted.created_from.timestamp())
         if wanted.created_to is not None:
-            query = query.where(job.c.created <= wanted.created_to.timestamp())
+            query = query.where(job.c.created < wanted.created_to.timestamp() + _TOLD_S)
         with self._database.read() as connection:
             if wanted.min_duration_s is not None or wanted.max_duration_s is not None:
                 duration = sa.func.coalesce(job.c.finished, self._database.now(connection)) - job.c.started

@@ -29,11 +29,12 @@ from processes.web.jobs import jobs_view, results_view
 from processes.web.metrics import metrics_view
 from processes.web.problem import Problem, from_http, from_view, problem
 from processes.web.server import STOPPING
-from processes.web.views import describe_view, execute_view, validate_view
+from processes.web.views import describe_view, execute_view, landing_view, validate_view
 
 _logger = logging.getLogger(__name__)
 
 _EXECUTE = "pygeoapi.execute_process_jobs"
+_LANDING = "pygeoapi.landing_page"
 _DESCRIBE = "pygeoapi.get_processes"
 _MANAGER = "processes.jobs.manager.JobManager"
 _JOBS = "pygeoapi.get_jobs"
@@ -58,6 +59,7 @@ def _in_form(response: Response) -> Response:
     response.headers = Headers(response.headers)  # pygeoapi sets a plain dict, in which case matters
     if request.endpoint not in _OURS and not _is_page(response.mimetype):
         response.content_type = "application/json"  # pygeoapi writes JSON, and calls it an image where that is wanted
+    response.vary.add("Accept")
     if request.path.startswith("/jobs"):  # a cache may keep an output, and must ask whether it is still there
         response.cache_control.no_cache = True
     if response.status_code < 400 or isinstance(response, Problem):
@@ -85,7 +87,10 @@ def _cors(origins: Sequence[str]) -> dict[str, Any]:
         "origins": list(origins),
         "send_wildcard": "*" in origins,
         "methods": ["GET", "HEAD", "POST", "DELETE", "OPTIONS"],
-        "allow_headers": ["Accept", "Authorization", "Content-Type", "If-None-Match", "Prefer", "Range"],
+        "allow_headers": [
+            *("Accept", "Authorization", "Content-Type", "Prefer"),
+            *("Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"),
+        ],
         "expose_headers": [
             "Location",
             "Link",
@@ -105,12 +110,14 @@ def _prepare(app: Flask) -> Flask:
     app.extensions[STOPPING] = threading.Event()
     CONFORMANCE_CLASSES.extend(f"{_CLASSES}{name}" for name in _CONFORMANCE)
     app.view_functions[_EXECUTE] = execute_view(api_, app.view_functions[_EXECUTE])
+    app.view_functions[_LANDING] = landing_view(api_, app.view_functions[_LANDING])
     app.view_functions[_DESCRIBE] = describe_view(api_, app.view_functions[_DESCRIBE])
-    app.view_functions[_JOBS] = jobs_view(api_, app.view_functions[_JOBS])
+    app.view_functions[_JOBS] = jobs_view(api_)
     app.view_functions[_RESULTS] = results_view(api_)
     app.add_url_rule("/jobs/<job_id>/results/<output>", "job_output", app.view_functions[_RESULTS])
     app.add_url_rule("/processes/<process_id>/validate", "validate", validate_view(api_), methods=["POST"])
     app.add_url_rule("/metrics", "metrics", metrics_view(api_))
+    app.url_map.merge_slashes = False  # it would redirect, to whatever host the client names
     app.before_request(_refuse_folders)
     app.register_error_handler(ServiceError, problem)
     app.register_error_handler(HTTPException, from_http)

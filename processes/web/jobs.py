@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
-from urllib.parse import urlencode
 
 import msgspec
 from flask import Response, request
@@ -19,32 +18,27 @@ from processes.jobs.status_info import execution_path, status_info
 from processes.jobs.store import Filter
 from processes.problem_document import NO_SUCH_JOB, HttpError
 from processes.schema import quoted
+from processes.web.pages import job_page, jobs_page, results_page, wants_page
+from processes.web.paging import HTML, JSON, Page
 from processes.web.problem import problem
 from processes.web.results import job_error, output_response, results_response
 
 View = Callable[..., Any]
 
 _JSON = "application/json"
-_DEFAULT_LIMIT, _MAX_LIMIT = 10, 10_000
-_MAX_OFFSET = 2**31 - 1
-_MAX_DIGITS = 4000
-"""Python reads no longer numbers."""
 
 
-def jobs_view(api: API, original: View) -> View:
-    """Return the view of all jobs, of one, and of its dismissal; pages for people are pygeoapi's `original`."""
+def jobs_view(api: API) -> View:
+    """Return the view of all jobs, of one, and of its dismissal."""
     manager = cast(JobManager, api.manager)
 
     def jobs(job_id: str | None = None) -> Response:
-        if request.method == "DELETE" and job_id is not None:
-            return _dismissed(manager, job_id, api.base_url)
-        if _wants_page():
-            if job_id is not None:
-                find_job(manager, job_id)
-            return cast(Response, original(job_id) if job_id is not None else original())
         if job_id is None:
-            return _json(_list(manager, api.base_url))
-        return _json(_told(manager, job_id, api.base_url))
+            return _list(manager, api)
+        if request.method == "DELETE":
+            return _dismissed(manager, job_id, api.base_url)
+        document = _told(manager, job_id, api.base_url)
+        return job_page(api, document) if wants_page() else _json(document)
 
     return jobs
 
@@ -60,7 +54,9 @@ def results_view(api: API) -> View:
         if job.status is not JobStatus.SUCCESSFUL or job.is_expired:
             raise job_error(job)
         if output is None:
-            return results_response(manager.desk, job, api.base_url)
+            others = [] if job.result is None else [job.result.media_type]
+            is_page = wants_page(*others)
+            return results_page(api, job) if is_page else results_response(manager.desk, job, api.base_url)
         if job.result is None or output != job.result.output:
             there = "none" if job.result is None else job.result.output
             raise HttpError(404, f"job {job.id} has no output {output!r}; there is {there}")
@@ -106,26 +102,19 @@ def _json(document: Mapping[str, Any]) -> Response:
     return Response(msgspec.json.encode(document), content_type=_JSON)
 
 
-def _list(manager: JobManager, base_url: str) -> dict[str, Any]:
+def _list(manager: JobManager, api: API) -> Response:
     """Return the list of jobs that the request's parameters ask for."""
     faults: list[Fault] = []
-    limit = min(_number("limit", faults, _DEFAULT_LIMIT, 1), _MAX_LIMIT)
-    offset = min(_number("offset", faults, 0, 0), _MAX_OFFSET)
-    wanted = _filter(faults)
+    page, wanted = Page.read(faults), _filter(faults)
     if faults:
         raise RequestError(faults)
-    is_known_type = set(_words("type")) <= {"process"} if request.args.getlist("type") else True
-    found = manager.desk.store.find(wanted, limit + 1, offset) if is_known_type else []
-    links = [
-        {"href": _page(base_url, offset), "rel": "self", "type": _JSON, "title": "This page"},
-        {"href": _page(base_url, offset, f="html"), "rel": "alternate", "type": "text/html", "title": "As a web page"},
-    ]
-    if len(found) > limit:
-        links.append({"href": _page(base_url, offset + limit), "rel": "next", "type": _JSON, "title": "Next page"})
-    if offset:
-        before = max(0, offset - limit)
-        links.append({"href": _page(base_url, before), "rel": "prev", "type": _JSON, "title": "Page before"})
-    return {"jobs": [status_info(job, base_url) for job in found[:limit]], "links": links}
+    types = _words("type")
+    is_known_type = not types or "process" in types
+    found = manager.desk.store.find(wanted, page.limit + 1, page.offset) if is_known_type else []
+    is_page = wants_page()
+    links = page.links(f"{api.base_url}/jobs", len(found) > page.limit, HTML if is_page else JSON)
+    shown = [status_info(job, api.base_url) for job in found[: page.limit]]
+    return jobs_page(api, shown, links, page.offset) if is_page else _json({"jobs": shown, "links": links})
 
 
 def _filter(faults: list[Fault]) -> Filter:
@@ -148,16 +137,6 @@ def _filter(faults: list[Fault]) -> Filter:
 def _words(name: str) -> Sequence[str]:
     """Return the values of a parameter, each of which may be a list with commas."""
     return [word.strip() for value in request.args.getlist(name) for word in value.split(",") if word.strip()]
-
-
-def _number(name: str, faults: list[Fault], default: int, least: int) -> int:
-    text = request.args.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS and int(text) >= least):
-        faults.append(Fault(f"/{name}", InputError(f"{name} is {quoted(text)}, not a whole number of {least} or more")))
-        return default
-    return int(text)
 
 
 def _seconds(name: str, faults: list[Fault]) -> float | None:
@@ -200,34 +179,7 @@ def _is_open(text: str) -> bool:
 def _time(text: str) -> datetime:
     """Read a time of RFC 3339; a date alone is its first moment, a time without zone is UTC."""
     try:
-        time = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text.upper())
         return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
     except ValueError as err:
         raise InputError(f"datetime has {quoted(text)}, which is no time as 2026-11-25T12:00:00Z") from err
-
-
-def _page(base_url: str, offset: int, **more: str) -> str:
-    """Return the URL of a page of the list, with the request's other parameters."""
-    kept = [(name, value) for name, value in _parameters() if name not in ("offset", "f")]
-    query = urlencode([*kept, *([("offset", str(offset))] if offset else []), *more.items()])
-    return f"{base_url}/jobs?{query}" if query else f"{base_url}/jobs"
-
-
-def _parameters() -> Iterator[tuple[str, str]]:
-    for name in request.args:
-        for value in request.args.getlist(name):
-            yield name, value
-
-
-def _wants_page() -> bool:
-    """Say whether the request wants a page for people.
-
-    Raises:
-        InputError: its parameter `f` names another form.
-    """
-    form = request.args.get("f")
-    if form is None:
-        return request.accept_mimetypes.best_match([_JSON, "text/html"], _JSON) == "text/html"
-    if form not in ("json", "html"):
-        raise InputError(f"f is {quoted(form)}; it can be json or html")
-    return form == "html"

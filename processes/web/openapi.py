@@ -36,7 +36,8 @@ _HTML = {"text/html": {"schema": {"type": "string"}}}
 _LD = {"application/ld+json": {"schema": {"type": "object"}}}
 _PART: dict[str, Any] = {"type": "string", "format": "binary"}
 _FILE_HEADERS = ("ETag", "Last-Modified", "Accept-Ranges", "Content-Disposition")
-_FILE_PARAMETERS = ("jobId", "Range", "If-Range", "If-Match", "If-None-Match")
+_CONDITIONS = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since")
+_FILE_PARAMETERS = ("jobId", "Range", "If-Range", *_CONDITIONS)
 _FILE_ERRORS = (400, 403, 404, 406, 410, 412, 413, 416, 500, 503)
 """Those of a failed job among them: its results are the error that a synchronous request would have been told."""
 
@@ -131,7 +132,8 @@ def _service_paths() -> dict[str, Any]:
 
 def _process_paths(processes: Mapping[str, Process], descriptions: Mapping[str, Description]) -> dict[str, Any]:
     found = {"200": answer("The processes", _document("processList") | _HTML | _LD)}
-    listing = _operation("getProcesses", "processes", "All processes", found | errors([400, 500]), ["limit", "fWithLd"])
+    responses = found | errors([400, 500])
+    listing = _operation("getProcesses", "processes", "All processes", responses, ["limit", "offset", "fWithLd"])
     paths: dict[str, Any] = {"/processes": {"get": listing}}
     for name, description in descriptions.items():
         is_sectioned = isinstance(processes[name], SectionedProcess)
@@ -257,17 +259,26 @@ def _result_paths(descriptions: Sequence[Description]) -> dict[str, Any]:
     }
     by_reference = {"204": answer("The result is elsewhere, at a link", headers=["Link"])}
     results = _file_responses(merged(map(result_forms, descriptions)), raw) | by_reference
-    head = _file_responses({}, {})
+    results["200"]["content"] |= _HTML
+    head = {status: item for status, item in _file_responses({}, {}).items() if status not in ("206", "416")}
+    head_parameters = ("jobId", *_CONDITIONS)
     return {
         "/jobs/{jobId}/results": {
             "get": _operation(
-                "getResults", "jobs", "The result, in the form that the request wants", results, _FILE_PARAMETERS
-            )
+                "getResults",
+                "jobs",
+                "The result, in the form that the request wants, or a page that leads to it",
+                results,
+                (*_FILE_PARAMETERS, "f"),
+            ),
+            "head": _operation(
+                "headResults", "jobs", "Size and ETag of a result", head | by_reference, (*head_parameters, "f")
+            ),
         },
         "/jobs/{jobId}/results/{output}": {
             "parameters": [parameter],
             "get": _operation("getOutput", "jobs", "An output itself", _file_responses(raw, raw), _FILE_PARAMETERS),
-            "head": _operation("headOutput", "jobs", "Size and ETag of an output", head, _FILE_PARAMETERS),
+            "head": _operation("headOutput", "jobs", "Size and ETag of an output", head, head_parameters),
         },
     }
 

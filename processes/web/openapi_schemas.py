@@ -227,6 +227,15 @@ PARAMETERS: Mapping[str, dict[str, Any]] = {
         "header", "If-None-Match", "ETag that the client has; then the answer is 304", {"type": "string"}
     ),
     "If-Match": _parameter("header", "If-Match", "ETag that it must be; else the answer is 412", {"type": "string"}),
+    "If-Modified-Since": _parameter(
+        "header", "If-Modified-Since", "Time of what the client has; of that the answer is 304", {"type": "string"}
+    ),
+    "If-Unmodified-Since": _parameter(
+        "header",
+        "If-Unmodified-Since",
+        "Time after which it must not be made; else the answer is 412",
+        {"type": "string"},
+    ),
 }
 
 

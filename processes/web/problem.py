@@ -73,5 +73,5 @@ def _response(body: Mapping[str, Any], headers: Mapping[str, str]) -> Problem:
 
 def _media_type(request: Request) -> str:
     """`application/problem+json` where the client names it, else plain JSON."""
-    named = (item.lower() for item, quality in request.accept_mimetypes if quality > 0)
+    named = (item.partition(";")[0].strip().lower() for item, quality in request.accept_mimetypes if quality > 0)
     return "application/problem+json" if "application/problem+json" in named else "application/json"

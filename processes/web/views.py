@@ -15,7 +15,7 @@ from werkzeug.datastructures import Headers
 
 from processes.description import Description, media_types, read_request
 from processes.description import Request as Execution
-from processes.errors import RequestError, UnavailableError
+from processes.errors import Fault, RequestError, UnavailableError
 from processes.jobs.desk import Ask, Desk
 from processes.jobs.job import Job, JobStatus
 from processes.jobs.manager import JobManager
@@ -26,6 +26,7 @@ from processes.process import Accept, Answer, Order, SectionedProcess, choose
 from processes.results_document import blocks_of, results_document
 from processes.web.body import read_body
 from processes.web.client import client_address
+from processes.web.paging import Page
 from processes.web.prefer import Preferences
 from processes.web.problem import problem
 from processes.web.results import job_error, results_response
@@ -35,6 +36,8 @@ View = Callable[..., Any]
 """A Flask view."""
 
 _JSON = "application/json"
+_OF_COLLECTIONS = ("data", "/tiling-schemes")
+"""Ends of the relations that pygeoapi links collections by."""
 
 
 def execute_view(api: API, original: View) -> View:
@@ -70,14 +73,32 @@ def validate_view(api: API) -> View:
 
 
 def describe_view(api: API, original: View) -> View:
-    """Return the description view: pygeoapi's, without the asynchronous execution that it adds to every process."""
+    """Return the view of descriptions: pygeoapi's, with pages of the list.
+
+    pygeoapi adds asynchronous execution to every process; that is taken away again.
+    """
+
+    def summary(process_id: str) -> dict[str, Any]:
+        found = msgspec.json.decode(cast(Response, original(process_id)).get_data())
+        return {name: value for name, value in found.items() if name not in ("inputs", "outputs", "example")}
 
     def describe(process_id: str | None = None) -> Response:
+        faults: list[Fault] = []
+        page = Page.read(faults)
+        if faults and process_id is None:
+            raise RequestError(faults)
         response = cast(Response, original(process_id))
         response.headers = Headers(response.headers)  # pygeoapi sets a plain dict, in which case matters
         if response.status_code != 200 or response.mimetype != _JSON:
             return response
         document = msgspec.json.decode(response.get_data())
+        if process_id is None:
+            names = list(api.manager.processes)[page.offset :]
+            if page.offset:
+                document["processes"] = list(map(summary, names[: page.limit]))
+            # pygeoapi's own links know of no pages, but of another form
+            others = [link for link in document["links"] if link["type"] not in (_JSON, "text/html")]
+            document["links"] = page.links(f"{api.base_url}/processes", len(names) > page.limit) + others
         for item in document.get("processes", [document]):
             plugin = api.manager.get_processor(item["id"])
             if isinstance(plugin, Plugin):
@@ -86,6 +107,23 @@ def describe_view(api: API, original: View) -> View:
         return response
 
     return describe
+
+
+def landing_view(api: API, original: View) -> View:
+    """Return the view of the landing page: pygeoapi's, without links to collections where there are none."""
+
+    def landing() -> Response:
+        response = cast(Response, original())
+        response.headers = Headers(response.headers)
+        has_collections = any(item["type"] == "collection" for item in api.config["resources"].values())
+        if has_collections or response.status_code != 200 or response.mimetype != _JSON:
+            return response
+        document = msgspec.json.decode(response.get_data())
+        document["links"] = [link for link in document["links"] if not link["rel"].endswith(_OF_COLLECTIONS)]
+        response.set_data(msgspec.json.encode(document))
+        return response
+
+    return landing
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +176,7 @@ def _execute(api: API, process_id: str, plugin: Plugin) -> Response:
     ask = asked.ask
     order = Order(ask.request, ask.faults, ask.accept)
     if not asked.is_async and ask.request.outputs == {} and not ask.faults:  # nothing is wanted
-        plugin.process.check(order)
+        desk.check(ask)
         return Response(b"{}", content_type=_JSON)
     with desk.place() as has_place:
         if asked.is_async or asked.wait_s is not None:
@@ -147,6 +185,7 @@ def _execute(api: API, process_id: str, plugin: Plugin) -> Response:
             raise UnavailableError("too many clients wait for results; try again later, or send Prefer: respond-async")
         if isinstance(plugin.process, SectionedProcess) or ask.by_reference:
             return _with_applied(_respond(desk, ask, api.base_url), asked.returned)
+        desk.check(ask)
         return _answer(plugin, order)
 
 

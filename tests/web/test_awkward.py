@@ -68,6 +68,15 @@ def test_descriptions_keep_to_the_keywords_of_ogc(client: Client, process: str) 
         ("/processes/ECHO", None, 404, "application/json"),
         ("/processes/%2e%2e%2fecho", None, 404, "application/json"),
         ("/conformance", "image/png", 200, "application/json"),
+        ("/processes//echo", None, 404, "application/json"),
+        ("/jobs?f=html", None, 200, "text/html"),
+        ("/jobs?f=html&status=none", None, 400, "application/json"),
+        ("/jobs/{job}/results?f=html", None, 200, "text/html"),
+        ("/jobs/{job}/results?f=json", "text/html", 200, "application/geo+json"),
+        ("/jobs/{job}/results?f=xml", None, 400, "application/json"),
+        ("/jobs/{job}/results", "text/html,application/xhtml+xml,*/*;q=0.8", 200, "text/html"),
+        ("/jobs/{job}/results", "application/geo+json, text/html", 200, "application/geo+json"),
+        ("/jobs/{job}/results", "*/*", 200, "application/geo+json"),
     ],
 )
 def test_descriptions_and_statuses(
@@ -136,6 +145,8 @@ def test_preferences(
         ({}, "application/json", 200, "application/geo+json"),
         ({}, "image/png", 406, None),
         ({}, "application/geo+json;q=0", 406, None),
+        ({}, "application/geo+json;q=0, application/json;q=0.5, text/csv;q=0.1", 200, "text/csv"),
+        ({}, "application/json;q=0.5, text/csv;q=0.1", 200, "application/geo+json"),
         ({"response": "document"}, "text/csv", 406, None),
         ({"response": "document"}, "application/*", 200, "application/json"),
         ({"outputs": {}}, None, 200, "application/json"),
@@ -149,6 +160,7 @@ def test_outputs(
     assert response.status_code == status, response.text
     if status == 200:
         assert response.mimetype == found
+        assert response.headers["Vary"].startswith("Accept")
     elif found is not None:
         assert [fault["pointer"].endswith(found) for fault in response.json["errors"]] == [True], response.text
 
@@ -177,9 +189,12 @@ def test_outputs(
         ({"echo": "a", "area": {"bbox": [1, 2, 3, 4], "crs": "EPSG:0"}}, ["/inputs/area/crs"]),
         ({"echo": "a", "a/b~c": 1}, ["/inputs/a~1b~0c"]),
         ({"Echo": "a"}, ["/inputs/Echo", "/inputs"]),
+        ([], ["/inputs"]),
+        (None, ["/inputs"]),
+        ("echo", ["/inputs"]),
     ],
 )
-def test_inputs(client: Client, given: dict[str, Any], pointers: list[str] | None) -> None:
+def test_inputs(client: Client, given: Any, pointers: list[str] | None) -> None:
     response = client.execute("echo", given)
     assert response.status_code == (200 if pointers is None else 400), response.text
     if pointers is not None:
@@ -208,6 +223,64 @@ def test_bodies(client: Client, body: bytes, content_type: str, status: int) -> 
     assert response.status_code == status, response.text
 
 
+def test_all_faults_of_a_request_are_told_at_once(client: Client, job: str, inputs: dict[str, Any]) -> None:
+    name = client.http.get(f"/jobs/{job}/results", buffered=True).json["name"]
+    (feature,) = inputs["features"]["features"]
+    features = inputs["features"] | {"features": [feature | {"properties": {"ClassLabel": "old"}}]}
+    wish = {"format": {"mediaType": "image/png"}, "transmissionMode": "pigeon"}
+    faulty: dict[str, Any] = {
+        "inputs": inputs
+        | {"features": features, "cellSize": -1, "resultName": name, "image": {"href": 5}, "extent": {"bbox": []}},
+        "outputs": {"classifiedObjects": wish},
+        "response": "x",
+        "subscriber": {"successUri": "http://10.0.0.1/"},
+    }
+    for path in (EXECUTION, "/processes/classify-objects/validate"):
+        response = client.http.post(path, json=faulty, buffered=True)
+        assert response.status_code == 400
+        assert sorted(fault["pointer"] for fault in response.json["errors"]) == [
+            "/inputs/cellSize",
+            "/inputs/extent/bbox",
+            "/inputs/features",
+            "/inputs/image/href",
+            "/inputs/resultName",
+            "/outputs/classifiedObjects/format/mediaType",
+            "/outputs/classifiedObjects/transmissionMode",
+            "/response",
+            "/subscriber/successUri",
+        ]
+    nothing = client.http.post(ECHO, json={"inputs": [], "outputs": 4, "response": "x"}, buffered=True)
+    assert {fault["pointer"] for fault in nothing.json["errors"]} == {"/inputs", "/outputs", "/response"}
+
+
+@pytest.mark.parametrize(
+    ("image", "pointer"),
+    [
+        ({"href": 5}, "/inputs/image/href"),
+        ({"href": "file:///a.tif", "type": 5}, "/inputs/image/type"),
+        ({"value": "", "encoding": "base64", "mediaType": "image/gif"}, "/inputs/image"),
+        ({"href": None, "value": ""}, "/inputs/image/href"),
+        ("file:///a.tif", "/inputs/image"),
+        (["a"], "/inputs/image/0"),
+        ([], "/inputs/image"),
+    ],
+)
+def test_images_that_are_none(client: Client, inputs: dict[str, Any], image: Any, pointer: str) -> None:
+    response = client.execute("classify-objects", inputs | {"image": image})
+    assert response.status_code == 400
+    assert pointer in [fault["pointer"] for fault in response.json["errors"]]
+
+
+@pytest.mark.parametrize("members", [{}, {"outputs": {}}])
+@pytest.mark.parametrize("process", ["echo", "describe-model", "classify-objects"])
+def test_subscribers_are_checked_whether_there_is_a_job_or_not(
+    client: Client, inputs: dict[str, Any], process: str, members: dict[str, Any]
+) -> None:
+    given = {"echo": {"echo": "a"}, "describe-model": {"model": "brightness"}, "classify-objects": inputs}[process]
+    response = client.execute(process, given, subscriber={"successUri": "http://10.0.0.1/"}, **members)
+    assert (response.status_code, response.json["errors"][0]["pointer"]) == (403, "/subscriber/successUri")
+
+
 # 5: errors and methods
 
 
@@ -232,12 +305,12 @@ def test_bodies(client: Client, body: bytes, content_type: str, status: int) -> 
         ("GET", "/collections/nothing", 404, "NotFound"),
     ],
 )
-@pytest.mark.parametrize("accept", ["application/json", "application/problem+json", "text/html"])
+@pytest.mark.parametrize("accept", ["application/json", "application/problem+json; charset=utf-8", "text/html"])
 def test_errors(client: Client, job: str, method: str, path: str, status: int, kind: str, accept: str) -> None:
     where = path.replace("{job}", job).replace("{JOB}", job.upper())
     response = client.http.open(where, method=method, json={}, headers={"Accept": accept}, buffered=True)
     assert response.status_code == status, response.text
-    assert response.mimetype == (accept if accept == "application/problem+json" else "application/json")
+    assert response.mimetype == ("application/problem+json" if "problem" in accept else "application/json")
     assert {"type", "title", "status", "detail", "instance"} <= set(response.json)
     assert (response.json["type"], response.json["status"], response.json["instance"]) == (kind, status, where)
     assert ("Allow" in response.headers) == (status == 405)
@@ -263,6 +336,7 @@ def test_errors(client: Client, job: str, method: str, path: str, status: int, k
         ("status=", 200),
         ("type=process", 200),
         ("type=other", 200),
+        ("datetime=2026-01-01t00:00:00z/..", 200),
         ("processID=nothing", 200),
         ("processID=%00", 200),
         ("datetime=2026-01-01/..", 200),
@@ -283,3 +357,58 @@ def test_lists_of_jobs(client: Client, job: str, query: str, status: int) -> Non
         assert [item["rel"] for item in response.json["links"]][:2] == ["self", "alternate"]
         for item in response.json["jobs"]:
             assert all(link["rel"] != RESULTS or item["status"] == "successful" for link in item["links"])
+
+
+def test_jobs_are_found_by_the_time_that_they_are_told_by(client: Client, job: str) -> None:
+    created = client.http.get(f"/jobs/{job}").json["created"]
+    for interval in (created, f"{created}/{created}", f"../{created}", f"{created}/.."):
+        found = client.http.get("/jobs", query_string={"datetime": interval, "limit": 10_000}, buffered=True).json
+        assert job in [item["jobID"] for item in found["jobs"]], interval
+
+
+def test_any_of_several_types_is_found(client: Client, job: str) -> None:
+    for query in ("type=process,other", "type=other&type=process"):
+        assert client.http.get(f"/jobs?{query}").json["jobs"]
+    assert not client.http.get("/jobs?type=other").json["jobs"]
+
+
+def test_the_page_of_jobs_shows_what_is_asked_for(client: Client, job: str) -> None:
+    for query, is_shown in (("status=successful", True), ("status=failed", False), ("processID=echo", False)):
+        page = client.http.get(f"/jobs?f=html&{query}&limit=10000", buffered=True)
+        assert (page.status_code, job in page.text) == (200, is_shown), query
+    first = client.http.get("/jobs?f=html&status=successful&limit=1", buffered=True).text
+    total = len(client.http.get("/jobs?status=successful&limit=10000").json["jobs"])
+    assert ("offset=1" in first) == (total > 1)
+    assert "status=successful" in first
+
+
+def test_the_page_of_results_leads_to_them(client: Client, job: str) -> None:
+    page = client.http.get(f"/jobs/{job}/results?f=html", buffered=True).text
+    assert f"/jobs/{job}/results/classifiedObjects" in page
+    assert "application/geo+json" in page
+    assert "bright" in page
+
+
+def test_the_list_of_processes_has_pages(client: Client) -> None:
+    whole = client.http.get("/processes").json
+    assert [link["rel"] for link in whole["links"]].count("next") == 0
+    path, found = "/processes?limit=1", []
+    while path:
+        page = client.http.get(path).json
+        assert len(page["processes"]) == 1
+        found += page["processes"]
+        links = {link["rel"]: link["href"] for link in page["links"] if link["rel"] in ("next", "prev", "self")}
+        assert "limit=1" in links["self"]
+        assert ("prev" in links) == (len(found) > 1)
+        path = links.get("next", "").removeprefix("http://localhost")
+    assert found == whole["processes"]
+    assert client.http.get("/processes?offset=9").json["processes"] == []
+
+
+def test_the_landing_page_links_nothing_that_is_not_there(client: Client) -> None:
+    for link in client.http.get("/").json["links"]:
+        if link["href"].startswith("http://localhost"):
+            response = client.http.get(link["href"].removeprefix("http://localhost"), buffered=True)
+            assert response.status_code == 200, link
+            assert response.mimetype == link["type"].partition(";")[0]
+        assert "collections" not in link["href"]

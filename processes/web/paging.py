@@ -1,0 +1,78 @@
+"""Pages of a list: `limit`, `offset`, and the links from one to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from flask import request
+
+from processes.errors import Fault, InputError
+from processes.schema import quoted
+
+JSON, HTML = "json", "html"
+"""Forms that a page can have, as the parameter `f` names them."""
+
+_MEDIA_TYPES = {JSON: "application/json", HTML: "text/html"}
+_DEFAULT_LIMIT, _MAX_LIMIT = 10, 10_000
+_MAX_OFFSET = 2**31 - 1
+_MAX_DIGITS = 4000
+"""Python reads no longer numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The part of a list that the request wants."""
+
+    limit: int
+    offset: int
+
+    @classmethod
+    def read(cls, faults: list[Fault]) -> Page:
+        """Read the request's parameters; what is wrong with them is added to `faults`."""
+        limit = min(_number("limit", faults, _DEFAULT_LIMIT, 1), _MAX_LIMIT)
+        return cls(limit, min(_number("offset", faults, 0, 0), _MAX_OFFSET))
+
+    def links(self, url: str, has_more: bool, form: str = JSON) -> list[dict[str, str]]:
+        """Return the links of a page of this list, with the request's other parameters.
+
+        Args:
+            url: of the list.
+            has_more: whether another page follows.
+            form: of this page, and of those before and after it.
+        """
+
+        def link(rel: str, offset: int, form: str, title: str) -> dict[str, str]:
+            return {"href": _address(url, offset, form), "rel": rel, "type": _MEDIA_TYPES[form], "title": title}
+
+        other, title = (HTML, "As a web page") if form == JSON else (JSON, "As JSON")
+        links = [link("self", self.offset, form, "This page"), link("alternate", self.offset, other, title)]
+        if has_more:
+            links.append(link("next", self.offset + self.limit, form, "Next page"))
+        if self.offset:
+            links.append(link("prev", max(0, self.offset - self.limit), form, "Page before"))
+        return links
+
+
+def _number(name: str, faults: list[Fault], default: int, least: int) -> int:
+    text = request.args.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS and int(text) >= least):
+        faults.append(Fault(f"/{name}", InputError(f"{name} is {quoted(text)}, not a whole number of {least} or more")))
+        return default
+    return int(text)
+
+
+def _address(url: str, offset: int, form: str) -> str:
+    kept = [(name, value) for name, value in _parameters() if name not in ("offset", "f")]
+    places = [("offset", str(offset))] if offset else []
+    query = urlencode([*kept, *places, *([("f", form)] if form != JSON else [])])
+    return f"{url}?{query}" if query else url
+
+
+def _parameters() -> Iterator[tuple[str, str]]:
+    for name in request.args:
+        for value in request.args.getlist(name):
+            yield name, value
