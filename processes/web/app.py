@@ -25,11 +25,12 @@ from processes.jobs.manager import JobManager
 from processes.problem_document import NO_SUCH_PROCESS, HttpError
 from processes.settings import load_settings
 from processes.web.compression import compressed
+from processes.web.descriptions import describe_view, landing_view
+from processes.web.execution import execute_view, validate_view
 from processes.web.jobs import jobs_view, results_view
 from processes.web.metrics import metrics_view
 from processes.web.problem import Problem, from_http, from_view, problem
 from processes.web.server import STOPPING
-from processes.web.views import describe_view, execute_view, landing_view, validate_view
 
 _logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The views that replace pygeoapi's: execution, and descriptions where pygeoapi adds what is not true."""
+"""The views that replace pygeoapi's: execution, and its rehearsal."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from typing import Any, cast
 import msgspec
 from flask import Response, current_app, request
 from pygeoapi.api import API
-from werkzeug.datastructures import Headers
 
 from processes.description import Description, media_types, read_request
 from processes.description import Request as Execution
-from processes.errors import Fault, RequestError, UnavailableError
+from processes.errors import RequestError, UnavailableError
 from processes.jobs.desk import Ask, Desk
 from processes.jobs.job import Job, JobStatus
 from processes.jobs.manager import JobManager
@@ -26,7 +25,6 @@ from processes.process import Accept, Answer, Order, SectionedProcess, choose
 from processes.results_document import blocks_of, results_document
 from processes.web.body import read_body
 from processes.web.client import client_address
-from processes.web.paging import Page
 from processes.web.prefer import Preferences
 from processes.web.problem import problem
 from processes.web.results import job_error, results_response
@@ -36,8 +34,6 @@ View = Callable[..., Any]
 """A Flask view."""
 
 _JSON = "application/json"
-_OF_COLLECTIONS = ("data", "/tiling-schemes")
-"""Ends of the relations that pygeoapi links collections by."""
 
 
 def execute_view(api: API, original: View) -> View:
@@ -70,60 +66,6 @@ def validate_view(api: API) -> View:
         return Response(msgspec.json.encode({"valid": True, **found}), content_type=_JSON)
 
     return validate
-
-
-def describe_view(api: API, original: View) -> View:
-    """Return the view of descriptions: pygeoapi's, with pages of the list.
-
-    pygeoapi adds asynchronous execution to every process; that is taken away again.
-    """
-
-    def summary(process_id: str) -> dict[str, Any]:
-        found = msgspec.json.decode(cast(Response, original(process_id)).get_data())
-        return {name: value for name, value in found.items() if name not in ("inputs", "outputs", "example")}
-
-    def describe(process_id: str | None = None) -> Response:
-        faults: list[Fault] = []
-        page = Page.read(faults)
-        if faults and process_id is None:
-            raise RequestError(faults)
-        response = cast(Response, original(process_id))
-        response.headers = Headers(response.headers)  # pygeoapi sets a plain dict, in which case matters
-        if response.status_code != 200 or response.mimetype != _JSON:
-            return response
-        document = msgspec.json.decode(response.get_data())
-        if process_id is None:
-            names = list(api.manager.processes)[page.offset :]
-            if page.offset:
-                document["processes"] = list(map(summary, names[: page.limit]))
-            # pygeoapi's own links know of no pages, but of another form
-            others = [link for link in document["links"] if link["type"] not in (_JSON, "text/html")]
-            document["links"] = page.links(f"{api.base_url}/processes", len(names) > page.limit) + others
-        for item in document.get("processes", [document]):
-            plugin = api.manager.get_processor(item["id"])
-            if isinstance(plugin, Plugin):
-                item["jobControlOptions"] = plugin.metadata["jobControlOptions"]
-        response.set_data(msgspec.json.encode(document))
-        return response
-
-    return describe
-
-
-def landing_view(api: API, original: View) -> View:
-    """Return the view of the landing page: pygeoapi's, without links to collections where there are none."""
-
-    def landing() -> Response:
-        response = cast(Response, original())
-        response.headers = Headers(response.headers)
-        has_collections = any(item["type"] == "collection" for item in api.config["resources"].values())
-        if has_collections or response.status_code != 200 or response.mimetype != _JSON:
-            return response
-        document = msgspec.json.decode(response.get_data())
-        document["links"] = [link for link in document["links"] if not link["rel"].endswith(_OF_COLLECTIONS)]
-        response.set_data(msgspec.json.encode(document))
-        return response
-
-    return landing
 
 
 @dataclass(frozen=True, slots=True)
