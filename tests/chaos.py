@@ -46,7 +46,6 @@ def main() -> int:
     print(f"seed {options.seed}, load {os.getloadavg()[0]:.2f}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        home.chmod(0o755)
         town = make_town(home / "town", REPEATS)
         for kind in ("cluster", "embedded") if options.kind == "both" else (options.kind,):
             run(kind, town, home / kind, options)
@@ -56,9 +55,13 @@ def main() -> int:
 def run(kind: str, town: Path, folder: Path, options: argparse.Namespace) -> None:
     """Compare a disturbed run with one that is not."""
     folder.mkdir()
-    service = cluster(town, folder) if kind == "cluster" else Service(town, folder)
     dice = random.Random(options.seed)
-    with running(service):
+    with contextlib.ExitStack() as stack:
+        if kind == "cluster":
+            service = cluster_of(town, folder, stack.enter_context(contextlib.closing(Postgres())).url)
+        else:
+            service = Service(town, folder)
+        stack.enter_context(running(service))
         start_s = time.monotonic()
         expected = [labels(service, job) for job in submit(service, options, [])]
         calm_s = time.monotonic() - start_s
@@ -97,12 +100,6 @@ def run(kind: str, town: Path, folder: Path, options: argparse.Namespace) -> Non
             f"{log.count('step lost')} steps lost on their way",
             flush=True,
         )
-
-
-def cluster(town: Path, folder: Path) -> Service:
-    """Return a cluster, not yet ready."""
-    (folder / "postgres").mkdir()
-    return cluster_of(town, folder, Postgres(folder / "postgres").url)
 
 
 def submit(service: Service, options: argparse.Namespace, jobs: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,29 +15,23 @@ USER = "postgres"
 
 
 class Postgres:
-    """A database server that can be stopped and started again.
+    """A database server that can be stopped and started again. Its folder is none of pytest's: those are private."""
 
-    Args:
-        folder: an empty folder for its files.
-    """
-
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
         if not programs:
             if os.environ.get("CI"):
                 pytest.fail("PostgreSQL is not there, and in CI it must be")
             pytest.skip("PostgreSQL is not there: apt install postgresql")
         self._programs = programs[-1].parent
-        self._folder = folder
+        self._home = tempfile.TemporaryDirectory(prefix="postgres-")
+        self._folder = Path(self._home.name)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         if os.geteuid() == 0:
-            shutil.chown(folder, USER)
-            for parent in folder.parents:  # the server's user must get there
-                if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
-                    parent.chmod(parent.stat().st_mode | 0o011)
-        self._run("initdb", "--auth=trust", f"--username={USER}", "--no-sync", f"--pgdata={folder / 'data'}")
+            shutil.chown(self._folder, USER)
+        self._run("initdb", "--auth=trust", f"--username={USER}", "--no-sync", f"--pgdata={self._folder / 'data'}")
         self.start()
 
     @property
@@ -53,6 +48,11 @@ class Postgres:
     def stop(self) -> None:
         """Stop it at once, as if it crashed."""
         self._run("pg_ctl", "--wait", f"--pgdata={self._folder / 'data'}", "--mode=immediate", "stop")
+
+    def close(self) -> None:
+        """Stop it for good, and remove its files."""
+        self.stop()
+        self._home.cleanup()
 
     def empty(self) -> None:
         """Remove all tables."""
