@@ -62,15 +62,16 @@ def output_response(desk: Desk, job: Job) -> Response:
     """
     if job.result is None:
         raise job_error(job)
-    modified = (job.finished or job.updated).replace(microsecond=0)
-    etag = f"{job.id}-{job.fence}"
-    outcome = evaluate(request, etag, modified, job.result.size_bytes)
-    if outcome.status is HTTPStatus.NOT_MODIFIED:
-        response = Response(status=outcome.status)
-        del response.headers["Content-Type"]
-    else:
-        response = _content(_opened(desk, job), job.result, outcome)
-    response.set_etag(etag)
+    etag, modified = f"{job.id}-{job.fence}", (job.finished or job.updated).replace(microsecond=0)
+    file = _opened(desk, job)
+    try:
+        outcome = evaluate(request, etag, modified, job.result.size_bytes)
+        response = _content(file, job.result, outcome)
+    except BaseException:
+        file.close()
+        raise
+    is_compressed = outcome.status is HTTPStatus.NOT_MODIFIED and request.if_none_match.is_weak(etag)
+    response.set_etag(etag, weak=is_compressed)
     response.last_modified = modified
     response.accept_ranges = "bytes"
     if job.result_name is not None:  # what a browser saves it as
@@ -80,17 +81,20 @@ def output_response(desk: Desk, job: Job) -> Response:
 
 
 def _content(file: BinaryIO, result: ResultFile, outcome: Outcome) -> Response:
-    """Return all of an output, or a part of it."""
+    """Return all of an output, a part of it, or nothing."""
     part = outcome.part
     if outcome.status is HTTPStatus.OK:
         response = Response(wrap_file(request.environ, file), direct_passthrough=True)
-    else:
+        response.content_length = len(part)
+    elif outcome.status is HTTPStatus.PARTIAL_CONTENT:
         file.seek(part.start)
         response = Response(_part_of(file, len(part)), outcome.status)
+        response.content_length = len(part)
         response.content_range = ContentRange("bytes", part.start, part.stop, result.size_bytes)
+    else:
+        response = Response(status=outcome.status)
     response.call_on_close(file.close)
     response.content_type = result.media_type
-    response.content_length = len(part)
     return response
 
 

@@ -443,9 +443,30 @@ def test_conditions_are_read_as_rfc_9110_has_them(
     assert response.status_code == status
     if part is not None:
         assert response.data == whole.data[part]
-        assert response.headers["ETag"] == whole.headers["ETag"]
+        assert response.headers["ETag"].endswith(whole.headers["ETag"])
+        assert response.headers["ETag"].startswith("W/") == (sent.get("If-None-Match", "").startswith("W/"))
+        assert response.headers["Vary"] == whole.headers["Vary"]
     head = client.http.head(output, headers=sent, buffered=True)
     assert head.status_code == (200 if status == 206 else status)  # HEAD has no parts
+
+
+def test_conditions_do_not_count_where_the_output_is_gone(client: Client, inputs: dict[str, Any], home: Path) -> None:
+    job = done(client, inputs)
+    output = f"/jobs/{job}/results/classifiedObjects"
+    etag = get(client, output).headers["ETag"]
+    for path in (home / "state" / "results" / job).rglob("result-*"):
+        path.unlink()
+    for headers in ({}, {"If-None-Match": etag}, {"If-Match": '"other"'}, {"Range": "bytes=999999-"}):
+        assert client.http.get(output, headers=headers, buffered=True).status_code == 410
+
+
+def test_the_page_of_results_says_that_nothing_was_wanted(client: Client, inputs: dict[str, Any]) -> None:
+    response = client.execute("classify-objects", inputs, ASYNC, outputs={})
+    ended(client, response.json["jobID"])
+    results = f"/jobs/{response.json['jobID']}/results"
+    assert client.http.get(results, buffered=True).json == {}
+    page = client.http.get(f"{results}?f=html", buffered=True)
+    assert (page.status_code, "wanted no output" in page.text) == (200, True)
 
 
 def test_an_output_answers_head(client: Client, output: str) -> None:
