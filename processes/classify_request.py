@@ -143,8 +143,8 @@ def open_material(
         arguments=inputs.arguments,
         options=inputs.options,
     )
-    if faults:  # what else can be seen is told too
-        checked(material, faults)
+    if faults:  # what else can be seen of images and features is told too
+        checked(material, faults, "features" in request.inputs)
     return material
 
 

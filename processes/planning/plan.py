@@ -38,7 +38,7 @@ def plan(
         if rows > max_objects:
             raise LimitError("max_objects", max_objects, found)
 
-    selections = checked(material, faults)
+    selections = checked(material, faults, material.layer is not None)
     if material.layer is None:
         planned = plan_images(material, selections, require_few)
     else:
@@ -47,27 +47,30 @@ def plan(
     return Plan(dataclasses.replace(planned.rows, warnings=warnings), planned.work)
 
 
-def checked(material: Material, faults: Sequence[Fault]) -> list[Selection]:
+def checked(material: Material, faults: Sequence[Fault], has_features: bool) -> list[Selection]:
     """Return what the model takes of each image.
 
     Args:
         material: what to work on.
         faults: what is wrong with the request otherwise; then there is nothing to return.
+        has_features: whether the request has some; where it has, and they could not be read, there is no layer.
 
     Raises:
         RequestError: everything that can be seen to be wrong without a look at the objects.
     """
     found, options = list(faults), material.options
     selections: list[Selection] = []
-    with collected(found, "/inputs/classLabelField"):
-        refuse_doubled_fields(material.added_fields, options.label_field)
+    if material.layer is not None or not has_features:
+        with collected(found, "/inputs/classLabelField"):
+            refuse_doubled_fields(material.added_fields, options.label_field)
     with collected(found, "/inputs/image"):
         selections = select_bands(material.images, material.image_pointers, material.model)
     if material.layer is not None:
-        with collected(found, "/inputs/image"):
-            _require_references(material, "with features every image needs one")
         with collected(found, "/inputs/features"):
             refuse_taken_fields(material.added_fields, options.label_field, material.layer)
+    if has_features:
+        with collected(found, "/inputs/image"):
+            _require_references(material, "with features every image needs one")
     elif options.extent is not None:
         with collected(found, "/inputs/image"):
             _require_references(material, "with an extent every image needs one")
