@@ -102,8 +102,13 @@ class Desk:
         except ServiceError:
             return error
 
-    def forecast(self, ask: Ask, is_stopping: Callable[[], bool]) -> dict[str, Any]:
+    def forecast(self, ask: Ask, terms: Terms, is_stopping: Callable[[], bool]) -> dict[str, Any]:
         """Return what a request comes to: images, objects, sections, the result's fields, seconds.
+
+        Args:
+            ask: the request.
+            terms: on which it can be worked off.
+            is_stopping: says whether the server stops.
 
         Raises:
             ServiceError: it would not be done.
@@ -111,7 +116,6 @@ class Desk:
         process = ask.process
         if not isinstance(process, SectionedProcess):
             raise TypeError(f"{ask.process_id} has no sections")
-        terms = self.check(ask)
         pace = None if terms.pace_key is None else self.store.pace(terms.pace_key)
         with self._tried(ask, Trial(measures=pace is None), is_stopping) as job:
             if job.error is not None or job.result is None:
@@ -186,9 +190,13 @@ class Desk:
         Raises:
             RequestError: everything that is wrong with it, as far as no file needs to be opened.
         """
+        return ask.process.check(self.order(ask))
+
+    def order(self, ask: Ask) -> Order:
+        """Return a request as its process takes it, with what is wrong with its frame and its subscriber."""
         faults = list(ask.faults)
         self._check_subscriber(ask.request, faults)
-        return ask.process.check(Order(ask.request, faults, ask.accept, require_free=self.store.require_free))
+        return Order(ask.request, faults, ask.accept, require_free=self.store.require_free)
 
     def _put(self, ask: Ask, terms: Terms, record: OrderRecord) -> Job:
         job_id = str(uuid.uuid4())

@@ -60,9 +60,10 @@ def validate_view(api: API) -> View:
             if not has_place:
                 raise UnavailableError("too many clients wait for results; try again later")
             try:
-                found = desk.forecast(ask, _is_stopping)
+                terms = desk.check(ask)
             except RequestError as err:
                 raise desk.faults_of(ask, err, _is_stopping) from err
+            found = desk.forecast(ask, terms, _is_stopping)
         return Response(msgspec.json.encode({"valid": True, **found}), content_type=_JSON)
 
     return validate
@@ -116,7 +117,6 @@ def _read(process_id: str, plugin: Plugin) -> _Asked:
 def _execute(api: API, process_id: str, plugin: Plugin) -> Response:
     asked, desk = _read(process_id, plugin), _desk(api)
     ask = asked.ask
-    order = Order(ask.request, ask.faults, ask.accept)
     if not asked.is_async and ask.request.outputs == {} and not ask.faults:  # nothing is wanted
         desk.check(ask)
         return Response(b"{}", content_type=_JSON)
@@ -127,8 +127,7 @@ def _execute(api: API, process_id: str, plugin: Plugin) -> Response:
             raise UnavailableError("too many clients wait for results; try again later, or send Prefer: respond-async")
         if isinstance(plugin.process, SectionedProcess) or ask.by_reference:
             return _with_applied(_respond(desk, ask, api.base_url), asked.returned)
-        desk.check(ask)
-        return _answer(plugin, order)
+        return _answer(plugin, desk.order(ask))
 
 
 def _respond(desk: Desk, ask: Ask, base_url: str) -> Response:
