@@ -60,14 +60,18 @@ def _in_form(response: Response) -> Response:
     response.headers = Headers(response.headers)  # pygeoapi sets a plain dict, in which case matters
     if request.endpoint not in _OURS and not _is_page(response.mimetype):
         response.content_type = "application/json"  # pygeoapi writes JSON, and calls it an image where that is wanted
+    if response.status_code >= 400 and not isinstance(response, Problem):
+        response = _problem_of(response)
     response.vary.add("Accept")
     if request.path.startswith("/jobs"):  # a cache may keep an output, and must ask whether it is still there
         response.cache_control.no_cache = True
-    if response.status_code < 400 or isinstance(response, Problem):
-        return response
-    arguments = request.view_args or {}
+    return response
+
+
+def _problem_of(response: Response) -> Problem:
     if response.status_code == 404 and request.endpoint == _DESCRIBE:
-        return from_view(response, NO_SUCH_PROCESS, f"there is no process {arguments.get('process_id')!r}")
+        process_id = (request.view_args or {}).get("process_id")
+        return from_view(response, NO_SUCH_PROCESS, f"there is no process {process_id!r}")
     return from_view(response, None, None)
 
 

@@ -56,8 +56,8 @@ def describe_view(api: API, original: View) -> View:
 
         def in_pages(document: dict[str, Any]) -> None:
             names = list(api.manager.processes)[page.offset :]
-            if page.offset:  # which pygeoapi does not know
-                document["processes"] = list(map(summary, names[: page.limit]))
+            known = {item["id"]: item for item in document["processes"]}  # the first ones
+            document["processes"] = [known.get(name) or summary(name) for name in names[: page.limit]]
             others = [link for link in document["links"] if link["type"] not in (_JSON, "text/html")]
             document["links"] = page.links(f"{api.base_url}/processes", len(names) > page.limit) + others
             for item in document["processes"]:

@@ -54,7 +54,7 @@ def results_view(api: API) -> View:
         if job.status is not JobStatus.SUCCESSFUL or job.is_expired:
             raise job_error(job)
         if output is None:
-            others = [] if job.result is None else [job.result.media_type]
+            others = [] if job.result is None or job.wanted.nothing else [job.result.media_type]
             is_page = wants_page(*others)
             return results_page(api, job) if is_page else results_response(manager.desk, job, api.base_url)
         if job.result is None or output != job.result.output:
@@ -105,13 +105,14 @@ def _json(document: Mapping[str, Any]) -> Response:
 def _list(manager: JobManager, api: API) -> Response:
     """Return the list of jobs that the request's parameters ask for."""
     faults: list[Fault] = []
-    page, wanted = Page.read(faults), _filter(faults)
+    page, wanted, is_page = Page.read(faults), _filter(faults), False
+    with collected(faults, "/f"):
+        is_page = wants_page()
     if faults:
         raise RequestError(faults)
     types = _words("type")
     is_known_type = not types or "process" in types
     found = manager.desk.store.find(wanted, page.limit + 1, page.offset) if is_known_type else []
-    is_page = wants_page()
     links = page.links(f"{api.base_url}/jobs", len(found) > page.limit, HTML if is_page else JSON)
     shown = [status_info(job, api.base_url) for job in found[: page.limit]]
     return jobs_page(api, shown, links, page.offset) if is_page else _json({"jobs": shown, "links": links})

@@ -43,15 +43,20 @@ class Page:
             form: of this page, and of those before and after it.
         """
 
-        def link(rel: str, offset: int, form: str, title: str) -> dict[str, str]:
-            return {"href": _address(url, offset, form), "rel": rel, "type": _MEDIA_TYPES[form], "title": title}
+        def link(rel: str, offset: int, title: str) -> dict[str, str]:
+            address = _address(url, offset, request.args.get("f"))
+            return {"href": address, "rel": rel, "type": _MEDIA_TYPES[form], "title": title}
 
         other, title = (HTML, "As a web page") if form == JSON else (JSON, "As JSON")
-        links = [link("self", self.offset, form, "This page"), link("alternate", self.offset, other, title)]
+        address = _address(url, self.offset, other)
+        links = [
+            link("self", self.offset, "This page"),
+            {"href": address, "rel": "alternate", "type": _MEDIA_TYPES[other], "title": title},
+        ]
         if has_more:
-            links.append(link("next", self.offset + self.limit, form, "Next page"))
+            links.append(link("next", self.offset + self.limit, "Next page"))
         if self.offset:
-            links.append(link("prev", max(0, self.offset - self.limit), form, "Page before"))
+            links.append(link("prev", max(0, self.offset - self.limit), "Page before"))
         return links
 
 
@@ -65,10 +70,10 @@ def _number(name: str, faults: list[Fault], default: int, least: int) -> int:
     return int(text)
 
 
-def _address(url: str, offset: int, form: str) -> str:
+def _address(url: str, offset: int, form: str | None) -> str:
     kept = [(name, value) for name, value in _parameters() if name not in ("offset", "f")]
     places = [("offset", str(offset))] if offset else []
-    query = urlencode([*kept, *places, *([("f", form)] if form != JSON else [])])
+    query = urlencode([*kept, *places, *([("f", form)] if form is not None else [])])
     return f"{url}?{query}" if query else url
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from service import Client
+from service import Client, link
 
 OGC = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/"
 EXECUTION = "/processes/classify-objects/execution"
@@ -253,6 +254,16 @@ def test_all_faults_of_a_request_are_told_at_once(client: Client, job: str, inpu
     assert {fault["pointer"] for fault in nothing.json["errors"]} == {"/inputs", "/outputs", "/response"}
 
 
+def test_features_that_cannot_be_read_bring_no_false_faults(client: Client, home: Path, inputs: dict[str, Any]) -> None:
+    given = inputs | {"features": {"href": "file:///nowhere"}, "classLabelField": "ImageID"}
+    for image, pointers in [
+        ("a.tif", ["/inputs/features/href"]),
+        ("plain.png", ["/inputs/features/href", "/inputs/image/href"]),
+    ]:
+        response = client.execute("classify-objects", given | {"image": link(home / "imagery" / image)})
+        assert [fault["pointer"] for fault in response.json["errors"]] == pointers, response.text
+
+
 @pytest.mark.parametrize(
     ("image", "pointer"),
     [
@@ -312,6 +323,7 @@ def test_errors(client: Client, job: str, method: str, path: str, status: int, k
     assert response.status_code == status, response.text
     assert response.mimetype == ("application/problem+json" if "problem" in accept else "application/json")
     assert {"type", "title", "status", "detail", "instance"} <= set(response.json)
+    assert response.headers["Vary"].startswith("Accept")
     assert (response.json["type"], response.json["status"], response.json["instance"]) == (kind, status, where)
     assert ("Allow" in response.headers) == (status == 405)
 
@@ -399,6 +411,7 @@ def test_the_list_of_processes_has_pages(client: Client) -> None:
         found += page["processes"]
         links = {link["rel"]: link["href"] for link in page["links"] if link["rel"] in ("next", "prev", "self")}
         assert "limit=1" in links["self"]
+        assert "f=html" in next(link["href"] for link in page["links"] if link["rel"] == "alternate")
         assert ("prev" in links) == (len(found) > 1)
         path = links.get("next", "").removeprefix("http://localhost")
     assert found == whole["processes"]
@@ -406,9 +419,9 @@ def test_the_list_of_processes_has_pages(client: Client) -> None:
 
 
 def test_the_landing_page_links_nothing_that_is_not_there(client: Client) -> None:
-    for link in client.http.get("/").json["links"]:
-        if link["href"].startswith("http://localhost"):
-            response = client.http.get(link["href"].removeprefix("http://localhost"), buffered=True)
-            assert response.status_code == 200, link
-            assert response.mimetype == link["type"].partition(";")[0]
-        assert "collections" not in link["href"]
+    for linked in client.http.get("/").json["links"]:
+        if linked["href"].startswith("http://localhost"):
+            response = client.http.get(linked["href"].removeprefix("http://localhost"), buffered=True)
+            assert response.status_code == 200, linked
+            assert response.mimetype == linked["type"].partition(";")[0]
+        assert "collections" not in linked["href"]
