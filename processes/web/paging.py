@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -71,13 +70,7 @@ def _number(name: str, faults: list[Fault], default: int, least: int) -> int:
 
 
 def _address(url: str, offset: int, form: str | None) -> str:
-    kept = [(name, value) for name, value in _parameters() if name not in ("offset", "f")]
+    kept = [(name, value) for name, value in request.args.items(multi=True) if name not in ("offset", "f")]
     places = [("offset", str(offset))] if offset else []
     query = urlencode([*kept, *places, *([("f", form)] if form is not None else [])])
     return f"{url}?{query}" if query else url
-
-
-def _parameters() -> Iterator[tuple[str, str]]:
-    for name in request.args:
-        for value in request.args.getlist(name):
-            yield name, value
