@@ -27,16 +27,16 @@ import rasterio
 import urllib3
 import yaml
 
-import processes.classify_objects as tool
-from processes.description import read_request
+import processes.classify.process as tool
 from processes.jobs.database import Database
-from processes.jobs.drive import Drive
 from processes.jobs.engine import Engine
+from processes.jobs.execution import JobExecution
 from processes.jobs.files import storage_of
-from processes.jobs.job import NewJob, Wanted
-from processes.jobs.ledger import Ledger
+from processes.jobs.job import NewJob, ResponseOptions
+from processes.jobs.runner_store import RunnerStore
 from processes.jobs.store import JobStore
-from processes.process import Begun, Order, SectionedProcess
+from processes.ogc.process import Execution, SectionedProcess, Sections
+from processes.ogc.request import read_request
 from processes.registry import load_processes
 from processes.settings import load_settings
 
@@ -76,28 +76,30 @@ async def section_ms(configuration: Path, process: SectionedProcess, inputs: dic
     begun = None
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         files = storage.files(job_id, "plan-1", Path(scratch))
-        begun = process.begin(Order(request, faults), files, lambda _: None, lambda _: None)
-    if not isinstance(begun, Begun):
+        begun = process.begin(Execution(request, faults), files, lambda _: None, lambda _: None)
+    if not isinstance(begun, Sections):
         raise SystemExit("the objects are too few for sections")
     sections = begun.sections[: SECTIONS + 1]
     for number in range(1, len(sections)):
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             process.run_section(storage.files(job_id, "plan-1", Path(scratch)), number, lambda _: None)
-    new = NewJob(job_id, "classify-objects", "bench", 0, Wanted(), parallel_factor="1")
+    new = NewJob(job_id, "classify-objects", "bench", 0, ResponseOptions(), parallel_factor="1")
     JobStore(database, settings.limits).accept(new)
-    ledger = Ledger(database, "bench")
-    job = ledger.claim([], 1, 1)
+    runner_store = RunnerStore(database, "bench")
+    job = runner_store.claim([], 1, 1)
     if job is None:
         raise SystemExit("there is no job")
-    ledger.begin(job.id, job.fence, "plan-1", sections, begun.at_once, "", {})
+    runner_store.begin(job.id, job.fence, "plan-1", sections, begun.at_once, "", {})
     async with Engine(configuration, settings) as engine:
-        drive = Drive(replace(job, plan="plan-1", objects=sum(sections), done=sections[0]), ledger, engine, storage)
-        first = ledger.sections(job.id)[0]
+        drive = JobExecution(
+            replace(job, plan="plan-1", objects=sum(sections), done=sections[0]), runner_store, engine, storage
+        )
+        first = runner_store.sections(job.id)[0]
         await drive._attempt("section", "plan-1", first)  # the slot has started by then
         start_s = time.perf_counter()
         await drive._do_sections()
         seconds = time.perf_counter() - start_s
-    if ledger.sections(job.id):
+    if runner_store.sections(job.id):
         raise SystemExit("sections are left")
     database.close()
     return 1000 * seconds / SECTIONS
@@ -113,7 +115,7 @@ def request_ms(
         start_s = time.perf_counter()
         with tempfile.TemporaryDirectory() as scratch:
             request, faults = read_request(body, process.describe())
-            answer = process.execute(Order(request, faults), Path(scratch))
+            answer = process.execute(Execution(request, faults), Path(scratch))
             if isinstance(answer.content, Path):
                 answer.content.read_bytes()
         direct.append(time.perf_counter() - start_s)
@@ -132,7 +134,7 @@ def request_ms(
 @contextlib.contextmanager
 def serving(configuration: Path, port: int) -> Iterator[int]:
     """Run the service; yield its process's number."""
-    command = [sys.executable, "-m", "processes.cli", "--config", str(configuration), "serve"]
+    command = [sys.executable, "-m", "processes.programs.cli", "--config", str(configuration), "serve"]
     log = configuration.with_name("log").open("wb")
     with log, subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT) as service:
         try:

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from processes.features.read import read_layer
+from processes.classify.planning.plan import plan
+from processes.classify.planning.sources import Sources
+from processes.features.reading.files import read_layer
+from processes.imagery.chips import ChipReader
 from processes.imagery.image import gdal_settings, open_image
-from processes.imagery.pixels import ChipReader
 from processes.imagery.tiles import TileReader
 from processes.model.arguments import read_arguments
 from processes.model.catalog import Catalog
-from processes.planning.material import Material
-from processes.planning.plan import plan
 
 BATCH_SIZE = 16
 
@@ -28,7 +28,7 @@ def main(image_path: Path, objects: Path, package: Path, state: Path) -> None:
     model = Catalog((), state, 2**32).model_at(package)
     arguments, _ = read_arguments({}, model.definition, "")
     image = open_image(image_path, image_path.name, 2**40)
-    work = plan(Material([image], [""], read_layer(objects, "objects", None, 2**40), model, arguments), 2**40).work
+    work = plan(Sources([image], [""], read_layer(objects, "objects", None, 2**40), model, arguments), 2**40).work
     normalization = model.definition.normalization
     if normalization is None:
         raise SystemExit("the benchmark's packages have a normalisation")

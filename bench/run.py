@@ -14,7 +14,7 @@ from pathlib import Path
 
 import data
 import networks
-from processes.features.read import read_layer
+from processes.features.reading.files import read_layer
 
 FOLDER = Path(__file__).parent / "data"
 SIDE_PX = 12_000
@@ -105,7 +105,7 @@ def jobs(image: Path) -> bool:
 
 def run_seconds(image: Path, objects: Path, package: Path) -> tuple[float, int]:
     """Return the seconds and the peak memory in bytes of one run of the command, as a process."""
-    command = [sys.executable, "-m", "processes.cli", "run", "--quiet", "--overwrite", "--processor", "CPU"]
+    command = [sys.executable, "-m", "processes.programs.cli", "run", "--quiet", "--overwrite", "--processor", "CPU"]
     options = {"--image": image, "--features": objects, "--model": package, "--output": FOLDER / "result.gpkg"}
     arguments = [str(part) for option in options.items() for part in option]
     measure = [sys.executable, str(Path(__file__).with_name("measure.py"))]

@@ -132,7 +132,7 @@ def memory(pid: int) -> dict[str, int]:
     found = {}
     for process in (service, *service.children(recursive=True)):
         command = process.cmdline()
-        kind = command[2] if "processes.jobs.child" in command else command[-1]
+        kind = command[2] if "processes.programs.slot_process" in command else command[-1]
         found[f"{kind} {process.pid}"] = process.memory_full_info().uss
     return found
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from processes.settings import CONFIGURATION
-from processes.web.openapi import configured_document
+from processes.web.openapi.document import configured_document
 
 _HERE = Path(__file__).resolve().parent
 

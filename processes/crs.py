@@ -86,7 +86,7 @@ def epsg_name(crs: pyproj.CRS) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Reprojection:
+class CrsTransform:
     """The way from one CRS to another, vertex by vertex, in x, y order; heights and measures stay as they are."""
 
     source: pyproj.CRS

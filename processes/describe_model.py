@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 
 from processes import __version__
-from processes.description import Description, check_literals
-from processes.errors import RequestError, collected
+from processes.errors import RequestError, collect_faults
 from processes.model.arguments import declared_arguments
 from processes.model.catalog import Catalog, Model
 from processes.model.processor import missing_gpu
-from processes.process import Answer, Order, Process, Terms, choose
+from processes.ogc.process import Execution, Output, Process, Requirements, choose_media_type
+from processes.ogc.request import Description, read_literals
 
 OUTPUT = "modelInfo"
 
@@ -32,21 +32,21 @@ class DescribeModel(Process):
     def frame(self) -> Description:
         return _description([])
 
-    def check(self, order: Order) -> Terms:
+    def check(self, order: Execution) -> Requirements:
         self._model(order)
-        return Terms()
+        return Requirements()
 
-    def execute(self, order: Order, folder: Path) -> Answer:
+    def execute(self, order: Execution, folder: Path) -> Output:
         model = self._model(order)
-        media_type = choose(["application/json"], order.accept)
-        return Answer(OUTPUT, media_type, msgspec.json.encode(model_info(model)))
+        media_type = choose_media_type(["application/json"], order.accept)
+        return Output(OUTPUT, media_type, msgspec.json.encode(model_info(model)))
 
-    def _model(self, order: Order) -> Model:
+    def _model(self, order: Execution) -> Model:
         faults = list(order.faults)
         description = {"inputs": {"model": {"schema": {"type": "string"}}}}
-        literals = check_literals(order.request, description, ["model"], faults)
+        literals = read_literals(order.request, description, ["model"], faults)
         for given in literals.get("model", ()):
-            with collected(faults, given.pointer):
+            with collect_faults(faults, given.pointer):
                 model = self._catalog.model(given.value)
                 if not faults:
                     return model

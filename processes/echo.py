@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from processes.crs import parse_crs
-from processes.description import Description, Given, check_literals
-from processes.errors import RequestError, collected
-from processes.process import Answer, Order, Process, Terms, choose
+from processes.errors import RequestError, collect_faults
+from processes.ogc.process import Execution, Output, Process, Requirements, choose_media_type
+from processes.ogc.request import Description, LiteralValue, read_literals
 
 OUTPUT = "echo"
 
@@ -99,26 +99,26 @@ class Echo(Process):
     def describe(self) -> Description:
         return deepcopy(dict(_DESCRIPTION))
 
-    def check(self, order: Order) -> Terms:
+    def check(self, order: Execution) -> Requirements:
         self._values(order)
-        return Terms()
+        return Requirements()
 
-    def execute(self, order: Order, folder: Path) -> Answer:
+    def execute(self, order: Execution, folder: Path) -> Output:
         values, outputs = self._values(order), order.request.outputs
         asked = outputs[OUTPUT].media_type if outputs and OUTPUT in outputs else None
-        media_type = asked or choose(["application/json", "text/plain"], order.accept)
+        media_type = asked or choose_media_type(["application/json", "text/plain"], order.accept)
         time.sleep(next((pause.value for pause in values.get("pause", ())), 0))
         texts = [text.value for text in values["echo"]]
-        return Answer(
+        return Output(
             OUTPUT, media_type, "\n".join(texts).encode() if media_type == "text/plain" else msgspec.json.encode(texts)
         )
 
-    def _values(self, order: Order) -> dict[str, list[Given]]:
+    def _values(self, order: Execution) -> dict[str, list[LiteralValue]]:
         faults = list(order.faults)
-        values = check_literals(order.request, _DESCRIPTION, _DESCRIPTION["inputs"], faults)
+        values = read_literals(order.request, _DESCRIPTION, _DESCRIPTION["inputs"], faults)
         for area in values.get("area", ()):
             if "crs" in area.value:
-                with collected(faults, f"{area.pointer}/crs"):
+                with collect_faults(faults, f"{area.pointer}/crs"):
                     parse_crs(area.value["crs"])
         if faults:
             raise RequestError(faults)

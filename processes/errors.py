@@ -7,16 +7,16 @@
     │   └── PackageError         a model package that is broken or does not fit the image
     ├── ForbiddenError           the configuration does not allow what a link asks for
     ├── LimitError               a configured limit is exceeded; names the limit and its value
-    │   ├── CrowdedError         … of all jobs that wait; another time there may be room
-    │   └── ClientCrowdedError   … of one client's jobs that wait
-    ├── FormError                the client takes none of the forms that a result can have
+    │   ├── QueueFullError         … of all jobs that wait; another time there may be room
+    │   └── ClientQueueFullError   … of one client's jobs that wait
+    ├── NotAcceptableError                the client takes none of the forms that a result can have
     ├── NameTakenError           the result name that was asked for is another job's
     ├── UnavailableError         what the service needs does not answer, such as the job store
     ├── FailureError             a fault of the service itself; says no more than a client may know
     └── RequestError             what is wrong with one request: at least one Fault
 
 No message holds a server's path, a traceback or a credential: only the client's own words, and ours.
-Which HTTP status each becomes stands in one table, `processes.problem_document`. An error can be kept as a record and
+Which HTTP status each becomes stands in one table, `processes.ogc.problem`. An error can be kept as a record and
 made again from it, so that a failed job tells later what a synchronous run would have told.
 """
 
@@ -70,15 +70,15 @@ class LimitError(ServiceError):
         super().__init__(f"{found}: more than the limit {name} = {limit} allows")
 
 
-class CrowdedError(LimitError):
+class QueueFullError(LimitError):
     """Too many jobs wait already."""
 
 
-class ClientCrowdedError(LimitError):
+class ClientQueueFullError(LimitError):
     """Too many jobs of this client wait already."""
 
 
-class FormError(ServiceError):
+class NotAcceptableError(ServiceError):
     """The client takes none of the forms that a result can have."""
 
 
@@ -126,7 +126,7 @@ class RequestError(ServiceError):
 
 
 @contextmanager
-def collected(faults: list[Fault], pointer: str) -> Iterator[None]:
+def collect_faults(faults: list[Fault], pointer: str) -> Iterator[None]:
     """Add a fault that the client can mend to a list, as one at `pointer`, so that the others are found too."""
     try:
         yield

@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 from pygeoapi.process.base import BaseProcessor, ProcessorExecuteError
 
-from processes.description import read_request
 from processes.errors import LimitError, ServiceError
-from processes.process import Order
+from processes.ogc.process import Execution
+from processes.ogc.request import read_request
 from processes.registry import PLUGINS
 from processes.settings import Settings
 
@@ -52,7 +52,7 @@ class Plugin(BaseProcessor):  # type: ignore[misc] # pygeoapi is not typed
         try:
             request, faults = read_request(body, self.process.frame())
             with work_folder(self.settings) as folder:
-                answer = self.process.execute(Order(request, faults), Path(folder))
+                answer = self.process.execute(Execution(request, faults), Path(folder))
                 content = answer.content.read_bytes() if isinstance(answer.content, Path) else answer.content
                 # of this one type pygeoapi takes no bytes: it would write them as a JSON string
                 plain_json = answer.media_type == "application/json"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from processes.classify_objects import ClassifyObjects
+from processes.classify.process import ClassifyObjects
 from processes.describe_model import DescribeModel
 from processes.echo import Echo
 from processes.model.catalog import Catalog
-from processes.process import Process
+from processes.ogc.process import Process
 from processes.settings import Settings, load_configuration
 
 Make = Callable[[Settings, int | None], Process]

@@ -18,9 +18,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from processes.features.layer import Layer
-from processes.features.prepare import prepare
-from processes.features.result import FILE_ENDINGS, MediaType, Rows, Style
-from processes.features.write import write_result
+from processes.features.writing.prepare import prepare
+from processes.features.writing.result import FILE_ENDINGS, ClassStyle, MediaType, RowBatch
+from processes.features.writing.write import write_result
 from processes.settings import Settings
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -125,7 +125,7 @@ def write_layer(
     folder: Path,
     crs: pyproj.CRS | None = None,
     rows_at_once: int = 2,
-    style: Style | None = None,
+    style: ClassStyle | None = None,
 ) -> tuple[Path, list[str]]:
     """Write a layer as it is, plus a field `ClassStatus`, as a result is written; return the file and the warnings."""
     count = len(layer)
@@ -136,11 +136,11 @@ def write_layer(
         chunk = None if column is None else column.slice(start, rows_at_once)
         return chunk if chunk is None else pa.concat_arrays([pa.array([], chunk.type), *chunk.chunks])
 
-    def rows() -> Iterator[Rows]:
+    def rows() -> Iterator[RowBatch]:
         for start in range(0, count, rows_at_once):
             batch = pa.RecordBatch.from_arrays([part(column, start) for column in columns], schema=schema)
             positions = np.arange(start + 1, min(start + rows_at_once, count) + 1)
-            yield Rows(part(layer.ids, start), positions, part(layer.geometry, start), batch)
+            yield RowBatch(part(layer.ids, start), positions, part(layer.geometry, start), batch)
 
     path = folder / f"{len(list(folder.iterdir()))}-result{FILE_ENDINGS[media_type]}"
     result = prepare(

@@ -131,7 +131,7 @@ class Service:
             self.parts[name or command[0]].wait(10)
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "processes.cli", "--config", self.configuration, *command],
+                [sys.executable, "-m", "processes.programs.cli", "--config", self.configuration, *command],
                 cwd=ROOT,
                 env=clean_environment(),
                 stdout=log,
@@ -254,7 +254,7 @@ def kind_of(process: psutil.Process) -> str:
     """Return what a process of the service is."""
     try:
         command = process.cmdline()
-        if "processes.jobs.child" in command:
+        if "processes.programs.slot_process" in command:
             return "slot"
         kind = next((word for word in ("serve", "web", "runner", "worker", "scheduler") if word in command), "other")
         parent = process.parent()

@@ -13,8 +13,8 @@ import shapely
 from numpy.typing import NDArray
 
 from processes.crs import parse_crs
-from processes.features.attributes import plain_table, with_signed_numbers
 from processes.features.layer import Layer
+from processes.features.reading.attributes import plain_table, with_signed_numbers
 from processes.features.wkb import common_geometry_type, kinds_of
 
 BOX = shapely.box(500_000, 5_500_000, 500_010, 5_500_020)

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import yaml
 
-from processes.jobs.desk import Desk
+from processes.jobs.intake import Intake
 
 ROOT = Path(__file__).parents[1]
 
@@ -50,7 +50,7 @@ def start_runner(configuration: Path) -> subprocess.Popen[bytes]:
     command = [
         sys.executable,
         "-m",
-        "processes.cli",
+        "processes.programs.cli",
         "--config",
         str(configuration),
         "--parent",
@@ -68,14 +68,14 @@ def clean_environment() -> dict[str, str]:
 
 def load_application(configuration: Path) -> Any:
     """Import the application anew with a configuration, as pygeoapi reads its own at import, and start its runner."""
-    from processes.web.start import prepare
+    from processes.programs.web import prepare
 
     runner = start_runner(configuration)
     prepare(configuration)
     for name in [name for name in sys.modules if name.startswith(("pygeoapi.flask_app", "processes.web.app"))]:
         del sys.modules[name]
     application = importlib.import_module("processes.web.app").application
-    application.extensions |= {"runner": runner, "desk": sys.modules["processes.web.app"].api_.manager.desk}
+    application.extensions |= {"runner": runner, "desk": sys.modules["processes.web.app"].api_.manager.intake}
     return application
 
 
@@ -85,8 +85,8 @@ class Client:
     def __init__(self, application: Any) -> None:
         self.http = application.test_client()
         self.runner: subprocess.Popen[bytes] = application.extensions["runner"]
-        self.desk: Desk = application.extensions["desk"]
-        weakref.finalize(self, _end, self.runner, self.desk)
+        self.intake: Intake = application.extensions["desk"]
+        weakref.finalize(self, _end, self.runner, self.intake)
 
     def execute(self, process: str, inputs: Any, headers: Mapping[str, str] | None = None, **members: Any) -> Any:
         """Execute a process and return the response, read to its end."""
@@ -94,16 +94,16 @@ class Client:
         return self.http.post(f"/processes/{process}/execution", json=body, headers=headers, buffered=True)
 
 
-def _end(runner: subprocess.Popen[bytes], desk: Desk) -> None:
+def _end(runner: subprocess.Popen[bytes], intake: Intake) -> None:
     runner.kill()
     runner.wait()
-    desk.database.close()
+    intake.database.close()
 
 
 def slots_of(runner: int) -> list[psutil.Process]:
     """Return the processes of a runner's slots."""
     children = psutil.Process(runner).children(recursive=True)
-    return [child for child in children if "processes.jobs.child" in child.cmdline()]
+    return [child for child in children if "processes.programs.slot_process" in child.cmdline()]
 
 
 def left_in(state: Path) -> list[Path]:

@@ -9,7 +9,7 @@ import shapely
 
 from processes.crs import (
     CRS84,
-    Reprojection,
+    CrsTransform,
     crs_from_text,
     epsg_name,
     is_longitude_latitude,
@@ -90,7 +90,7 @@ def test_crs_without_a_map_is_refused(text: str) -> None:
 )
 def test_coordinates_mean_the_same_only_in_the_same_crs(first: str, second: str, same: bool) -> None:
     assert same_coordinates(parse_crs(first), parse_crs(second)) is same
-    assert Reprojection(parse_crs(first), parse_crs(second)).is_identity is same
+    assert CrsTransform(parse_crs(first), parse_crs(second)).is_identity is same
 
 
 def test_only_crs84_and_epsg_4326_are_longitude_latitude() -> None:
@@ -118,7 +118,7 @@ def test_every_vertex_goes_where_pyproj_takes_it_in_x_y_order(source: str, targe
         shapely.MultiPoint([(x, y), (x + 1, y)]),
         shapely.MultiPolygon([shapely.box(x, y, x + 1, y + 1), shapely.box(x + 2, y, x + 3, y + 1)]),
     ]
-    found = Reprojection(parse_crs(source), parse_crs(target)).geometries(np.array(shapes, dtype=object))
+    found = CrsTransform(parse_crs(source), parse_crs(target)).geometries(np.array(shapes, dtype=object))
     for shape, ours in zip(shapes, found, strict=True):
         expected = np.column_stack(transformer.transform(*shapely.get_coordinates(shape).T))
         np.testing.assert_array_equal(shapely.get_coordinates(ours), expected)
@@ -127,7 +127,7 @@ def test_every_vertex_goes_where_pyproj_takes_it_in_x_y_order(source: str, targe
 
 def test_missing_empty_and_high_geometries_stay_so() -> None:
     shapes = np.array([None, shapely.Polygon(), shapely.Point(15, 50, 7.5), shapely.Point(15, 50)], dtype=object)
-    found = Reprojection(parse_crs("EPSG:4326"), parse_crs("EPSG:32633")).geometries(shapes)
+    found = CrsTransform(parse_crs("EPSG:4326"), parse_crs("EPSG:32633")).geometries(shapes)
     assert found[0] is None
     assert found[1].is_empty
     assert found[2].z == 7.5
@@ -153,7 +153,7 @@ def test_missing_empty_and_high_geometries_stay_so() -> None:
 def test_measures_and_heights_stay_while_places_move(text: str) -> None:
     shape = shapely.from_wkt(text)
     beside = [None, shapely.Point(15, 50)]
-    found = Reprojection(parse_crs("EPSG:4326"), parse_crs("EPSG:32633")).geometries(np.array([*beside, shape]))
+    found = CrsTransform(parse_crs("EPSG:4326"), parse_crs("EPSG:32633")).geometries(np.array([*beside, shape]))
     moved = found[2]
     assert (moved.geom_type, moved.has_z, moved.has_m, moved.is_empty) == (
         shape.geom_type,
@@ -170,6 +170,6 @@ def test_measures_and_heights_stay_while_places_move(text: str) -> None:
 
 def test_what_has_no_place_in_the_target_is_infinite() -> None:
     shapes = np.array([shapely.Point(15, 95), shapely.Point(15, 50)], dtype=object)
-    found = Reprojection(parse_crs(CRS84), parse_crs("EPSG:32633")).geometries(shapes)
+    found = CrsTransform(parse_crs(CRS84), parse_crs("EPSG:32633")).geometries(shapes)
     assert np.isinf(found[0].x)
     assert np.isfinite(found[1].x)

@@ -15,8 +15,8 @@ import yaml
 from click.testing import CliRunner
 from rasterio.windows import Window
 
-from processes.classify_description import describe
-from processes.cli import main
+from processes.classify.description import describe
+from processes.programs.cli import main
 from processes.settings import Limits
 from scene import make_scene, write_scene
 from service import ROOT, Client, configure, load_application

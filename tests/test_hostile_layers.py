@@ -31,7 +31,7 @@ import shapely
 
 from conftest import definition, save_mean_network
 from processes.errors import ServiceError
-from processes.features.read import read_layer
+from processes.features.reading.files import read_layer
 from processes.imagery.image import gdal_settings, open_dataset, open_image, readable
 from rasters import make_raster
 from service import Client, configure, left_in, link, load_application

@@ -27,7 +27,7 @@ from pyarrow import parquet
 
 from conftest import definition, save_mean_network
 from oracle import transformed
-from processes.cli import main
+from processes.programs.cli import main
 from rasters import make_raster
 from result_readers import (
     CSV,

@@ -72,7 +72,7 @@ def running_service(root: Path, imagery: Path) -> Iterator[Service]:
     log = imagery / "service.log"
     with log.open("wb") as sink:
         child = subprocess.Popen(
-            [sys.executable, "-m", "processes.cli", "serve"],
+            [sys.executable, "-m", "processes.programs.cli", "serve"],
             cwd=root,
             env=_environment(port, imagery),
             stdout=sink,

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from processes.crs import crs_from_text, same_coordinates
 from processes.errors import ImageError
+from processes.imagery.chips import Placement
 from processes.imagery.grid import ChipRule, holds_centre, overlaps, pixel_boxes
 from processes.imagery.image import Image
-from processes.imagery.pixels import Placement
 
 
 class Mosaic:

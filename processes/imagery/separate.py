@@ -9,16 +9,16 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from processes.imagery.chips import Placement
 from processes.imagery.grid import ChipRule, pixel_boxes
 from processes.imagery.image import Image
-from processes.imagery.pixels import Placement
 
 _SLACK_PX = 1e-3
 """More than rounding moves anything."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
+class ObjectImagePairs:
     """Objects with the images that they touch, in the order of the objects, then of the images."""
 
     objects: NDArray[np.int64]
@@ -27,7 +27,7 @@ class Pairs:
     """No image = the object touches none, and has this one row."""
 
 
-class Separate:
+class SeparateImages:
     """Images indexed by where they lie, those of each CRS by themselves."""
 
     def __init__(self, images: Sequence[Image]) -> None:
@@ -42,7 +42,7 @@ class Separate:
             for members in self._members
         ]
 
-    def pair(self, geometries: Sequence[NDArray[np.object_]], rule: ChipRule) -> Pairs:
+    def pair(self, geometries: Sequence[NDArray[np.object_]], rule: ChipRule) -> ObjectImagePairs:
         """Return a row for each object and image whose extent it touches, one without image for any other object.
 
         Args:
@@ -62,7 +62,7 @@ class Separate:
             grid = self.images[position].grid
             shapes = geometries[self.crs_of[position]][objects[rows]]
             windows[rows] = rule.windows(pixel_boxes(shapes, grid), grid)
-        return Pairs(objects, Placement(images.astype(np.int32), windows))
+        return ObjectImagePairs(objects, Placement(images.astype(np.int32), windows))
 
     def _touching(self, geometries: Sequence[NDArray[np.object_]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return pairs of an object and an image: looked for in the map, found in rounded pixel coordinates."""

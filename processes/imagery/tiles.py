@@ -28,7 +28,7 @@ Tile = tuple[Cells, Mask | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class BandSelection:
     """What is taken of an image's cells."""
 
     bands: tuple[int, ...]
@@ -37,7 +37,7 @@ class Selection:
     """Factor and offset for each band taken; None = cells stay as they are."""
 
 
-def _dtype(image: Image, selection: Selection) -> np.dtype[np.generic]:
+def _dtype(image: Image, selection: BandSelection) -> np.dtype[np.generic]:
     """Return the type of an image's cells once decoded."""
     if selection.rescaling is not None:
         return np.dtype(np.float32)
@@ -56,7 +56,7 @@ class TileReader:
     """
 
     def __init__(
-        self, images: Sequence[Image], selections: Sequence[Selection], budget_bytes: int = TILE_BUDGET_BYTES
+        self, images: Sequence[Image], selections: Sequence[BandSelection], budget_bytes: int = TILE_BUDGET_BYTES
     ) -> None:
         self.images = images
         self.dtype = np.result_type(*map(_dtype, images, selections))

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import msgspec
 
 from processes.errors import InputError, ServiceError
-from processes.hosts import post, shown
 from processes.jobs.database import Database
 from processes.jobs.files import Storage
 from processes.jobs.job import Job, JobStatus
 from processes.jobs.status_info import output_link, status_info
 from processes.jobs.tables import callback, job
-from processes.results_document import blocks_of, results_document
+from processes.ogc.results import blocks_of, results_document
 from processes.settings import Settings
+from processes.sources.hosts import display_link, post
 
 _logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class Callbacks:
 
     def make(self, due: Callback) -> None:
         """Make a callback, and enter that it is made, or when it is to be tried again."""
-        told = {"job": due.job.id, "callback": due.event, "url": shown(due.url)}
+        told = {"job": due.job.id, "callback": due.event, "url": display_link(due.url)}
         try:
             status = post(due.url, self._settings, self._body(due), _JSON, _TIMEOUT_S)
             if not 200 <= status < 300:

@@ -23,8 +23,8 @@ from distributed.scheduler import DEFAULT_EXTENSIONS
 
 from processes.errors import FailureError, InputError, RequestError, to_record
 from processes.jobs.files import NO_SPACE
-from processes.jobs.slots import Slots, slot_count
-from processes.jobs.steps import Failed, Report, Step
+from processes.jobs.slots import SlotPool, slot_count
+from processes.jobs.steps import Step, StepFailed, StepReport
 from processes.model.processor import count_gpus
 from processes.settings import Settings, find_configuration, load_settings
 
@@ -52,12 +52,12 @@ class EngineLostError(Exception):
     """The step did not come to its end, and that was not its fault."""
 
 
-class LentSlots(WorkerPlugin):  # type: ignore[misc] # Dask is not typed
+class LentSlotsPlugin(WorkerPlugin):  # type: ignore[misc] # Dask is not typed
     """Gives a Dask worker slots that are started and ended by somebody else."""
 
-    name = "classify-objects-lent-slots"  # not that of `OwnSlots`, which would take its place and end it
+    name = "classify-objects-lent-slots"  # not that of `OwnSlotsPlugin`, which would take its place and end it
 
-    def __init__(self, slots: Slots) -> None:
+    def __init__(self, slots: SlotPool) -> None:
         self._slots = slots
 
     async def setup(self, worker: Worker) -> None:
@@ -69,21 +69,21 @@ class LentSlots(WorkerPlugin):  # type: ignore[misc] # Dask is not typed
         await asyncio.to_thread(self._slots.interrupt)
 
 
-class OwnSlots(WorkerPlugin):  # type: ignore[misc]
+class OwnSlotsPlugin(WorkerPlugin):  # type: ignore[misc]
     """Gives a Dask worker that has no slots as many as it has threads, by the configuration of its machine."""
 
     name = "classify-objects-slots"
     idempotent = True
 
     def __init__(self) -> None:
-        self._slots: Slots | None = None
+        self._slots: SlotPool | None = None
 
     async def setup(self, worker: Worker) -> None:
         """Give the worker its slots, unless it has some."""
         if hasattr(worker, "slots"):
             return
         configuration = find_configuration()
-        worker.slots = self._slots = Slots(configuration, load_settings(configuration), worker.state.nthreads)
+        worker.slots = self._slots = SlotPool(configuration, load_settings(configuration), worker.state.nthreads)
         await asyncio.to_thread(self._slots.start)
         if count_gpus():
             await worker.set_resources(**{_GPU: worker.state.nthreads})
@@ -108,7 +108,7 @@ class _NoSpans:
         """Leave aside what a worker tells."""
 
 
-class QuietScheduler(Scheduler):  # type: ignore[misc]
+class HeadlessScheduler(Scheduler):  # type: ignore[misc]
     """A scheduler without pages, that remembers nothing of tasks that are done.
 
     Args:
@@ -122,7 +122,7 @@ class QuietScheduler(Scheduler):  # type: ignore[misc]
         """Start none: it would listen on all interfaces."""
 
 
-class QuietWorker(Worker):  # type: ignore[misc]
+class HeadlessWorker(Worker):  # type: ignore[misc]
     """A worker without pages."""
 
     def start_http_server(self, *_: object, **__: object) -> None:
@@ -165,7 +165,7 @@ class Engine:
         self._settings = settings
         self._own = contextlib.AsyncExitStack()
         self._client: Client | None = None
-        self._slots: Slots | None = None
+        self._slots: SlotPool | None = None
         self._connecting = asyncio.Lock()
         self._sent: dict[Future, Step] = {}
         """Steps whose reports are waited for."""
@@ -173,17 +173,17 @@ class Engine:
     async def __aenter__(self) -> Self:
         set_up_dask(is_cluster=self._settings.scheduler is not None)
         if self._settings.scheduler is None:
-            slots = self._slots = Slots(self._configuration, self._settings, slot_count(self._settings))
+            slots = self._slots = SlotPool(self._configuration, self._settings, slot_count(self._settings))
             await asyncio.to_thread(slots.start)
-            scheduler = QuietScheduler(protocol="inproc://", port=0, dashboard=False)
+            scheduler = HeadlessScheduler(protocol="inproc://", port=0, dashboard=False)
             await self._own.enter_async_context(scheduler)
-            worker = QuietWorker(
+            worker = HeadlessWorker(
                 scheduler.address,
                 nthreads=slots.count,
                 memory_limit=0,
                 local_directory=str(slots.folder),
                 resources={_GPU: slots.count} if count_gpus() else {},
-                plugins=[LentSlots(slots)],
+                plugins=[LentSlotsPlugin(slots)],
             )
             await self._own.enter_async_context(worker)
             self._client = await Client(scheduler.address, asynchronous=True)
@@ -227,13 +227,13 @@ class Engine:
                     timeout=_ANSWER_S,
                     set_as_default=False,
                 )
-                await client.register_plugin(OwnSlots())
+                await client.register_plugin(OwnSlotsPlugin())
             except _LOST as err:
                 raise EngineLostError(str(err)) from err
             self._client = client
             _logger.info("connected to the scheduler", extra={"scheduler": self._settings.scheduler})
 
-    async def run(self, step: Step, priority: int, recycle_interval: int, needs_gpu: bool) -> Report:
+    async def run(self, step: Step, priority: int, recycle_interval: int, needs_gpu: bool) -> StepReport:
         """Do a step in a slot.
 
         Args:
@@ -250,7 +250,9 @@ class Engine:
             raise EngineLostError("there is no connection")
         if needs_gpu and not await self._has_gpu(self._client):
             missing = InputError("processorType is GPU, but no machine of this server has one that can be used")
-            return Report(Failed(to_record(RequestError.at("/inputs/processorType", missing)), is_final=True), 0)
+            return StepReport(
+                StepFailed(to_record(RequestError.at("/inputs/processorType", missing)), is_final=True), 0
+            )
         future = self._client.submit(
             run_step,
             msgspec.msgpack.encode(step),
@@ -263,7 +265,7 @@ class Engine:
         )
         self._sent[future] = step
         try:
-            return msgspec.msgpack.decode(await future.result(), type=Report)
+            return msgspec.msgpack.decode(await future.result(), type=StepReport)
         except _LOST as err:
             raise EngineLostError(str(err) or type(err).__name__) from err
         finally:
@@ -298,13 +300,13 @@ def _hurry(*streams: Any) -> None:
 
 def run_step(step: bytes, timeout_s: float, recycle_interval: int) -> bytes:
     """Do a step in a slot of the Dask worker that this runs in."""
-    slots: Slots = get_worker().slots
+    slots: SlotPool = get_worker().slots
     try:
         return slots.run(msgspec.msgpack.decode(step, type=Step), timeout_s, recycle_interval).encode()
     except OSError as err:  # no folder can be made for it, or no process
         _logger.exception("a slot cannot work")
         reason = NO_SPACE if err.errno == errno.ENOSPC else "no process can be started for the work"
-        return Report(Failed(to_record(FailureError(f"the server failed: {reason}"))), 0).encode()
+        return StepReport(StepFailed(to_record(FailureError(f"the server failed: {reason}"))), 0).encode()
 
 
 async def stop_steps(job_id: str, fence: int, dask_worker: Worker) -> None:

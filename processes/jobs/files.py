@@ -76,7 +76,7 @@ class Storage(Protocol):
 
 
 class JobFiles(Protocol):
-    """The files of one plan of a job; see `processes.process.Files`."""
+    """The files of one plan of a job; see `processes.ogc.process.Files`."""
 
     @property
     def scratch(self) -> Path: ...

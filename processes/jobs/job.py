@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import msgspec
 
-from processes.description import Subscriber
 from processes.errors import ServiceError, from_record
+from processes.ogc.request import Subscriber
 
 
 class JobStatus(StrEnum):
@@ -29,7 +29,7 @@ class JobStatus(StrEnum):
         return self not in (JobStatus.ACCEPTED, JobStatus.RUNNING)
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class ResponseOptions(msgspec.Struct, frozen=True):
     """In which form a client wants the result."""
 
     is_document: bool = False
@@ -74,7 +74,7 @@ class NewJob:
     """Address that the request came from."""
     priority: int
     """Jobs of a higher one go first."""
-    wanted: Wanted
+    wanted: ResponseOptions
     result_name: str | None = None
     name_stem: str | None = None
     """What a name is made from where there is none; None = the result has no name."""
@@ -103,7 +103,7 @@ class Job:
     updated: datetime
     started: datetime | None
     finished: datetime | None
-    wanted: Wanted
+    wanted: ResponseOptions
     result_name: str | None
     parallel_factor: str
     recycle_interval: int
@@ -142,7 +142,7 @@ class Job:
             updated=_time(row["updated"]),
             started=None if row["started"] is None else _time(row["started"]),
             finished=None if row["finished"] is None else _time(row["finished"]),
-            wanted=msgspec.json.decode(row["wanted"], type=Wanted),
+            wanted=msgspec.json.decode(row["wanted"], type=ResponseOptions),
             result_name=row["result_name"],
             parallel_factor=row["parallel_factor"],
             recycle_interval=row["recycle_interval"],

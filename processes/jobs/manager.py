@@ -23,11 +23,11 @@ from pygeoapi.process.manager.base import BaseManager
 from pygeoapi.util import JobStatus as TheirStatus
 from pygeoapi.util import RequestedProcessExecutionMode, Subscriber
 
-from processes.description import read_request
 from processes.errors import FailureError, LimitError, ServiceError
-from processes.jobs.desk import Ask, Desk
+from processes.jobs.intake import Ask, Intake
 from processes.jobs.job import Job, JobStatus
-from processes.jobs.store import Filter
+from processes.jobs.store import JobFilter
+from processes.ogc.request import read_request
 from processes.plugin import Plugin
 from processes.registry import PLUGINS
 from processes.settings import Settings
@@ -44,19 +44,19 @@ class JobManager(BaseManager):  # type: ignore[misc] # pygeoapi is not typed
         self.supports_subscribing = True
 
     @cached_property
-    def desk(self) -> Desk:
+    def intake(self) -> Intake:
         """Return where requests become jobs."""
         for item in self.processes.values():
             if item["processor"].get("name") in PLUGINS:
-                return Desk(Settings.from_plugin(item["processor"]))
+                return Intake(Settings.from_plugin(item["processor"]))
         raise ValueError("the configuration has none of the processes whose settings say where jobs are kept")
 
     def get_jobs(
         self, status: TheirStatus | None = None, limit: int | None = None, offset: int | None = None
     ) -> dict[str, Any]:
         """Return jobs as pygeoapi's pages show them, the newest first."""
-        wanted = Filter(statuses=[status.value] if status is not None else [])
-        jobs = self.desk.store.find(wanted, (limit or _ALL) + 1, offset or 0)
+        wanted = JobFilter(statuses=[status.value] if status is not None else [])
+        jobs = self.intake.store.find(wanted, (limit or _ALL) + 1, offset or 0)
         shown = jobs[: limit or _ALL]
         return {"jobs": [_record(job) for job in shown], "numberMatched": (offset or 0) + len(jobs)}
 
@@ -69,13 +69,13 @@ class JobManager(BaseManager):  # type: ignore[misc] # pygeoapi is not typed
         job = self._job(job_id)
         if job.result is None:
             raise JobResultNotFoundError
-        with self.desk.storage.open_result(job.id, job.result.name) as file:
+        with self.intake.storage.open_result(job.id, job.result.name) as file:
             return job.result.media_type, _content(job.result.media_type, file.read())
 
     def delete_job(self, job_id: str) -> bool:
         """Dismiss a job."""
         try:
-            return self.desk.dismiss(job_id) is not None
+            return self.intake.dismiss(job_id) is not None
         except KeyError as err:
             raise JobNotFoundError from err
 
@@ -94,10 +94,10 @@ class JobManager(BaseManager):  # type: ignore[misc] # pygeoapi is not typed
             return self._execute_at_once(plugin, data_dict, requested_outputs)
         is_async = execution_mode == RequestedProcessExecutionMode.respond_async
         try:
-            job = self.desk.accept(_ask(process_id, plugin, data_dict, requested_outputs, subscriber, not is_async))
+            job = self.intake.accept(_ask(process_id, plugin, data_dict, requested_outputs, subscriber, not is_async))
             if is_async:
                 return job.id, "application/json", None, TheirStatus.accepted, {"Preference-Applied": "respond-async"}
-            job = self.desk.wait(job, None, lambda: False)
+            job = self.intake.wait(job, None, lambda: False)
             if job.status is not JobStatus.SUCCESSFUL:
                 raise job.error or FailureError(f"the job was {job.status.value}")
         except ServiceError as err:
@@ -109,7 +109,7 @@ class JobManager(BaseManager):  # type: ignore[misc] # pygeoapi is not typed
         return job.id, *self.get_job_result(job.id), TheirStatus.successful, {}
 
     def _job(self, job_id: str) -> Job:
-        job = self.desk.store.get(job_id)
+        job = self.intake.store.get(job_id)
         if job is None:
             raise JobNotFoundError
         return job

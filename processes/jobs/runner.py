@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from processes.errors import UnavailableError
-from processes.jobs.bell import Bell
 from processes.jobs.callbacks import Callback, Callbacks
 from processes.jobs.database import Database
-from processes.jobs.drive import Drive
 from processes.jobs.engine import Engine, EngineLostError
+from processes.jobs.execution import JobExecution
 from processes.jobs.files import storage_of
 from processes.jobs.job import is_job_id
-from processes.jobs.ledger import LEASE_S, Ledger
+from processes.jobs.runner_store import LEASE_S, RunnerStore
+from processes.jobs.wakeup_pipe import WakeupPipe
 from processes.settings import Settings
 
 _logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ _CALLBACKS_AT_ONCE = 8
 class _Driven:
     """A job that this runner works on."""
 
-    drive: Drive
+    drive: JobExecution
     task: asyncio.Task[None]
     stopping: asyncio.Task[None] | None = None
 
@@ -61,12 +61,12 @@ class Runner:
     def __init__(self, configuration: Path, settings: Settings, base_url: str, name: str) -> None:
         self._settings = settings
         self._database = Database(settings.job_store)
-        self._ledger = Ledger(self._database, name)
+        self._store = RunnerStore(self._database, name)
         self._storage = storage_of(settings)
         self._engine = Engine(configuration, settings)
         self._callbacks = Callbacks(self._database, self._storage, settings, base_url)
         self._driven: dict[str, _Driven] = {}
-        self._bell = Bell(settings.state)
+        self._wakeup_pipe = WakeupPipe(settings.state)
         self._rung = asyncio.Event()
         # of their own: hosts that hang must not hold up what else is done in threads
         self._callers = ThreadPoolExecutor(_CALLBACKS_AT_ONCE, "callback")
@@ -76,7 +76,7 @@ class Runner:
         if not await self._prepare(stopping):
             return
         async with self._engine:
-            with self._bell.heard(self._rung):
+            with self._wakeup_pipe.heard(self._rung):
                 await self._work(stopping)
             await self._give_back()
         self._callers.shutdown(wait=False, cancel_futures=True)
@@ -97,7 +97,7 @@ class Runner:
         while not stopping.is_set():
             try:
                 await asyncio.to_thread(self._database.prepare)
-                await asyncio.to_thread(self._ledger.release)
+                await asyncio.to_thread(self._store.release)
             except UnavailableError:
                 _logger.warning("the job store does not answer")
                 with contextlib.suppress(TimeoutError):
@@ -134,24 +134,24 @@ class Runner:
         """Stop what is not ours any more, and take the job whose turn it is, if there is room."""
         self._rung.clear()
         fences = {job_id: driven.drive.job.fence for job_id, driven in self._driven.items()}
-        for job_id in await asyncio.to_thread(self._ledger.lost, fences):
+        for job_id in await asyncio.to_thread(self._store.lost, fences):
             self._abandon(job_id)
         waited_for = sum(driven.drive.job.priority > 0 for driven in self._driven.values())
         room = self._settings.limits.max_running_jobs - (len(self._driven) - waited_for)
         priority_room = self._settings.limits.max_running_jobs - waited_for
         rooms = (list(self._driven), room, priority_room)
         job = None
-        if self._engine.width() and await asyncio.to_thread(self._ledger.waits, *rooms):
-            job = await asyncio.to_thread(self._ledger.claim, *rooms)
+        if self._engine.width() and await asyncio.to_thread(self._store.waits, *rooms):
+            job = await asyncio.to_thread(self._store.claim, *rooms)
         if job is None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._rung.wait(), _LOOK_S)
             return 0
-        drive = Drive(job, self._ledger, self._engine, self._storage)
+        drive = JobExecution(job, self._store, self._engine, self._storage)
         self._driven[job.id] = _Driven(drive, asyncio.create_task(self._drive(drive)))
         return 0
 
-    async def _drive(self, drive: Drive) -> None:
+    async def _drive(self, drive: JobExecution) -> None:
         try:
             await drive.run()
         finally:
@@ -168,20 +168,20 @@ class Runner:
     async def _renew(self) -> float:
         fences = {job_id: driven.drive.job.fence for job_id, driven in self._driven.items()}
         if fences:
-            for job_id in await asyncio.to_thread(self._ledger.renew, fences):
+            for job_id in await asyncio.to_thread(self._store.renew, fences):
                 self._abandon(job_id)
         return LEASE_S / 4
 
     async def _tidy(self) -> float:
         """Remove the files of jobs that were dismissed, or whose time is over."""
-        for job_id in await asyncio.to_thread(self._ledger.untidy, list(self._driven)):
+        for job_id in await asyncio.to_thread(self._store.untidy, list(self._driven)):
             await asyncio.to_thread(self._storage.remove, job_id)
-            await asyncio.to_thread(self._ledger.tidied, job_id)
+            await asyncio.to_thread(self._store.tidied, job_id)
             _logger.info("files removed", extra={"job": job_id})
         return _TIDY_S
 
     async def _expire(self) -> float:
-        await asyncio.to_thread(self._ledger.expire, self._settings.limits.retention_days)
+        await asyncio.to_thread(self._store.expire, self._settings.limits.retention_days)
         return _EXPIRE_S
 
     async def _sweep(self) -> float:
@@ -193,7 +193,7 @@ class Runner:
         old = [name for name, age_s in self._storage.jobs() if age_s > _STRAY_S and is_job_id(name)]
         for start in range(0, len(old), 500):
             part = old[start : start + 500]
-            for job_id in set(part) - self._ledger.known(part):
+            for job_id in set(part) - self._store.known(part):
                 self._storage.remove(job_id)
                 _logger.info("files of no job removed", extra={"job": job_id})
 
@@ -218,7 +218,7 @@ class Runner:
         """Stop all steps and give the jobs back, to be gone on with by whoever comes next."""
         driven = list(self._driven.values())
         with contextlib.suppress(UnavailableError):
-            await asyncio.to_thread(self._ledger.release)
+            await asyncio.to_thread(self._store.release)
         if driven:
             await asyncio.gather(*(item.drive.abandon() for item in driven))
             await asyncio.wait([item.task for item in driven], timeout=LEASE_S / 4)

@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from processes.errors import LimitError, to_record
-from processes.jobs.steps import STOP, Ended, Failed, Planned, Report, Step, Stopped
+from processes.jobs.steps import STOP, PlanMade, SlotEnded, Step, StepFailed, StepReport, StepStopped
 
 _GRACE_S = 0.4
 """A step that was asked to stop and has not done so by then is killed with its process."""
@@ -32,7 +32,7 @@ _LONG = 6
 """What comes before the first section and after the last one may take so many times as long as a section."""
 _REMEMBERED = 1000
 """Jobs whose sections a process counts; of more than that it cannot work on any at the same time."""
-_DECODER: msgspec.msgpack.Decoder[Report | Planned] = msgspec.msgpack.Decoder(Report | Planned)
+_DECODER: msgspec.msgpack.Decoder[StepReport | PlanMade] = msgspec.msgpack.Decoder(StepReport | PlanMade)
 
 
 class Slot:
@@ -63,7 +63,7 @@ class Slot:
         ours, theirs = Pipe()
         with theirs:
             descriptor = theirs.fileno()
-            command = [sys.executable, "-m", "processes.jobs.child", str(descriptor)]
+            command = [sys.executable, "-m", "processes.programs.slot_process", str(descriptor)]
             self._process = subprocess.Popen(
                 [*command, str(self._configuration), str(self._cores)],
                 pass_fds=[descriptor],
@@ -93,7 +93,7 @@ class Slot:
         """Ask the step to stop; `run` returns within half a second."""
         self._stop.set()
 
-    def run(self, step: Step, timeout_s: float, recycle_interval: int) -> Report:
+    def run(self, step: Step, timeout_s: float, recycle_interval: int) -> StepReport:
         """Do a step, and report what came of it.
 
         Args:
@@ -112,7 +112,7 @@ class Slot:
             self.start()  # now rather than for the next step, which then need not wait for it
         return report
 
-    def _run(self, step: Step, timeout_s: float) -> Report:
+    def _run(self, step: Step, timeout_s: float) -> StepReport:
         if self._process is None or self._process.poll() is not None:
             self.close()
             self.start()
@@ -126,8 +126,8 @@ class Slot:
             self._connection.send_bytes(msgspec.msgpack.encode(step))
             while True:
                 if self._connection.poll(_LOOK_S):
-                    message: Report | Planned = _DECODER.decode(self._connection.recv_bytes())
-                    if not isinstance(message, Planned):
+                    message: StepReport | PlanMade = _DECODER.decode(self._connection.recv_bytes())
+                    if not isinstance(message, PlanMade):
                         return message
                     start_s, limit_s = time.monotonic(), timeout_s
                 now_s = time.monotonic()
@@ -136,14 +136,14 @@ class Slot:
                     self._connection.send_bytes(STOP)
                 if stop_s is not None and now_s - stop_s > _GRACE_S:
                     self.close()
-                    return Report(Stopped(), now_s - first_s, pid=pid)
+                    return StepReport(StepStopped(), now_s - first_s, pid=pid)
                 if now_s - start_s > limit_s:
                     self.close()
                     slow = LimitError("section_timeout_s", int(timeout_s), _took(step, limit_s))
-                    return Report(Failed(to_record(slow)), now_s - first_s, pid=pid)
+                    return StepReport(StepFailed(to_record(slow)), now_s - first_s, pid=pid)
         except (EOFError, OSError):
-            outcome = Stopped() if stop_s is not None else Ended(self._reason())
-            return Report(outcome, time.monotonic() - first_s, pid=pid)
+            outcome = StepStopped() if stop_s is not None else SlotEnded(self._reason())
+            return StepReport(outcome, time.monotonic() - first_s, pid=pid)
 
     def _reason(self) -> str:
         """Say how the process ended, and see to it that nothing of it is left."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from processes.jobs.slot import Slot
-from processes.jobs.steps import Report, Step, Stopped
+from processes.jobs.steps import Step, StepReport, StepStopped
 from processes.model.processor import available_threads, count_gpus
 from processes.settings import Settings
 
@@ -28,8 +28,8 @@ _LOCK = "lock"
 _UNFINISHED_S = 600
 
 
-class Slots:
-    """Slots that share a folder for what is needed while they work.
+class SlotPool:
+    """SlotPool that share a folder for what is needed while they work.
 
     Args:
         configuration: the `pygeoapi-config.yml`.
@@ -69,13 +69,13 @@ class Slots:
             os.close(self._lock_file)
             self._lock_file = None  # its number may be that of another file by now
 
-    def run(self, step: Step, timeout_s: float, recycle_interval: int) -> Report:
+    def run(self, step: Step, timeout_s: float, recycle_interval: int) -> StepReport:
         """Do a step in a slot that is free, or gets free; arguments and report as `Slot.run` has them."""
         key = uuid.uuid4().hex
         with self._changed:
             self._changed.wait_for(lambda: self._free)
             if step.fence <= self._stopped.get(step.job, -1):
-                return Report(Stopped(), 0)
+                return StepReport(StepStopped(), 0)
             known = [slot for slot in self._free if slot.knows(step.job)]
             slot = known[-1] if known else self._free[-1]
             self._free.remove(slot)

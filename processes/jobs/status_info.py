@@ -7,7 +7,7 @@ from typing import Any
 
 from processes.errors import FailureError, ServiceError
 from processes.jobs.job import Job, JobStatus
-from processes.problem_document import problem_document
+from processes.ogc.problem import problem_document
 
 _JSON = "application/json"
 _RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"

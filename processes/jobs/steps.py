@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from processes.description import read_request
 from processes.errors import FailureError, RequestError, ServiceError, from_record, to_record
 from processes.jobs.files import NO_SPACE, JobFiles, Storage
 from processes.jobs.job import ResultFile
 from processes.model.session import open_session
-from processes.pins import Pin
-from processes.process import Answer, Begun, Order, Process, SectionedProcess
+from processes.ogc.process import Execution, Output, Process, SectionedProcess, Sections
+from processes.ogc.request import read_request
+from processes.sources.stamps import FileStamp
 
 _logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _FULL_BYTES = 2**20
 """A disk with less than that left is full."""
 
 
-class Trial(msgspec.Struct, frozen=True):
+class DryRun(msgspec.Struct, frozen=True):
     """A request is only tried out, for what it comes to or what is wrong with it."""
 
     error: dict[str, Any] | None = None
@@ -38,7 +38,7 @@ class Trial(msgspec.Struct, frozen=True):
     """True = speed is to be measured."""
 
 
-class OrderRecord(msgspec.Struct, frozen=True):
+class ExecutionRecord(msgspec.Struct, frozen=True):
     """What was asked for, as it is kept with a job's files."""
 
     body: bytes
@@ -46,15 +46,15 @@ class OrderRecord(msgspec.Struct, frozen=True):
     accept: list[tuple[str, float]] = []
     """Media ranges that the client takes, with their quality."""
     max_objects: int | None = None
-    pins: list[Pin] | None = None
-    trial: Trial | None = None
+    file_stamps: list[FileStamp] | None = None
+    dry_run: DryRun | None = None
     """None = it is meant."""
 
     def encode(self) -> bytes:
         return msgspec.msgpack.encode(self)
 
     @classmethod
-    def decode(cls, content: bytes) -> OrderRecord:
+    def decode(cls, content: bytes) -> ExecutionRecord:
         return msgspec.msgpack.decode(content, type=cls)
 
 
@@ -73,7 +73,7 @@ class Step(msgspec.Struct, frozen=True):
     """An empty folder of the slot's machine; the slot's owner names it, and removes it."""
 
 
-class Finished(msgspec.Struct, frozen=True, tag=True):
+class ResultPublished(msgspec.Struct, frozen=True, tag=True):
     """The result is there."""
 
     result: ResultFile
@@ -88,11 +88,11 @@ class Cut(msgspec.Struct, frozen=True, tag=True):
     at_once: int
 
 
-class Done(msgspec.Struct, frozen=True, tag=True):
+class SectionDone(msgspec.Struct, frozen=True, tag=True):
     """The section is done."""
 
 
-class Failed(msgspec.Struct, frozen=True, tag=True):
+class StepFailed(msgspec.Struct, frozen=True, tag=True):
     """The step reported an error."""
 
     error: dict[str, Any]
@@ -101,27 +101,27 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     """True = trying again cannot help."""
 
 
-class Ended(msgspec.Struct, frozen=True, tag=True):
+class SlotEnded(msgspec.Struct, frozen=True, tag=True):
     """The slot's process ended within the step."""
 
     reason: str
 
 
-class Stopped(msgspec.Struct, frozen=True, tag=True):
+class StepStopped(msgspec.Struct, frozen=True, tag=True):
     """The step was stopped, as it was asked for."""
 
 
-class Planned(msgspec.Struct, frozen=True, tag=True):
+class PlanMade(msgspec.Struct, frozen=True, tag=True):
     """The first section begins; comes before the report."""
 
 
-Outcome = Finished | Cut | Done | Failed | Ended | Stopped
+StepOutcome = ResultPublished | Cut | SectionDone | StepFailed | SlotEnded | StepStopped
 
 
-class Report(msgspec.Struct, frozen=True, tag=True):
+class StepReport(msgspec.Struct, frozen=True, tag=True):
     """What came of a step, and what it took."""
 
-    outcome: Outcome
+    outcome: StepOutcome
     seconds: float
     model_loads: int = 0
     """Networks that were opened for it."""
@@ -142,7 +142,7 @@ def do_step(
     storage: Storage,
     planned: Callable[[], None],
     is_stopped: Callable[[], bool],
-) -> Report:
+) -> StepReport:
     """Do a step and report what came of it; an error is an outcome too.
 
     Args:
@@ -154,7 +154,7 @@ def do_step(
     """
     start_s, opened = time.perf_counter(), open_session.cache_info().misses
     outcome = _outcome(step, processes, storage, planned, is_stopped)
-    return Report(outcome, time.perf_counter() - start_s, open_session.cache_info().misses - opened, os.getpid())
+    return StepReport(outcome, time.perf_counter() - start_s, open_session.cache_info().misses - opened, os.getpid())
 
 
 def _outcome(
@@ -163,7 +163,7 @@ def _outcome(
     storage: Storage,
     planned: Callable[[], None],
     is_stopped: Callable[[], bool],
-) -> Outcome:
+) -> StepOutcome:
     has_begun, total = False, 1
 
     def begin_section(objects: int) -> None:
@@ -180,41 +180,43 @@ def _outcome(
         files = storage.files(step.job, step.plan, Path(step.scratch))
         match step.action:
             case "begin":
-                record = OrderRecord.decode(storage.order(step.job))
+                record = ExecutionRecord.decode(storage.order(step.job))
                 request, faults = read_request(record.body, process.frame())
-                order = Order(request, faults, record.accept, step.result_name, record.max_objects, record.pins)
-                if record.trial is not None:
-                    return _finished(_tried(_sectioned(process), order, files, record.trial), files, step, 0)
+                order = Execution(
+                    request, faults, record.accept, step.result_name, record.max_objects, record.file_stamps
+                )
+                if record.dry_run is not None:
+                    return _finished(_tried(_sectioned(process), order, files, record.dry_run), files, step, 0)
                 if not isinstance(process, SectionedProcess):
                     return _finished(process.execute(order, files.scratch), files, step, 1)
                 came = process.begin(order, files, begin_section, progress)
-                if isinstance(came, Begun):
+                if isinstance(came, Sections):
                     return Cut(came.sections, came.at_once)
                 return _finished(came, files, step, total)
             case "section":
                 _sectioned(process).run_section(files, step.section, progress)
-                return Done()
+                return SectionDone()
             case "finish":
                 return _finished(_sectioned(process).finish(files), files, step, total)
     except StopError:
-        return Stopped()
+        return StepStopped()
     except ServiceError as err:
         is_final = step.action == "begin" and not has_begun
-        return Failed(to_record(err), is_final)
+        return StepFailed(to_record(err), is_final)
     except Exception as err:
         _logger.exception("a step failed", extra={"job": step.job, "action": step.action, "section": step.section})
-        return Failed(to_record(_fault(step, _reason(err, step))))
+        return StepFailed(to_record(_fault(step, _reason(err, step))))
 
 
-def _tried(process: SectionedProcess, order: Order, files: JobFiles, trial: Trial) -> Answer:
+def _tried(process: SectionedProcess, order: Execution, files: JobFiles, dry_run: DryRun) -> Output:
     """Return what a request comes to, as JSON.
 
     Raises:
         ServiceError: all that is wrong with it, with what is known to be wrong.
     """
-    known = None if trial.error is None else from_record(trial.error)
+    known = None if dry_run.error is None else from_record(dry_run.error)
     try:
-        outline = process.outline(order, files.scratch, trial.measures)
+        outline = process.outline(order, files.scratch, dry_run.measures)
     except RequestError as err:
         if not isinstance(known, RequestError):
             raise
@@ -223,7 +225,7 @@ def _tried(process: SectionedProcess, order: Order, files: JobFiles, trial: Tria
         raise RequestError([*err.faults, *more]) from err
     if known is not None:
         raise known
-    return Answer("outline", "application/json", msgspec.json.encode(outline))
+    return Output("outline", "application/json", msgspec.json.encode(outline))
 
 
 def _sectioned(process: Process) -> SectionedProcess:
@@ -232,7 +234,7 @@ def _sectioned(process: Process) -> SectionedProcess:
     return process
 
 
-def _finished(answer: Answer, files: Any, step: Step, objects: int) -> Finished:
+def _finished(answer: Output, files: Any, step: Step, objects: int) -> ResultPublished:
     """Publish an answer."""
     path = answer.content
     if isinstance(path, bytes):
@@ -241,7 +243,7 @@ def _finished(answer: Answer, files: Any, step: Step, objects: int) -> Finished:
     size, name = path.stat().st_size, f"result-{step.fence}{path.suffix}"
     files.keep(name, path)
     result = ResultFile(answer.output, answer.media_type, f"{step.plan}/{name}", size)
-    return Finished(result, None if answer.summary is None else dict(answer.summary), objects)
+    return ResultPublished(result, None if answer.summary is None else dict(answer.summary), objects)
 
 
 def _fault(step: Step, reason: str | None) -> FailureError:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from processes.errors import ClientCrowdedError, CrowdedError, NameTakenError
+from processes.errors import ClientQueueFullError, NameTakenError, QueueFullError
 from processes.jobs.database import Database, serialise
 from processes.jobs.job import Job, JobStatus, NewJob, Section
 from processes.jobs.tables import PACE_OBJECTS, PACE_SECONDS, count, job, name_count, request, section
@@ -22,7 +22,7 @@ _TOLD_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class JobFilter:
     """Which jobs are wanted; None and empty = any."""
 
     processes: Sequence[str] = ()
@@ -49,8 +49,8 @@ class JobStore:
 
         Raises:
             NameTakenError: another job has the result name.
-            CrowdedError: too many jobs wait.
-            ClientCrowdedError: too many jobs of the client wait.
+            QueueFullError: too many jobs wait.
+            ClientQueueFullError: too many jobs of the client wait.
         """
         with self._database.write() as connection:
             serialise(connection)
@@ -83,7 +83,7 @@ class JobStore:
                 for row in connection.execute(query)
             ]
 
-    def find(self, wanted: Filter, limit: int, offset: int) -> list[Job]:
+    def find(self, wanted: JobFilter, limit: int, offset: int) -> list[Job]:
         """Return jobs, the newest first."""
         query = job.select().order_by(job.c.created.desc(), job.c.id).limit(limit).offset(offset)
         if wanted.processes:
@@ -173,10 +173,12 @@ class JobStore:
         waiting = sa.select(sa.func.count()).select_from(job).where(job.c.status == JobStatus.ACCEPTED)
         limits, found = self._limits, connection.scalar(waiting) or 0
         if found >= limits.max_waiting_jobs:
-            raise CrowdedError("max_waiting_jobs", limits.max_waiting_jobs, f"with {found} jobs that wait one more is")
+            raise QueueFullError(
+                "max_waiting_jobs", limits.max_waiting_jobs, f"with {found} jobs that wait one more is"
+            )
         own = connection.scalar(waiting.where(job.c.client == client)) or 0
         if own >= limits.max_waiting_jobs_per_client:
-            raise ClientCrowdedError(
+            raise ClientQueueFullError(
                 "max_waiting_jobs_per_client",
                 limits.max_waiting_jobs_per_client,
                 f"with {own} jobs of this client that wait one more is",

@@ -1,4 +1,4 @@
-"""Arguments of a model: what may be given, and its reading.
+"""ModelArguments of a model: what may be given, and its reading.
 
 ArcGIS sends arguments as strings, so strings that parse are accepted.
 """
@@ -17,8 +17,8 @@ _MULTI_LABEL_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Arguments:
-    """Arguments as the pipeline takes them."""
+class ModelArguments:
+    """ModelArguments as the pipeline takes them."""
 
     batch_size: int | None
     """Chips per call of the network; None = what suits it."""
@@ -29,7 +29,7 @@ class Arguments:
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
+class DeclaredArgument:
     """An argument that a model has, as Esri's `getParameterInfo` describes one."""
 
     name: str
@@ -41,11 +41,11 @@ class Declared:
     description: str
 
 
-def declared_arguments(definition: ModelDefinition) -> list[Declared]:
+def declared_arguments(definition: ModelDefinition) -> list[DeclaredArgument]:
     """Return the arguments that a model has, with their defaults."""
     threshold = _MULTI_LABEL_THRESHOLD if definition.multi_label else 0
     return [
-        Declared(
+        DeclaredArgument(
             "batch_size",
             "numeric",
             definition.batch_size,
@@ -53,7 +53,7 @@ def declared_arguments(definition: ModelDefinition) -> list[Declared]:
             "Batch size",
             "Chips per call of the network; absent: what suits it",
         ),
-        Declared(
+        DeclaredArgument(
             "score_threshold",
             "numeric",
             threshold,
@@ -61,7 +61,7 @@ def declared_arguments(definition: ModelDefinition) -> list[Declared]:
             "Score threshold",
             "Least probability, 0 to 1, for a label to be given",
         ),
-        Declared(
+        DeclaredArgument(
             "test_time_augmentation",
             "boolean",
             False,
@@ -69,7 +69,7 @@ def declared_arguments(definition: ModelDefinition) -> list[Declared]:
             "Test time augmentation",
             "Average the probabilities of the chip's turns and mirrors: slower, often better",
         ),
-        Declared(
+        DeclaredArgument(
             "class_scores", "boolean", False, False, "Class scores", "Add a field with the probability of each class"
         ),
     ]
@@ -77,7 +77,7 @@ def declared_arguments(definition: ModelDefinition) -> list[Declared]:
 
 def read_arguments(
     given: Mapping[str, Any], definition: ModelDefinition, pointer: str
-) -> tuple[Arguments, list[Fault]]:
+) -> tuple[ModelArguments, list[Fault]]:
     """Read the arguments of a request and say what is wrong with them."""
     values = {argument.name: argument.value for argument in declared_arguments(definition)}
     faults = []
@@ -87,7 +87,7 @@ def read_arguments(
             values[name] = _read(name, value, list(values))
         except InputError as err:
             faults.append(Fault(where, err))
-    return Arguments(**{name: values[name] for name in Arguments.__slots__}), faults
+    return ModelArguments(**{name: values[name] for name in ModelArguments.__slots__}), faults
 
 
 def _read(name: str, value: Any, known: list[str]) -> Any:

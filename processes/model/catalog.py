@@ -16,9 +16,9 @@ from pathlib import Path
 import msgspec
 
 from processes.errors import InputError, PackageError
+from processes.model.check import CheckOutcome, check_package
 from processes.model.definition import Activation, ModelDefinition
 from processes.model.package import Package, package_id, read_package
-from processes.model.probe import Outcome, probe
 
 _logger = logging.getLogger(__name__)
 
@@ -98,15 +98,15 @@ class Catalog:
             raise PackageError(f"the model {package.id!r} cannot be used: {package.problem}")
         return Model(package.id, package.network, package.sha256, package.definition, outcome.activation, outcome.bands)
 
-    def look(self, path: Path) -> tuple[Package, Outcome]:
+    def look(self, path: Path) -> tuple[Package, CheckOutcome]:
         """Read a package and the outcome of its check, which is made where there is none yet."""
         package = read_package(path, self.state / "packages", self.max_bytes)
         if package.problem is not None:
-            return package, Outcome(package.problem)
+            return package, CheckOutcome(package.problem)
         record = self.state / "checks" / f"{_key(package)}.json"
         outcome = _recorded(record)
         if outcome is None:
-            outcome = probe(path, self.state / "packages", self.max_bytes)
+            outcome = check_package(path, self.state / "packages", self.max_bytes)
             _record(record, outcome)
             _logger.info("model %s checked: %s", package.id, outcome.problem or "sound")
         return dataclasses.replace(package, problem=outcome.problem), outcome
@@ -153,17 +153,17 @@ def _key(package: Package) -> str:
     return hashlib.sha256(said).hexdigest()
 
 
-def _recorded(record: Path) -> Outcome | None:
+def _recorded(record: Path) -> CheckOutcome | None:
     """Return a former outcome; one that was not conclusive counts for some minutes only."""
     try:
-        outcome = msgspec.json.decode(record.read_bytes(), type=Outcome)
+        outcome = msgspec.json.decode(record.read_bytes(), type=CheckOutcome)
         is_fresh = time.time() - record.stat().st_mtime < _TRY_AGAIN_S
     except (OSError, msgspec.DecodeError):
         return None
     return outcome if outcome.conclusive or is_fresh else None
 
 
-def _record(record: Path, outcome: Outcome) -> None:
+def _record(record: Path, outcome: CheckOutcome) -> None:
     """Keep an outcome; where the state folder cannot be written the check is made again next time."""
     try:
         record.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from processes.errors import InputError, PackageError
 from processes.model.definition import ModelDefinition, parse_definition
-from processes.zips import BROKEN_ZIP, extract, require_few, require_sane_size, safe_name
+from processes.sources.zips import BROKEN_ZIP, extract, require_few, require_sane_size, safe_name
 
 MAX_DEFINITION_BYTES = 16 * 2**20
 _ARCHIVE = "the .dlpk"

@@ -22,14 +22,14 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from processes.errors import ServiceError
 from processes.jobs.manager import JobManager
-from processes.problem_document import NO_SUCH_PROCESS, HttpError
+from processes.ogc.problem import NO_SUCH_PROCESS, HttpError
 from processes.settings import load_settings
 from processes.web.compression import compressed
 from processes.web.descriptions import describe_view, landing_view
 from processes.web.execution import execute_view, validate_view
 from processes.web.jobs import jobs_view, results_view
 from processes.web.metrics import metrics_view
-from processes.web.problem import Problem, from_http, from_view, problem
+from processes.web.problem import ProblemResponse, from_http, from_view, problem
 from processes.web.server import STOPPING
 
 _logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ _CONFORMANCE = ("job-list", "dismiss", "html")
 _PREFLIGHT_S = 3600
 
 
-def _fault_of_ours(error: Exception) -> Problem:
+def _fault_of_ours(error: Exception) -> ProblemResponse:
     """Log an error that nobody foresaw, and tell the client nothing but where to find it in the log."""
     reference = uuid.uuid4()
     _logger.error("request %s: %s %s failed", reference, request.method, request.path, exc_info=error)
@@ -60,7 +60,7 @@ def _in_form(response: Response) -> Response:
     response.headers = Headers(response.headers)  # pygeoapi sets a plain dict, in which case matters
     if request.endpoint not in _OURS and not _is_page(response.mimetype):
         response.content_type = "application/json"  # pygeoapi writes JSON, and calls it an image where that is wanted
-    if response.status_code >= 400 and not isinstance(response, Problem):
+    if response.status_code >= 400 and not isinstance(response, ProblemResponse):
         response = _problem_of(response)
     response.vary.add("Accept")
     if request.path.startswith("/jobs"):  # a cache may keep an output, and must ask whether it is still there
@@ -68,7 +68,7 @@ def _in_form(response: Response) -> Response:
     return response
 
 
-def _problem_of(response: Response) -> Problem:
+def _problem_of(response: Response) -> ProblemResponse:
     if response.status_code == 404 and request.endpoint == _DESCRIBE:
         process_id = (request.view_args or {}).get("process_id")
         return from_view(response, NO_SUCH_PROCESS, f"there is no process {process_id!r}")

@@ -6,7 +6,7 @@ from flask import Request
 from gunicorn.http.errors import NoMoreData, ParseException
 
 from processes.errors import LimitError
-from processes.problem_document import HttpError
+from processes.ogc.problem import HttpError
 
 _BLOCK_BYTES = 2**18
 _READ_ON = 4

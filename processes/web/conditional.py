@@ -10,13 +10,13 @@ from flask import Request
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.http import parse_date
 
-from processes.problem_document import HttpError
+from processes.ogc.problem import HttpError
 
 _BYTES = "bytes"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PreconditionResult:
     """What of a representation is to be sent."""
 
     status: HTTPStatus
@@ -25,7 +25,7 @@ class Outcome:
     """Places of the bytes wanted."""
 
 
-def evaluate(request: Request, etag: str, modified: datetime, size_bytes: int) -> Outcome:
+def evaluate(request: Request, etag: str, modified: datetime, size_bytes: int) -> PreconditionResult:
     """Say what a request wants of a representation; conditions are tried in the order of section 13.2.2.
 
     Requests by other methods than GET and HEAD, whose answer it happens to be, get all of it.
@@ -43,7 +43,7 @@ def evaluate(request: Request, etag: str, modified: datetime, size_bytes: int) -
     """
     whole = range(size_bytes)
     if request.method not in ("GET", "HEAD"):
-        return Outcome(HTTPStatus.OK, whole)
+        return PreconditionResult(HTTPStatus.OK, whole)
     if "If-Match" in request.headers:
         if etag not in request.if_match:
             raise HttpError(412, "the output has another ETag than If-Match names")
@@ -54,11 +54,15 @@ def evaluate(request: Request, etag: str, modified: datetime, size_bytes: int) -
     else:
         is_known = request.if_modified_since is not None and modified <= request.if_modified_since
     if is_known:
-        return Outcome(HTTPStatus.NOT_MODIFIED, whole)
+        return PreconditionResult(HTTPStatus.NOT_MODIFIED, whole)
     condition = request.headers.get("If-Range")
     is_part = request.method == "GET" and (condition is None or _is_same(condition, etag, modified))
     part = _part(request, size_bytes) if is_part else None
-    return Outcome(HTTPStatus.OK, whole) if part is None else Outcome(HTTPStatus.PARTIAL_CONTENT, part)
+    return (
+        PreconditionResult(HTTPStatus.OK, whole)
+        if part is None
+        else PreconditionResult(HTTPStatus.PARTIAL_CONTENT, part)
+    )
 
 
 def _is_same(condition: str, etag: str, modified: datetime) -> bool:

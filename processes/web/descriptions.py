@@ -12,7 +12,7 @@ from werkzeug.datastructures import Headers
 
 from processes.errors import Fault, RequestError
 from processes.plugin import Plugin
-from processes.web.paging import Page
+from processes.web.paging import ListPage
 
 View = Callable[..., Any]
 
@@ -50,7 +50,7 @@ def describe_view(api: API, original: View) -> View:
         if process_id is not None:
             return _changed(original(process_id), truly)
         faults: list[Fault] = []
-        page = Page.read(faults)
+        page = ListPage.read(faults)
         if faults:
             raise RequestError(faults)
 

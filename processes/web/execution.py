@@ -12,17 +12,16 @@ import msgspec
 from flask import Response, current_app, request
 from pygeoapi.api import API
 
-from processes.description import Description, media_types, read_request
-from processes.description import Request as Execution
 from processes.errors import RequestError, UnavailableError
-from processes.jobs.desk import Ask, Desk
+from processes.jobs.intake import Ask, Intake
 from processes.jobs.job import Job, JobStatus
 from processes.jobs.manager import JobManager
 from processes.jobs.status_info import job_url, status_info
+from processes.ogc.problem import NO_SUCH_PROCESS, HttpError
+from processes.ogc.process import Accept, Execution, Output, SectionedProcess, choose_media_type
+from processes.ogc.request import Description, ExecuteRequest, media_types, read_request
+from processes.ogc.results import blocks_of, results_document
 from processes.plugin import Plugin, work_folder
-from processes.problem_document import NO_SUCH_PROCESS, HttpError
-from processes.process import Accept, Answer, Order, SectionedProcess, choose
-from processes.results_document import blocks_of, results_document
 from processes.web.body import read_body
 from processes.web.client import client_address
 from processes.web.prefer import Preferences
@@ -53,17 +52,17 @@ def validate_view(api: API) -> View:
         plugin = _plugin(api, process_id)
         if not (isinstance(plugin, Plugin) and isinstance(plugin.process, SectionedProcess)):
             raise HttpError(404, f"requests to {process_id} cannot be validated without executing them")
-        choose([_JSON], _accept())
+        choose_media_type([_JSON], _accept())
         # what the client accepts concerns this answer, not the output
-        ask, desk = replace(_read(process_id, plugin).ask, accept=()), _desk(api)
-        with desk.place() as has_place:
+        ask, intake = replace(_read(process_id, plugin).ask, accept=()), _intake(api)
+        with intake.place() as has_place:
             if not has_place:
                 raise UnavailableError("too many clients wait for results; try again later")
             try:
-                terms = desk.check(ask)
+                requirements = intake.check(ask)
             except RequestError as err:
-                raise desk.faults_of(ask, err, _is_stopping) from err
-            found = desk.forecast(ask, terms, _is_stopping)
+                raise intake.faults_of(ask, err, _is_stopping) from err
+            found = intake.forecast(ask, requirements, _is_stopping)
         return Response(msgspec.json.encode({"valid": True, **found}), content_type=_JSON)
 
     return validate
@@ -94,7 +93,7 @@ def _read(process_id: str, plugin: Plugin) -> _Asked:
     is_async = preferences.respond_async and "async-execute" in description["jobControlOptions"]
     is_sectioned = isinstance(plugin.process, SectionedProcess)
     if not is_async and execution.response == "document":
-        choose([_JSON], _accept())
+        choose_media_type([_JSON], _accept())
     wait_s = preferences.wait_s if is_async or is_sectioned else None
     link_will_do = preferences.returns == "minimal" and is_sectioned and not execution.says_how
     by_reference = link_will_do or execution.by_reference
@@ -115,31 +114,31 @@ def _read(process_id: str, plugin: Plugin) -> _Asked:
 
 
 def _execute(api: API, process_id: str, plugin: Plugin) -> Response:
-    asked, desk = _read(process_id, plugin), _desk(api)
+    asked, intake = _read(process_id, plugin), _intake(api)
     ask = asked.ask
     if not asked.is_async and ask.request.outputs == {} and not ask.faults:  # nothing is wanted
-        desk.check(ask)
+        intake.check(ask)
         return Response(b"{}", content_type=_JSON)
-    with desk.place() as has_place:
+    with intake.place() as has_place:
         if asked.is_async or asked.wait_s is not None:
-            return _respond_in_time(desk, asked, asked.wait_s if has_place else None, api.base_url)
+            return _respond_in_time(intake, asked, asked.wait_s if has_place else None, api.base_url)
         if not has_place:
             raise UnavailableError("too many clients wait for results; try again later, or send Prefer: respond-async")
         if isinstance(plugin.process, SectionedProcess) or ask.by_reference:
-            return _with_applied(_respond(desk, ask, api.base_url), asked.returned)
-        return _answer(plugin, desk.order(ask))
+            return _with_applied(_respond(intake, ask, api.base_url), asked.returned)
+        return _answer(plugin, intake.order(ask))
 
 
-def _respond(desk: Desk, ask: Ask, base_url: str) -> Response:
+def _respond(intake: Intake, ask: Ask, base_url: str) -> Response:
     """Run a request as a job and answer when it has ended."""
     try:
-        job = desk.accept(ask)
+        job = intake.accept(ask)
     except RequestError as err:
-        raise desk.faults_of(ask, err, _is_stopping) from err
-    return _ended(desk, desk.wait(job, None, _is_stopping), base_url)
+        raise intake.faults_of(ask, err, _is_stopping) from err
+    return _ended(intake, intake.wait(job, None, _is_stopping), base_url)
 
 
-def _respond_in_time(desk: Desk, asked: _Asked, wait_s: int | None, base_url: str) -> Response:
+def _respond_in_time(intake: Intake, asked: _Asked, wait_s: int | None, base_url: str) -> Response:
     """Run a request as a job and answer with its result if that is there in time, else with the job.
 
     Args:
@@ -148,13 +147,13 @@ def _respond_in_time(desk: Desk, asked: _Asked, wait_s: int | None, base_url: st
         wait_s: time for the result; None = the job is the answer.
         base_url: of the service.
     """
-    job = desk.accept(asked.ask)
+    job = intake.accept(asked.ask)
     waited = []
     if wait_s is not None:
-        job = desk.wait(job, wait_s, _is_stopping)
+        job = intake.wait(job, wait_s, _is_stopping)
         waited = [f"wait={wait_s}"]
         if job.status.has_ended:
-            return _with_applied(_ended(desk, job, base_url), [*waited, *asked.returned])
+            return _with_applied(_ended(intake, job, base_url), [*waited, *asked.returned])
     document = msgspec.json.encode(status_info(job, base_url))
     response = Response(document, 201, {"Location": job_url(job, base_url)}, content_type=_JSON)
     return _with_applied(response, [*["respond-async"] * asked.is_async, *waited])
@@ -167,15 +166,15 @@ def _with_applied(response: Response, applied: Sequence[str]) -> Response:
     return response
 
 
-def _ended(desk: Desk, job: Job, base_url: str) -> Response:
+def _ended(intake: Intake, job: Job, base_url: str) -> Response:
     """Return the response of a job that has ended, with a link to it."""
     is_there = job.status is JobStatus.SUCCESSFUL
-    response = results_response(desk, job, base_url) if is_there else problem(job_error(job))
+    response = results_response(intake, job, base_url) if is_there else problem(job_error(job))
     response.headers.add("Link", f'<{job_url(job, base_url)}>; rel="monitor"')
     return response
 
 
-def _answer(plugin: Plugin, order: Order) -> Response:
+def _answer(plugin: Plugin, order: Execution) -> Response:
     """Execute a process here and now and return its output; its files go when the response has been sent."""
     folder = work_folder(plugin.settings)
     try:
@@ -192,11 +191,11 @@ def _answer(plugin: Plugin, order: Order) -> Response:
     return response
 
 
-def _blocks(answer: Answer) -> Iterator[bytes]:
+def _blocks(answer: Output) -> Iterator[bytes]:
     return blocks_of(io.BytesIO(answer.content) if isinstance(answer.content, bytes) else answer.content.open("rb"))
 
 
-def _result_accept(execution: Execution, description: Description, is_async: bool) -> Accept:
+def _result_accept(execution: ExecuteRequest, description: Description, is_async: bool) -> Accept:
     """Return what the client takes as the output itself.
 
     In a document it takes anything; and the header of an asynchronous request speaks of its answer, not of the output,
@@ -225,8 +224,8 @@ def _plugin(api: API, process_id: str) -> Any:
     return api.manager.get_processor(process_id)
 
 
-def _desk(api: API) -> Desk:
-    return cast(JobManager, api.manager).desk
+def _intake(api: API) -> Intake:
+    return cast(JobManager, api.manager).intake
 
 
 def _is_stopping() -> bool:

@@ -11,15 +11,15 @@ import msgspec
 from flask import Response, request
 from pygeoapi.api import API
 
-from processes.errors import Fault, InputError, RequestError, collected
+from processes.errors import Fault, InputError, RequestError, collect_faults
 from processes.jobs.job import Job, JobStatus, is_job_id
 from processes.jobs.manager import JobManager
 from processes.jobs.status_info import execution_path, status_info
-from processes.jobs.store import Filter
-from processes.problem_document import NO_SUCH_JOB, HttpError
-from processes.schema import quoted
+from processes.jobs.store import JobFilter
+from processes.ogc.problem import NO_SUCH_JOB, HttpError
+from processes.ogc.schema import quoted
 from processes.web.pages import job_page, jobs_page, results_page, wants_page
-from processes.web.paging import HTML, JSON, Page
+from processes.web.paging import HTML, JSON, ListPage
 from processes.web.problem import problem
 from processes.web.results import job_error, output_response, results_response
 
@@ -56,11 +56,11 @@ def results_view(api: API) -> View:
         if output is None:
             others = [] if job.result is None or job.wanted.nothing else [job.result.media_type]
             is_page = wants_page(*others)
-            return results_page(api, job) if is_page else results_response(manager.desk, job, api.base_url)
+            return results_page(api, job) if is_page else results_response(manager.intake, job, api.base_url)
         if job.result is None or output != job.result.output:
             there = "none" if job.result is None else job.result.output
             raise HttpError(404, f"job {job.id} has no output {output!r}; there is {there}")
-        return output_response(manager.desk, job)
+        return output_response(manager.intake, job)
 
     return results
 
@@ -71,7 +71,7 @@ def find_job(manager: JobManager, job_id: str) -> Job:
     Raises:
         HttpError: there is none of that id.
     """
-    job = manager.desk.store.get(job_id) if is_job_id(job_id) else None
+    job = manager.intake.store.get(job_id) if is_job_id(job_id) else None
     if job is None:
         raise HttpError(404, f"there is no job {job_id!r}", NO_SUCH_JOB)
     return job
@@ -81,7 +81,7 @@ def _told(manager: JobManager, job_id: str, base_url: str) -> dict[str, Any]:
     """Return a job with what was asked for and, where it failed, why."""
     job = find_job(manager, job_id)
     document = status_info(job, base_url)
-    request_text = manager.desk.store.request(job_id)
+    request_text = manager.intake.store.request(job_id)
     if request_text is not None:
         document["request"] = msgspec.Raw(request_text.encode())
     return document
@@ -90,7 +90,7 @@ def _told(manager: JobManager, job_id: str, base_url: str) -> dict[str, Any]:
 def _dismissed(manager: JobManager, job_id: str, base_url: str) -> Response:
     find_job(manager, job_id)
     try:
-        job = manager.desk.dismiss(job_id)
+        job = manager.intake.dismiss(job_id)
     except KeyError as err:
         raise HttpError(404, f"there is no job {job_id!r}", NO_SUCH_JOB) from err
     if job is None:
@@ -105,27 +105,27 @@ def _json(document: Mapping[str, Any]) -> Response:
 def _list(manager: JobManager, api: API) -> Response:
     """Return the list of jobs that the request's parameters ask for."""
     faults: list[Fault] = []
-    page, wanted, is_page = Page.read(faults), _filter(faults), False
-    with collected(faults, "/f"):
+    page, wanted, is_page = ListPage.read(faults), _filter(faults), False
+    with collect_faults(faults, "/f"):
         is_page = wants_page()
     if faults:
         raise RequestError(faults)
     types = _words("type")
     is_known_type = not types or "process" in types
-    found = manager.desk.store.find(wanted, page.limit + 1, page.offset) if is_known_type else []
+    found = manager.intake.store.find(wanted, page.limit + 1, page.offset) if is_known_type else []
     links = page.links(f"{api.base_url}/jobs", len(found) > page.limit, HTML if is_page else JSON)
     shown = [status_info(job, api.base_url) for job in found[: page.limit]]
     return jobs_page(api, shown, links, page.offset) if is_page else _json({"jobs": shown, "links": links})
 
 
-def _filter(faults: list[Fault]) -> Filter:
+def _filter(faults: list[Fault]) -> JobFilter:
     statuses = _words("status")
     for status in statuses:
         if status not in list(JobStatus):
             known = ", ".join(JobStatus)
             faults.append(Fault("/status", InputError(f"status is {quoted(status)}; it can be {known}")))
     created_from, created_to = _interval(faults)
-    return Filter(
+    return JobFilter(
         processes=_words("processID"),
         statuses=statuses,
         created_from=created_from,
@@ -160,7 +160,7 @@ def _interval(faults: list[Fault]) -> tuple[datetime | None, datetime | None]:
     if text is None:
         return None, None
     parts = text.split("/")
-    with collected(faults, "/datetime"):
+    with collect_faults(faults, "/datetime"):
         if len(parts) == 1:
             instant = _time(parts[0])
             return instant, instant

@@ -29,7 +29,7 @@ def metrics_view(api: API) -> Callable[[], Any]:
 
     def metrics() -> Response:
         registry = CollectorRegistry()
-        registry.register(_StoreCollector(cast(JobManager, api.manager).desk.store))
+        registry.register(_StoreCollector(cast(JobManager, api.manager).intake.store))
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return metrics

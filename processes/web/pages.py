@@ -17,7 +17,7 @@ from pygeoapi.util import DATETIME_FORMAT, render_j2_template
 from processes.errors import InputError
 from processes.jobs.job import Job
 from processes.jobs.status_info import job_url, output_link
-from processes.schema import quoted
+from processes.ogc.schema import quoted
 
 _JSON, _HTML = "application/json", "text/html"
 _TEMPLATES = {"path": str(Path(__file__).with_name("templates"))}

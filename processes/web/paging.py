@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from flask import request
 
 from processes.errors import Fault, InputError
-from processes.schema import quoted
+from processes.ogc.schema import quoted
 
 JSON, HTML = "json", "html"
 """Forms that a page can have, as the parameter `f` names them."""
@@ -21,14 +21,14 @@ _MAX_DIGITS = 4000
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ListPage:
     """The part of a list that the request wants."""
 
     limit: int
     offset: int
 
     @classmethod
-    def read(cls, faults: list[Fault]) -> Page:
+    def read(cls, faults: list[Fault]) -> ListPage:
         """Read the request's parameters; what is wrong with them is added to `faults`."""
         limit = min(_number("limit", faults, _DEFAULT_LIMIT, 1), _MAX_LIMIT)
         return cls(limit, min(_number("offset", faults, 0, 0), _MAX_OFFSET))
@@ -55,7 +55,7 @@ class Page:
         if has_more:
             links.append(link("next", self.offset + self.limit, "Next page"))
         if self.offset:
-            links.append(link("prev", max(0, self.offset - self.limit), "Page before"))
+            links.append(link("prev", max(0, self.offset - self.limit), "ListPage before"))
         return links
 
 

@@ -11,17 +11,17 @@ from flask import Request, Response, request
 from werkzeug.exceptions import HTTPException
 
 from processes.errors import ServiceError
-from processes.problem_document import document, problem_document
+from processes.ogc.problem import document, problem_document
 
 _KEPT_HEADERS = ("Allow", "Retry-After", "Content-Range")
 _RETRY_AFTER_S = 5
 
 
-class Problem(Response):
+class ProblemResponse(Response):
     """A response that has the form of the contract already."""
 
 
-def problem(error: ServiceError, instance: str | None = None) -> Problem:
+def problem(error: ServiceError, instance: str | None = None) -> ProblemResponse:
     """Return the response to an error.
 
     Args:
@@ -32,7 +32,7 @@ def problem(error: ServiceError, instance: str | None = None) -> Problem:
     return _response(body, {"Retry-After": str(_RETRY_AFTER_S)} if body["status"] in (429, 503) else {})
 
 
-def from_http(error: HTTPException) -> Problem:
+def from_http(error: HTTPException) -> ProblemResponse:
     """Return the response to an error that Flask found: an unknown path, a wrong method."""
     status = error.code or 500
     details = {
@@ -48,7 +48,7 @@ def from_http(error: HTTPException) -> Problem:
     )
 
 
-def from_view(response: Response, type_uri: str | None, detail: str | None) -> Problem:
+def from_view(response: Response, type_uri: str | None, detail: str | None) -> ProblemResponse:
     """Return a response of 400 or more of pygeoapi's own views in the form of the contract."""
     found = _description(response)
     status = response.status_code
@@ -67,8 +67,8 @@ def _description(response: Response) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _response(body: Mapping[str, Any], headers: Mapping[str, str]) -> Problem:
-    return Problem(msgspec.json.encode(body), body["status"], dict(headers), content_type=_media_type(request))
+def _response(body: Mapping[str, Any], headers: Mapping[str, str]) -> ProblemResponse:
+    return ProblemResponse(msgspec.json.encode(body), body["status"], dict(headers), content_type=_media_type(request))
 
 
 def _media_type(request: Request) -> str:

@@ -13,12 +13,12 @@ from werkzeug.datastructures import ContentRange
 from werkzeug.wsgi import wrap_file
 
 from processes.errors import ServiceError
-from processes.jobs.desk import Desk
+from processes.jobs.intake import Intake
 from processes.jobs.job import Job, JobStatus, ResultFile
 from processes.jobs.status_info import failure, output_link
-from processes.problem_document import RESULT_NOT_READY, HttpError
-from processes.results_document import blocks_of, results_document
-from processes.web.conditional import Outcome, evaluate
+from processes.ogc.problem import RESULT_NOT_READY, HttpError
+from processes.ogc.results import blocks_of, results_document
+from processes.web.conditional import PreconditionResult, evaluate
 
 _JSON = "application/json"
 _BLOCK_BYTES = 2**18
@@ -35,7 +35,7 @@ def job_error(job: Job) -> ServiceError:
     return HttpError(404, f"the result of job {job.id} is not ready: it is {job.status.value}", RESULT_NOT_READY)
 
 
-def results_response(desk: Desk, job: Job, base_url: str) -> Response:
+def results_response(intake: Intake, job: Job, base_url: str) -> Response:
     """Return the results of a successful job in the form that its request wants.
 
     Raises:
@@ -46,15 +46,15 @@ def results_response(desk: Desk, job: Job, base_url: str) -> Response:
     if job.result is None:
         raise job_error(job)
     if not job.wanted.is_document:
-        return _link_response(job, base_url) if job.wanted.by_reference else output_response(desk, job)
+        return _link_response(job, base_url) if job.wanted.by_reference else output_response(intake, job)
     if job.wanted.by_reference:
         document = {job.result.output: output_link(job, base_url)}
         return Response(msgspec.json.encode(document), content_type=_JSON)
-    blocks = blocks_of(_opened(desk, job))
+    blocks = blocks_of(_opened(intake, job))
     return Response(results_document(job.result.output, job.result.media_type, blocks), content_type=_JSON)
 
 
-def output_response(desk: Desk, job: Job) -> Response:
+def output_response(intake: Intake, job: Job) -> Response:
     """Return the output of a job itself: whole, or the part that the request names, or nothing but the headers.
 
     Raises:
@@ -63,7 +63,7 @@ def output_response(desk: Desk, job: Job) -> Response:
     if job.result is None:
         raise job_error(job)
     etag, modified = f"{job.id}-{job.fence}", (job.finished or job.updated).replace(microsecond=0)
-    file = _opened(desk, job)
+    file = _opened(intake, job)
     try:
         outcome = evaluate(request, etag, modified, job.result.size_bytes)
         response = _content(file, job.result, outcome)
@@ -80,7 +80,7 @@ def output_response(desk: Desk, job: Job) -> Response:
     return response
 
 
-def _content(file: BinaryIO, result: ResultFile, outcome: Outcome) -> Response:
+def _content(file: BinaryIO, result: ResultFile, outcome: PreconditionResult) -> Response:
     """Return all of an output, a part of it, or nothing."""
     part = outcome.part
     if outcome.status is HTTPStatus.OK:
@@ -112,10 +112,10 @@ def _link_response(job: Job, base_url: str) -> Response:
     return response
 
 
-def _opened(desk: Desk, job: Job) -> BinaryIO:
+def _opened(intake: Intake, job: Job) -> BinaryIO:
     if job.result is None:
         raise job_error(job)
     try:
-        return desk.storage.open_result(job.id, job.result.name)
+        return intake.storage.open_result(job.id, job.result.name)
     except FileNotFoundError as err:
         raise HttpError(410, f"the results of job {job.id} are gone") from err

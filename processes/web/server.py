@@ -16,7 +16,7 @@ from gunicorn.glogging import Logger
 from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from processes.problem_document import document
+from processes.ogc.problem import document
 
 _logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _CLIENT_ERRORS: Mapping[type[Exception], tuple[int, str]] = {
 }
 
 
-class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
+class HttpWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
     """gunicorn's threaded worker with a limit on waiting for a client's bytes, and JSON errors."""
 
     def handle_exit(self, sig: int, frame: Any) -> None:
@@ -69,7 +69,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
             _logger.info("a client left before it was told of its error")
 
 
-class Log(Logger):  # type: ignore[misc]
+class HttpLog(Logger):  # type: ignore[misc]
     """gunicorn's log, in the form of this program's own."""
 
     def setup(self, cfg: Any) -> None:
@@ -79,7 +79,7 @@ class Log(Logger):  # type: ignore[misc]
             log.propagate = True
 
 
-class Server(BaseApplication):  # type: ignore[misc]
+class HttpServer(BaseApplication):  # type: ignore[misc]
     """The server of `application`, in the foreground.
 
     Args:

@@ -14,13 +14,13 @@ from affine import Affine
 from numpy.typing import NDArray
 
 import oracle
-from processes.crs import Reprojection, crs_from_text, parse_crs
+from processes.crs import CrsTransform, crs_from_text, parse_crs
+from processes.imagery.chips import ChipReader
 from processes.imagery.grid import ChipRule, Grid, holds_centre
 from processes.imagery.image import gdal_settings, open_image
 from processes.imagery.mosaic import Mosaic
 from processes.imagery.outline import polygon_masks
-from processes.imagery.pixels import ChipReader
-from processes.imagery.tiles import Selection, TileReader
+from processes.imagery.tiles import BandSelection, TileReader
 from rasters import (
     NORTH_UP,
     SOUTH_UP,
@@ -54,13 +54,13 @@ def cut(
     images = [open_image(path, path.name, 10**12) for path in paths]
     geometries = np.array(shapes, dtype=object)
     if crs is not None:
-        geometries = Reprojection(parse_crs(crs), crs_from_text(images[0].crs_wkt or "")).geometries(geometries)
+        geometries = CrsTransform(parse_crs(crs), crs_from_text(images[0].crs_wkt or "")).geometries(geometries)
     mosaic = Mosaic(images)
     ours = ChipRule(rule.width, rule.height, rule.fixed, rule.cell_size)
     placement = mosaic.place(geometries, ours)
     empty = shapely.is_missing(geometries) | shapely.is_empty(geometries)
     chips: list[Chip] = [(None, "empty-geometry" if missing else "outside-image") for missing in empty]
-    selections = [Selection(image.data_bands if rule.bands is None else rule.bands) for image in images]
+    selections = [BandSelection(image.data_bands if rule.bands is None else rule.bands) for image in images]
     footprints = (lambda rows: geometries[rows]) if rule.blacken else None
     with gdal_settings(), TileReader(images, selections) as tiles:
         reader = ChipReader(tiles, placement, ours, footprints, mosaic.neighbours if len(images) > 1 else None)
@@ -223,7 +223,7 @@ def test_blackening_follows_outlines_of_every_kind(tmp_path: Path) -> None:
 def test_features_of_another_crs_are_transformed_vertex_by_vertex(tmp_path: Path, rule: oracle.ChipRule) -> None:
     path = make_raster(tmp_path / "a.tif", width=WIDTH, height=HEIGHT)
     with rasterio.open(path) as dataset:
-        to_lonlat = Reprojection(crs_from_text(dataset.crs.to_wkt()), parse_crs("EPSG:4326"))
+        to_lonlat = CrsTransform(crs_from_text(dataset.crs.to_wkt()), parse_crs("EPSG:4326"))
     shapes = to_lonlat.geometries(np.array(everywhere(), dtype=object))
     agree([path], list(shapes), rule, "EPSG:4326")
 

@@ -16,13 +16,13 @@ from rasterio.enums import WktVersion
 
 import oracle
 from conftest import MakePackage
+from processes.classify.planning.bands import select_bands
 from processes.errors import ImageError, RequestError
+from processes.imagery.chips import ChipReader, Placement
 from processes.imagery.grid import ChipRule
 from processes.imagery.image import Image, gdal_settings, open_image
-from processes.imagery.pixels import ChipReader, Placement
-from processes.imagery.tiles import Selection, TileReader
+from processes.imagery.tiles import BandSelection, TileReader
 from processes.model.catalog import Catalog, Model
-from processes.planning.bands import select_bands
 from rasters import NORTH_UP, make_raster
 
 EXIF_ORIENTATION = 0x0112
@@ -39,7 +39,7 @@ def cells_of(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.floa
     width, height = size or (image.grid.width, image.grid.height)
     window = np.array([[0, 0, image.grid.width, image.grid.height]], np.int32)
     placement = Placement(np.zeros(1, np.int32), window)
-    with gdal_settings(), TileReader([image], [Selection(image.data_bands)]) as tiles:
+    with gdal_settings(), TileReader([image], [BandSelection(image.data_bands)]) as tiles:
         reader = ChipReader(tiles, placement, ChipRule(width, height, False, None), None, None)
         return np.asarray(reader.read(np.zeros(1, np.int64)).chips[0], np.float32)
 
@@ -200,7 +200,7 @@ def test_bands_are_found_by_name(
         with pytest.raises(RequestError, match=r"has no band '(Red|Green)'"):
             select_bands([image], [""], model)
     else:
-        assert select_bands([image], [""], model) == [Selection(taken)]
+        assert select_bands([image], [""], model) == [BandSelection(taken)]
 
 
 def in_range(model: Model, paths: list[Path]) -> list[NDArray[np.float32]]:

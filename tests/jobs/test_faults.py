@@ -171,7 +171,7 @@ def test_dask_worker_lost(cluster: Service, expected: Labels) -> None:
 def test_dask_worker_frozen(cluster: Service, expected: Labels) -> None:
     job = begun(cluster)
     worker = cluster.of_kind("worker")[-1]
-    slots = [child for child in worker.children() if "processes.jobs.child" in child.cmdline()]
+    slots = [child for child in worker.children() if "processes.programs.slot_process" in child.cmdline()]
     for process in (worker, *slots):
         freeze(process)
     assert_complete(cluster, job, expected)
@@ -212,12 +212,12 @@ def test_runner_killed_and_another_takes_over(cluster: Service, expected: Labels
 
 def test_runner_frozen_and_woken_may_write_nothing(embedded: Service, expected: Labels) -> None:
     job = begun(embedded)
-    (frozen,) = embedded.of_kind("runner")
-    freeze(frozen)
+    (saved,) = embedded.of_kind("runner")
+    freeze(saved)
     embedded.start("runner", "--name", "the-other", name="the-other")
     until(lambda: len(embedded.events(job, "job claimed")) == 2, 40)
     until(lambda: len(embedded.events(job, "step done")) > 2, 40)
-    wake(frozen)
+    wake(saved)
     assert_complete(embedded, job, expected)
     until(lambda: any("fence=1" in line for line in embedded.events(job, "job let go")))
     assert all("fence=2" in line for line in embedded.events(job, "job successful"))
@@ -225,10 +225,10 @@ def test_runner_frozen_and_woken_may_write_nothing(embedded: Service, expected: 
 
 def test_runner_frozen_for_long_goes_on_when_it_is_woken(embedded: Service, expected: Labels) -> None:
     job = begun(embedded)
-    (frozen,) = embedded.of_kind("runner")
-    freeze(frozen)
+    (saved,) = embedded.of_kind("runner")
+    freeze(saved)
     time.sleep(35)  # longer than a cluster waits for a silent worker
-    wake(frozen)
+    wake(saved)
     assert_complete(embedded, job, expected)
     assert embedded.wait(embedded.submit(1), timeout_s=10)["status"] == "successful"
 

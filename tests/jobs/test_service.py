@@ -170,7 +170,15 @@ def test_who_waits_comes_before_who_does_not(service: Service) -> None:
 
 def test_operators_list_show_and_dismiss_jobs(service: Service) -> None:
     def jobs(*command: str) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "processes.cli", "--config", str(service.configuration), "jobs", *command]
+        line = [
+            sys.executable,
+            "-m",
+            "processes.programs.cli",
+            "--config",
+            str(service.configuration),
+            "jobs",
+            *command,
+        ]
         return subprocess.run(line, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False)
 
     job = service.submit(5 * COUNT, "slow")
@@ -392,13 +400,13 @@ def test_all_parts_end_with_their_supervisor(town: Path, tmp_path: Path) -> None
     ],
 )
 def test_commands_tell_in_one_line_what_is_wrong(service: Service, command: list[str], words: str) -> None:
-    line = [sys.executable, "-m", "processes.cli", "--config", str(service.configuration), *command]
+    line = [sys.executable, "-m", "processes.programs.cli", "--config", str(service.configuration), *command]
     done = subprocess.run(line, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, f"Error: {words}\n")
 
 
 def test_an_address_in_use_is_told_in_one_line(service: Service) -> None:
-    line = [sys.executable, "-m", "processes.cli", "--config", str(service.configuration), "serve"]
+    line = [sys.executable, "-m", "processes.programs.cli", "--config", str(service.configuration), "serve"]
     done = subprocess.run(line, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Address already in use" in done.stderr

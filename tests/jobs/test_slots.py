@@ -1,4 +1,4 @@
-"""Slots: real child processes that work, are stopped, killed, replaced, and leave nothing."""
+"""SlotPool: real child processes that work, are stopped, killed, replaced, and leave nothing."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ import pytest
 from conftest import definition, save_mean_network
 from jobs_service import until
 from processes.errors import LimitError, RequestError, from_record
-from processes.jobs.engine import LentSlots, OwnSlots
+from processes.jobs.engine import LentSlotsPlugin, OwnSlotsPlugin
 from processes.jobs.files import FolderStorage
-from processes.jobs.slots import Slots, _variables, slot_count
-from processes.jobs.steps import Ended, Failed, Finished, OrderRecord, Report, Step, Stopped
+from processes.jobs.slots import SlotPool, _variables, slot_count
+from processes.jobs.steps import ExecutionRecord, ResultPublished, SlotEnded, Step, StepFailed, StepReport, StepStopped
 from processes.settings import Settings, load_settings
 from rasters import make_raster
 from service import ROOT, clean_environment, configure, link
@@ -56,8 +56,8 @@ def settings(configuration: Path) -> Settings:
 
 
 @pytest.fixture
-def slots(configuration: Path, settings: Settings) -> Iterator[Slots]:
-    slots = Slots(configuration, settings, 2)
+def slots(configuration: Path, settings: Settings) -> Iterator[SlotPool]:
+    slots = SlotPool(configuration, settings, 2)
     slots.start()
     yield slots
     slots.close()
@@ -71,7 +71,7 @@ def put(settings: Settings, configuration: Path) -> Callable[..., Step]:
 
     def put(process: str = "echo", fence: int = 1, **inputs: Any) -> Step:
         job_id = str(uuid.uuid4())
-        storage.put_order(job_id, OrderRecord(json.dumps({"inputs": inputs}).encode()).encode())
+        storage.put_order(job_id, ExecutionRecord(json.dumps({"inputs": inputs}).encode()).encode())
         return Step(job_id, fence, process, "begin", "plan-1")
 
     return put
@@ -93,7 +93,7 @@ def children() -> set[int]:
     found = set()
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):  # a zombie has no command line
-            if "processes.jobs.child" in child.cmdline():
+            if "processes.programs.slot_process" in child.cmdline():
                 found.add(child.pid)
     return found
 
@@ -102,46 +102,46 @@ def later(seconds: float, act: Callable[[], object]) -> None:
     threading.Timer(seconds, act).start()
 
 
-def test_a_step_is_done_and_its_result_published(slots: Slots, put: Callable[..., Step], settings: Settings) -> None:
+def test_a_step_is_done_and_its_result_published(slots: SlotPool, put: Callable[..., Step], settings: Settings) -> None:
     step = put(echo="a")
     report = slots.run(step, 60, 0)
-    assert isinstance(report.outcome, Finished)
+    assert isinstance(report.outcome, ResultPublished)
     assert (Path(settings.results) / step.job / report.outcome.result.name).read_bytes() == b'["a"]'
     assert {entry.name for entry in slots.folder.iterdir()} == {"lock"}
 
 
-def test_models_stay_open_from_job_to_job(slots: Slots, put: Callable[..., Step], configuration: Path) -> None:
+def test_models_stay_open_from_job_to_job(slots: SlotPool, put: Callable[..., Step], configuration: Path) -> None:
     reports = [slots.run(classify(put, configuration), 60, 0) for _ in range(4)]
-    assert all(isinstance(report.outcome, Finished) for report in reports)
+    assert all(isinstance(report.outcome, ResultPublished) for report in reports)
     assert sum(report.model_loads for report in reports) == 1  # one after the other they all come to the same slot
 
 
-def test_faults_come_back_as_such(slots: Slots, put: Callable[..., Step]) -> None:
+def test_faults_come_back_as_such(slots: SlotPool, put: Callable[..., Step]) -> None:
     for step, is_final in [(put(echo=7), True), (put("classify-objects", image={"href": "file:///x"}), True)]:
         outcome = slots.run(step, 60, 0).outcome
-        assert isinstance(outcome, Failed)
+        assert isinstance(outcome, StepFailed)
         assert isinstance(from_record(outcome.error), RequestError)
         assert outcome.is_final == is_final
     unknown = slots.run(put("nothing"), 60, 0).outcome
-    assert isinstance(unknown, Failed)
+    assert isinstance(unknown, StepFailed)
     assert from_record(unknown.error).detail.startswith("the server failed; the log has it as job ")
 
 
 def test_what_can_be_stopped_between_batches_keeps_its_process(
-    slots: Slots, put: Callable[..., Step], configuration: Path
+    slots: SlotPool, put: Callable[..., Step], configuration: Path
 ) -> None:
     slots.run(classify(put, configuration, "slow"), 60, 0)
     before = children()
     step = classify(put, configuration, "slow", 100, batch_size=2)
     later(1, lambda: slots.stop(step.job, 1))
     start_s = time.monotonic()
-    assert isinstance(slots.run(step, 60, 0).outcome, Stopped)
+    assert isinstance(slots.run(step, 60, 0).outcome, StepStopped)
     assert time.monotonic() - start_s < 2
     assert children() == before
 
 
 def test_what_cannot_be_stopped_is_killed_within_a_second(
-    slots: Slots, put: Callable[..., Step], configuration: Path
+    slots: SlotPool, put: Callable[..., Step], configuration: Path
 ) -> None:
     slots.run(classify(put, configuration, "slow"), 60, 0)
     step = classify(put, configuration, "slow", 1000)  # batches of eight seconds
@@ -155,28 +155,28 @@ def test_what_cannot_be_stopped_is_killed_within_a_second(
     later(1, stop)
     start_s = time.monotonic()
     report = slots.run(step, 60, 0)
-    assert isinstance(report.outcome, Stopped)
+    assert isinstance(report.outcome, StepStopped)
     assert time.monotonic() - start_s < 2.2
     until(lambda: stopped)
     assert stopped[0] < 1
-    assert isinstance(slots.run(put(echo="a"), 60, 0).outcome, Finished)
+    assert isinstance(slots.run(put(echo="a"), 60, 0).outcome, ResultPublished)
 
 
 def test_steps_of_a_stopped_claim_are_not_begun_and_those_of_a_later_one_are(
-    slots: Slots, put: Callable[..., Step]
+    slots: SlotPool, put: Callable[..., Step]
 ) -> None:
     step = put(echo="a", fence=3)
     slots.stop(step.job, 3)
-    assert slots.run(step, 60, 0) == Report(Stopped(), 0)
-    assert isinstance(slots.run(Step(step.job, 4, "echo", "begin", "plan-4"), 60, 0).outcome, Finished)
+    assert slots.run(step, 60, 0) == StepReport(StepStopped(), 0)
+    assert isinstance(slots.run(Step(step.job, 4, "echo", "begin", "plan-4"), 60, 0).outcome, ResultPublished)
 
 
-def test_a_step_over_its_time_is_killed(slots: Slots, put: Callable[..., Step], configuration: Path) -> None:
+def test_a_step_over_its_time_is_killed(slots: SlotPool, put: Callable[..., Step], configuration: Path) -> None:
     slots.run(classify(put, configuration, "slow"), 60, 0)
     start_s = time.monotonic()
     outcome = slots.run(classify(put, configuration, "slow", 1000), 1, 0).outcome
     assert time.monotonic() - start_s < 4
-    assert isinstance(outcome, Failed)
+    assert isinstance(outcome, StepFailed)
     error = from_record(outcome.error)
     assert isinstance(error, LimitError)
     assert "section_timeout_s = 1" in error.detail
@@ -185,22 +185,22 @@ def test_a_step_over_its_time_is_killed(slots: Slots, put: Callable[..., Step], 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
 def test_a_process_that_ends_is_told_of_and_replaced(
-    slots: Slots, put: Callable[..., Step], number: signal.Signals
+    slots: SlotPool, put: Callable[..., Step], number: signal.Signals
 ) -> None:
     slots.run(put(echo="a"), 60, 0)
     before = children()
     for pid in before:
         later(0.7, lambda pid=pid: os.kill(pid, number))  # type: ignore[misc]
     outcome = slots.run(put(echo="a", pause=5), 60, 0).outcome
-    assert isinstance(outcome, Ended)
+    assert isinstance(outcome, SlotEnded)
     assert outcome.reason == f"it was ended by {number.name}"
     until(lambda: len(children() - before) >= 1)
-    assert isinstance(slots.run(put(echo="a"), 60, 0).outcome, Finished)
+    assert isinstance(slots.run(put(echo="a"), 60, 0).outcome, ResultPublished)
 
 
 @pytest.mark.parametrize("interval", [1, 3])
 def test_a_process_does_no_more_sections_of_a_job_than_it_may(
-    slots: Slots, put: Callable[..., Step], interval: int, configuration: Path
+    slots: SlotPool, put: Callable[..., Step], interval: int, configuration: Path
 ) -> None:
     step = classify(put, configuration)
     used: list[set[int]] = []
@@ -215,7 +215,7 @@ def test_a_process_does_no_more_sections_of_a_job_than_it_may(
     assert children() == before
 
 
-def test_slots_work_side_by_side(slots: Slots, put: Callable[..., Step]) -> None:
+def test_slots_work_side_by_side(slots: SlotPool, put: Callable[..., Step]) -> None:
     slots.run(put(echo="a"), 60, 0)
     start_s = time.monotonic()
     threads = [threading.Thread(target=slots.run, args=(put(echo="a", pause=1), 60, 0)) for _ in range(4)]
@@ -226,19 +226,19 @@ def test_slots_work_side_by_side(slots: Slots, put: Callable[..., Step]) -> None
     assert 1.9 < time.monotonic() - start_s < 5
 
 
-def test_all_that_runs_can_be_interrupted(slots: Slots, put: Callable[..., Step]) -> None:
+def test_all_that_runs_can_be_interrupted(slots: SlotPool, put: Callable[..., Step]) -> None:
     later(1, slots.interrupt)
-    assert isinstance(slots.run(put(echo="a", pause=30), 60, 0).outcome, Stopped)
-    assert isinstance(slots.run(put(echo="a"), 60, 0).outcome, Finished)
+    assert isinstance(slots.run(put(echo="a", pause=30), 60, 0).outcome, StepStopped)
+    assert isinstance(slots.run(put(echo="a"), 60, 0).outcome, ResultPublished)
 
 
 OWNER = """
 import sys, time
 from pathlib import Path
-from processes.jobs.slots import Slots
+from processes.jobs.slots import SlotPool
 from processes.settings import load_settings
 path = Path(sys.argv[1])
-slots = Slots(path, load_settings(path), 2)
+slots = SlotPool(path, load_settings(path), 2)
 slots.start()
 print("ready", flush=True)
 time.sleep(60)
@@ -258,7 +258,7 @@ def test_processes_end_with_their_owner_and_its_files_go_at_the_next_start(
         owner.kill()
     until(lambda: not any(process.is_running() for process in started), 5)
     assert left
-    slots = Slots(configuration, settings, 1)
+    slots = SlotPool(configuration, settings, 1)
     slots.start()
     assert set((settings.state / "work").glob("slots-*")) == {slots.folder}
     slots.close()
@@ -274,32 +274,34 @@ def test_there_is_a_slot_per_gpu_else_per_core(settings: Settings, monkeypatch: 
     assert [_variables(number, 3)["CUDA_VISIBLE_DEVICES"] for number in range(3)] == ["0", "1", "0"]
 
 
-def test_a_slot_is_free_again_where_no_folder_can_be_made_for_its_step(slots: Slots, put: Callable[..., Step]) -> None:
+def test_a_slot_is_free_again_where_no_folder_can_be_made_for_its_step(
+    slots: SlotPool, put: Callable[..., Step]
+) -> None:
     away = slots.folder.rename(slots.folder.with_name("away"))
     for _ in range(slots.count + 1):
         with pytest.raises(OSError, match="No such file"):
             slots.run(put(echo="a"), 60, 0)
     away.rename(slots.folder)
-    assert isinstance(slots.run(put(echo="a"), 60, 0).outcome, Finished)
+    assert isinstance(slots.run(put(echo="a"), 60, 0).outcome, ResultPublished)
 
 
-def test_slots_that_are_lent_outlive_what_a_scheduler_gives_a_worker(slots: Slots, put: Callable[..., Step]) -> None:
+def test_slots_that_are_lent_outlive_what_a_scheduler_gives_a_worker(slots: SlotPool, put: Callable[..., Step]) -> None:
     worker = SimpleNamespace()
 
     async def take_and_leave() -> None:
-        lent, own = LentSlots(slots), OwnSlots()
+        lent, own = LentSlotsPlugin(slots), OwnSlotsPlugin()
         await lent.setup(worker)
         await own.setup(worker)
         await own.teardown(worker)
         await lent.teardown(worker)
 
     asyncio.run(take_and_leave())
-    assert isinstance(slots.run(put(echo="a"), 60, 0).outcome, Finished)
-    assert LentSlots.name != OwnSlots.name  # else one takes the place of the other
+    assert isinstance(slots.run(put(echo="a"), 60, 0).outcome, ResultPublished)
+    assert LentSlotsPlugin.name != OwnSlotsPlugin.name  # else one takes the place of the other
 
 
 def test_closing_twice_closes_no_file_of_others(configuration: Path, settings: Settings) -> None:
-    slots = Slots(configuration, settings, 1)
+    slots = SlotPool(configuration, settings, 1)
     slots.start()
     slots.close()
     with socket.socket() as other:  # it gets the number that is free

@@ -14,20 +14,20 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from processes.description import Subscriber
 from processes.errors import (
-    ClientCrowdedError,
-    CrowdedError,
+    ClientQueueFullError,
     ImageError,
     NameTakenError,
+    QueueFullError,
     RequestError,
     UnavailableError,
 )
 from processes.jobs import tables
 from processes.jobs.database import Database
-from processes.jobs.job import Job, JobStatus, NewJob, ResultFile, Section, Wanted
-from processes.jobs.ledger import LEASE_S, LeaseLostError, Ledger
-from processes.jobs.store import Filter, JobStore
+from processes.jobs.job import Job, JobStatus, NewJob, ResponseOptions, ResultFile, Section
+from processes.jobs.runner_store import LEASE_S, LeaseLostError, RunnerStore
+from processes.jobs.store import JobFilter, JobStore
+from processes.ogc.request import Subscriber
 from processes.settings import Limits
 
 RESULT = ResultFile("classifiedObjects", "application/geo+json", "plan-1/result-1.geojson", 17)
@@ -35,7 +35,7 @@ SUMMARY = {"counts": {"a": 1}}
 
 
 def new(**changes: Any) -> NewJob:
-    job = NewJob(str(uuid.uuid4()), "classify-objects", "10.0.0.1", 0, Wanted())
+    job = NewJob(str(uuid.uuid4()), "classify-objects", "10.0.0.1", 0, ResponseOptions())
     return dataclasses.replace(job, **changes)
 
 
@@ -45,12 +45,12 @@ def store(database: Database) -> JobStore:
 
 
 @pytest.fixture
-def ledger(database: Database) -> Ledger:
-    return Ledger(database, "one")
+def runner_store(database: Database) -> RunnerStore:
+    return RunnerStore(database, "one")
 
 
-def claim(ledger: Ledger, *busy: str, room: int = 9, priority_room: int = 9) -> Job:
-    job = ledger.claim(busy, room, priority_room)
+def claim(runner_store: RunnerStore, *busy: str, room: int = 9, priority_room: int = 9) -> Job:
+    job = runner_store.claim(busy, room, priority_room)
     assert job is not None
     return job
 
@@ -63,7 +63,7 @@ def change(database: Database, job_id: str, **values: Any) -> None:
 def test_a_job_comes_back_as_it_was_accepted(store: JobStore) -> None:
     asked = new(
         priority=10,
-        wanted=Wanted(is_document=True, by_reference=True),
+        wanted=ResponseOptions(is_document=True, by_reference=True),
         result_name="storm",
         parallel_factor="80%",
         recycle_interval=3,
@@ -90,24 +90,24 @@ def test_a_job_comes_back_as_it_was_accepted(store: JobStore) -> None:
 
 def test_too_many_waiting_jobs_are_refused_and_the_limit_is_named(database: Database) -> None:
     store = JobStore(database, Limits(max_waiting_jobs=3, max_waiting_jobs_per_client=2))
-    ledger = Ledger(database, "one")
+    runner_store = RunnerStore(database, "one")
     for _ in range(2):
         store.accept(new())
-    with pytest.raises(ClientCrowdedError, match="max_waiting_jobs_per_client = 2"):
+    with pytest.raises(ClientQueueFullError, match="max_waiting_jobs_per_client = 2"):
         store.accept(new())
     store.accept(new(client="10.0.0.2"))
-    with pytest.raises(CrowdedError, match="max_waiting_jobs = 3"):
+    with pytest.raises(QueueFullError, match="max_waiting_jobs = 3"):
         store.accept(new(client="10.0.0.3"))
-    claim(ledger)  # one that runs does not wait
+    claim(runner_store)  # one that runs does not wait
     store.accept(new(client="10.0.0.3"))
 
 
-def test_a_result_name_is_taken_until_its_job_is_dismissed(store: JobStore, ledger: Ledger) -> None:
+def test_a_result_name_is_taken_until_its_job_is_dismissed(store: JobStore, runner_store: RunnerStore) -> None:
     first = store.accept(new(result_name="storm"))
     with pytest.raises(NameTakenError, match="'storm'"):
         store.accept(new(result_name="storm"))
-    job = claim(ledger)
-    ledger.fail(job.id, job.fence, ImageError("torn"), {})
+    job = claim(runner_store)
+    runner_store.fail(job.id, job.fence, ImageError("torn"), {})
     with pytest.raises(NameTakenError):  # that of a failed job too
         store.accept(new(result_name="storm"))
     store.dismiss(first.id)
@@ -145,89 +145,97 @@ def test_names_are_given_once_however_many_ask_at_the_same_time(store: JobStore)
     assert len(refused) == 29
 
 
-def test_priority_goes_before_few_running_jobs_of_the_client_before_age(store: JobStore, ledger: Ledger) -> None:
+def test_priority_goes_before_few_running_jobs_of_the_client_before_age(
+    store: JobStore, runner_store: RunnerStore
+) -> None:
     busy = [store.accept(new(client="many")).id for _ in range(4)]
     waiting = {
         name: store.accept(new(client=client, priority=priority)).id
         for name, client, priority in [("few", "few", 0), ("fewer", "other", 0), ("first", "many", 10)]
     }
-    claimed = [claim(ledger).id for _ in range(7)]
+    claimed = [claim(runner_store).id for _ in range(7)]
     assert claimed[0] == waiting["first"]
     # "many" has one that runs now; the two others have none, and the older one comes first
     assert claimed[1:3] == [waiting["few"], waiting["fewer"]]
     assert claimed[3:] == busy
-    assert ledger.claim([], 9, 9) is None
+    assert runner_store.claim([], 9, 9) is None
 
 
-def test_jobs_that_a_client_waits_for_have_room_of_their_own(store: JobStore, ledger: Ledger) -> None:
+def test_jobs_that_a_client_waits_for_have_room_of_their_own(store: JobStore, runner_store: RunnerStore) -> None:
     plain, waited_for = store.accept(new()), store.accept(new(priority=10))
-    assert ledger.claim([], 0, 0) is None
-    assert not ledger.waits([], 0, 0)
-    assert ledger.waits([], 0, 1)
-    assert claim(ledger, room=0).id == waited_for.id
-    assert ledger.claim([], 0, 1) is None
-    assert claim(ledger, room=1, priority_room=0).id == plain.id
+    assert runner_store.claim([], 0, 0) is None
+    assert not runner_store.waits([], 0, 0)
+    assert runner_store.waits([], 0, 1)
+    assert claim(runner_store, room=0).id == waited_for.id
+    assert runner_store.claim([], 0, 1) is None
+    assert claim(runner_store, room=1, priority_room=0).id == plain.id
 
 
-def test_a_lost_job_is_taken_over_before_others_are_begun(database: Database, store: JobStore, ledger: Ledger) -> None:
+def test_a_lost_job_is_taken_over_before_others_are_begun(
+    database: Database, store: JobStore, runner_store: RunnerStore
+) -> None:
     lost = store.accept(new())
-    first = claim(ledger)
+    first = claim(runner_store)
     store.accept(new())
     change(database, lost.id, lease=0)
-    taken = claim(Ledger(database, "two"))
+    taken = claim(RunnerStore(database, "two"))
     assert (taken.id, taken.fence, taken.started) == (lost.id, first.fence + 1, first.started)
 
 
-def test_who_lost_its_lease_may_write_nothing(database: Database, store: JobStore, ledger: Ledger) -> None:
+def test_who_lost_its_lease_may_write_nothing(database: Database, store: JobStore, runner_store: RunnerStore) -> None:
     store.accept(new())
-    old = claim(ledger)
+    old = claim(runner_store)
     change(database, old.id, lease=0)
-    other = Ledger(database, "two")
+    other = RunnerStore(database, "two")
     now = claim(other)
     before = store.get(old.id)
     writes: list[Callable[[], object]] = [
-        lambda: ledger.begin(old.id, old.fence, "plan-1", [1, 2], 0, "", {("sections", "done"): 1}),
-        lambda: ledger.record(old.id, old.fence, [Section(0, 1, False, 0, 0)], [], "", {}),
-        lambda: ledger.say(old.id, old.fence, "x"),
-        lambda: ledger.succeed(old.id, old.fence, "", RESULT, None, 1, {}),
-        lambda: ledger.fail(old.id, old.fence, ImageError("x"), {}),
+        lambda: runner_store.begin(old.id, old.fence, "plan-1", [1, 2], 0, "", {("sections", "done"): 1}),
+        lambda: runner_store.record(old.id, old.fence, [Section(0, 1, False, 0, 0)], [], "", {}),
+        lambda: runner_store.say(old.id, old.fence, "x"),
+        lambda: runner_store.succeed(old.id, old.fence, "", RESULT, None, 1, {}),
+        lambda: runner_store.fail(old.id, old.fence, ImageError("x"), {}),
     ]
     for write in writes:
         with pytest.raises(LeaseLostError):
             write()
     assert store.get(old.id) == before
     assert store.counts() == {}
-    assert ledger.renew({old.id: old.fence}) == {old.id}
-    assert ledger.lost({old.id: old.fence}) == {old.id}
+    assert runner_store.renew({old.id: old.fence}) == {old.id}
+    assert runner_store.lost({old.id: old.fence}) == {old.id}
     assert other.renew({now.id: now.fence}) == set()
     assert other.lost({now.id: now.fence}) == set()
 
 
-def test_a_lease_is_kept_by_renewing_it(database: Database, store: JobStore, ledger: Ledger) -> None:
+def test_a_lease_is_kept_by_renewing_it(database: Database, store: JobStore, runner_store: RunnerStore) -> None:
     store.accept(new())
-    job = claim(ledger)
+    job = claim(runner_store)
     with database.read() as connection:
         until = connection.scalar(sa.select(tables.job.c.lease))
         assert until is not None
         assert 0 < until - database.now(connection) <= LEASE_S
-    assert ledger.renew({job.id: job.fence}) == set()
-    assert ledger.claim([], 9, 9) is None
-    ledger.release()
-    assert claim(Ledger(database, "two")).id == job.id
+    assert runner_store.renew({job.id: job.fence}) == set()
+    assert runner_store.claim([], 9, 9) is None
+    runner_store.release()
+    assert claim(RunnerStore(database, "two")).id == job.id
 
 
-def test_progress_follows_the_objects_and_is_full_only_with_the_result(store: JobStore, ledger: Ledger) -> None:
+def test_progress_follows_the_objects_and_is_full_only_with_the_result(
+    store: JobStore, runner_store: RunnerStore
+) -> None:
     store.accept(new())
-    job = claim(ledger)
-    ledger.begin(job.id, job.fence, "plan-1", [100, 450, 450], 0, "100 of 1000 objects", {("sections", "done"): 1})
-    assert [item.number for item in ledger.sections(job.id)] == [1, 2]
+    job = claim(runner_store)
+    runner_store.begin(
+        job.id, job.fence, "plan-1", [100, 450, 450], 0, "100 of 1000 objects", {("sections", "done"): 1}
+    )
+    assert [item.number for item in runner_store.sections(job.id)] == [1, 2]
     seen = [store.get(job.id)]
-    ledger.record(job.id, job.fence, [Section(2, 450, False, 0, 0)], [Section(1, 450, False, 1, 0)], "", {})
-    assert [(item.number, item.errors) for item in ledger.sections(job.id)] == [(1, 1)]
+    runner_store.record(job.id, job.fence, [Section(2, 450, False, 0, 0)], [Section(1, 450, False, 1, 0)], "", {})
+    assert [(item.number, item.errors) for item in runner_store.sections(job.id)] == [(1, 1)]
     seen.append(store.get(job.id))
-    ledger.record(job.id, job.fence, [Section(1, 450, False, 0, 0)], [], "", {("sections", "done"): 1})
+    runner_store.record(job.id, job.fence, [Section(1, 450, False, 0, 0)], [], "", {("sections", "done"): 1})
     seen.append(store.get(job.id))
-    ledger.succeed(job.id, job.fence, "all", RESULT, SUMMARY, 1000, {("sections", "done"): 1})
+    runner_store.succeed(job.id, job.fence, "all", RESULT, SUMMARY, 1000, {("sections", "done"): 1})
     seen.append(store.get(job.id))
     assert [job.progress for job in seen if job is not None] == [10, 55, 99, 100]
     assert seen[-1] is not None
@@ -235,10 +243,10 @@ def test_progress_follows_the_objects_and_is_full_only_with_the_result(store: Jo
     assert store.counts() == {("sections", "done"): 3}
 
 
-def test_a_failed_job_keeps_its_error(store: JobStore, ledger: Ledger) -> None:
+def test_a_failed_job_keeps_its_error(store: JobStore, runner_store: RunnerStore) -> None:
     store.accept(new())
-    job = claim(ledger)
-    ledger.fail(job.id, job.fence, RequestError.at("/inputs/image", ImageError("the image is torn")), {})
+    job = claim(runner_store)
+    runner_store.fail(job.id, job.fence, RequestError.at("/inputs/image", ImageError("the image is torn")), {})
     found = store.get(job.id)
     assert found is not None
     assert isinstance(found.error, RequestError)
@@ -247,12 +255,12 @@ def test_a_failed_job_keeps_its_error(store: JobStore, ledger: Ledger) -> None:
     assert found.message == "the image is torn"
 
 
-def test_dismissing(store: JobStore, ledger: Ledger) -> None:
+def test_dismissing(store: JobStore, runner_store: RunnerStore) -> None:
     waiting, running, done = (store.accept(new(priority=priority)) for priority in (0, 1, 2))
-    job = claim(ledger)
+    job = claim(runner_store)
     assert job.id == done.id
-    ledger.succeed(job.id, job.fence, "", RESULT, SUMMARY, 1, {})
-    held = claim(ledger)
+    runner_store.succeed(job.id, job.fence, "", RESULT, SUMMARY, 1, {})
+    held = claim(runner_store)
     assert held.id == running.id
     for item in (waiting, running, done):
         dismissed = store.dismiss(item.id)
@@ -260,59 +268,63 @@ def test_dismissing(store: JobStore, ledger: Ledger) -> None:
         assert (dismissed.status, dismissed.result, dismissed.summary) == (JobStatus.DISMISSED, None, None)
         assert dismissed.finished is not None
         assert store.dismiss(item.id) is None
-    assert ledger.claim([], 9, 9) is None
-    assert ledger.lost({held.id: held.fence}) == {held.id}
+    assert runner_store.claim([], 9, 9) is None
+    assert runner_store.lost({held.id: held.fence}) == {held.id}
     with pytest.raises(LeaseLostError):
-        ledger.say(held.id, held.fence, "x")
+        runner_store.say(held.id, held.fence, "x")
     with pytest.raises(KeyError):
         store.dismiss("nothing")
 
 
-def test_files_are_tidied_once_nobody_works_on_the_job(database: Database, store: JobStore, ledger: Ledger) -> None:
+def test_files_are_tidied_once_nobody_works_on_the_job(
+    database: Database, store: JobStore, runner_store: RunnerStore
+) -> None:
     waiting, running = store.accept(new()), store.accept(new(priority=1))
-    held = claim(ledger)
+    held = claim(runner_store)
     assert held.id == running.id
     store.dismiss(waiting.id)
     store.dismiss(running.id)
-    other = Ledger(database, "two")
+    other = RunnerStore(database, "two")
     assert other.untidy([]) == [waiting.id]  # the other is still the first runner's
-    assert ledger.untidy([running.id]) == [waiting.id]
-    assert set(ledger.untidy([])) == {waiting.id, running.id}
+    assert runner_store.untidy([running.id]) == [waiting.id]
+    assert set(runner_store.untidy([])) == {waiting.id, running.id}
     for job_id in (waiting.id, running.id):
-        ledger.tidied(job_id)
-    assert ledger.untidy([]) == []
-    assert ledger.known([waiting.id, "nothing"]) == set()
+        runner_store.tidied(job_id)
+    assert runner_store.untidy([]) == []
+    assert runner_store.known([waiting.id, "nothing"]) == set()
 
 
 def test_results_go_when_their_time_is_over_and_records_as_long_after(
-    database: Database, store: JobStore, ledger: Ledger
+    database: Database, store: JobStore, runner_store: RunnerStore
 ) -> None:
     store.accept(new(result_name="storm"))
-    job = claim(ledger)
-    ledger.succeed(job.id, job.fence, "", RESULT, SUMMARY, 1, {})
+    job = claim(runner_store)
+    runner_store.succeed(job.id, job.fence, "", RESULT, SUMMARY, 1, {})
     day_s = 86_400
     with database.read() as connection:
         now = database.now(connection)
     change(database, job.id, finished=now - 29 * day_s)
-    ledger.expire(30)
-    assert ledger.untidy([]) == []
+    runner_store.expire(30)
+    assert runner_store.untidy([]) == []
     change(database, job.id, finished=now - 31 * day_s)
-    ledger.expire(30)
+    runner_store.expire(30)
     found = store.get(job.id)
     assert found is not None
     assert (found.status, found.is_expired, found.result) == (JobStatus.SUCCESSFUL, True, None)
-    assert ledger.untidy([]) == [job.id]
+    assert runner_store.untidy([]) == [job.id]
     assert store.dismiss(job.id) is None
     store.accept(new(result_name="storm"))  # its name is free
     change(database, job.id, finished=now - 61 * day_s)
-    ledger.expire(30)
+    runner_store.expire(30)
     assert store.get(job.id) is not None  # its files are still there
-    ledger.tidied(job.id)
-    ledger.expire(30)
+    runner_store.tidied(job.id)
+    runner_store.expire(30)
     assert store.get(job.id) is None
 
 
-def test_lists_are_filtered_and_the_newest_come_first(database: Database, store: JobStore, ledger: Ledger) -> None:
+def test_lists_are_filtered_and_the_newest_come_first(
+    database: Database, store: JobStore, runner_store: RunnerStore
+) -> None:
     jobs = [store.accept(new(process=process)) for process in ("echo", "classify-objects", "echo")]
     for place, job in enumerate(jobs):
         change(database, job.id, created=1000.0 + place)
@@ -321,7 +333,7 @@ def test_lists_are_filtered_and_the_newest_come_first(database: Database, store:
 
     def found(limit: int = 10, offset: int = 0, **wanted: Any) -> list[int]:
         ids = [job.id for job in jobs]
-        return [ids.index(job.id) for job in store.find(Filter(**wanted), limit, offset)]
+        return [ids.index(job.id) for job in store.find(JobFilter(**wanted), limit, offset)]
 
     assert found() == [2, 1, 0]
     assert found(1) == [2]
@@ -336,7 +348,7 @@ def test_lists_are_filtered_and_the_newest_come_first(database: Database, store:
     assert found(min_duration_s=5, statuses=["accepted"]) == []
 
 
-def test_callbacks_come_with_what_they_tell_of(store: JobStore, ledger: Ledger, database: Database) -> None:
+def test_callbacks_come_with_what_they_tell_of(store: JobStore, runner_store: RunnerStore, database: Database) -> None:
     told = Subscriber("https://a/done", "https://a/begun", "https://a/failed")
 
     def calls() -> Counter[str]:
@@ -345,52 +357,52 @@ def test_callbacks_come_with_what_they_tell_of(store: JobStore, ledger: Ledger, 
 
     store.accept(new(subscriber=told))
     assert calls() == {}
-    job = claim(ledger)
+    job = claim(runner_store)
     assert calls() == {"https://a/begun": 1}
     change(database, job.id, lease=0)
-    job = claim(ledger)
+    job = claim(runner_store)
     assert calls() == {"https://a/begun": 1}  # taken over, not begun
-    ledger.succeed(job.id, job.fence, "", RESULT, None, 1, {})
+    runner_store.succeed(job.id, job.fence, "", RESULT, None, 1, {})
     assert calls() == {"https://a/begun": 1, "https://a/done": 1}
     store.accept(new(subscriber=Subscriber("https://b/done", None, None)))
-    job = claim(ledger)
-    ledger.fail(job.id, job.fence, ImageError("x"), {})
+    job = claim(runner_store)
+    runner_store.fail(job.id, job.fence, ImageError("x"), {})
     assert calls() == {"https://a/begun": 1, "https://a/done": 1}
 
 
-def test_entries_whose_answer_was_lost_count_once(store: JobStore, ledger: Ledger) -> None:
+def test_entries_whose_answer_was_lost_count_once(store: JobStore, runner_store: RunnerStore) -> None:
     store.accept(new())
-    job = claim(ledger)
+    job = claim(runner_store)
     done = [Section(1, 2, False, 0, 0)]
     for _ in range(2):
-        ledger.begin(job.id, job.fence, "plan-1", [1, 2, 3], 0, "", {("sections", "done"): 1})
+        runner_store.begin(job.id, job.fence, "plan-1", [1, 2, 3], 0, "", {("sections", "done"): 1})
     for _ in range(2):
-        ledger.record(job.id, job.fence, done, [], "", {})
+        runner_store.record(job.id, job.fence, done, [], "", {})
     found = store.get(job.id)
     assert found is not None
     assert (found.done, found.objects) == (3, 6)
-    assert [item.number for item in ledger.sections(job.id)] == [2]
+    assert [item.number for item in runner_store.sections(job.id)] == [2]
     assert store.counts() == {("sections", "done"): 1}
 
 
-def test_a_forgotten_job_is_gone_unless_it_has_not_ended(store: JobStore, ledger: Ledger) -> None:
+def test_a_forgotten_job_is_gone_unless_it_has_not_ended(store: JobStore, runner_store: RunnerStore) -> None:
     store.accept(new())
-    job = claim(ledger)
+    job = claim(runner_store)
     store.forget(job.id)
     assert store.get(job.id) is not None
-    ledger.fail(job.id, job.fence, ImageError("x"), {})
+    runner_store.fail(job.id, job.fence, ImageError("x"), {})
     store.forget(job.id)
     assert store.get(job.id) is None
 
 
 def test_counters_add_up_whoever_counts(database: Database, store: JobStore) -> None:
-    ledgers = [Ledger(database, str(number)) for number in range(4)]
+    ledgers = [RunnerStore(database, str(number)) for number in range(4)]
 
-    def add(ledger: Ledger) -> None:
+    def add(runner_store: RunnerStore) -> None:
         for _ in range(10):
-            ledger.add({("sections", "done"): 1, ("section_seconds", "done"): 0.5})
+            runner_store.add({("sections", "done"): 1, ("section_seconds", "done"): 0.5})
 
-    threads = [threading.Thread(target=add, args=(ledger,)) for ledger in ledgers]
+    threads = [threading.Thread(target=add, args=(runner_store,)) for runner_store in ledgers]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -403,8 +415,8 @@ def test_each_job_is_claimed_once_however_many_claim(database: Database, store: 
     claimed: list[str] = []
 
     def take(name: str) -> None:
-        ledger = Ledger(database, name)
-        while (job := ledger.claim([], 99, 99)) is not None:
+        runner_store = RunnerStore(database, name)
+        while (job := runner_store.claim([], 99, 99)) is not None:
             claimed.append(job.id)
 
     threads = [threading.Thread(target=take, args=(str(number),)) for number in range(4)]
@@ -415,7 +427,7 @@ def test_each_job_is_claimed_once_however_many_claim(database: Database, store: 
     missed = ids - set(claimed)  # a claim that meets another's may come back with nothing, as if there were none
     assert len(claimed) == len(set(claimed))
     while missed:
-        missed.remove(claim(Ledger(database, "last")).id)
+        missed.remove(claim(RunnerStore(database, "last")).id)
 
 
 def test_a_store_that_does_not_answer_is_told_as_such(tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from conftest import definition
-from processes.model.arguments import Arguments, declared_arguments, read_arguments
+from processes.model.arguments import ModelArguments, declared_arguments, read_arguments
 from processes.model.definition import parse_definition
 
 NAMES = ["batch_size", "score_threshold", "test_time_augmentation", "class_scores"]
 
 
-def read(given: dict[str, Any], **changes: Any) -> tuple[Arguments, list[tuple[str, str]]]:
+def read(given: dict[str, Any], **changes: Any) -> tuple[ModelArguments, list[tuple[str, str]]]:
     """Return the arguments and the faults, as pointer and words."""
     model = parse_definition(json.dumps(definition(**changes)).encode())
     arguments, faults = read_arguments(given, model, "/inputs/modelArguments")
@@ -35,7 +35,7 @@ def fault(name: str, given: Any) -> str:
 
 
 def test_nothing_given_is_the_defaults() -> None:
-    assert read({}) == (Arguments(None, 0, False, False), [])
+    assert read({}) == (ModelArguments(None, 0, False, False), [])
 
 
 def test_defaults_follow_the_model() -> None:

@@ -22,7 +22,7 @@ from conftest import MakePackage, definition, save_mean_network
 from processes.errors import InputError, PackageError
 from processes.model.catalog import Catalog
 from processes.model.package import MAX_DEFINITION_BYTES, Package, read_package
-from processes.zips import MAX_MEMBERS
+from processes.sources.zips import MAX_MEMBERS
 
 MAX_BYTES = 2**24
 Member = tuple[str | zipfile.ZipInfo, bytes]

@@ -16,10 +16,10 @@ from onnx.reference import ReferenceEvaluator
 
 from conftest import definition
 from processes.errors import PackageError
+from processes.model.check import CheckOutcome
+from processes.model.check_process import check
 from processes.model.definition import Activation, parse_definition
-from processes.model.probe import Outcome
 from processes.model.session import Session, SessionKey
-from processes.model.trial import check
 
 MODELS = Path(__file__).parents[2] / "models"
 SIDE = 5
@@ -78,7 +78,7 @@ def save_linear(
     return path
 
 
-def check_package(network: Path, **changes: Any) -> Outcome:
+def check_package(network: Path, **changes: Any) -> CheckOutcome:
     """Make a package of the network and check it."""
     classes = [{"Value": value, "Name": f"class {value}"} for value in range(3)]
     keys = definition(**({"Classes": classes, "ImageWidth": SIDE, "ImageHeight": SIDE, "Activation": None} | changes))

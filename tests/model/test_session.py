@@ -21,8 +21,9 @@ from onnx import TensorProto, helper, numpy_helper
 from conftest import MakePackage, definition, save_mean_network
 from processes.errors import PackageError
 from processes.model.catalog import Catalog
+from processes.model.check import CheckOutcome, check_package
+from processes.model.check_process import check
 from processes.model.definition import Activation, parse_definition
-from processes.model.probe import Outcome, probe
 from processes.model.processor import missing_gpu
 from processes.model.scores import find_activation, probabilities
 from processes.model.session import (
@@ -32,7 +33,6 @@ from processes.model.session import (
     SessionKey,
     open_session,
 )
-from processes.model.trial import check
 
 MODELS = Path(__file__).parents[2] / "models"
 MAX_BYTES = 2**30
@@ -90,7 +90,7 @@ def make_folder(network: Path, **changes: Any) -> Path:
     return network.parent
 
 
-def checked(network: Path, **changes: Any) -> Outcome:
+def checked(network: Path, **changes: Any) -> CheckOutcome:
     """Return what the check of a package finds, made in this process."""
     folder = make_folder(network, **changes)
     outcome = check(folder, folder.parent / "unpacked", MAX_BYTES)
@@ -590,7 +590,7 @@ def test_network_that_would_fill_the_memory_is_refused_before_it_does(tmp_path: 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     folder = make_folder(greedy(tmp_path / "package" / "net.onnx", int(memory * share)))
     start = time.perf_counter()
-    outcome = probe(folder, tmp_path / "unpacked", MAX_BYTES)
+    outcome = check_package(folder, tmp_path / "unpacked", MAX_BYTES)
     assert outcome.problem is not None
     assert "memory" in outcome.problem
     assert time.perf_counter() - start < 10
@@ -663,7 +663,7 @@ def test_probe_finds_in_a_child_process_what_the_check_finds_here(tmp_path: Path
     bad = save_network(tmp_path / "bad" / "net.onnx", band_means(), opset=6, ir_version=3)
     for network in (good, bad):
         expected = checked(network)
-        assert probe(network.parent, tmp_path / "unpacked", MAX_BYTES) == expected
+        assert check_package(network.parent, tmp_path / "unpacked", MAX_BYTES) == expected
 
 
 def endless(path: Path) -> Path:
@@ -720,7 +720,7 @@ def multiplying(path: Path) -> Path:
 @pytest.mark.parametrize("make", [endless, multiplying])
 def test_network_that_hangs_is_reported_and_its_process_ended(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     folder = make_folder(make(tmp_path / "package" / "net.onnx"))
-    outcome = probe(folder, tmp_path / "unpacked", MAX_BYTES, timeout_s=2)
+    outcome = check_package(folder, tmp_path / "unpacked", MAX_BYTES, timeout_s=2)
     assert outcome.problem == "the network did not answer a trial run within 2 s"
     assert not outcome.conclusive
     running = [

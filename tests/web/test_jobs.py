@@ -17,8 +17,8 @@ import yaml
 from conftest import definition, save_mean_network
 from ogc_schemas import require_ogc
 from processes.jobs import tables
-from processes.jobs.job import NewJob, Wanted
-from processes.jobs.ledger import Ledger
+from processes.jobs.job import NewJob, ResponseOptions
+from processes.jobs.runner_store import RunnerStore
 from rasters import box_around, make_raster, to_map
 from service import Client, configure, link, load_application
 from slow_network import save_slow_network
@@ -294,8 +294,8 @@ def test_numbers_of_any_size_are_taken(client: Client, inputs: dict[str, Any]) -
 def test_who_waits_leaves_room_for_others(
     client: Client, inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client.desk, "_places", threading.BoundedSemaphore(1))
-    with client.desk.place() as has_place:
+    monkeypatch.setattr(client.intake, "_places", threading.BoundedSemaphore(1))
+    with client.intake.place() as has_place:
         assert has_place
         response = client.execute("classify-objects", inputs)
         assert (response.status_code, response.json["type"]) == (503, "Unavailable")
@@ -502,9 +502,9 @@ def test_a_dismissed_job_has_no_results(client: Client, inputs: dict[str, Any], 
 
 def test_results_whose_time_is_over_are_gone(client: Client, inputs: dict[str, Any]) -> None:
     job = done(client, inputs, resultName=None)
-    with client.desk.database.write() as connection:
+    with client.intake.database.write() as connection:
         connection.execute(tables.job.update().where(tables.job.c.id == job).values(finished=1.0))
-    Ledger(client.desk.database, "nobody").expire(20_000)
+    RunnerStore(client.intake.database, "nobody").expire(20_000)
     document = client.http.get(f"/jobs/{job}").json
     assert document["status"] == "successful"
     assert not any("results" in item["rel"] for item in document["links"])
@@ -553,7 +553,7 @@ def test_names_are_made_from_process_and_image(client: Client, inputs: dict[str,
 def jobs(client: Client, home: Path) -> Iterator[list[str]]:
     """Put jobs of all kinds into the store, far in the past, and return their ids, the newest first."""
     ids = [f"past-{number}" for number in range(5)]
-    with client.desk.database.write() as connection:
+    with client.intake.database.write() as connection:
         for number, (process, status, duration) in enumerate(
             [
                 ("echo", "successful", 5),
@@ -563,7 +563,7 @@ def jobs(client: Client, home: Path) -> Iterator[list[str]]:
                 ("echo", "successful", 1),
             ]
         ):
-            new = NewJob(ids[number], process, "x", 0, Wanted())
+            new = NewJob(ids[number], process, "x", 0, ResponseOptions())
             connection.execute(
                 tables.job.insert().values(
                     id=new.id, process=process, client="x", priority=0, status=status, message="", created=1000.0 + number,
@@ -572,7 +572,7 @@ def jobs(client: Client, home: Path) -> Iterator[list[str]]:
                 )
             )  # fmt: skip
     yield ids[::-1]
-    with client.desk.database.write() as connection:
+    with client.intake.database.write() as connection:
         connection.execute(tables.job.delete().where(tables.job.c.id.in_(ids)))
 
 

@@ -17,8 +17,8 @@ from jsonschema import Draft4Validator
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from processes.settings import CONFIGURATION
-from processes.web.openapi import MEDIA_TYPE, configured_document
-from processes.web.openapi_schemas import HEADERS
+from processes.web.openapi.document import MEDIA_TYPE, configured_document
+from processes.web.openapi.schemas import HEADERS
 from service import ROOT, Client, configure, link, load_application
 
 EXAMPLES = sorted((ROOT / "openapi" / "examples").glob("*.json"))

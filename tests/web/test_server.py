@@ -61,7 +61,7 @@ def start(folder: Path) -> Service:
     variables = {"CLASSIFY_PORT": str(port), "CLASSIFY_STATE": str(folder / "state")}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "processes.cli", "serve"],
+            [sys.executable, "-m", "processes.programs.cli", "serve"],
             env=clean_environment() | variables,
             cwd=ROOT,
             stdout=log,

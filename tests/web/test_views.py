@@ -15,7 +15,7 @@ import pytest
 
 from conftest import SHARED
 from processes.echo import Echo
-from processes.results_document import blocks_of, results_document
+from processes.ogc.results import blocks_of, results_document
 from rasters import box_around, to_map
 from service import Client, configure, left_in, link, load_application
 

@@ -1,0 +1,1 @@
+"""The tool: images, objects and a model in, a classified layer out."""

@@ -1,0 +1,57 @@
+"""Labels of a section in a file of their own, and the labels of all sections put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from processes.classify.inference import Labels
+
+
+def save_labels(path: Path, rows: NDArray[np.int64], labels: Labels) -> None:
+    """Write what was found for some rows.
+
+    Args:
+        path: a new file.
+        rows: the rows' places in the result, `(k,)`.
+        labels: of these rows, `(k,)`.
+    """
+    columns = {
+        "row": pa.array(rows),
+        "winner": pa.array(labels.winner),
+        "confidence": pa.array(labels.confidence),
+        "status": pa.array(labels.status),
+    }
+    if labels.scores is not None:
+        columns["scores"] = pa.FixedSizeListArray.from_arrays(labels.scores.reshape(-1), labels.scores.shape[1])
+    table = pa.table(columns)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def gather_labels(paths: Iterable[Path], labels: Labels) -> None:
+    """Put what was found in sections into its place, section by section.
+
+    Args:
+        paths: the sections' files.
+        labels: of all rows, not yet found, `(n,)`.
+    """
+    for path in paths:
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks()
+        rows = table.column("row").to_numpy()
+        labels.winner[rows] = table.column("winner").to_numpy()
+        labels.confidence[rows] = table.column("confidence").to_numpy()
+        labels.status[rows] = table.column("status").to_numpy()
+        if labels.scores is not None and len(rows):
+            scores = table.column("scores").chunk(0).flatten().to_numpy()
+            labels.scores[rows] = scores.reshape(len(rows), -1)
+
+
+def labels_of(labels: Labels, rows: NDArray[np.int64]) -> Labels:
+    """Return what was found for some of the rows."""
+    scores = None if labels.scores is None else labels.scores[rows]
+    return Labels(labels.winner[rows], labels.confidence[rows], labels.status[rows], scores)

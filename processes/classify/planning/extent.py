@@ -1,0 +1,136 @@
+"""The extent: the rectangle that objects must touch to be classified.
+
+It is a rectangle in its own CRS. What is tested against it is brought there, vertex by vertex; for cutting an image
+its corners alone go the other way.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyproj
+import shapely
+from numpy.typing import NDArray
+
+from processes.crs import CRS84, CrsTransform, is_north_first, parse_crs
+from processes.errors import InputError, RequestError
+
+_X_Y_ORDER = re.compile(r"\s*EPSG:\d+\s*", re.IGNORECASE)
+_RETURN = 1e-7
+"""A corner that comes back from another CRS within this share of itself has a true place there."""
+
+Box = tuple[float, float, float, float]
+"""West, south, east, north."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Where objects are wanted."""
+
+    boxes: tuple[Box, ...]
+    """One, or the two on either side of the antimeridian."""
+    crs: pyproj.CRS
+
+    def touches(self, geometries: NDArray[np.object_], crs: pyproj.CRS) -> NDArray[np.bool_]:
+        """Say which geometries share a point with the extent, edges included; missing and empty ones do not."""
+        there = CrsTransform(crs, self.crs).geometries(geometries)
+        bounds = shapely.bounds(there)
+        near = np.isfinite(bounds).all(axis=1)
+        touched = np.zeros(len(geometries), bool)
+        touched[near] = np.any([shapely.intersects(there[near], _shape(box)) for box in self.boxes], axis=0)
+        return touched
+
+    def parts(self, outline: NDArray[np.float64], crs: pyproj.CRS) -> list[NDArray[np.float64]]:
+        """Return points around what an image shares with each box that it touches, `(n, 2)`, in the image's CRS.
+
+        They are the corners of the box. Of an image within the box they are its own; and where a corner has no true
+        place in the image's CRS, as that of a box as large as the world, they are those of what both share.
+
+        Args:
+            outline: the image's corners, `(4, 2)`.
+            crs: of the image.
+        """
+        forth, back = CrsTransform(crs, self.crs), CrsTransform(self.crs, crs)
+        polygon = np.array([shapely.Polygon(outline)])
+        if not self.touches(polygon, crs)[0]:
+            return []
+        (there,) = forth.geometries(polygon)
+        parts = []
+        for shape in map(_shape, self.boxes):
+            if shapely.covers(shape, there):
+                parts.append(outline)
+            elif shapely.intersects(shape, there):
+                moved = back.geometries(np.array([shape]))
+                returned = shapely.get_coordinates(forth.geometries(moved))
+                if not np.allclose(returned, shapely.get_coordinates(shape), rtol=_RETURN, atol=_RETURN):
+                    moved = back.geometries(np.array([shapely.intersection(shape, there)]))
+                parts.append(shapely.get_coordinates(moved))
+        return parts
+
+
+def read_extent(value: Mapping[str, Any], pointer: str) -> Extent:
+    """Read OGC's bounding box, `{"bbox": […], "crs"?: …}`.
+
+    Without `crs` it is CRS84. Coordinates are in x, y order where the CRS is named `EPSG:n`, else in the order of its
+    authority. West beyond east crosses the antimeridian.
+
+    Args:
+        value: the box, its members of the right types.
+        pointer: where it stands in the request.
+
+    Raises:
+        RequestError: the numbers or the CRS make no rectangle; points to the member at fault.
+    """
+    name = value.get("crs", CRS84)
+    try:
+        crs = parse_crs(name)
+    except InputError as err:
+        raise RequestError.at(f"{pointer}/crs", err) from err
+    try:
+        west, south, east, north = _x_y_order(_horizontal(value["bbox"]), name, crs)
+        return Extent(tuple(_boxes(west, south, east, north, crs)), crs)
+    except InputError as err:
+        raise RequestError.at(f"{pointer}/bbox", err) from err
+
+
+def _horizontal(numbers: Sequence[float]) -> Box:
+    """Return the four numbers of a box of four or, with heights, of six."""
+    if len(numbers) not in (4, 6):
+        raise InputError(f"the extent's bbox has {len(numbers)} numbers, not four, or six with heights")
+    if not all(math.isfinite(number) for number in numbers):
+        raise InputError("the extent's bbox has a number that is not finite")
+    half = len(numbers) // 2
+    return numbers[0], numbers[1], numbers[half], numbers[half + 1]
+
+
+def _x_y_order(box: Box, name: str, crs: pyproj.CRS) -> Box:
+    if _X_Y_ORDER.fullmatch(name) or not is_north_first(crs):
+        return box
+    first_low, second_low, first_high, second_high = box
+    return second_low, first_low, second_high, first_high
+
+
+def _boxes(west: float, south: float, east: float, north: float, crs: pyproj.CRS) -> list[Box]:
+    if south > north:
+        raise InputError(f"the extent's southern edge {south:g} lies north of its northern one, {north:g}")
+    if west <= east:
+        return [(west, south, east, north)]
+    if not crs.is_geographic:
+        raise InputError(f"the extent's western edge {west:g} lies east of its eastern one, {east:g}")
+    antimeridian = math.pi / crs.axis_info[0].unit_conversion_factor
+    return [(west, south, antimeridian, north), (-antimeridian, south, east, north)]
+
+
+def _shape(box: Box) -> shapely.Geometry:
+    """Return a box as a shape; one without width or height is a line or a point."""
+    west, south, east, north = box
+    if west == east and south == north:
+        return shapely.Point(west, south)
+    if west == east or south == north:
+        return shapely.LineString([(west, south), (east, north)])
+    return shapely.box(west, south, east, north)

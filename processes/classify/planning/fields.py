@@ -1,0 +1,65 @@
+"""The fields that a run adds to each row, and the names that they must not meet."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import pyarrow as pa
+
+from processes.errors import InputError, LayerError
+from processes.features.layer import Layer
+from processes.model.arguments import ModelArguments
+from processes.model.definition import ModelDefinition
+
+DEFAULT_FIELD = "ClassLabel"
+FIELD_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
+IMAGE_ID = "ImageID"
+
+ImageIdPlace = Literal["first", "after-status", "nowhere"]
+"""Where the name of the row's image stands: before what was found where rows are images, else after its status."""
+
+
+def added_fields(
+    label_field: str, definition: ModelDefinition, arguments: ModelArguments, image_id: ImageIdPlace
+) -> list[pa.Field]:
+    """Return the fields that a run adds to each row, in their order.
+
+    With another label field than the default one the others are named after it, so that a result can be classified
+    again.
+    """
+    prefix = "" if label_field == DEFAULT_FIELD else f"{label_field}_"
+    value, confidence, status = (
+        (f"{prefix}Value", f"{prefix}Confidence", f"{prefix}Status")
+        if prefix
+        else ("ClassValue", "Confidence", "ClassStatus")
+    )
+    fields = [
+        pa.field(label_field, pa.string()),
+        pa.field(value, pa.int64()),
+        pa.field(confidence, pa.float64()),
+        pa.field(status, pa.string()),
+    ]
+    if image_id == "first":
+        fields.insert(0, pa.field(IMAGE_ID, pa.string()))
+    elif image_id == "after-status":
+        fields.append(pa.field(IMAGE_ID, pa.string()))
+    if arguments.class_scores or definition.multi_label:
+        fields += [pa.field(f"{prefix}Score_{item.name}", pa.float64()) for item in definition.classes]
+    return fields
+
+
+def refuse_doubled_fields(fields: list[pa.Field], label_field: str) -> None:
+    """Raise InputError where the label field has the name of another added field, compared without case."""
+    if [field.name.lower() for field in fields].count(label_field.lower()) > 1:
+        raise InputError(f"classLabelField is {label_field!r}, the name of another field of the result")
+
+
+def refuse_taken_fields(fields: list[pa.Field], label_field: str, layer: Layer) -> None:
+    """Raise LayerError where an added field has the name of an attribute, compared without case."""
+    there = {name.lower(): name for name in layer.attributes.schema.names}
+    taken = [there[field.name.lower()] for field in fields if field.name.lower() in there]
+    if taken:
+        only_image_id = [name.lower() for name in taken] == [IMAGE_ID.lower()]
+        way_out = "rename it" if only_image_id else f"choose another classLabelField than {label_field!r}"
+        raise LayerError(f"the features have the attribute {', '.join(map(repr, taken))} already; {way_out}")

@@ -1,0 +1,1 @@
+"""Feature layers from files and services."""

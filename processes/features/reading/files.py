@@ -1,0 +1,62 @@
+"""Feature layers from files, by what a file holds; its name says nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from processes.errors import LayerError
+from processes.features.layer import Layer
+from processes.features.reading.flatgeobuf import read_flatgeobuf
+from processes.features.reading.geojson import read_geojson
+from processes.features.reading.geopackage import read_geopackage
+from processes.features.reading.geoparquet import read_geoparquet
+from processes.features.reading.shapefile import read_shapefile
+
+BOM = b"\xef\xbb\xbf"
+
+_SQLITE = b"SQLite format 3\x00"
+_FLATGEOBUF = b"fgb\x03fgb"
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_PARQUET = b"PAR1"
+
+
+def read_layer(path: Path, name: str, layer: str | None, max_objects: int, scratch: Path | None = None) -> Layer:
+    """Read a layer from a file.
+
+    Args:
+        path: a GeoJSON, a GeoPackage, a FlatGeobuf, a zipped Shapefile or a GeoParquet.
+        name: what the client calls the file.
+        layer: name of the layer in a GeoPackage or of a Shapefile in a zip; None = the only one.
+        max_objects: limit of the number of features.
+        scratch: folder for what is needed while it is read; None = the system's.
+
+    Raises:
+        LayerError: the file cannot be read, or has no such layer.
+        LimitError: more features than allowed.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+            if head.startswith(_SQLITE):
+                return read_geopackage(path, name, layer, max_objects, scratch)
+            if head.startswith(_FLATGEOBUF):
+                return read_flatgeobuf(path, name, max_objects, scratch)
+            if head.startswith(_ZIP):
+                return read_shapefile(path, name, layer, max_objects, scratch)
+            if head.startswith(_PARQUET):
+                return read_geoparquet(path, name, max_objects)
+            if not head:
+                raise LayerError(f"features {name!r}: the file is empty")
+            if not looks_like_json(head):
+                raise LayerError(
+                    f"features {name!r}: not a GeoJSON or a GeoPackage, FlatGeobuf, zipped Shapefile or GeoParquet"
+                )
+            text = head + file.read()
+            return read_geojson(text.removeprefix(BOM), Path(name).stem, max_objects)
+    except OSError as err:
+        raise LayerError(f"features {name!r} cannot be read") from err
+
+
+def looks_like_json(head: bytes) -> bool:
+    """Say whether a text begins as a JSON document does."""
+    return head.removeprefix(BOM).lstrip(b" \t\r\n")[:1] in (b"{", b"[", b"")

@@ -1,0 +1,96 @@
+"""FlatGeobuf: the frame of a file is walked to its end first, so that no part of one passes for the whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from io import BufferedReader
+from pathlib import Path
+
+from processes.errors import LayerError, LimitError
+from processes.features.layer import Layer
+from processes.features.reading.gdal import called_by_us, read_with_gdal
+
+_MAGIC_BYTES = 8
+_MAX_HEADER_BYTES = 10 * 2**20
+"""As GDAL has it."""
+_FEATURES_COUNT, _INDEX_NODE_SIZE = 8, 9
+"""Places of fields in the table `Header` of FlatGeobuf's header.fbs."""
+_INDEX_NODE_BYTES = 40
+_MIN_FEATURE_BYTES = 8
+
+
+def read_flatgeobuf(path: Path, name: str, max_objects: int, scratch: Path | None) -> Layer:
+    """Read the one layer of a file, in the order of the file; arguments and errors as `read_layer` has them.
+
+    There are no ids: the fid is only a position.
+    """
+    called = f"features {name!r}"
+    try:
+        with path.open("rb") as file:
+            count = _walked(file, path.stat().st_size, called, max_objects)
+    except struct.error as err:
+        raise LayerError(f"{called} cannot be read; the FlatGeobuf is broken") from err
+    with called_by_us(path, ".fgb", scratch) as link:
+        found = read_with_gdal(link, "FlatGeobuf", called, max_objects)
+    if len(found) != count:
+        raise LayerError(f"{called} cannot be read to its end; the FlatGeobuf is broken")
+    return dataclasses.replace(found, name=Path(name).stem)
+
+
+def _walked(file: BufferedReader, size: int, called: str, max_objects: int) -> int:
+    """Go from feature to feature and return their number.
+
+    Raises:
+        LayerError: the file does not end with a feature, or has not as many as it claims.
+        LimitError: more features than allowed.
+        struct.error: it ends in the midst of a number.
+    """
+    broken = LayerError(f"{called} cannot be read; the FlatGeobuf is broken")
+    file.seek(_MAGIC_BYTES)
+    (header_bytes,) = struct.unpack("<I", file.read(4))
+    if not 8 <= header_bytes <= min(_MAX_HEADER_BYTES, size):
+        raise broken
+    header = file.read(header_bytes)
+    claimed, node_size = _field(header, _FEATURES_COUNT, "<Q", 0), _field(header, _INDEX_NODE_SIZE, "<H", 16)
+    if claimed > size // _MIN_FEATURE_BYTES or node_size == 1:
+        raise broken
+    place = _MAGIC_BYTES + 4 + header_bytes
+    if claimed and node_size:
+        place += _index_bytes(claimed, node_size)
+        file.seek(place)
+    count = 0
+    while place < size:
+        (feature_bytes,) = struct.unpack("<I", file.read(4))
+        file.seek(feature_bytes, 1)
+        place += 4 + feature_bytes
+        count += 1
+        if count > max_objects:
+            raise LimitError("max_objects", max_objects, f"{called} has {max(claimed, count)} features")
+    if place != size or (claimed and claimed != count):
+        raise broken
+    return count
+
+
+def _field(table: bytes, field: int, form: str, default: int) -> int:
+    """Return a number of the root table of a flatbuffer."""
+    (root,) = struct.unpack_from("<I", table)
+    (back,) = struct.unpack_from("<i", table, root)
+    vtable = root - back
+    if vtable < 0:
+        raise struct.error
+    (vtable_bytes,) = struct.unpack_from("<H", table, vtable)
+    slot = 4 + 2 * field
+    (offset,) = struct.unpack_from("<H", table, vtable + slot) if slot + 2 <= vtable_bytes else (0,)
+    return int(struct.unpack_from(form, table, root + offset)[0]) if offset else default
+
+
+def _index_bytes(count: int, node_size: int) -> int:
+    """Return the size of the packed Hilbert R-tree."""
+    nodes = level = count
+    while True:  # a single feature has a node above it, too
+        level = -(-level // node_size)
+        nodes += level
+        if level == 1:
+            break
+    return nodes * _INDEX_NODE_BYTES

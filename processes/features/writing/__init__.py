@@ -1,0 +1,1 @@
+"""Classified layers to files, one module per format."""

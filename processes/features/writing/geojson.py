@@ -1,0 +1,87 @@
+"""GeoJSON out: one collection (RFC 7946), or a text sequence of features (RFC 8142). Both are always CRS84."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyproj
+import shapely
+
+from processes.crs import CRS84, CrsTransform, parse_crs
+from processes.features.writing.geometry import OutputTransform
+from processes.features.writing.result import ResultLayer, RowBatch
+from processes.features.writing.values import encode_json, json_values
+
+_RECORD_SEPARATOR = b"\x1e"
+
+
+def write_geojson(result: ResultLayer, _crs: pyproj.CRS | None, path: Path) -> int:
+    """Write a FeatureCollection, one feature per line, with the summary as a foreign member at the end."""
+    transform = _relocation(result)
+    with path.open("xb") as file:
+        file.write(b'{"type": "FeatureCollection", "name": %s, "features": [' % encode_json(result.name))
+        separator = b"\n"
+        for feature in _features(result, transform):
+            file.write(separator + feature)
+            separator = b",\n"
+        file.write(b'\n], "summary": %s}\n' % encode_json(result.summary(transform.lost)))
+    return transform.lost
+
+
+def write_geojson_sequence(result: ResultLayer, _crs: pyproj.CRS | None, path: Path) -> int:
+    """Write each feature as a text of its own; a sequence has no place for the summary."""
+    transform = _relocation(result)
+    with path.open("xb") as file:
+        for feature in _features(result, transform):
+            file.write(b"%s%s\n" % (_RECORD_SEPARATOR, feature))
+    return transform.lost
+
+
+def _relocation(result: ResultLayer) -> OutputTransform:
+    lonlat = parse_crs(CRS84)
+    return OutputTransform(CrsTransform(result.crs or lonlat, lonlat), only_finite=True)
+
+
+def _features(result: ResultLayer, transform: OutputTransform) -> Iterator[bytes]:
+    for rows in result.rows():
+        texts = _geometry_texts(rows, transform)
+        ids = _id_texts(rows.ids, len(texts))
+        for identifier, geometry, properties in zip(ids, texts, _properties(rows.attributes), strict=True):
+            member = b'"id": %s, ' % identifier if identifier else b""
+            yield b'{"type": "Feature", %s"geometry": %s, "properties": %s}' % (
+                member,
+                geometry.encode(),
+                encode_json(properties),
+            )
+
+
+def _geometry_texts(rows: RowBatch, transform: OutputTransform) -> list[str]:
+    geometries = transform.moved(rows.geometry, rows.attributes.num_rows)
+    texts: list[str | None] = np.asarray(shapely.to_geojson(geometries)).tolist()
+    # GEOS gives an empty polygon an empty ring, which RFC 7946 does not know
+    return ["null" if text is None else text.replace("[[]]", "[]") for text in texts]
+
+
+def _id_texts(ids: pa.Array | None, count: int) -> list[bytes | None]:
+    if ids is None:
+        return [None] * count
+    if pa.types.is_large_string(ids.type):  # JSON texts already
+        return [None if text is None else text.encode() for text in ids.to_pylist()]
+    return [None if value is None else encode_json(value) for value in ids.to_pylist()]
+
+
+def _properties(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    """Yield the members of each feature, those left out that it does not have."""
+    if not batch.num_columns:
+        yield from ({} for _ in range(batch.num_rows))
+    names = batch.schema.names
+    columns = [
+        json_values(item, values, msgspec.UNSET) for item, values in zip(batch.schema, batch.columns, strict=True)
+    ]
+    for values in zip(*columns, strict=True):
+        yield {name: value for name, value in zip(names, values, strict=True) if value is not msgspec.UNSET}

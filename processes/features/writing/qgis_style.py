@@ -1,0 +1,127 @@
+"""A style for QGIS in a GeoPackage: each class in its colour.
+
+QGIS keeps styles in the table `layer_styles` and takes the layer's default one when it opens the layer. The style is
+QML, reduced to what QGIS reads: a renderer with a symbol per class.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from processes.features.writing.result import ClassStyle
+
+_TABLE = """
+CREATE TABLE layer_styles (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    f_table_catalog TEXT(256), f_table_schema TEXT(256), f_table_name TEXT(256), f_geometry_column TEXT(256),
+    styleName TEXT(30), styleQML TEXT, styleSLD TEXT, useAsDefault BOOLEAN, description TEXT, owner TEXT(30),
+    ui TEXT(30), update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+)
+"""
+_CONTENTS = (
+    "INSERT INTO gpkg_contents (table_name, data_type, identifier, srs_id)"
+    " VALUES ('layer_styles', 'attributes', 'layer_styles', 0)"
+)
+_STYLE = (
+    "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, styleQML,"
+    " styleSLD, useAsDefault, description, owner, ui) VALUES ('', '', ?, 'geom', 'classes', ?, '', 1, ?, '', NULL)"
+)
+
+_PALETTE = (
+    (31, 119, 180),
+    (255, 127, 14),
+    (44, 160, 44),
+    (214, 39, 40),
+    (148, 103, 189),
+    (140, 86, 75),
+    (227, 119, 194),
+    (188, 189, 34),
+    (23, 190, 207),
+)
+"""Colours of classes for which the package gives none."""
+_OTHER = (127, 127, 127)
+_OUTLINE = "35,35,35,255"
+_FAMILIES = {"Point": 1, "LineString": 2, "Polygon": 3}
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def write_style(path: Path, layer: str, style: ClassStyle, kinds: frozenset[int], declared: str) -> None:
+    """Add a style to a GeoPackage, where its geometries can share one.
+
+    Args:
+        path: the GeoPackage, complete.
+        layer: name of the layer.
+        style: the classes.
+        kinds: ISO types of the geometries that there are.
+        declared: GDAL's name of the layer's type.
+    """
+    family = _family(kinds, declared)
+    if family is None:
+        return
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(_TABLE)
+        database.execute(_CONTENTS)
+        database.execute(_STYLE, (layer, style_text(style, family), f"classes in {style.label_field}"))
+
+
+def _family(kinds: frozenset[int], declared: str) -> int | None:
+    """Return 1 for points, 2 for lines, 3 for polygons; None = several, or not known."""
+    families = {kind % 1000 - 3 if kind % 1000 > 3 else kind % 1000 for kind in kinds}
+    if not kinds:
+        families = {number for name, number in _FAMILIES.items() if name in declared}
+    return families.pop() if len(families) == 1 else None
+
+
+def style_text(style: ClassStyle, family: int) -> str:
+    """Return QML: a category per class, and one for rows without a class or with several."""
+    document = ET.Element("qgis", version="3.22.0", styleCategories="Symbology")
+    renderer = ET.SubElement(
+        document,
+        "renderer-v2",
+        {"type": "categorizedSymbol", "attr": style.label_field, "symbollevels": "0", "enableorderby": "0"},
+    )
+    categories = ET.SubElement(renderer, "categories")
+    symbols = ET.SubElement(renderer, "symbols")
+    shown = [
+        (name, name, color or _PALETTE[place % len(_PALETTE)]) for place, (name, color) in enumerate(style.classes)
+    ]
+    for place, (value, label, color) in enumerate([*shown, ("", "other", _OTHER)]):
+        ET.SubElement(
+            categories,
+            "category",
+            {"value": _xml(value), "label": _xml(label), "symbol": str(place), "render": "true", "type": "string"},
+        )
+        _add_symbol(symbols, str(place), family, ",".join(map(str, (*color, 255))))
+    ET.indent(document, " ")
+    return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ET.tostring(document, "unicode")
+
+
+def _xml(text: str) -> str:
+    return _NOT_XML.sub("\ufffd", text)
+
+
+def _add_symbol(symbols: ET.Element, name: str, family: int, color: str) -> None:
+    kind, layer_class, properties = {
+        1: (
+            "marker",
+            "SimpleMarker",
+            {"name": "circle", "color": color, "outline_color": _OUTLINE, "size": "2.5", "size_unit": "MM"},
+        ),
+        2: ("line", "SimpleLine", {"line_color": color, "line_width": "0.8", "line_width_unit": "MM"}),
+        3: (
+            "fill",
+            "SimpleFill",
+            {"color": color, "style": "solid", "outline_color": _OUTLINE, "outline_style": "solid"}
+            | {"outline_width": "0.26", "outline_width_unit": "MM"},
+        ),
+    }[family]
+    symbol = ET.SubElement(symbols, "symbol", {"name": name, "type": kind, "alpha": "1"})
+    layer = ET.SubElement(symbol, "layer", {"class": layer_class, "enabled": "1", "pass": "0", "locked": "0"})
+    options = ET.SubElement(layer, "Option", type="Map")
+    for key, value in properties.items():
+        ET.SubElement(options, "Option", name=key, value=value, type="QString")
+        ET.SubElement(layer, "prop", k=key, v=value)  # as QGIS before 3.20 reads it

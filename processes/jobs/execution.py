@@ -1,0 +1,305 @@
+"""Driving a job: its beginning, its sections, its end, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from processes.errors import FailureError, ServiceError, UnavailableError, from_record
+from processes.jobs.engine import Engine, EngineLostError
+from processes.jobs.files import Storage
+from processes.jobs.job import Job, Section, parallel_slots
+from processes.jobs.messages import running_message, successful_message
+from processes.jobs.runner_store import LeaseLostError, RunnerStore
+from processes.jobs.steps import Cut, ResultPublished, SlotEnded, Step, StepFailed, StepOutcome, StepReport, StepStopped
+from processes.jobs.tables import PACE_OBJECTS, PACE_SECONDS
+
+_logger = logging.getLogger(__name__)
+
+MAX_LOSSES = 5
+"""So many slot processes a section may end, one after the other; then the job fails."""
+_LOST_S = 1
+"""Pause before a step that was lost on its way is sent again."""
+_MAX_PAUSE_S = 5
+_LOOK_S = 1
+_WRITE_S = 0.1
+"""Sections that end within so long are entered into the books together."""
+
+Action = Literal["begin", "section", "finish"]
+
+
+class _FailedError(Exception):
+    """The job cannot be done."""
+
+    def __init__(self, error: ServiceError) -> None:
+        super().__init__(error.detail)
+        self.error = error
+
+
+class _StoppedError(Exception):
+    """The job is not to be worked on any more."""
+
+
+class JobExecution:
+    """One job, on its way.
+
+    Args:
+        job: as it was claimed.
+        ledger: its books.
+        engine: does its steps.
+        storage: its files.
+    """
+
+    def __init__(self, job: Job, runner_store: RunnerStore, engine: Engine, storage: Storage) -> None:
+        self.job = job
+        self._store = runner_store
+        self._engine = engine
+        self._storage = storage
+        self._counts: Counter[tuple[str, str]] = Counter()
+        """What is not yet entered of the counters."""
+        self._start_s = time.monotonic()
+        self._abandoned = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work on the job until it ends, is stopped, or is another runner's."""
+        try:
+            self._log("job claimed", process_id=self.job.process)
+            if self.job.fence > 1:  # what is left of the former claim must not work beside this one
+                await self._engine.stop(self.job.id, self.job.fence - 1)
+            await self._succeed(await self._work())
+        except _FailedError as err:
+            await self._fail(err.error)
+        except (_StoppedError, LeaseLostError):
+            await self._engine.stop(self.job.id, self.job.fence)
+            self._log("job let go")
+        except Exception:
+            _logger.exception("a job could not be driven", extra={"job": self.job.id})
+            await self._fail(FailureError(f"the server failed; the log has it as job {self.job.id}"))
+
+    async def abandon(self) -> None:
+        """Stop, as the job is not ours any more; `run` returns soon after."""
+        self._abandoned.set()
+        await self._engine.stop(self.job.id, self.job.fence)
+
+    async def _work(self) -> ResultPublished:
+        """Begin, do all sections, finish."""
+        if self.job.plan is None:
+            plan = f"plan-{self.job.fence}"
+            begun = await self._persevere("begin", plan)
+            if isinstance(begun, ResultPublished):
+                return begun
+            await self._enter(plan, _expected(begun, Cut))
+        await self._do_sections()
+        await self._write(self._store.say, "writing the result")
+        return _expected(await self._persevere("finish", self.job.plan or ""), ResultPublished)
+
+    async def _enter(self, plan: str, cut: Cut) -> None:
+        total, done = cut.at_once + sum(cut.sections), cut.at_once + cut.sections[0]
+        self.job = dataclasses.replace(self.job, plan=plan, objects=total, done=done)
+        self._count("objects", "", done)
+        message = running_message(done, total, None)
+        await self._write(self._store.begin, plan, cut.sections, cut.at_once, message, self._take_counts())
+        self._log("job cut into sections", objects=total, sections=len(cut.sections))
+
+    async def _do_sections(self) -> None:
+        """Do all sections that are not done, as many at the same time as the job may."""
+        todo = deque(await self._patiently(lambda: self._store.sections(self.job.id)))
+        running: dict[asyncio.Task[StepReport | None], Section] = {}
+        done: list[Section] = []
+        again: list[Section] = []
+        begun_s = written_s = time.monotonic()
+        before = self.job.done
+        try:
+            while todo or running or done or again:
+                for task in [task for task in running if task.done()]:
+                    state = running.pop(task)
+                    retried = self._judge("section", state, task.result())
+                    if retried is None:
+                        done.append(state)
+                    else:
+                        again.append(retried)
+                        todo.appendleft(retried)
+                limit = parallel_slots(self.job.parallel_factor, self._engine.width())
+                while todo and len(running) < limit:
+                    state = todo.popleft()
+                    running[asyncio.create_task(self._attempt("section", self.job.plan or "", state))] = state
+                now_s = time.monotonic()
+                if (done or again) and (not running or now_s - written_s > _WRITE_S):
+                    await self._enter_sections(done, again, now_s - begun_s, before)
+                    done, again, written_s = [], [], now_s
+                elif running:
+                    wait_s = _WRITE_S if done or again else _LOOK_S
+                    await asyncio.wait(running, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in running:
+                task.cancel()
+
+    async def _enter_sections(
+        self, done: Sequence[Section], again: Sequence[Section], seconds: float, before: int
+    ) -> None:
+        """Enter sections that ended into the job's books.
+
+        Args:
+            done: those that are done.
+            again: those that will be tried again.
+            seconds: that sections have been worked on here.
+            before: objects that were done by then.
+        """
+        objects = sum(item.objects for item in done)
+        self.job = dataclasses.replace(self.job, done=self.job.done + objects)
+        self._count("objects", "", objects)
+        total, here = self.job.objects or 0, self.job.done - before
+        message = running_message(self.job.done, total, (total - self.job.done) * seconds / here if here else None)
+        await self._write(self._store.record, done, again, message, self._take_counts())
+
+    async def _persevere(self, action: Literal["begin", "finish"], plan: str) -> StepOutcome:
+        """Do a step that stands alone, as often as it may be tried."""
+        state = Section(0, 0, False, 0, 0)
+        while True:
+            report = await self._attempt(action, plan, state)
+            retried = self._judge(action, state, report)
+            if retried is None and report is not None:
+                return report.outcome
+            state = retried or state
+
+    async def _attempt(self, action: Action, plan: str, state: Section) -> StepReport | None:
+        """Do a step once; None = it was lost on its way."""
+        job = self.job
+        await self._pause(min(0.1 * 2**state.errors, _MAX_PAUSE_S) if state.errors else 0)
+        step = Step(job.id, job.fence, job.process, action, plan, state.number, job.result_name)
+        try:
+            report = await self._engine.run(step, job.priority, job.recycle_interval, job.needs_gpu)
+            if not isinstance(report.outcome, StepStopped):
+                return report
+            reason = "it was stopped, by a worker that ends"
+        except EngineLostError as err:
+            reason = str(err)
+        if not self._abandoned.is_set():
+            self._log("step lost", logging.WARNING, action=action, section=state.number, reason=reason)
+        await self._pause(_LOST_S)
+        return None
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, unless the job is abandoned meanwhile.
+
+        Raises:
+            _StoppedError: it is.
+        """
+        if seconds:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._abandoned.wait(), seconds)
+        if self._abandoned.is_set():
+            raise _StoppedError
+
+    def _judge(self, action: Action, state: Section, report: StepReport | None) -> Section | None:
+        """Say what a report means: None = the step is done, else what is known of it, to be tried again.
+
+        Raises:
+            _FailedError: it is not to be tried again.
+        """
+        if report is None:
+            return state
+        about: dict[str, Any] = {
+            "action": action,
+            "section": state.number,
+            "seconds": round(report.seconds, 3),
+            "pid": report.pid,
+        }
+        self._counts["model_loads", ""] += report.model_loads
+        match report.outcome:
+            case StepFailed(error, is_final):
+                failure = from_record(error)
+                retried = dataclasses.replace(state, errors=state.errors + 1)
+                self._count_step("failed", report)
+                self._log("step failed", logging.WARNING, **about, attempt=retried.errors, reason=failure.detail)
+                if is_final or retried.errors > self.job.retries:
+                    raise _FailedError(failure)
+                return retried
+            case SlotEnded(reason):
+                retried = dataclasses.replace(state, losses=state.losses + 1)
+                self._count_step("lost", report)
+                self._log("slot ended within a step", logging.WARNING, **about, loss=retried.losses, reason=reason)
+                if retried.losses >= MAX_LOSSES:
+                    raise _FailedError(
+                        FailureError(
+                            f"the server failed: a section of the job ended its process {MAX_LOSSES} times, one after "
+                            f"the other; the last time {reason}"
+                        )
+                    )
+                return retried
+            case _:
+                self._count_step("done", report)
+                if action == "section" and self.job.pace_key is not None:
+                    self._count(PACE_OBJECTS, self.job.pace_key, state.objects)
+                    self._count(PACE_SECONDS, self.job.pace_key, report.seconds)
+                self._log("step done", **about)
+                return None
+
+    async def _succeed(self, finished: ResultPublished) -> None:
+        objects = finished.objects if self.job.objects is None else self.job.objects
+        message = successful_message(finished.summary, objects)
+        self._count("jobs", "successful")
+        self._count("objects", "", objects - self.job.done)
+        end = (message, finished.result, finished.summary, objects, self._take_counts())
+        await self._write(self._store.succeed, *end)
+        self._log("job successful", seconds=round(time.monotonic() - self._start_s, 3))
+        await self._tidy(lambda: self._storage.keep_only(self.job.id, finished.result.name))
+
+    async def _fail(self, error: ServiceError) -> None:
+        await self._engine.stop(self.job.id, self.job.fence)
+        self._count("jobs", "failed")
+        try:
+            await self._write(self._store.fail, error, self._take_counts())
+        except LeaseLostError:
+            self._log("job let go")
+            return
+        self._log("job failed", logging.WARNING, reason=error.detail)
+        await self._tidy(lambda: self._storage.remove(self.job.id))
+
+    async def _tidy(self, remove: Callable[[], None]) -> None:
+        """Remove files that are not needed any more; what is left of them goes with the result."""
+        try:
+            await asyncio.to_thread(remove)
+        except OSError:
+            _logger.exception("files could not be removed", extra={"job": self.job.id})
+
+    async def _write(self, write: Callable[..., None], *values: object) -> None:
+        """Write to the job's books, however long it takes until the store answers.
+
+        Raises:
+            LeaseLostError: the job is not ours any more.
+        """
+        await self._patiently(lambda: write(self.job.id, self.job.fence, *values))
+
+    async def _patiently[T](self, ask: Callable[[], T]) -> T:
+        while True:
+            try:
+                return await asyncio.to_thread(ask)
+            except UnavailableError:
+                await asyncio.sleep(_LOST_S)
+
+    def _count(self, name: str, label: str, value: float = 1) -> None:
+        self._counts[name, label] += value  # type: ignore[assignment] # seconds are no whole numbers
+
+    def _count_step(self, label: str, report: StepReport) -> None:
+        self._count("sections", label)
+        self._count("section_seconds", label, report.seconds)
+
+    def _take_counts(self) -> Mapping[tuple[str, str], float]:
+        taken, self._counts = self._counts, Counter()
+        return {key: value for key, value in taken.items() if value}
+
+    def _log(self, event: str, level: int = logging.INFO, **about: object) -> None:
+        _logger.log(level, event, extra={"job": self.job.id, "fence": self.job.fence} | about)
+
+
+def _expected[T](outcome: StepOutcome, kind: type[T]) -> T:
+    if not isinstance(outcome, kind):
+        raise TypeError(f"a step came to {outcome}")
+    return outcome

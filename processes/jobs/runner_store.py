@@ -1,0 +1,324 @@
+"""The job store as runners see it: claim jobs, keep their books, end them.
+
+A runner holds a job by a lease that it renews. Each claim has a number, the fence, and every write names it: a runner
+that was frozen, and whose job another one has taken over meanwhile, can change nothing any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from processes.errors import ServiceError, to_record
+from processes.jobs.database import Database
+from processes.jobs.job import Job, JobStatus, ResultFile, Section
+from processes.jobs.tables import callback, count, job, request, section
+
+LEASE_S = 10
+"""So long a runner may be silent before others take its jobs over."""
+_DAY_S = 86_400
+
+
+class LeaseLostError(Exception):
+    """The job is not this runner's any more: it was dismissed, or another runner has it."""
+
+
+Counts = Mapping[tuple[str, str], float]
+"""What is added to counters, by name and label."""
+
+
+class RunnerStore:
+    """The books of a runner.
+
+    Each method raises UnavailableError where the database does not answer, and those that write to a job raise
+    LeaseLostError where it is not the runner's any more.
+
+    Args:
+        database: where they are kept.
+        owner: the runner's name, which no other runner has.
+    """
+
+    def __init__(self, database: Database, owner: str) -> None:
+        self._database = database
+        self._owner = owner
+
+    def claim(self, busy: Iterable[str], room: int, priority_room: int) -> Job | None:
+        """Take the job whose turn it is: of those that lost their runner, else of those that wait.
+
+        Those of higher priority come first, then those of clients with the fewest running jobs, then the oldest.
+
+        Args:
+            busy: jobs that this runner works on.
+            room: how many more it can take.
+            priority_room: how many more it can take of those that a client waits for.
+        """
+        running = (
+            sa.select(job.c.client, sa.func.count().label("jobs"))
+            .where(job.c.status == JobStatus.RUNNING)
+            .group_by(job.c.client)
+            .subquery()
+        )
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            query = (
+                sa.select(job.c.id)
+                .outerjoin(running, running.c.client == job.c.client)
+                .where(*_ready(now, busy, room, priority_room))
+                .order_by(
+                    job.c.priority.desc(),
+                    job.c.status.desc(),  # "running" comes before "accepted"
+                    sa.func.coalesce(running.c.jobs, 0),
+                    job.c.created,
+                )
+                .limit(1)
+                .with_for_update(of=job, skip_locked=True)
+            )
+            job_id = connection.scalar(query)
+            if job_id is None:
+                return None
+            connection.execute(
+                job.update()
+                .where(job.c.id == job_id)
+                .values(
+                    status=JobStatus.RUNNING,
+                    message=sa.case((job.c.status == JobStatus.RUNNING, job.c.message), else_="reading the inputs"),
+                    owner=self._owner,
+                    lease=now + LEASE_S,
+                    fence=job.c.fence + 1,
+                    started=sa.func.coalesce(job.c.started, now),
+                    updated=now,
+                )
+            )
+            row = connection.execute(job.select().where(job.c.id == job_id)).mappings().one()
+            found = Job.from_row(row)
+            if found.fence == 1 and found.subscriber is not None and found.subscriber.in_progress_uri is not None:
+                connection.execute(_call(found, "in-progress", found.subscriber.in_progress_uri, now))
+            return found
+
+    def renew(self, fences: Mapping[str, int]) -> set[str]:
+        """Prolong the leases of jobs, given with their fences; return those that are not the runner's any more."""
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            return {
+                job_id
+                for job_id, fence in fences.items()
+                if not connection.execute(self._held(job_id, fence).values(lease=now + LEASE_S)).rowcount
+            }
+
+    def lost(self, fences: Mapping[str, int]) -> set[str]:
+        """Return those of some jobs, given with their fences, that are not the runner's any more."""
+        if not fences:
+            return set()
+        query = sa.select(job.c.id, job.c.fence).where(job.c.id.in_(list(fences)), job.c.status == JobStatus.RUNNING)
+        with self._database.read() as connection:
+            held = {row.id for row in connection.execute(query) if row.fence == fences[row.id]}
+        return set(fences) - held
+
+    def waits(self, busy: Iterable[str], room: int, priority_room: int) -> bool:
+        """Say whether there is a job to claim; arguments as `claim` has them."""
+        with self._database.read() as connection:
+            ready = _ready(self._database.now(connection), busy, room, priority_room)
+            return connection.scalar(sa.select(job.c.id).where(*ready).limit(1)) is not None
+
+    def release(self, owner: str | None = None) -> None:
+        """Give all jobs of this runner back, or of a former one that is known to be gone."""
+        held = (job.c.owner == (owner or self._owner), job.c.status == JobStatus.RUNNING)
+        with self._database.write() as connection:
+            connection.execute(job.update().where(*held).values(owner=None, lease=0))
+
+    def begin(
+        self, job_id: str, fence: int, plan: str, sections: Sequence[int], at_once: int, message: str, counts: Counts
+    ) -> None:
+        """Enter a plan: its folder, the objects of each section, of which the first is done, and those without one."""
+        with self._database.write() as connection:
+            if connection.scalar(sa.select(job.c.plan).where(job.c.id == job_id, job.c.fence == fence)) == plan:
+                return  # it was entered before, and the answer was lost
+            self._update(
+                connection,
+                job_id,
+                fence,
+                plan=plan,
+                objects=at_once + sum(sections),
+                done=at_once + sections[0],
+                message=message,
+            )
+            connection.execute(
+                section.insert(),
+                [
+                    {"job": job_id, "number": number, "objects": objects, "is_done": number == 0}
+                    for number, objects in enumerate(sections)
+                ],
+            )
+            _add(connection, counts)
+
+    def sections(self, job_id: str) -> list[Section]:
+        """Return the sections of a job that are to be done, in their order."""
+        query = section.select().where(section.c.job == job_id, section.c.is_done.is_(False)).order_by(section.c.number)
+        with self._database.read() as connection:
+            return [
+                Section(row.number, row.objects, False, row.errors, row.losses) for row in connection.execute(query)
+            ]
+
+    def record(
+        self,
+        job_id: str,
+        fence: int,
+        done: Sequence[Section],
+        failed: Sequence[Section],
+        message: str,
+        counts: Counts,
+    ) -> None:
+        """Enter sections that are done, and those that failed and will be tried again."""
+        with self._database.write() as connection:
+            numbers = [item.number for item in done]
+            rows = (section.c.job == job_id, section.c.number.in_(numbers))
+            # some of it may have been entered before, and the answer was lost
+            known = set(connection.scalars(sa.select(section.c.number).where(*rows, section.c.is_done)))
+            objects = sum(item.objects for item in done if item.number not in known)
+            self._update(connection, job_id, fence, done=job.c.done + objects, message=message)
+            connection.execute(section.update().where(*rows).values(is_done=True))
+            for item in failed:
+                row = section.update().where(section.c.job == job_id, section.c.number == item.number)
+                connection.execute(row.values(errors=item.errors, losses=item.losses))
+            _add(connection, counts)
+
+    def say(self, job_id: str, fence: int, message: str) -> None:
+        """Enter what is going on."""
+        with self._database.write() as connection:
+            self._update(connection, job_id, fence, message=message)
+
+    def succeed(
+        self,
+        job_id: str,
+        fence: int,
+        message: str,
+        result: ResultFile,
+        summary: Mapping[str, Any] | None,
+        objects: int,
+        counts: Counts,
+    ) -> None:
+        """End a job whose result is published."""
+        self._end(
+            job_id,
+            fence,
+            "success",
+            counts,
+            status=JobStatus.SUCCESSFUL,
+            message=message,
+            result=msgspec.json.encode(result).decode(),
+            summary=None if summary is None else msgspec.json.encode(summary).decode(),
+            objects=objects,
+            done=objects,
+        )
+
+    def fail(self, job_id: str, fence: int, error: ServiceError, counts: Counts) -> None:
+        """End a job that cannot be done."""
+        self._end(
+            job_id,
+            fence,
+            "failed",
+            counts,
+            status=JobStatus.FAILED,
+            message=error.detail,
+            error=msgspec.json.encode(to_record(error)).decode(),
+        )
+
+    def tidied(self, job_id: str) -> None:
+        """Enter that the files of a job are gone."""
+        with self._database.write() as connection:
+            connection.execute(
+                job.update().where(job.c.id == job_id).values(has_files=False, is_untidy=False, owner=None, lease=0)
+            )
+            connection.execute(section.delete().where(section.c.job == job_id))
+
+    def untidy(self, busy: Iterable[str], limit: int = 100) -> list[str]:
+        """Return jobs whose files are not needed any more, and that no runner works on."""
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            query = (
+                sa.select(job.c.id)
+                .where(job.c.is_untidy)
+                .where(sa.or_(job.c.owner.is_(None), job.c.owner == self._owner, job.c.lease < now))
+                .where(job.c.id.not_in(list(busy)))
+                .limit(limit)
+            )
+            return list(connection.scalars(query))
+
+    def expire(self, retention_days: int) -> None:
+        """Mark results whose time is over, and remove the records of those whose files went as long ago."""
+        with self._database.write() as connection:
+            old = self._database.now(connection) - retention_days * _DAY_S
+            connection.execute(
+                job.update()
+                .where(job.c.finished < old, job.c.is_expired.is_(False))
+                .values(is_expired=True, is_untidy=job.c.has_files, result=None, result_name=None)
+            )
+            gone = (job.c.finished < old - retention_days * _DAY_S, job.c.has_files.is_(False))
+            connection.execute(request.delete().where(request.c.job.in_(sa.select(job.c.id).where(*gone))))
+            connection.execute(job.delete().where(*gone))
+
+    def known(self, job_ids: Iterable[str]) -> set[str]:
+        """Return those of some ids that are jobs whose files may be needed."""
+        wanted = list(job_ids)
+        with self._database.read() as connection:
+            return set(connection.scalars(sa.select(job.c.id).where(job.c.id.in_(wanted), job.c.has_files)))
+
+    def job(self, job_id: str) -> Job | None:
+        """Return a job; None = there is none."""
+        with self._database.read() as connection:
+            row = connection.execute(job.select().where(job.c.id == job_id)).mappings().first()
+            return None if row is None else Job.from_row(row)
+
+    def add(self, counts: Counts) -> None:
+        """Add to counters."""
+        with self._database.write() as connection:
+            _add(connection, counts)
+
+    def _held(self, job_id: str, fence: int) -> sa.Update:
+        return job.update().where(
+            job.c.id == job_id,
+            job.c.fence == fence,
+            job.c.owner == self._owner,
+            job.c.status == JobStatus.RUNNING,
+        )
+
+    def _update(self, connection: sa.Connection, job_id: str, fence: int, **values: Any) -> None:
+        changed = self._held(job_id, fence).values(updated=self._database.now(connection), **values)
+        if not connection.execute(changed).rowcount:
+            raise LeaseLostError(job_id)
+
+    def _end(self, job_id: str, fence: int, event: str, counts: Counts, **values: Any) -> None:
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            self._update(connection, job_id, fence, finished=now, owner=None, lease=0, **values)
+            _add(connection, counts)
+            row = connection.execute(job.select().where(job.c.id == job_id)).mappings().one()
+            ended = Job.from_row(row)
+            if ended.subscriber is not None:
+                url = ended.subscriber.success_uri if event == "success" else ended.subscriber.failed_uri
+                if url is not None:
+                    connection.execute(_call(ended, event, url, now))
+
+
+def _ready(now: float, busy: Iterable[str], room: int, priority_room: int) -> list[sa.ColumnElement[bool]]:
+    """Return what a job must be to be claimed."""
+    is_lost = sa.and_(job.c.status == JobStatus.RUNNING, job.c.lease < now)
+    has_room = [job.c.priority <= 0] * (room > 0) + [job.c.priority > 0] * (priority_room > 0)
+    is_free = sa.or_(job.c.status == JobStatus.ACCEPTED, is_lost)
+    return [is_free, sa.or_(sa.false(), *has_room), job.c.id.not_in(list(busy))]
+
+
+def _call(told: Job, event: str, url: str, now: float) -> sa.Insert:
+    return callback.insert().values(job=told.id, event=event, url=url, due=now)
+
+
+def _add(connection: sa.Connection, counts: Counts) -> None:
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    for (name, label), value in sorted(counts.items()):  # sorted, so that two runners do not wait for each other
+        row = insert(count).values(name=name, label=label, value=value)
+        added = {"value": count.c.value + row.excluded.value}
+        connection.execute(row.on_conflict_do_update(index_elements=["name", "label"], set_=added))

@@ -1,0 +1,280 @@
+"""An OGC process description is data, and the same data validates a request.
+
+Descriptions keep to the keywords that the schemas of OGC API - Processes Part 1 v1.0 allow (those of OpenAPI 3.0, with
+boolean `exclusiveMinimum`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import msgspec
+
+from processes.errors import Fault, InputError, RequestError, collect_faults, pointer_token
+from processes.ogc.schema import check_value, quoted
+
+Description = Mapping[str, Any]
+"""A process description as OGC's schema `process.yaml` has it."""
+
+Response = Literal["raw", "document"]
+
+_SUBSCRIBER = {
+    "type": "object",
+    "required": ["successUri"],
+    "properties": {name: {"type": "string"} for name in ("successUri", "inProgressUri", "failedUri")},
+}
+_QUALIFIED = {"value", "mediaType", "encoding", "schema", "format"}
+
+
+@dataclass(frozen=True, slots=True)
+class InputValue:
+    """One value of an input, not yet read."""
+
+    pointer: str
+    """Where it stands in the request."""
+    text: msgspec.Raw
+    """Its JSON text."""
+
+    def read(self) -> Any:
+        """Return the value as Python has it.
+
+        Raises:
+            RequestError: it holds a number that is too large.
+        """
+        try:
+            return msgspec.json.decode(self.text)
+        except (msgspec.DecodeError, RecursionError) as err:
+            raise RequestError.at(self.pointer, InputError(f"the value cannot be read: {err}")) from err
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRequest:
+    """What a request says of one output."""
+
+    pointer: str
+    media_type: str | None
+    """None = the process, or the `Accept` header, decides."""
+    by_reference: bool | None
+    """True = the answer links to the output, False = it holds it, None = the request does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """Where a client wants to be told how its job goes; None = it does not."""
+
+    success_uri: str
+    in_progress_uri: str | None
+    failed_uri: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecuteRequest:
+    """An execute request whose inputs and outputs are those of the description."""
+
+    inputs: Mapping[str, Sequence[InputValue]]
+    """For each input given, its values in their order: one, or several where the description allows them."""
+    outputs: Mapping[str, OutputRequest] | None
+    """None = all outputs, as the process likes; empty = the client wants none."""
+    response: Response
+    subscriber: Subscriber | None
+
+    @property
+    def by_reference(self) -> bool:
+        """Whether an output is wanted as a link."""
+        return any(output.by_reference for output in (self.outputs or {}).values())
+
+    @property
+    def says_how(self) -> bool:
+        """Whether it says of an output if it is wanted as a link or not."""
+        return any(output.by_reference is not None for output in (self.outputs or {}).values())
+
+
+class _Body(msgspec.Struct):
+    inputs: msgspec.Raw = msgspec.Raw(b"{}")
+    outputs: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    response: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    subscriber: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+def read_request(body: bytes, description: Description) -> tuple[ExecuteRequest, list[Fault]]:
+    """Read an execute request and say what is wrong with its frame: names, occurrences, outputs.
+
+    The values of inputs are not looked at; `check_literals` and the process do that.
+
+    Args:
+        body: the request's JSON text.
+        description: of the process.
+
+    Raises:
+        RequestError: the body is not a JSON object, or a member of it has a wrong type.
+    """
+    try:
+        body.decode()  # msgspec.Raw does not look into texts
+        parsed = msgspec.json.decode(body, type=_Body)
+        faults: list[Fault] = []
+        inputs = dict(_inputs(parsed.inputs, description, faults))
+        outputs = _outputs(parsed.outputs, description, faults)
+        response, subscriber = _response(parsed.response, faults), _subscriber(parsed.subscriber, faults)
+        return ExecuteRequest(inputs, outputs, response, subscriber), faults
+    except msgspec.ValidationError as err:
+        raise RequestError.at("", InputError(f"the request is not an execute request: {err}")) from err
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
+        raise RequestError.at(
+            "", InputError(f"the body is not JSON: {err}" if body else "the request has no body")
+        ) from err
+
+
+def _inputs(text: msgspec.Raw, description: Description, faults: list[Fault]) -> Iterable[tuple[str, list[InputValue]]]:
+    known = description["inputs"]
+    try:
+        given = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError:
+        faults.append(Fault("/inputs", InputError("inputs is not an object")))
+        return
+    for name, text in given.items():
+        pointer = f"/inputs/{pointer_token(name)}"
+        if name not in known:
+            faults.append(
+                Fault(pointer, InputError(f"there is no input {quoted(name)}; the inputs are {', '.join(known)}"))
+            )
+            continue
+        values = _occurrences(text, pointer, known[name])
+        most = known[name].get("maxOccurs", 1)
+        if most != "unbounded" and len(values) > most:
+            faults.append(Fault(pointer, InputError(f"{name} has {len(values)} values, at most {most} may be given")))
+        elif len(values) < known[name].get("minOccurs", 1):
+            faults.append(Fault(pointer, InputError(f"{name} has no value")))
+        elif values:
+            yield name, values
+    for name, item in known.items():
+        if item.get("minOccurs", 1) and name not in given:
+            faults.append(Fault("/inputs", InputError(f"the input {name} is missing")))
+
+
+def _occurrences(text: msgspec.Raw, pointer: str, item: Mapping[str, Any]) -> list[InputValue]:
+    """Return the values of an input: those of an array where several may be given, else the one."""
+    if item.get("maxOccurs", 1) == 1 or bytes(text).lstrip()[:1] != b"[":
+        return [InputValue(pointer, text)]
+    parts = msgspec.json.decode(text, type=list[msgspec.Raw])
+    return [InputValue(f"{pointer}/{place}", part) for place, part in enumerate(parts)]
+
+
+def _outputs(
+    text: msgspec.Raw | msgspec.UnsetType, description: Description, faults: list[Fault]
+) -> dict[str, OutputRequest] | None:
+    if text is msgspec.UNSET:
+        return None
+    given = msgspec.json.decode(text)
+    if not isinstance(given, dict):
+        faults.append(Fault("/outputs", InputError("outputs is not an object")))
+        return None
+    known = description["outputs"]
+    requests = {}
+    for name, wish in given.items():
+        pointer = f"/outputs/{pointer_token(name)}"
+        if name not in known:
+            faults.append(
+                Fault(pointer, InputError(f"there is no output {quoted(name)}; the outputs are {', '.join(known)}"))
+            )
+            continue
+        if not isinstance(wish, dict):
+            faults.append(Fault(pointer, InputError("an output is asked for by an object")))
+            continue
+        by_reference = None
+        if "transmissionMode" in wish:
+            with collect_faults(faults, f"{pointer}/transmissionMode"):
+                by_reference = _is_reference(wish["transmissionMode"], description["outputTransmission"])
+        requests[name] = OutputRequest(pointer, _format(wish, pointer, known[name], faults), by_reference)
+    return requests
+
+
+def _is_reference(transmission: Any, transmissions: Sequence[str]) -> bool:
+    if transmission not in ("value", "reference"):
+        raise InputError(f"transmissionMode {quoted(transmission)} is neither value nor reference")
+    if transmission not in transmissions:
+        raise InputError("results are given by value only")
+    return bool(transmission == "reference")
+
+
+def _format(wish: Mapping[str, Any], pointer: str, item: Mapping[str, Any], faults: list[Fault]) -> str | None:
+    """Return the media type that is wanted of an output; None = any, or what is wanted is wrong."""
+    form = wish.get("format", {})
+    if not isinstance(form, dict):
+        faults.append(Fault(f"{pointer}/format", InputError("format is not an object")))
+        return None
+    if "mediaType" not in form:
+        return None
+    media_type, known = _plain(form["mediaType"]), media_types(item["schema"])
+    if media_type not in known:
+        wrong = InputError(f"there is no format {quoted(media_type)}; the formats are {', '.join(known)}")
+        faults.append(Fault(f"{pointer}/format/mediaType", wrong))
+        return None
+    return cast(str, media_type)
+
+
+def _plain(media_type: Any) -> Any:
+    """Return a media type in lower case and without parameters, which tell nothing apart here."""
+    return media_type.partition(";")[0].strip().lower() if isinstance(media_type, str) else media_type
+
+
+def _response(text: msgspec.Raw | msgspec.UnsetType, faults: list[Fault]) -> Response:
+    response = "raw" if text is msgspec.UNSET else msgspec.json.decode(text)
+    if response not in ("raw", "document"):
+        faults.append(Fault("/response", InputError(f"response {quoted(response)} is neither raw nor document")))
+        return "raw"
+    return cast(Response, response)
+
+
+def _subscriber(text: msgspec.Raw | msgspec.UnsetType, faults: list[Fault]) -> Subscriber | None:
+    if text is msgspec.UNSET:
+        return None
+    given = msgspec.json.decode(text)
+    errors = check_value(given, _SUBSCRIBER, "subscriber", "/subscriber")
+    faults.extend(errors)
+    if errors:
+        return None
+    return Subscriber(given["successUri"], given.get("inProgressUri"), given.get("failedUri"))
+
+
+def media_types(schema: Mapping[str, Any]) -> list[str]:
+    """Return the media types that an output's schema offers, the default first."""
+    branches = schema.get("oneOf", [schema])
+    return [branch.get("contentMediaType", "application/json") for branch in branches]
+
+
+@dataclass(frozen=True, slots=True)
+class LiteralValue:
+    """A value of an input, read."""
+
+    pointer: str
+    """Where it stands in the request."""
+    value: Any
+
+
+def literal(value: InputValue) -> LiteralValue:
+    """Return what a qualified value (`{"value": …}`) holds, any other value as it is."""
+    content = value.read()
+    if isinstance(content, dict) and "value" in content and content.keys() <= _QUALIFIED:
+        return LiteralValue(f"{value.pointer}/value", content["value"])
+    return LiteralValue(value.pointer, content)
+
+
+def read_literals(
+    request: ExecuteRequest, description: Description, names: Iterable[str], faults: list[Fault]
+) -> dict[str, list[LiteralValue]]:
+    """Return the values of some inputs, checked against their schemas; what is wrong is added to `faults`."""
+    found: dict[str, list[LiteralValue]] = {}
+    for name in names:
+        for value in request.inputs.get(name, ()):
+            try:
+                given = literal(value)
+            except RequestError as err:
+                faults.extend(err.faults)
+                continue
+            errors = check_value(given.value, description["inputs"][name]["schema"], name, given.pointer)
+            faults.extend(errors)
+            if not errors:
+                found.setdefault(name, []).append(given)
+    return found

@@ -1,0 +1,1 @@
+"""Programs: the command line, the service on one machine, a slot's process, and logs."""

@@ -1,0 +1,313 @@
+"""The command line: `classify-objects serve | run | models | jobs | …`."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from processes import __version__
+
+if TYPE_CHECKING:
+    from processes.jobs.intake import Intake
+
+
+@click.group()
+@click.version_option(__version__)
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="PYGEOAPI_CONFIG",
+    help="The configuration; by default pygeoapi-config.yml of the working folder, else the program's own.",
+)
+@click.option("--parent", type=int, hidden=True, help="Process that this one is to end with.")
+@click.pass_context
+def main(context: click.Context, config: Path | None, parent: int | None) -> None:
+    """Classify objects on imagery with a trained model."""
+    if parent is not None:
+        from processes.programs.serve import end_with
+
+        end_with(parent)
+    context.obj = config.resolve() if config is not None else _default_configuration()
+
+
+def _default_configuration() -> Path:
+    from processes.settings import find_configuration
+
+    try:
+        return find_configuration()
+    except FileNotFoundError as err:
+        raise click.ClickException(f"{err} here; name one with --config") from err
+
+
+@main.command()
+@click.pass_obj
+def serve(config: Path) -> None:
+    """Start the service: the web server and a runner."""
+    from processes.programs.serve import serve as start
+
+    with _told():
+        start(config)
+
+
+@main.command()
+@click.option("--address", help="Where to listen, host:port; by default as the configuration has it.")
+@click.pass_obj
+def web(config: Path, address: str | None) -> None:
+    """Start a web server alone: it takes requests, and runners elsewhere work on them."""
+    from processes.programs.web import start_web
+    from processes.settings import load_configuration
+
+    with _told():
+        bind = load_configuration(config)["server"]["bind"]
+        start_web(config, address or f"{bind['host']}:{bind['port']}")
+
+
+@main.command()
+@click.option("--name", help="A name that no other runner has; by default it is made from the host's.")
+@click.pass_obj
+def runner(config: Path, name: str | None) -> None:
+    """Start a runner: it works on the jobs in the store, on this machine or with a cluster."""
+    from processes.programs.workers import start_runner
+
+    with _told():
+        start_runner(config, name or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
+
+
+@main.command()
+@click.option("--scheduler", help="Address of the scheduler, tls://host:port; by default as the configuration has it.")
+@click.option("--host", help="Address that the cluster reaches this machine at; by default as the system has it.")
+@click.pass_obj
+def worker(config: Path, scheduler: str | None, host: str | None) -> None:
+    """Start a worker of a cluster, with the slots of this machine."""
+    from processes.programs.workers import start_worker
+    from processes.settings import load_settings
+
+    with _told():
+        address = scheduler or load_settings(config).scheduler
+        if address is None or not address.startswith("tls://"):
+            raise click.ClickException("name the scheduler, as tls://host:8786")
+        start_worker(config, address, host)
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", default=8786, show_default=True, help="Port to listen at.")
+@click.pass_obj
+def scheduler(config: Path, host: str, port: int) -> None:
+    """Start the scheduler of a cluster; it speaks TLS only."""
+    from processes.programs.workers import start_scheduler
+
+    with _told():
+        start_scheduler(config, host, port)
+
+
+@main.group(invoke_without_command=True)
+@click.pass_context
+def jobs(context: click.Context) -> None:
+    """List jobs, show one, dismiss one."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_jobs)
+
+
+@jobs.command("list")
+@click.option("--status", "statuses", multiple=True, help="Only jobs of this status; may be repeated.")
+@click.option("--limit", default=20, show_default=True, help="So many at most, the newest first.")
+@click.pass_obj
+def list_jobs(config: Path, statuses: tuple[str, ...] = (), limit: int = 20) -> None:
+    """List jobs, the newest first."""
+    from processes.jobs.store import JobFilter
+
+    with _intake(config) as intake:
+        for job in intake.store.find(JobFilter(statuses=statuses), limit, 0):
+            created = f"{job.created:%Y-%m-%d %H:%M:%S}"
+            click.echo(f"{job.id}  {created}  {job.status:<10} {job.progress:>3} %  {job.process}  {job.message}")
+
+
+@jobs.command()
+@click.argument("job_id")
+@click.pass_obj
+def show(config: Path, job_id: str) -> None:
+    """Show all that is known of a job."""
+    with _intake(config) as intake:
+        job = intake.store.get(job_id)
+        if job is None:
+            raise click.ClickException(f"there is no job {job_id}")
+        for name, value in job.described().items():
+            click.echo(f"{name:<14} {value}")
+        for section in intake.store.sections(job_id):
+            state = "done" if section.is_done else f"{section.errors} errors, {section.losses} losses"
+            click.echo(f"section {section.number:>6} {section.objects} objects, {state}")
+
+
+@jobs.command()
+@click.argument("job_id")
+@click.pass_obj
+def dismiss(config: Path, job_id: str) -> None:
+    """Stop a job, or delete its results."""
+    with _intake(config) as intake:
+        try:
+            dismissed = intake.dismiss(job_id)
+        except KeyError as err:
+            raise click.ClickException(f"there is no job {job_id}") from err
+        click.echo(f"{job_id} {'dismissed' if dismissed is not None else 'was dismissed before'}")
+
+
+@contextmanager
+def _intake(config: Path) -> Iterator[Intake]:
+    """Give the desk of the configured job store; tell in one line what is wrong with it."""
+    from processes.errors import ServiceError
+    from processes.jobs.intake import Intake
+    from processes.settings import load_settings
+
+    with _told():
+        intake = Intake(load_settings(config))
+        try:
+            yield intake
+        except ServiceError as err:
+            raise click.ClickException(err.detail) from err
+        finally:
+            intake.database.close()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Log, and tell in one line what is wrong with the configuration, or with what it names."""
+    from processes.programs.logs import set_up_logs
+
+    set_up_logs()
+    try:
+        yield
+    except (ValueError, KeyError, OSError) as err:
+        raise click.ClickException(str(err)) from err
+
+
+@main.command()
+@click.pass_obj
+def models(config: Path) -> None:
+    """List the installed models, with what is wrong with those that cannot be used."""
+    from processes.model.catalog import Catalog
+    from processes.settings import load_settings
+
+    settings = load_settings(config)
+    catalog = Catalog(settings.models, settings.state, settings.limits.max_model_mb * 2**20)
+    packages = catalog.checked()
+    for package in packages:
+        click.echo(package.id)
+        if package.definition is not None:
+            definition = package.definition
+            size = "fixed" if definition.fixed_size else "the object's box, resampled"
+            bands = "all" if definition.bands is None else ", ".join(map(str, definition.bands))
+            click.echo(f"  classes  {', '.join(f'{item.name} ({item.value})' for item in definition.classes)}")
+            click.echo(f"  chip     {definition.chip_width} x {definition.chip_height} cells, {size}")
+            click.echo(f"  bands    {bands}")
+        if package.sha256 is not None:
+            click.echo(f"  sha256   {package.sha256}")
+        if package.problem is not None:
+            click.echo(f"  problem  {package.problem}")
+    if not packages:
+        click.echo("no models are installed")
+
+
+@main.command()
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="An image, or a folder of images; may be repeated.",
+)
+@click.option(
+    "--features",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help=(
+        "The objects: a GeoJSON, GeoPackage, FlatGeobuf, zipped Shapefile or GeoParquet. "
+        "Without it each image is one object."
+    ),
+)
+@click.option("--layer", help="The layer of a GeoPackage, or the Shapefile of a zip with several.")
+@click.option("--model", required=True, help="Id of an installed model, or a model package: a .dlpk file or a folder.")
+@click.option(
+    "--argument", "arguments", multiple=True, metavar="NAME=VALUE", help="An argument of the model; may be repeated."
+)
+@click.option("--label-field", default="ClassLabel", show_default=True, help="The field that gets the class label.")
+@click.option(
+    "--mode",
+    type=click.Choice(["mosaic", "separate"]),
+    default="mosaic",
+    show_default=True,
+    help="mosaic: the images are one; separate: an object has a row for each image that it touches.",
+)
+@click.option(
+    "--extent",
+    type=(float, float, float, float),
+    metavar="WEST SOUTH EAST NORTH",
+    help="Only objects that touch this box; without features images that do, cut to it.",
+)
+@click.option("--extent-crs", help="CRS of the extent, as EPSG:n or a URI; CRS84 by default.")
+@click.option("--cell-size", type=float, help="Resolution of fixed-size chips, in units of the image's CRS.")
+@click.option(
+    "--processor",
+    type=click.Choice(["CPU", "GPU"]),
+    help="Where the model runs; the GPU where there is one, by default.",
+)
+@click.option("--output-crs", help="CRS of the output.")
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The result: .geojson, .gpkg, .fgb, .parquet, .geojsonl, .csv, or .json for a table.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the result where it is there already.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.pass_obj
+def run(config: Path, /, quiet: bool, **options: Any) -> None:
+    """Classify objects from files to a file, without a server."""
+    from processes.errors import ServiceError
+    from processes.programs.local import LocalRun, run_local
+    from processes.settings import load_settings
+
+    wanted = LocalRun(**options)
+    try:
+        with (
+            click.progressbar(length=1, label="classifying", file=sys.stderr, show_pos=False)
+            if not quiet
+            else _Silent() as bar
+        ):
+
+            def progress(done: int, total: int) -> None:
+                bar.length = max(total, 1)
+                bar.update(done - bar.pos)
+
+            summary = run_local(wanted, load_settings(config), progress)
+    except ServiceError as err:
+        raise click.ClickException(err.detail) from err
+    counts = ", ".join(f"{name} {count}" for name, count in summary["counts"].items())
+    others = ", ".join(f"{name} {count}" for name, count in summary["status"].items() if name != "ok" and count)
+    click.echo(f"{wanted.output}: {counts}" + (f"; not labelled: {others}" if others else ""))
+    for warning in summary["warnings"]:
+        click.echo(f"warning: {warning}", err=True)
+
+
+class _Silent:
+    """Takes the place of the progress bar."""
+
+    pos = length = 0
+
+    def __enter__(self) -> _Silent:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def update(self, _: int) -> None: ...
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""Links: what the configuration allows, and the files behind them.
+
+A `file:` link must point below an allowed folder, with every symbolic link resolved; an `http:` or `https:` link must
+name an allowed host.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import SplitResult, unquote
+
+from processes.errors import ForbiddenError, InputError
+from processes.settings import Settings
+from processes.sources.hosts import BrokenOffError, DownloadBudget, display_link, open_link, require_host, split_link
+
+_COPY_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedFile:
+    """A file behind a link, on this machine."""
+
+    path: Path
+    name: str
+    """File name as the client's link has it."""
+    fragment: str
+    """What stands behind `#` in the link, decoded."""
+    url: str | None = None
+    """Where it was fetched from, redirects followed; None = it is on this machine."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Of the answer, names in lower case; empty for a file of this machine."""
+
+    @property
+    def media_type(self) -> str:
+        """Return what the answer says that it is, without parameters; empty = nothing."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def allowed_path(href: str, settings: Settings) -> Path | None:
+    """Return where a link that the configuration allows points on this machine; None = elsewhere.
+
+    Nothing is opened, looked up or asked: there may be nothing there.
+
+    Raises:
+        ForbiddenError: the configuration does not allow the link.
+        InputError: it is no link.
+    """
+    parts = split_link(href)
+    match parts.scheme:
+        case "file":
+            return _allowed_path(parts, settings)
+        case "http" | "https":
+            require_host(parts, settings)
+            return None
+        case _:
+            raise _scheme_not_allowed(href, parts)
+
+
+def exists(question: Callable[[], bool]) -> bool:
+    """Ask the file system; a name that it cannot have is not there."""
+    try:
+        return question()
+    except OSError:
+        return False
+
+
+def is_folder(href: str) -> bool:
+    """Say whether a link names a folder: its path ends in a slash."""
+    return href.split("#")[0].split("?")[0].endswith("/")
+
+
+def file_name(href: str) -> str:
+    """Return the name of the file that a link names."""
+    return Path(unquote(split_link(href).path)).name or "download"
+
+
+def resolve(
+    href: str, settings: Settings, folder: Path, accept: str = "*/*", allowance: DownloadBudget | None = None
+) -> LinkedFile:
+    """Return the file behind a link; what is elsewhere is fetched.
+
+    Args:
+        href: the link.
+        settings: what is allowed.
+        folder: where fetched files go.
+        accept: media types to ask a host for.
+        allowance: what may be fetched; by default as much as the limit allows.
+
+    Raises:
+        ForbiddenError: the configuration does not allow the link.
+        InputError: there is nothing there, or the host does not answer.
+        LimitError: the file is too large to be fetched.
+    """
+    parts = split_link(href)
+    match parts.scheme:
+        case "file":
+            path = _allowed_path(parts, settings)
+            if not exists(path.is_file):
+                raise InputError(f"there is no file {display_link(href)}")
+            return LinkedFile(path, file_name(href), unquote(parts.fragment))
+        case "http" | "https":
+            return fetch(href, settings, folder, accept, allowance or DownloadBudget.of(settings))
+        case _:
+            raise _scheme_not_allowed(href, parts)
+
+
+def fetch(href: str, settings: Settings, folder: Path, accept: str, allowance: DownloadBudget) -> LinkedFile:
+    """Fetch what an `http:` or `https:` link names, and no other one; arguments and errors as `resolve` has them."""
+    parts = split_link(href)
+    name = file_name(href)
+    path = folder / f"{len(os.listdir(folder))}-{Path(name).suffix[:16]}"
+    with open_link(href, settings, accept, allowance) as (response, url):
+        try:
+            with path.open("xb") as file:
+                # as it arrives, not in full blocks: a host that drips must not outlast the deadline
+                while block := response.read1(_COPY_BYTES):
+                    allowance.take(len(block), href)
+                    file.write(block)
+        except BrokenOffError as err:
+            raise InputError(f"{display_link(href)}: the host broke off its answer") from err
+        headers = {key.lower(): value for key, value in response.headers.items()}
+    return LinkedFile(path, name, unquote(parts.fragment), url, headers)
+
+
+def list_folder(href: str, settings: Settings, endings: tuple[str, ...]) -> list[LinkedFile]:
+    """Return the files with certain endings directly in a linked folder, by code point of their names.
+
+    Raises:
+        ForbiddenError: the configuration does not allow the link.
+        InputError: there is no such folder, or no such file in it.
+    """
+    parts = split_link(href)
+    if parts.scheme != "file":
+        raise (
+            _scheme_not_allowed(href, parts)
+            if parts.scheme not in ("http", "https")
+            else InputError(f"{display_link(href)}: only file: links can name a folder")
+        )
+    path = _allowed_path(parts, settings)
+    if not exists(path.is_dir):
+        raise InputError(f"there is no folder {display_link(href)}")
+    try:
+        entries = [entry for entry in path.iterdir() if entry.name.lower().endswith(endings) and entry.is_file()]
+    except OSError as err:
+        raise InputError(f"the folder {display_link(href)} cannot be read") from err
+    names = sorted(entry.name for entry in entries)
+    files = [LinkedFile(real, name, "") for name in names if (real := _within(path / name, settings)) is not None]
+    if not files:
+        raise InputError(f"folder {display_link(href)} holds no images ({', '.join(endings)})")
+    return files
+
+
+def _scheme_not_allowed(href: str, parts: SplitResult) -> ForbiddenError:
+    return ForbiddenError(
+        f"{display_link(href)}: links of scheme {parts.scheme!r} are not allowed; file, http and https are"
+    )
+
+
+def _allowed_path(parts: SplitResult, settings: Settings) -> Path:
+    href = f"file://{parts.path}"
+    if parts.netloc not in ("", "localhost"):
+        raise ForbiddenError(f"{display_link(href)}: a file: link names no host; it has three slashes")
+    path = _within(Path(unquote(parts.path)), settings)
+    if path is None:
+        raise ForbiddenError(f"{display_link(href)} is not below a folder that this server allows")
+    return path
+
+
+def _within(path: Path, settings: Settings) -> Path | None:
+    """Return the real path where it lies below an allowed folder, else None."""
+    try:
+        real = path.resolve()
+        lies_below = any(real.is_relative_to(root.resolve()) for root in settings.imagery)
+    except (OSError, RuntimeError):
+        return None
+    return real if lies_below and path.is_absolute() else None

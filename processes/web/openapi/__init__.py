@@ -1,0 +1,1 @@
+"""The service as an OpenAPI 3.0 document."""

@@ -1,0 +1,314 @@
+"""The service's own OpenAPI 3.0 document: every path, and what it really answers.
+
+pygeoapi makes one too, which refers to schemas elsewhere that no string passes, and knows neither our statuses nor our
+parameters. This one stands alone, and is made from the descriptions of the processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from processes import __version__
+from processes.ogc.process import Process, SectionedProcess
+from processes.ogc.request import Description
+from processes.registry import load_processes
+from processes.settings import load_configuration
+from processes.web.openapi.execution import (
+    Forms,
+    content,
+    example_of,
+    has_jobs,
+    merged,
+    output_forms,
+    request_name,
+    request_schema,
+    result_forms,
+    results_name,
+    results_schema,
+)
+from processes.web.openapi.schemas import HEADERS, JSON, PARAMETERS, RESPONSES, SCHEMAS, answer, errors, ref
+
+MEDIA_TYPE = "application/vnd.oai.openapi+json;version=3.0"
+
+_HTML = {"text/html": {"schema": {"type": "string"}}}
+_LD = {"application/ld+json": {"schema": {"type": "object"}}}
+_PART: dict[str, Any] = {"type": "string", "format": "binary"}
+_FILE_HEADERS = ("ETag", "Last-Modified", "Accept-Ranges", "Content-Disposition")
+_CONDITIONS = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since")
+_FILE_PARAMETERS = ("jobId", "Range", "If-Range", *_CONDITIONS)
+_FILE_ERRORS = (400, 403, 404, 406, 410, 412, 413, 416, 500, 503)
+"""Those of a failed job among them: its results are the error that a synchronous request would have been told."""
+
+_TAGS = (
+    {"name": "service", "description": "What the service is"},
+    {"name": "processes", "description": "What can be executed, and its execution"},
+    {"name": "jobs", "description": "Requests that were accepted, and their results"},
+    {"name": "operation", "description": "For who runs the service"},
+)
+
+
+def configured_document(configuration: Path) -> dict[str, Any]:
+    """Return the document of a service.
+
+    Args:
+        configuration: its `pygeoapi-config.yml`.
+    """
+    content_of_file = load_configuration(configuration)
+    about = content_of_file["metadata"]["identification"]
+    processes = load_processes(configuration)
+    return openapi_document(processes, content_of_file["server"]["url"], about["title"], about["description"])
+
+
+def openapi_document(processes: Mapping[str, Process], url: str, title: str, description: str) -> dict[str, Any]:
+    """Return the document.
+
+    Args:
+        processes: by their ids.
+        url: public base URL of the service.
+        title: of the service.
+        description: of the service.
+    """
+    descriptions = {name: process.frame() for name, process in processes.items()}
+    return {
+        "openapi": "3.0.3",
+        "info": {"title": title, "description": description, "version": __version__},
+        "servers": [{"url": url.rstrip("/")}],
+        "tags": list(_TAGS),
+        "paths": {
+            **_service_paths(),
+            **_process_paths(processes, descriptions),
+            **_job_paths(),
+            **_result_paths([item for item in descriptions.values() if has_jobs(item)]),
+            **_operation_paths(),
+        },
+        "components": {
+            "schemas": {**SCHEMAS, **_schemas(descriptions)},
+            "parameters": dict(PARAMETERS),
+            "headers": dict(HEADERS),
+            "responses": dict(RESPONSES),
+        },
+    }
+
+
+def _operation(
+    operation_id: str,
+    tag: str,
+    summary: str,
+    responses: Mapping[str, Any],
+    parameters: Sequence[str] = (),
+    **more: Any,
+) -> dict[str, Any]:
+    """Return an operation; its parameters are those of the components."""
+    return (
+        {"operationId": operation_id, "tags": [tag], "summary": summary}
+        | ({"parameters": [ref("parameters", name) for name in parameters]} if parameters else {})
+        | more
+        | {"responses": dict(responses)}
+    )
+
+
+def _document(schema: str) -> dict[str, Any]:
+    """Return the content that is a JSON document."""
+    return {JSON: {"schema": ref("schemas", schema)}}
+
+
+def _service_paths() -> dict[str, Any]:
+    landing = {"200": answer("The landing page", _document("landingPage") | _HTML | _LD)}
+    conformance = {"200": answer("Conformance classes", _document("conformance") | _HTML | _LD)}
+    openapi = {"200": answer("This document", {MEDIA_TYPE: {"schema": {"type": "object"}}} | _HTML)}
+    wrong = errors([400, 500])
+    return {
+        "/": {"get": _operation("getLandingPage", "service", "The service", landing | wrong, ["fWithLd"])},
+        "/openapi": {"get": _operation("getOpenapi", "service", "This document", openapi | wrong, ["f", "ui"])},
+        "/conformance": {
+            "get": _operation(
+                "getConformance", "service", "What the service conforms to", conformance | wrong, ["fWithLd"]
+            )
+        },
+    }
+
+
+def _process_paths(processes: Mapping[str, Process], descriptions: Mapping[str, Description]) -> dict[str, Any]:
+    found = {"200": answer("The processes", _document("processList") | _HTML | _LD)}
+    responses = found | errors([400, 500])
+    listing = _operation("getProcesses", "processes", "All processes", responses, ["limit", "offset", "fWithLd"])
+    paths: dict[str, Any] = {"/processes": {"get": listing}}
+    for name, description in descriptions.items():
+        is_sectioned = isinstance(processes[name], SectionedProcess)
+        paths[f"/processes/{name}"] = {"get": _description(description)}
+        paths[f"/processes/{name}/execution"] = {"post": _execution(description, is_sectioned)}
+        if is_sectioned:
+            paths[f"/processes/{name}/validate"] = {"post": _validation(description)}
+    return paths
+
+
+def _description(description: Description) -> dict[str, Any]:
+    found = {"200": answer("The description", _document("process") | _HTML | _LD)}
+    return _operation(
+        f"describe{_camel(description)}",
+        "processes",
+        f"{description['title']}: inputs and outputs",
+        found | errors([400, 500]),
+        ["fWithLd"],
+    )
+
+
+def _execution(description: Description, is_sectioned: bool) -> dict[str, Any]:
+    """Return the operation that executes a process.
+
+    Args:
+        description: of the process.
+        is_sectioned: whether every request to it is a job, also one that is answered synchronously.
+    """
+    of_job = ("Link", "Preference-Applied") if has_jobs(description) else ()
+    headers = (*of_job, *_FILE_HEADERS) if is_sectioned else of_job
+    responses = {"200": answer("The result, raw or in a document", content(result_forms(description)), headers)}
+    more: dict[str, Any] = {"description": description["description"], "requestBody": _body(description)}
+    if has_jobs(description):
+        accepted = answer("The job, which goes on", _document("statusInfo"), ("Location", "Preference-Applied"))
+        responses["201"] = accepted | {"links": _links_of_job()}
+        more["callbacks"] = _callbacks(description)
+    if "reference" in description["outputTransmission"]:
+        responses["204"] = answer("The result is elsewhere, at a link", headers=of_job)
+    return _operation(
+        f"execute{_camel(description)}",
+        "processes",
+        f"{description['title']}: execution",
+        responses | errors(_execution_errors(description)),
+        ["Prefer"] if has_jobs(description) else (),
+        **more,
+    )
+
+
+def _validation(description: Description) -> dict[str, Any]:
+    forecast = {"200": answer("The request would be accepted", _document("forecast"))}
+    return _operation(
+        f"validate{_camel(description)}",
+        "processes",
+        f"{description['title']}: what a request comes to, without its execution",
+        forecast | errors([status for status in _execution_errors(description) if status != 410]),
+        requestBody=_body(description),
+    )
+
+
+def _execution_errors(description: Description) -> list[int]:
+    of_job = [403, 410, 429] if has_jobs(description) else []
+    of_name = [409] if "resultName" in description["inputs"] else []
+    return [400, 406, 408, 413, 415, 500, 503, *of_job, *of_name]
+
+
+def _body(description: Description) -> dict[str, Any]:
+    example = example_of(description)
+    shown = {} if example is None else {"example": example}
+    return {"required": True, "content": {JSON: {"schema": ref("schemas", request_name(description)), **shown}}}
+
+
+def _links_of_job() -> dict[str, Any]:
+    parameters = {"jobId": "$response.body#/jobID"}
+    return {
+        operation: {"operationId": operation, "parameters": dict(parameters)}
+        for operation in ("getJob", "dismissJob", "getResults")
+    }
+
+
+def _callbacks(description: Description) -> dict[str, Any]:
+    """Return what a subscriber is told, by POST to the URLs that the request names."""
+    bodies = {"successUri": results_name(description), "inProgressUri": "statusInfo", "failedUri": "statusInfo"}
+    told = {"2XX": {"description": "Heard; at any other answer it is tried again"}}
+    return {
+        member: {
+            f"{{$request.body#/subscriber/{member}}}": {
+                "post": {"requestBody": {"required": True, "content": _document(schema)}, "responses": told}
+            }
+        }
+        for member, schema in bodies.items()
+    }
+
+
+def _job_paths() -> dict[str, Any]:
+    filters = ("type", "processID", "status", "datetime", "minDuration", "maxDuration", "limit", "offset", "f")
+    jobs = {"200": answer("A page of the list, the newest first", _document("jobList") | _HTML)}
+    job = {"200": answer("The job", _document("statusInfo") | _HTML)}
+    dismissed = {"200": answer("The job, dismissed", _document("statusInfo"))}
+    return {
+        "/jobs": {"get": _operation("getJobs", "jobs", "All jobs", jobs | errors([400, 500, 503]), filters)},
+        "/jobs/{jobId}": {
+            "get": _operation("getJob", "jobs", "How a job goes", job | errors([400, 404, 500, 503]), ["jobId", "f"]),
+            "delete": _operation(
+                "dismissJob",
+                "jobs",
+                "Stop a job, or delete its result",
+                dismissed | errors([404, 410, 500, 503]),
+                ["jobId"],
+            ),
+        },
+    }
+
+
+def _result_paths(descriptions: Sequence[Description]) -> dict[str, Any]:
+    """Return the paths of results, which processes of these descriptions have."""
+    raw = merged(map(output_forms, descriptions))
+    parameter = {
+        "name": "output",
+        "in": "path",
+        "description": "Id of an output",
+        "required": True,
+        "schema": {"type": "string", "enum": [name for item in descriptions for name in item["outputs"]]},
+    }
+    by_reference = {"204": answer("The result is elsewhere, at a link", headers=["Link"])}
+    results = _file_responses(merged(map(result_forms, descriptions)), raw) | by_reference
+    results["200"]["content"] |= _HTML
+    head = {status: item for status, item in _file_responses({}, {}).items() if status not in ("206", "416")}
+    head_parameters = ("jobId", *_CONDITIONS)
+    return {
+        "/jobs/{jobId}/results": {
+            "get": _operation(
+                "getResults",
+                "jobs",
+                "The result, in the form that the request wants, or a page that leads to it",
+                results,
+                (*_FILE_PARAMETERS, "f"),
+            ),
+            "head": _operation(
+                "headResults", "jobs", "Size and ETag of a result", head | by_reference, (*head_parameters, "f")
+            ),
+        },
+        "/jobs/{jobId}/results/{output}": {
+            "parameters": [parameter],
+            "get": _operation("getOutput", "jobs", "An output itself", _file_responses(raw, raw), _FILE_PARAMETERS),
+            "head": _operation("headOutput", "jobs", "Size and ETag of an output", head, head_parameters),
+        },
+    }
+
+
+def _file_responses(whole: Forms, part: Forms) -> dict[str, Any]:
+    parts = {media_type: {"schema": _PART} for media_type in part}
+    return {
+        "200": answer("All of it", content(whole), _FILE_HEADERS),
+        "206": answer("The part that is wanted", parts, (*_FILE_HEADERS, "Content-Range")),
+        "304": answer("The client has it already", headers=_FILE_HEADERS),
+        **errors(_FILE_ERRORS),
+    }
+
+
+def _operation_paths() -> dict[str, Any]:
+    figures = {"200": answer("Figures as Prometheus reads them", {"text/plain": {"schema": {"type": "string"}}})}
+    return {
+        "/metrics": {
+            "get": _operation("getMetrics", "operation", "Figures of jobs and slots", figures | errors([500, 503]))
+        }
+    }
+
+
+def _schemas(descriptions: Mapping[str, Description]) -> dict[str, Any]:
+    """Return the schemas of the requests and the results documents of all processes."""
+    return {request_name(item): request_schema(item) for item in descriptions.values()} | {
+        results_name(item): results_schema(item) for item in descriptions.values()
+    }
+
+
+def _camel(description: Description) -> str:
+    """Return a process's id as a part of an operation's."""
+    return "".join(word.capitalize() for word in description["id"].split("-"))

@@ -1,0 +1,440 @@
+"""The features of a request: files by link, and pages of an OGC API - Features service, pygeoapi's and odd ones."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyogrio
+import pyproj
+import pytest
+import shapely
+import yaml
+
+from processes.classify.features import read_features
+from processes.errors import ForbiddenError, InputError, LayerError, LimitError, RequestError, ServiceError
+from processes.features.layer import Layer
+from processes.ogc.request import InputValue
+from processes.settings import Settings
+from processes.sources import hosts
+from service import ROOT
+
+COUNT = 250
+
+
+def feature(number: int, **properties: Any) -> dict[str, Any]:
+    geometry = {"type": "Point", "coordinates": [10 + number / 100, 50 - number / 100]}
+    return {"type": "Feature", "id": number, "geometry": geometry, "properties": {"number": number} | properties}
+
+
+def collection(features: list[Any], *following: Any, **members: Any) -> bytes:
+    """Return a page with links as they are, a text being the next page's."""
+    given = [{"rel": "next", "href": item} if isinstance(item, str) else item for item in following]
+    return json.dumps({"type": "FeatureCollection", "features": features, "links": given, **members}).encode()
+
+
+@dataclass
+class Host:
+    """A server that answers as a test says, and remembers what it was asked for."""
+
+    url: str = ""
+    answers: dict[str, tuple[bytes, dict[str, str]]] = field(default_factory=dict)
+    asked: list[tuple[str, str | None]] = field(default_factory=list)
+
+    def gives(self, path: str, body: bytes, **headers: str) -> None:
+        self.answers[path] = (body, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    told = Host()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            told.asked.append((self.path, self.headers["Accept"]))
+            if self.path not in told.answers:
+                self.send_error(404)
+                return
+            body, headers = told.answers[self.path]
+            self.send_response(302 if "Location" in headers else 200)
+            for name, value in ({"Content-Type": "application/geo+json"} | headers).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    told.url = f"http://127.0.0.1:{server.server_port}"
+    yield told
+    server.shutdown()
+    server.server_close()
+
+
+def read(href: str, folder: Path, **limits: int) -> Layer:
+    """Read linked features as a request does."""
+    settings = Settings.from_plugin(
+        {"hosts": "127.0.0.1", "imagery": str(folder / "imagery"), "limits": limits}, folder
+    )
+    scratch = folder / "scratch"
+    scratch.mkdir(exist_ok=True)
+    return read_features(
+        InputValue("/inputs/features", msgspec.Raw(json.dumps({"href": href}).encode())), settings, scratch
+    )
+
+
+def fault(href: str, folder: Path, **limits: int) -> ServiceError:
+    """Return what is wrong with linked features; it is always the link that is to blame."""
+    with pytest.raises(RequestError) as caught:
+        read(href, folder, **limits)
+    (found,) = caught.value.faults
+    assert found.pointer == "/inputs/features/href"
+    assert str(folder) not in found.detail
+    return found.error
+
+
+def numbers(layer: Layer) -> list[int]:
+    column: list[int] = layer.attributes.column("number").to_pylist()
+    return column
+
+
+@pytest.fixture(scope="module")
+def pygeoapi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start pygeoapi with a collection of 250 points and return the collection's URL."""
+    folder = tmp_path_factory.mktemp("pygeoapi")
+    (folder / "trees.geojson").write_bytes(collection([feature(n, name=f"tree {n}") for n in range(COUNT)]))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    document = yaml.safe_load((ROOT / "pygeoapi-config.yml").read_text())
+    document["server"] |= {"bind": {"host": "127.0.0.1", "port": port}, "url": url}
+    document["server"]["limits"] = {"default_items": 100, "max_items": 100}
+    document["server"].pop("manager")
+    document["resources"] = {
+        "trees": {
+            "type": "collection",
+            "title": "Trees",
+            "description": "Trees",
+            "keywords": ["trees"],
+            "extents": {"spatial": {"bbox": [-180, -90, 180, 90]}},
+            "links": [],
+            "providers": [
+                {
+                    "type": "feature",
+                    "name": "GeoJSON",
+                    "data": str(folder / "trees.geojson"),
+                    "id_field": "id",
+                    "storage_crs": "http://www.opengis.net/def/crs/OGC/1.3/CRS84",
+                    "crs": [
+                        "http://www.opengis.net/def/crs/OGC/1.3/CRS84",
+                        "http://www.opengis.net/def/crs/EPSG/0/4326",
+                    ],
+                }
+            ],
+        }
+    }
+    (folder / "config.yml").write_text(yaml.safe_dump(document))
+    (folder / "openapi.yml").write_text("{}")
+    variables = os.environ | {
+        "PYGEOAPI_CONFIG": str(folder / "config.yml"),
+        "PYGEOAPI_OPENAPI": str(folder / "openapi.yml"),
+    }
+    command = [sys.executable, "-m", "flask", "--app", "pygeoapi.flask_app:APP", "run", "--port", str(port)]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(f"{url}/conformance?f=json", timeout=20):
+                break
+        except OSError:
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    yield f"{url}/collections/trees"
+    process.terminate()
+    process.wait(20)
+
+
+def test_all_pages_of_a_pygeoapi_are_followed(pygeoapi: str, tmp_path: Path) -> None:
+    for query in ("", "?f=json", "?limit=100", "?limit=7&offset=3"):
+        layer = read(f"{pygeoapi}/items{query}", tmp_path)
+        first = 3 if "offset" in query else 0
+        assert numbers(layer) == list(range(first, COUNT))
+        assert layer.attributes.column("name").to_pylist() == [f"tree {n}" for n in range(first, COUNT)]
+        assert layer.ids is not None
+        assert layer.ids.to_pylist() == list(range(first, COUNT))
+        assert layer.crs == pyproj.CRS("OGC:CRS84")
+        point = layer.geometries(0, 1)[0]
+        assert (point.x, point.y) == pytest.approx((10 + first / 100, 50 - first / 100))
+
+
+def test_crs_that_a_pygeoapi_is_asked_for_is_understood(pygeoapi: str, tmp_path: Path) -> None:
+    """It answers with latitude first, as EPSG has it, and says so in a header."""
+    url = f"{pygeoapi}/items?crs=http://www.opengis.net/def/crs/EPSG/0/4326"
+    with urllib.request.urlopen(url + "&f=json", timeout=20) as response:
+        assert json.load(response)["features"][0]["geometry"]["coordinates"] == [50, 10]
+    layer = read(url, tmp_path)
+    assert layer.crs is not None
+    assert layer.crs.to_epsg() == 4326
+    assert [(point.x, point.y) for point in layer.geometries(0, 2)] == [(10, 50), (10.01, 49.99)]
+    assert len(layer) == COUNT
+
+
+def test_web_page_of_a_pygeoapi_is_refused_with_a_word_on_what_is_wanted(pygeoapi: str, tmp_path: Path) -> None:
+    for path in ("?f=html", "/items?f=html"):
+        said = fault(pygeoapi + path, tmp_path)
+        assert isinstance(said, LayerError)
+        assert "answers with a web page" in said.detail
+        assert "items?f=json" in said.detail
+    assert "is not features itself" in fault(pygeoapi, tmp_path).detail
+
+
+def test_more_features_than_allowed_end_the_reading(pygeoapi: str, tmp_path: Path) -> None:
+    assert len(read(f"{pygeoapi}/items", tmp_path, max_objects=COUNT)) == COUNT
+    said = fault(f"{pygeoapi}/items", tmp_path, max_objects=COUNT - 1)
+    assert isinstance(said, LimitError)
+    assert "max_objects = 249" in said.detail
+
+
+def test_geojson_is_asked_for(host: Host, tmp_path: Path) -> None:
+    host.gives("/a", collection([feature(1)]))
+    read(f"{host.url}/a", tmp_path)
+    assert host.asked == [("/a", "application/geo+json, application/json;q=0.9, */*;q=0.1")]
+
+
+@pytest.mark.parametrize(
+    ("href", "path"),
+    [
+        ("items?page=2", "/x/items?page=2"),
+        ("?page=2", "/x/items?page=2"),
+        ("/y", "/y"),
+        ("../z#part", "/z"),
+        ("./p", "/x/p"),
+    ],
+)
+def test_relative_links_start_from_the_page(host: Host, tmp_path: Path, href: str, path: str) -> None:
+    host.gives("/x/items", collection([feature(1)], href))
+    host.gives(path, collection([feature(2)]))
+    assert numbers(read(f"{host.url}/x/items", tmp_path)) == [1, 2]
+
+
+def test_relative_links_start_from_where_a_redirect_led(host: Host, tmp_path: Path) -> None:
+    host.gives("/old", b"", Location="/new/items")
+    host.gives("/new/items", collection([feature(1)], "more"))
+    host.gives("/new/more", collection([feature(2)]))
+    assert numbers(read(f"{host.url}/old", tmp_path)) == [1, 2]
+
+
+def test_of_several_next_links_the_one_to_geojson_is_taken(host: Host, tmp_path: Path) -> None:
+    others: list[Any] = [
+        {"rel": "next", "href": "/html", "type": "text/html"},
+        {"rel": "next", "href": "/json", "type": "application/json"},
+        {"rel": "next", "href": "/good", "type": "application/geo+json; charset=utf-8"},
+        {"rel": "prev", "href": "/prev", "type": "application/geo+json"},
+    ]
+    host.gives("/a", collection([feature(1)], *others))
+    host.gives("/good", collection([feature(2)], others[0]))
+    assert numbers(read(f"{host.url}/a", tmp_path)) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "odd", [5, None, "x", {}, [5], [{"rel": "next"}], [{"rel": "next", "href": 5}], [{"rel": ["next"]}]]
+)
+def test_links_that_lead_nowhere_are_none(host: Host, tmp_path: Path, odd: Any) -> None:
+    host.gives("/a", collection([feature(1)], links=odd))
+    assert numbers(read(f"{host.url}/a", tmp_path)) == [1]
+
+
+def test_features_that_link_to_items_are_features_all_the_same(host: Host, tmp_path: Path) -> None:
+    host.gives("/a", collection([feature(1)], {"rel": "items", "href": "/a"}))
+    assert numbers(read(f"{host.url}/a", tmp_path)) == [1]
+
+
+def test_attributes_and_ids_that_differ_between_pages_are_kept(host: Host, tmp_path: Path) -> None:
+    host.gives("/1", collection([feature(1, a=1), feature(2, a=None)], "2"))
+    host.gives("/2", collection([], "3"))
+    host.gives("/3", collection([feature(3, a=0.5, late="x"), {**feature(4), "id": "four"}]))
+    layer = read(f"{host.url}/1", tmp_path)
+    assert numbers(layer) == [1, 2, 3, 4]
+    assert layer.attributes.column("late").to_pylist() == [None, None, "x", None]
+    assert layer.attributes.column("a").to_pylist() == ["1", "null", "0.5", None]
+    assert layer.ids is not None
+    assert layer.ids.to_pylist() == ["1", "2", "3", '"four"']
+    assert layer.geometries(3, 4).tolist() == [shapely.Point(10.04, 49.96)]
+
+
+@pytest.mark.parametrize("following", ["/a", "?x=1", "b", "/a#again"])
+def test_pages_that_go_in_a_circle_are_refused(host: Host, tmp_path: Path, following: str) -> None:
+    host.gives("/a", collection([feature(1)], following))
+    host.gives("/a?x=1", collection([feature(1)], "/a?x=1"))
+    host.gives("/b", b"", Location="/a")
+    assert "go in a circle" in fault(f"{host.url}/a", tmp_path).detail
+    assert len(host.asked) <= 3
+
+
+@pytest.mark.parametrize(
+    ("following", "kind", "words"),
+    [
+        ("http://localhost:1/x", ForbiddenError, "does not allow links to the host 'localhost'"),
+        ("http://169.254.169.254/x", ForbiddenError, "does not allow links to the host"),
+        ("file:///etc/passwd", ForbiddenError, "scheme 'file'"),
+        ("gopher://127.0.0.1/", ForbiddenError, "scheme 'gopher'"),
+        ("/redirected", ForbiddenError, "does not allow links to the host 'example.org'"),
+        ("/gone", InputError, "status 404"),
+        ("http://[", LayerError, "link to the next page cannot be read"),
+        ("/html", LayerError, "page 2: the features are not JSON"),
+        ("/torn", LayerError, "page 2: the features are not JSON"),
+        ("/wrong", LayerError, "page 2: feature 2 has a geometry that cannot be read"),
+        ("/object", LayerError, "page 2: the features are not a GeoJSON FeatureCollection"),
+    ],
+)
+def test_next_page_that_cannot_be_had(
+    host: Host, tmp_path: Path, following: str, kind: type[ServiceError], words: str
+) -> None:
+    (tmp_path / "imagery").mkdir()
+    host.gives("/a", collection([feature(1)], following))
+    host.gives("/redirected", b"", Location="http://example.org/")
+    host.gives("/html", b"<html></html>", Content_Type="text/html")
+    host.gives("/torn", collection([feature(2)])[:-5])
+    host.gives("/object", b"{}")
+    host.gives("/wrong", collection([feature(2) | {"geometry": {"type": "Point", "coordinates": ["x"]}}]))
+    said = fault(f"{host.url}/a", tmp_path)
+    assert isinstance(said, kind)
+    assert words in said.detail
+
+
+def test_next_link_to_an_allowed_file_is_forbidden_all_the_same(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "imagery").mkdir()
+    path = tmp_path / "imagery" / "a.geojson"
+    path.write_bytes(collection([feature(2)]))
+    assert numbers(read(path.as_uri(), tmp_path)) == [2]
+    host.gives("/a", collection([feature(1)], path.as_uri()))
+    assert isinstance(fault(f"{host.url}/a", tmp_path), ForbiddenError)
+
+
+def test_next_link_in_a_file_is_not_followed(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "imagery").mkdir()
+    path = tmp_path / "imagery" / "a.geojson"
+    path.write_bytes(collection([feature(1)], f"{host.url}/b"))
+    assert numbers(read(path.as_uri(), tmp_path)) == [1]
+    assert host.asked == []
+
+
+def test_all_pages_together_must_keep_to_the_limit_of_a_download(host: Host, tmp_path: Path) -> None:
+    filler = "x" * 400_000
+    for number in range(3):
+        host.gives(
+            f"/{number}", collection([feature(number, filler=filler)], *([f"/{number + 1}"] if number < 2 else []))
+        )
+    assert len(read(f"{host.url}/1", tmp_path, max_download_mb=1)) == 2
+    said = fault(f"{host.url}/0", tmp_path, max_download_mb=1)
+    assert isinstance(said, LimitError)
+    assert "max_download_mb = 1" in said.detail
+
+
+@pytest.mark.parametrize("pace", ["drip", "pages"])
+def test_all_pages_together_must_keep_to_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pace: str) -> None:
+    """Neither a host that sends a byte now and then, nor one that has always one more page, goes on for ever."""
+    monkeypatch.setattr(hosts, "_FETCH_S", 1)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            if pace == "pages":
+                self.wfile.write(collection([], f"/{int(self.path[1:]) + 1}"))
+                return
+            try:
+                for _ in range(200):
+                    self.wfile.write(b" ")
+                    time.sleep(0.05)
+            except OSError:
+                return
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    start_s = time.monotonic()
+    assert "did not arrive within 1 s" in fault(f"http://127.0.0.1:{server.server_port}/1", tmp_path).detail
+    assert time.monotonic() - start_s < 5
+    server.shutdown()
+    server.server_close()
+
+
+PLACE = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [50.5, 10.25, 7]}, "properties": {}}
+
+
+@pytest.mark.parametrize(
+    ("header", "epsg", "expected"),
+    [
+        ("<http://www.opengis.net/def/crs/EPSG/0/4326>", 4326, (10.25, 50.5, 7)),
+        ("<http://www.opengis.net/def/crs/EPSG/9.9.1/4326>", 4326, (10.25, 50.5, 7)),
+        ("<urn:ogc:def:crs:EPSG::4326>", 4326, (10.25, 50.5, 7)),
+        ("<http://www.opengis.net/def/crs/EPSG/0/3035>", 3035, (10.25, 50.5, 7)),
+        ("<http://www.opengis.net/def/crs/EPSG/0/31467>", 31467, (10.25, 50.5, 7)),
+        ("<http://www.opengis.net/def/crs/EPSG/0/25832>", 25832, (50.5, 10.25, 7)),
+        ("<http://www.opengis.net/def/crs/EPSG/0/3857>", 3857, (50.5, 10.25, 7)),
+        ("<http://www.opengis.net/def/crs/EPSG/0/3031>", 3031, (50.5, 10.25, 7)),
+        ("<http://www.opengis.net/def/crs/OGC/1.3/CRS84>", None, (50.5, 10.25, 7)),
+    ],
+)
+def test_content_crs_is_honoured_in_its_own_axis_order(
+    host: Host, tmp_path: Path, header: str, epsg: int | None, expected: tuple[float, float, float]
+) -> None:
+    """Also where the document has a `crs` member that says otherwise."""
+    for members in ({}, {"crs": {"type": "name", "properties": {"name": "EPSG:32633"}}}):
+        host.gives("/a", collection([PLACE], **members), Content_Crs=header)
+        layer = read(f"{host.url}/a", tmp_path)
+        assert layer.crs == (pyproj.CRS("OGC:CRS84") if epsg is None else pyproj.CRS(epsg))
+        (point,) = layer.geometries(0, 1)
+        assert (point.x, point.y, point.z) == expected
+
+
+def test_content_crs_that_names_none_or_changes_is_refused(host: Host, tmp_path: Path) -> None:
+    host.gives("/a", collection([PLACE]), Content_Crs="<nonsense>")
+    assert "header Content-Crs" in fault(f"{host.url}/a", tmp_path).detail
+    host.gives("/a", collection([PLACE], "/b"), Content_Crs="<http://www.opengis.net/def/crs/EPSG/0/25832>")
+    host.gives("/b", collection([PLACE]), Content_Crs="<http://www.opengis.net/def/crs/EPSG/0/25833>")
+    assert "page 2: its CRS is" in fault(f"{host.url}/a", tmp_path).detail
+
+
+def test_byte_order_mark_of_a_page_is_skipped(host: Host, tmp_path: Path) -> None:
+    host.gives("/a", b"\xef\xbb\xbf" + collection([feature(1)], "/b"))
+    host.gives("/b", b"\xef\xbb\xbf" + collection([feature(2)]))
+    assert numbers(read(f"{host.url}/a", tmp_path)) == [1, 2]
+
+
+def test_other_formats_are_read_from_a_host_too(host: Host, tmp_path: Path) -> None:
+    wkb = pa.array([shapely.Point(n, n).wkb for n in range(3)], pa.binary())
+    for driver, name in (("FlatGeobuf", "a.fgb"), ("GPKG", "a.gpkg")):
+        pyogrio.write_arrow(
+            pa.table({"number": [1, 2, 3], "shape": wkb}),
+            tmp_path / name,
+            driver=driver,
+            layer="points",
+            geometry_name="shape",
+            geometry_type="Point",
+            crs="EPSG:32633",
+        )
+        host.gives("/what", (tmp_path / name).read_bytes(), Content_Type="application/octet-stream")
+        assert sorted(numbers(read(f"{host.url}/what", tmp_path))) == [1, 2, 3]
+    assert "no layer 'trees'; there are: 'points'" in fault(f"{host.url}/what#layer=trees", tmp_path).detail
+    host.gives("/what", b"")
+    assert "is empty" in fault(f"{host.url}/what", tmp_path).detail

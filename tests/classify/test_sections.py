@@ -1,0 +1,319 @@
+"""Work in sections gives what work at once gives: the plan goes through files, the labels too, and nothing is lost."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyogrio
+import pytest
+import shapely
+from affine import Affine
+
+from conftest import MakePackage
+from processes.classify.process import ClassifyObjects
+from processes.classify.sections import PLAN, decode_plan
+from processes.errors import ServiceError
+from processes.jobs.files import FolderStorage
+from processes.ogc.process import Execution, Output, Sections
+from processes.ogc.request import read_request
+from processes.registry import catalog_of
+from processes.settings import Settings
+from rasters import make_raster
+from service import link
+
+X, Y = 500_000, 5_000_000
+CRS = {"type": "name", "properties": {"name": "EPSG:32633"}}
+
+
+def feature(number: int, geometry: Any, identifier: Any) -> dict[str, Any]:
+    shape = None if geometry is None else shapely.geometry.mapping(geometry)
+    own = {} if identifier is None else {"id": identifier}
+    properties = {"n": number, "deep": {"a": [number]}, **({"some": "é"} if number % 2 else {})}
+    return {"type": "Feature", **own, "properties": properties, "geometry": shape}
+
+
+def collection(ids: Callable[[int], Any] = lambda number: number * 3) -> dict[str, Any]:
+    """Return objects of every kind: in two images, in none, empty, without geometry, with a hole, many at one place."""
+    rng = np.random.default_rng(1)
+    places = rng.uniform((X + 3, Y - 60), (X + 120, Y - 3), (40, 2))
+    shapes: list[Any] = [
+        shapely.Point(place).buffer(radius) for place, radius in zip(places, itertools.cycle((1, 2, 5)))
+    ]
+    shapes[3] = shapely.Point(places[3])
+    shapes[7] = None
+    shapes[11] = shapely.from_wkt("POLYGON EMPTY")
+    shapes[13] = shapely.box(X + 9000, Y, X + 9010, Y + 10)
+    shapes[17] = shapes[2].difference(shapes[2].centroid.buffer(1))
+    shapes[19] = shapely.MultiPolygon(
+        [shapely.box(X + 5, Y - 9, X + 9, Y - 5), shapely.box(X + 20, Y - 9, X + 22, Y - 5)]
+    )
+    features = [feature(number, shape, ids(number)) for number, shape in enumerate(shapes)]
+    return {"type": "FeatureCollection", "crs": CRS, "features": features}
+
+
+@pytest.fixture
+def imagery(settings: Settings) -> Path:
+    folder = settings.imagery[0]
+    for number, column in enumerate((0, 60)):
+        transform = Affine(1, 0, X + column, 0, -1, Y)
+        make_raster(folder / f"{number}.tif", width=70, height=64, transform=transform, blocksize=16, seed=number)
+        make_raster(folder / f"plain-{number}.png", crs=None, driver="PNG", seed=number)
+    return folder
+
+
+@pytest.fixture
+def process(settings: Settings, make_package: MakePackage) -> ClassifyObjects:
+    make_package("fixed")
+    make_package("variable", CropSizeFixed=0)
+    make_package("black", BlackenAroundFeature=1)
+    make_package("several", MetaDataMode="MultiLabeled_Tiles", Activation="sigmoid")
+    return ClassifyObjects(settings, catalog_of(settings), 1)
+
+
+class Sectioned:
+    """A request that is worked off in sections, by as many instances of the process as there are steps."""
+
+    def __init__(self, process: ClassifyObjects, order: Execution, folder: Path) -> None:
+        self.process, self.order = process, order
+        self.storage = FolderStorage(folder / "results")
+        self.storage.put_order("job", b"")
+        self.scratch = (folder / f"scratch-{number}" for number in itertools.count())
+
+    def files(self) -> Any:
+        scratch = next(self.scratch)
+        scratch.mkdir()
+        return self.storage.files("job", "plan", scratch)
+
+    def begin(self) -> tuple[Sections, list[int]]:
+        done: list[int] = []
+        begun = self.process.begin(self.order, self.files(), lambda _: None, done.append)
+        assert isinstance(begun, Sections)
+        return begun, done
+
+    def finish(self) -> Output:
+        return self.process.finish(self.files())
+
+
+@pytest.fixture(autouse=True)
+def _small_sections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the first section be over at once, and each other one hold one object, or some."""
+    monkeypatch.setattr("processes.classify.process._FIRST_SECTION_S", 0)
+
+
+def order_of(process: ClassifyObjects, inputs: dict[str, Any], media_type: str | None = None) -> Execution:
+    outputs = {"classifiedObjects": {"format": {"mediaType": media_type}}} if media_type else None
+    body = json.dumps({"inputs": inputs} | ({"outputs": outputs} if outputs else {})).encode()
+    request, faults = read_request(body, process.describe())
+    order = Execution(request, faults)
+    return Execution(request, faults, result_name="trees", file_stamps=process.check(order).file_stamps)
+
+
+GEOJSON, GEOPACKAGE = "application/geo+json", "application/geopackage+sqlite3"
+CASES: dict[str, tuple[dict[str, Any], str | None]] = {
+    "fixed": ({"model": "fixed"}, None),
+    "variable": ({"model": "variable"}, None),
+    "blackened": ({"model": "black"}, None),
+    "several labels": ({"model": "several"}, None),
+    "scores": ({"model": "fixed", "modelArguments": {"class_scores": True, "batch_size": 3}}, "text/csv"),
+    "threshold": ({"model": "fixed", "modelArguments": {"score_threshold": 0.51}}, None),
+    "another cell size and field": ({"model": "fixed", "cellSize": 2.5, "classLabelField": "After"}, None),
+    "each image by itself": ({"model": "black", "processingMode": "separate"}, None),
+    "a part": ({"model": "fixed", "extent": {"bbox": [X, Y - 30, X + 60, Y], "crs": "EPSG:32633"}}, None),
+    "another CRS": ({"model": "fixed", "outputCrs": "EPSG:3857"}, "application/vnd.flatgeobuf"),
+    "Parquet": ({"model": "fixed"}, "application/vnd.apache.parquet"),
+    "GeoPackage": ({"model": "fixed"}, GEOPACKAGE),
+    "a sequence": ({"model": "fixed"}, "application/geo+json-seq"),
+    "a table": ({"model": "fixed"}, "application/json"),
+}
+
+
+def content(answer: Output, folder: Path) -> Any:
+    """Return what an answer holds, in a form in which equal answers are equal."""
+    assert isinstance(answer.content, Path)
+    if answer.media_type != GEOPACKAGE:  # which holds the time of its making
+        return answer.content.read_bytes()
+    return pyogrio.raw.read(answer.content, return_fids=True)[1].tolist(), str(pyogrio.read_arrow(answer.content)[1])
+
+
+IDS: dict[str, Callable[[int], Any]] = {
+    "numbers": lambda number: number * 3,
+    "texts": "tree-{}".format,
+    "none": lambda _: None,
+    "mixed": lambda number: number if number % 2 else f"t{number}",
+}
+PAIRS = [(case, "numbers") for case in CASES]
+PAIRS += [(case, ids) for case in ("fixed", "each image by itself", "GeoPackage") for ids in ("texts", "none", "mixed")]
+
+
+@pytest.mark.parametrize(("case", "ids"), PAIRS)
+def test_sections_give_what_work_at_once_gives(
+    process: ClassifyObjects, imagery: Path, tmp_path: Path, case: str, ids: str
+) -> None:
+    inputs, media_type = CASES[case]
+    inputs = {"image": link(imagery), "features": collection(IDS[ids]), **inputs}
+    inputs["image"] = [link(imagery / name) for name in ("0.tif", "1.tif")]
+    order = order_of(process, inputs, media_type)
+    (tmp_path / "at-once").mkdir()
+    expected = process.execute(order, tmp_path / "at-once")
+    work = Sectioned(process, order, tmp_path)
+    begun, done = work.begin()
+    assert len(begun.sections) > 5
+    assert sum(done) == begun.at_once + begun.sections[0]
+    for section in np.random.default_rng(0).permutation(range(1, len(begun.sections))).tolist():
+        counted: list[int] = []
+        work.process.run_section(work.files(), section, counted.append)
+        assert sum(counted) == begun.sections[section]
+    found = work.finish()
+    assert (found.media_type, found.summary) == (expected.media_type, expected.summary)
+    assert content(found, tmp_path) == content(expected, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["plain-{}.png", "{}.tif"])
+def test_images_are_sectioned_too(process: ClassifyObjects, imagery: Path, tmp_path: Path, name: str) -> None:
+    order = order_of(process, {"image": [link(imagery / name.format(number)) for number in (0, 1)], "model": "fixed"})
+    (tmp_path / "at-once").mkdir()
+    expected = process.execute(order, tmp_path / "at-once")
+    work = Sectioned(process, order, tmp_path)
+    begun, _ = work.begin()
+    for section in range(1, len(begun.sections)):
+        work.process.run_section(work.files(), section, lambda _: None)
+    assert content(work.finish(), tmp_path) == content(expected, tmp_path)
+
+
+def test_inline_images_are_kept_with_the_plan(process: ClassifyObjects, imagery: Path, tmp_path: Path) -> None:
+    data = [base64.b64encode((imagery / f"{number}.tif").read_bytes()).decode() for number in (0, 1)]
+    images = [{"value": text, "encoding": "base64", "mediaType": "image/tiff"} for text in data]
+    order = order_of(process, {"image": images, "features": collection(), "model": "black"})
+    (tmp_path / "at-once").mkdir()
+    expected = process.execute(order, tmp_path / "at-once")
+    work = Sectioned(process, order, tmp_path)
+    begun, _ = work.begin()
+    for folder in tmp_path.glob("scratch-*"):
+        for path in folder.rglob("*"):
+            assert not path.is_file() or path.stat().st_size == 0, path
+    for section in range(1, len(begun.sections)):
+        work.process.run_section(work.files(), section, lambda _: None)
+    assert content(work.finish(), tmp_path) == content(expected, tmp_path)
+
+
+@pytest.fixture
+def begun(process: ClassifyObjects, imagery: Path, tmp_path: Path) -> Sectioned:
+    images = [link(imagery / name) for name in ("0.tif", "1.tif")]
+    work = Sectioned(
+        process, order_of(process, {"image": images, "features": collection(), "model": "fixed"}), tmp_path
+    )
+    work.begin()
+    return work
+
+
+def test_an_image_that_changes_under_the_job_is_named(begun: Sectioned, imagery: Path) -> None:
+    stat = (imagery / "0.tif").stat()
+    os.utime(imagery / "0.tif", ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    failures = []
+    for section in range(1, 30):
+        try:
+            begun.process.run_section(begun.files(), section, lambda _: None)
+        except ServiceError as err:
+            failures.append(err.detail)
+    assert set(failures) == {"'0.tif' was changed after the request was accepted"}
+
+
+def test_an_image_that_only_fills_edges_of_others_is_pinned_too(begun: Sectioned, imagery: Path) -> None:
+    begun.process.run_section(begun.files(), 1, lambda _: None)
+    stat = (imagery / "1.tif").stat()
+    os.utime(imagery / "1.tif", ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    for section in range(2, 5):  # objects whose chips lie on the first image
+        with pytest.raises(ServiceError, match=r"'1\.tif' was changed after the request was accepted"):
+            begun.process.run_section(begun.files(), section, lambda _: None)
+
+
+def test_an_image_that_changes_while_it_is_read_is_noticed_after(begun: Sectioned, imagery: Path) -> None:
+    def change(_: int) -> None:
+        for name in ("0.tif", "1.tif"):
+            os.utime(imagery / name)
+
+    with pytest.raises(ServiceError, match="was changed after the request was accepted"):
+        begun.process.run_section(begun.files(), 1, change)
+    assert not list((begun.storage.folder / "job" / "plan").glob("labels-000001*"))
+
+
+def test_files_that_change_before_the_work_begins_are_named(
+    process: ClassifyObjects, imagery: Path, tmp_path: Path
+) -> None:
+    features = imagery / "trees.geojson"
+    features.write_text(json.dumps(collection()))
+    order = order_of(process, {"image": link(imagery / "0.tif"), "features": link(features), "model": "fixed"})
+    features.write_text(json.dumps(collection()) + " ")
+    with pytest.raises(ServiceError, match=r"'trees\.geojson' was changed after the request was accepted"):
+        Sectioned(process, order, tmp_path).begin()
+
+
+def test_an_image_that_joins_a_folder_is_noticed(process: ClassifyObjects, imagery: Path, tmp_path: Path) -> None:
+    (imagery / "sheets").mkdir()
+    make_raster(imagery / "sheets" / "a.tif")
+    order = order_of(process, {"image": link(imagery / "sheets"), "model": "fixed"})
+    make_raster(imagery / "sheets" / "b.tif")
+    with pytest.raises(ServiceError, match=r"'b\.tif' was changed after"):
+        Sectioned(process, order, tmp_path).begin()
+
+
+def test_a_model_that_changes_under_the_job_is_noticed(begun: Sectioned, settings: Settings) -> None:
+    network = settings.models[0] / "fixed" / "net.onnx"
+    network.write_bytes((settings.models[0] / "fixed" / "net.onnx").read_bytes().replace(b"mean", b"main"))
+    with pytest.raises(ServiceError, match="the model 'fixed' was changed after the request was accepted"):
+        begun.process.run_section(begun.files(), 1, lambda _: None)
+
+
+def test_a_section_that_was_done_is_not_done_again(begun: Sectioned, imagery: Path) -> None:
+    begun.process.run_section(begun.files(), 1, lambda _: None)
+    (imagery / "0.tif").unlink()
+    (imagery / "1.tif").unlink()
+
+    def fail(_: int) -> None:
+        raise AssertionError("it works")
+
+    begun.process.run_section(begun.files(), 1, fail)
+
+
+def test_a_section_knows_what_its_objects_are_called(
+    process: ClassifyObjects, imagery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = order_of(
+        process, {"image": link(imagery / "0.tif"), "features": collection("tree-{}".format), "model": "fixed"}
+    )
+    work = Sectioned(process, order, tmp_path)
+    begun, _ = work.begin()
+    monkeypatch.setattr("processes.model.session.Session.outputs", lambda *_: np.full((1, 2), np.nan, np.float32))
+    names = set()
+    for section in range(1, len(begun.sections)):
+        with pytest.raises(ServiceError, match="not a finite number for object tree-") as failure:
+            work.process.run_section(work.files(), section, lambda _: None)
+        names.add(failure.value.detail.rsplit(" ", 1)[1])
+    assert len(names) == len(begun.sections) - 1
+
+
+def test_a_plan_is_small_and_readable(begun: Sectioned) -> None:
+    plan = decode_plan((begun.storage.folder / "job" / "plan" / PLAN).read_bytes())
+    assert [image.name for image in plan.images] == ["0.tif", "1.tif"]
+    assert set(plan.asked) == {"model"}
+    assert (plan.media_type, plan.result_name) == (GEOJSON, "trees")
+    assert {pinned.name for pinned in plan.file_stamps} == {"0.tif", "1.tif"}
+
+
+def test_work_that_is_done_in_time_has_no_sections(
+    process: ClassifyObjects, imagery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("processes.classify.process._FIRST_SECTION_S", 60)
+    order = order_of(process, {"image": link(imagery / "0.tif"), "features": collection(), "model": "fixed"})
+    work = Sectioned(process, order, tmp_path)
+    planned: list[int] = []
+    assert isinstance(work.process.begin(order, work.files(), planned.append, lambda _: None), Output)
+    assert planned == [40]
+    assert not (work.storage.folder / "job" / "plan").exists()

@@ -1,0 +1,199 @@
+"""The command line, as a person uses it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyogrio
+import pyproj
+import pytest
+
+from conftest import MakePackage
+from rasters import box_around, make_raster, to_map
+from service import ROOT, configure
+
+
+def call(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Call the command in a folder that has a configuration."""
+    if not (folder / "pygeoapi-config.yml").exists():
+        configure(folder, models=[folder / "models"], imagery=[])
+    command = [sys.executable, "-m", "processes.programs.cli", *map(str, arguments)]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """Return an image and a layer of three objects: on it, on its edge, far away."""
+    image = make_raster(tmp_path / "image.tif")
+    features = []
+    for number, (x, y) in enumerate([(30, 20), (0, 0), (900, 900)]):
+        polygon: Any = to_map(box_around(x, y, 6, 6))
+        geometry = {"type": "Polygon", "coordinates": [[list(xy) for xy in polygon.exterior.coords]]}
+        features.append({"type": "Feature", "id": number, "properties": {"n": number}, "geometry": geometry})
+    crs = {"type": "name", "properties": {"name": "EPSG:32633"}}
+    layer = tmp_path / "objects.geojson"
+    layer.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
+    return image, layer
+
+
+def test_run_goes_from_files_to_a_geopackage(
+    tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path]
+) -> None:
+    make_package()
+    done = call(
+        tmp_path, "run", "--image", files[0], "--features", files[1], "--model", "brightness", "--output", "out.gpkg"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "not labelled: outside-image 1" in done.stdout
+    _, table = pyogrio.read_arrow(tmp_path / "out.gpkg", layer="out", return_fids=True)
+    rows = table.drop_columns(["geom"]).to_pylist()
+    assert [row["fid"] for row in rows] == [0, 1, 2]
+    assert [row["ClassStatus"] for row in rows] == ["ok", "ok", "outside-image"]
+    assert rows[2]["ClassLabel"] is None
+
+
+def test_images_one_by_one_within_an_extent(
+    tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path]
+) -> None:
+    make_package()
+    other = make_raster(tmp_path / "other.tif", seed=1)
+    extent = ["499990", "4999980", "500020", "5000010"]
+    done = call(
+        tmp_path, "run", "--image", files[0], "--image", other, "--features", files[1], "--model", "brightness",
+        "--mode", "separate", "--extent", *extent, "--extent-crs", "EPSG:32633", "--output", "out.geojson",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    features = json.loads((tmp_path / "out.geojson").read_text())["features"]
+    assert [feature["id"] for feature in features] == ["0:image.tif", "0:other.tif", "1:image.tif", "1:other.tif"]
+    assert [feature["properties"]["ImageID"] for feature in features] == ["image.tif", "other.tif"] * 2
+
+
+@pytest.mark.parametrize("ending", [".fgb", ".zip", ".parquet"])
+def test_run_takes_layers_of_every_format(
+    tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path], ending: str
+) -> None:
+    make_package()
+    boxes = [box_around(x, y, 6, 6) for x, y in [(30, 20), (0, 0), (900, 900)]]
+    wkb = pa.array([to_map(box).wkb for box in boxes], pa.binary())
+    table = pa.table({"n": pa.array([0, 1, 2]), "geometry": wkb})
+    path = tmp_path / f"objects{ending}"
+    options: dict[str, Any] = {"geometry_name": "geometry", "geometry_type": "Polygon", "crs": "EPSG:32633"}
+    if ending == ".fgb":
+        pyogrio.write_arrow(table, path, driver="FlatGeobuf", SPATIAL_INDEX="NO", **options)
+    elif ending == ".zip":
+        (tmp_path / "parts").mkdir()
+        for stem in ("objects", "others"):
+            pyogrio.write_arrow(table, tmp_path / "parts" / f"{stem}.shp", driver="ESRI Shapefile", **options)
+        with zipfile.ZipFile(path, "w") as archive:
+            for part in (tmp_path / "parts").iterdir():
+                archive.write(part, part.name)
+    else:
+        column = {"encoding": "WKB", "geometry_types": [], "crs": pyproj.CRS("EPSG:32633").to_json_dict()}
+        geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+        pq.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), path)
+    picked = ("--layer", "objects") if ending == ".zip" else ()
+    done = call(
+        tmp_path,
+        *("run", "--quiet", "--image", files[0], "--features", path, *picked),
+        *("--model", "brightness", "--output", "out.geojson"),
+    )
+    assert done.returncode == 0, done.stderr
+    found = [item["properties"] for item in json.loads((tmp_path / "out.geojson").read_text())["features"]]
+    assert [row["n"] for row in found] == [0, 1, 2]
+    assert [row["ClassStatus"] for row in found] == ["ok", "ok", "outside-image"]
+
+
+def test_a_package_a_table_and_arguments(tmp_path: Path, make_package: MakePackage) -> None:
+    package = make_package(parent=tmp_path / "elsewhere")
+    make_raster(tmp_path / "plain.png", crs=None, driver="PNG")
+    done = call(
+        tmp_path,
+        "run",
+        "--image",
+        tmp_path / "plain.png",
+        "--model",
+        package,
+        "--argument",
+        "class_scores=yes",
+        "--output",
+        "out.json",
+    )
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads((tmp_path / "out.json").read_text())["data"]
+    assert row["Score_dark"] + row["Score_bright"] == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"--model": "nothing"}, "there is no model 'nothing'; installed are: brightness"),
+        ({"--output": "out.shp"}, "no ending that names a format"),
+        ({"--output": "there.gpkg"}, "--overwrite replaces it"),
+        ({"--output": "nowhere/out.gpkg"}, "the folder of"),
+        ({"--argument": "colour=red"}, "there is no model argument 'colour'"),
+        ({"--processor": "GPU"}, "this server"),
+        ({"--output-crs": "Mars"}, "names no CRS"),
+        ({"--mode": "separate", "--extent-crs": "Mars", "--extent": "0 1 2 3"}, "names no CRS"),
+        ({"--extent": "0 4 2 3"}, "southern edge 4 lies north"),
+    ],
+)
+def test_faults_are_one_line_and_leave_nothing(
+    tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path], changes: dict[str, str], words: str
+) -> None:
+    make_package()
+    (tmp_path / "there.gpkg").write_text("something else")
+    options = {
+        "--image": str(files[0]),
+        "--features": str(files[1]),
+        "--model": "brightness",
+        "--output": "out.gpkg",
+    } | changes
+    parts = [part for name, value in options.items() for part in (name, *(value.split() if " " in value else [value]))]
+    done = call(tmp_path, "run", "--quiet", *parts)
+    assert done.returncode == 1
+    error = [line for line in done.stderr.splitlines() if line.startswith("Error")]
+    assert len(error) == 1
+    assert words in error[0]
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "there.gpkg").read_text() == "something else"
+    assert not list(tmp_path.glob("out*")) + list(tmp_path.glob(".classify*"))
+
+
+def test_what_has_no_place_in_the_output_crs_is_told(
+    tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path]
+) -> None:
+    make_package()
+    features = [
+        {"type": "Feature", "properties": {}, "geometry": {"type": "Point", "coordinates": [15, latitude]}}
+        for latitude in (50, 95)
+    ]
+    (tmp_path / "points.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    inputs = ("--image", files[0], "--features", "points.geojson", "--model", "brightness")
+    done = call(tmp_path, "run", "--quiet", *inputs, "--output-crs", "EPSG:32633", "--output", "out.csv")
+    assert done.returncode == 0, done.stderr
+    assert "warning: 1 geometry has no place in the CRS of the result and is null" in done.stderr.splitlines()
+
+
+def test_models_are_listed_with_their_problems(tmp_path: Path, make_package: MakePackage) -> None:
+    make_package()
+    make_package("keras", ModelFile=".\\net.h5")
+    done = call(tmp_path, "models")
+    assert done.returncode == 0
+    assert "dark (10), bright (20)" in done.stdout
+    assert "8 x 8 cells" in done.stdout
+    assert "problem  ModelFile 'net.h5': the network must be ONNX" in done.stdout
+
+
+def test_it_says_what_it_is() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "processes.programs.cli", "--help"], capture_output=True, text=True, check=True
+    )
+    assert all(name in done.stdout for name in ("serve", "run", "models"))
