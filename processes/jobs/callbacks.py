@@ -109,9 +109,9 @@ class Callbacks:
         told = due.job
         if due.event != "success" or told.result is None:
             return msgspec.json.encode(status_info(told, self._base_url))
-        if told.wanted.nothing:
+        if told.response.nothing:
             return b"{}"
-        if told.wanted.by_reference or told.result.size_bytes > _MAX_INLINE_BYTES:
+        if told.response.by_reference or told.result.size_bytes > _MAX_INLINE_BYTES:
             return msgspec.json.encode({told.result.output: output_link(told, self._base_url)})
         return b"".join(self._document(told))
 

@@ -17,8 +17,9 @@ from processes.jobs.files import Storage
 from processes.jobs.job import Job, Section, parallel_slots
 from processes.jobs.messages import running_message, successful_message
 from processes.jobs.runner_store import LeaseLostError, RunnerStore
-from processes.jobs.steps import Cut, ResultPublished, SlotEnded, Step, StepFailed, StepOutcome, StepReport, StepStopped
+from processes.jobs.steps import ResultPublished, SlotEnded, Step, StepFailed, StepOutcome, StepReport, StepStopped
 from processes.jobs.tables import PACE_OBJECTS, PACE_SECONDS
+from processes.ogc.process import Sections
 
 _logger = logging.getLogger(__name__)
 
@@ -94,18 +95,20 @@ class JobExecution:
             begun = await self._persevere("begin", plan)
             if isinstance(begun, ResultPublished):
                 return begun
-            await self._enter(plan, _expected(begun, Cut))
+            await self._enter(plan, _expected(begun, Sections))
         await self._do_sections()
         await self._write(self._store.say, "writing the result")
         return _expected(await self._persevere("finish", self.job.plan or ""), ResultPublished)
 
-    async def _enter(self, plan: str, cut: Cut) -> None:
-        total, done = cut.at_once + sum(cut.sections), cut.at_once + cut.sections[0]
+    async def _enter(self, plan: str, sections: Sections) -> None:
+        done = sections.without_chip + sections.objects[0]
+        total = sections.without_chip + sum(sections.objects)
         self.job = dataclasses.replace(self.job, plan=plan, objects=total, done=done)
         self._count("objects", "", done)
         message = running_message(done, total, None)
-        await self._write(self._store.begin, plan, cut.sections, cut.at_once, message, self._take_counts())
-        self._log("job cut into sections", objects=total, sections=len(cut.sections))
+        begun = (plan, sections.objects, sections.without_chip, message, self._take_counts())
+        await self._write(self._store.begin, *begun)
+        self._log("job cut into sections", objects=total, sections=len(sections.objects))
 
     async def _do_sections(self) -> None:
         """Do all sections that are not done, as many at the same time as the job may."""

@@ -1,6 +1,6 @@
-"""The files of jobs, in a folder or in an object store: a job's order, its plan, its sections, its result.
+"""The files of jobs, in a folder or in an object store: a job's execution, its plan, its sections, its result.
 
-    <job>/order               what was asked for
+    <job>/execution           the request
     <job>/<plan>/…            what a process keeps for later steps of its work
     <job>/<plan>/result-…     the result
 
@@ -26,13 +26,14 @@ import pyarrow as pa
 from pyarrow import fs
 
 from processes.errors import FailureError
+from processes.ogc.process import JobFiles
 from processes.settings import Settings
 
 _logger = logging.getLogger(__name__)
 
 NO_SPACE = "there is no space left where it keeps its files"
 
-_ORDER = "order"
+_EXECUTION = "execution"
 _UNUSED_S = 3600
 """Copies of a job's files that no step has used for so long are removed."""
 _COPY_BYTES = 8 * 2**20
@@ -41,14 +42,14 @@ _COPY_BYTES = 8 * 2**20
 class Storage(Protocol):
     """Where the files of all jobs are."""
 
-    def put_order(self, job_id: str, content: bytes) -> None:
+    def put_execution(self, job_id: str, content: bytes) -> None:
         """Keep what was asked for; the first file of a job.
 
         Raises:
             FailureError: it cannot be stored.
         """
 
-    def order(self, job_id: str) -> bytes:
+    def execution(self, job_id: str) -> bytes:
         """Return what was asked for.
 
         Raises:
@@ -75,17 +76,6 @@ class Storage(Protocol):
         """Yield the jobs that have files, each with its age in seconds."""
 
 
-class JobFiles(Protocol):
-    """The files of one plan of a job; see `processes.ogc.process.Files`."""
-
-    @property
-    def scratch(self) -> Path: ...
-    def keep(self, name: str, path: Path) -> None: ...
-    def has(self, name: str) -> bool: ...
-    def fetch(self, name: str) -> Path: ...
-    def open(self, name: str) -> Any: ...
-
-
 def storage_of(settings: Settings) -> Storage:
     """Return the storage that the configuration names."""
     if settings.results.startswith("s3://"):
@@ -109,16 +99,16 @@ class FolderStorage:
 
     folder: Path
 
-    def put_order(self, job_id: str, content: bytes) -> None:
+    def put_execution(self, job_id: str, content: bytes) -> None:
         with _storing():
             home = self.folder / job_id
             home.mkdir(parents=True)
-            scratch = home / f".{_ORDER}"
+            scratch = home / f".{_EXECUTION}"
             scratch.write_bytes(content)
-            _publish(scratch, home / _ORDER)
+            _publish(scratch, home / _EXECUTION)
 
-    def order(self, job_id: str) -> bytes:
-        return (self.folder / job_id / _ORDER).read_bytes()
+    def execution(self, job_id: str) -> bytes:
+        return (self.folder / job_id / _EXECUTION).read_bytes()
 
     def files(self, job_id: str, plan: str, scratch: Path) -> JobFiles:
         return FolderFiles(self.folder / job_id / plan, scratch)
@@ -204,14 +194,14 @@ class ObjectStorage:
         self._copies = copies
         self._opened: tuple[fs.FileSystem, str] | None = None
 
-    def put_order(self, job_id: str, content: bytes) -> None:
+    def put_execution(self, job_id: str, content: bytes) -> None:
         store, root = self._store()
-        with _storing(), store.open_output_stream(f"{root}/{job_id}/{_ORDER}") as stream:
+        with _storing(), store.open_output_stream(f"{root}/{job_id}/{_EXECUTION}") as stream:
             stream.write(content)
 
-    def order(self, job_id: str) -> bytes:
+    def execution(self, job_id: str) -> bytes:
         store, root = self._store()
-        with store.open_input_file(f"{root}/{job_id}/{_ORDER}") as file:
+        with store.open_input_file(f"{root}/{job_id}/{_EXECUTION}") as file:
             return bytes(file.read())
 
     def files(self, job_id: str, plan: str, scratch: Path) -> JobFiles:

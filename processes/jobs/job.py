@@ -12,6 +12,7 @@ from typing import Any, Self
 import msgspec
 
 from processes.errors import ServiceError, from_record
+from processes.ogc.execution import ResponseOptions
 from processes.ogc.request import Subscriber
 
 
@@ -27,17 +28,6 @@ class JobStatus(StrEnum):
     @property
     def has_ended(self) -> bool:
         return self not in (JobStatus.ACCEPTED, JobStatus.RUNNING)
-
-
-class ResponseOptions(msgspec.Struct, frozen=True):
-    """In which form a client wants the result."""
-
-    is_document: bool = False
-    """True = OGC's results document, False = the output itself."""
-    by_reference: bool = False
-    """True = a link to the output in place of it."""
-    nothing: bool = False
-    """True = no output is wanted."""
 
 
 class ResultFile(msgspec.Struct, frozen=True):
@@ -65,31 +55,6 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
-class NewJob:
-    """A job that asks to be accepted."""
-
-    id: str
-    process: str
-    client: str
-    """Address that the request came from."""
-    priority: int
-    """Jobs of a higher one go first."""
-    wanted: ResponseOptions
-    result_name: str | None = None
-    name_stem: str | None = None
-    """What a name is made from where there is none; None = the result has no name."""
-    parallel_factor: str = "100%"
-    recycle_interval: int = 0
-    retries: int = 0
-    needs_gpu: bool = False
-    subscriber: Subscriber | None = None
-    pace_key: str | None = None
-    """Jobs of the same key take about as long for an object."""
-    request: str | None = None
-    """What may be shown of the request, JSON text; None = nothing."""
-
-
-@dataclass(frozen=True, slots=True)
 class Job:
     """A job as the store has it."""
 
@@ -103,7 +68,7 @@ class Job:
     updated: datetime
     started: datetime | None
     finished: datetime | None
-    wanted: ResponseOptions
+    response: ResponseOptions
     result_name: str | None
     parallel_factor: str
     recycle_interval: int
@@ -142,7 +107,7 @@ class Job:
             updated=_time(row["updated"]),
             started=None if row["started"] is None else _time(row["started"]),
             finished=None if row["finished"] is None else _time(row["finished"]),
-            wanted=msgspec.json.decode(row["wanted"], type=ResponseOptions),
+            response=msgspec.json.decode(row["wanted"], type=ResponseOptions),
             result_name=row["result_name"],
             parallel_factor=row["parallel_factor"],
             recycle_interval=row["recycle_interval"],

@@ -76,7 +76,7 @@ class Runner:
         if not await self._prepare(stopping):
             return
         async with self._engine:
-            with self._wakeup_pipe.heard(self._rung):
+            with self._wakeup_pipe.sets(self._rung):
                 await self._work(stopping)
             await self._give_back()
         self._callers.shutdown(wait=False, cancel_futures=True)

@@ -12,10 +12,15 @@ import sqlalchemy as sa
 
 from processes.errors import ClientQueueFullError, NameTakenError, QueueFullError
 from processes.jobs.database import Database, serialise
-from processes.jobs.job import Job, JobStatus, NewJob, Section
+from processes.jobs.job import Job, JobStatus, Section
+from processes.jobs.request_summary import request_summary
 from processes.jobs.tables import PACE_OBJECTS, PACE_SECONDS, count, job, name_count, request, section
+from processes.ogc.execution import Execution
+from processes.ogc.process import Requirements
 from processes.settings import Limits
 
+AWAITED_PRIORITY = 10
+"""Priority of a job that a client waits for; that of any other is 0."""
 _MAX_NAME = 64
 _TOLD_S = 0.001
 """Clients are told times in milliseconds, so that a time of theirs is as long."""
@@ -44,8 +49,13 @@ class JobStore:
         self._database = database
         self._limits = limits
 
-    def accept(self, new: NewJob) -> Job:
-        """Put a job into the queue.
+    def accept(self, job_id: str, execution: Execution, requirements: Requirements) -> Job:
+        """Put an execution into the queue, as a job.
+
+        Args:
+            job_id: of the new job.
+            execution: the request.
+            requirements: what it needs.
 
         Raises:
             NameTakenError: another job has the result name.
@@ -54,15 +64,17 @@ class JobStore:
         """
         with self._database.write() as connection:
             serialise(connection)
-            self._require_room(connection, new.client)
-            name = new.result_name or _free_name(connection, new.name_stem)
+            self._require_room(connection, execution.client)
+            name = requirements.result_name or _free_name(connection, requirements.name_stem)
             if name is not None:
                 _require_free(connection, name)
             now = self._database.now(connection)
-            connection.execute(job.insert().values(**_row(new), result_name=name, created=now, updated=now))
-            if new.request is not None:
-                connection.execute(request.insert().values(job=new.id, text=new.request))
-            return _get(connection, new.id)
+            row = _row(job_id, execution, requirements)
+            connection.execute(job.insert().values(**row, result_name=name, created=now, updated=now))
+            summary = request_summary(execution.request.body)
+            if summary is not None:
+                connection.execute(request.insert().values(job=job_id, text=summary))
+            return _get(connection, job_id)
 
     def get(self, job_id: str) -> Job | None:
         """Return a job; None = there is none."""
@@ -185,21 +197,22 @@ class JobStore:
             )
 
 
-def _row(new: NewJob) -> dict[str, Any]:
+def _row(job_id: str, execution: Execution, requirements: Requirements) -> dict[str, Any]:
+    subscriber = None if execution.dry_run is not None else execution.request.subscriber
     return {
-        "id": new.id,
-        "process": new.process,
-        "client": new.client,
-        "priority": new.priority,
+        "id": job_id,
+        "process": execution.process_id,
+        "client": execution.client,
+        "priority": AWAITED_PRIORITY if execution.is_awaited else 0,
         "status": JobStatus.ACCEPTED,
         "message": "waiting",
-        "wanted": msgspec.json.encode(new.wanted).decode(),
-        "parallel_factor": new.parallel_factor,
-        "recycle_interval": new.recycle_interval,
-        "retries": new.retries,
-        "needs_gpu": new.needs_gpu,
-        "pace_key": new.pace_key,
-        "subscriber": None if new.subscriber is None else msgspec.json.encode(asdict(new.subscriber)).decode(),
+        "wanted": msgspec.json.encode(execution.response).decode(),
+        "parallel_factor": requirements.parallel_factor,
+        "recycle_interval": requirements.recycle_interval,
+        "retries": requirements.retries,
+        "needs_gpu": requirements.needs_gpu,
+        "pace_key": requirements.pace_key,
+        "subscriber": None if subscriber is None else msgspec.json.encode(asdict(subscriber)).decode(),
     }
 
 
