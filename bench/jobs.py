@@ -87,7 +87,7 @@ async def section_ms(configuration: Path, process: SectionedProcess, inputs: dic
     job = runner_store.claim([], 1, 1)
     if job is None:
         raise SystemExit("there is no job")
-    runner_store.begin(job.id, job.fence, "plan-1", sections, begun.without_chip, "", {})
+    runner_store.save_plan(job.id, job.fence, "plan-1", Sections(sections, begun.without_chip), "", {})
     async with Engine(configuration, settings) as engine:
         drive = JobExecution(
             replace(job, plan="plan-1", objects=sum(sections), done=sections[0]), runner_store, engine, storage

@@ -1,10 +1,10 @@
 """The files of jobs, in a folder or in an object store: a job's execution, its plan, its sections, its result.
 
     <job>/execution           the request
-    <job>/<plan>/…            what a process keeps for later steps of its work
+    <job>/<plan>/…            files of a process for later steps of its work
     <job>/<plan>/result-…     the result
 
-A file appears under its name once it is whole, never before, and is not changed after.
+A file appears under its name when it is whole, never before, and is not changed after.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NO_SPACE = "there is no space left where it keeps its files"
 
 _EXECUTION = "execution"
 _UNUSED_S = 3600
-"""Copies of a job's files that no step has used for so long are removed."""
+"""Seconds after which unused copies of a job's files are removed."""
 _COPY_BYTES = 8 * 2**20
 
 
@@ -43,21 +43,27 @@ class Storage(Protocol):
     """Where the files of all jobs are."""
 
     def put_execution(self, job_id: str, content: bytes) -> None:
-        """Keep what was asked for; the first file of a job.
+        """Keep an execution; it is the first file of a job.
 
         Raises:
             FailureError: it cannot be stored.
         """
 
     def execution(self, job_id: str) -> bytes:
-        """Return what was asked for.
+        """Return the execution that `put_execution` kept.
 
         Raises:
             FileNotFoundError: the job's files are gone.
         """
 
     def files(self, job_id: str, plan: str, scratch: Path) -> JobFiles:
-        """Return the files of a plan of a job, for a step that has a folder of its own."""
+        """Return the files of a plan of a job.
+
+        Args:
+            job_id: the job.
+            plan: folder of the plan.
+            scratch: an empty folder of this machine, for the step.
+        """
 
     def open_result(self, job_id: str, name: str) -> BinaryIO:
         """Open a result for reading at any place.
@@ -85,7 +91,7 @@ def storage_of(settings: Settings) -> Storage:
 
 @contextmanager
 def _storing() -> Iterator[None]:
-    """Turn failures to write into words for the client."""
+    """Translate failures to write into errors that a client may read."""
     try:
         yield
     except OSError as err:
@@ -179,7 +185,7 @@ def _remove(path: Path) -> None:
 
 
 class ObjectStorage:
-    """Files in an object store that speaks S3; what is read is copied to this machine, once for all steps of a job.
+    """Files in an object store with S3's interface. A file that is read is copied to this machine, once for a job.
 
     Credentials are those of the environment, as for any client of S3. `endpoint_override`, `region` and `scheme` can be
     given in the URL.

@@ -23,9 +23,9 @@ from processes.ogc.process import JobFiles, Output, Process, SectionedProcess, S
 _logger = logging.getLogger(__name__)
 
 STOP = b"stop"
-"""What a slot sends to its process in place of a step, to stop the one before."""
+"""Sent to a slot's process in place of a step, to stop the current one."""
 _FULL_BYTES = 2**20
-"""A disk with less than that left is full."""
+"""A disk with less space left counts as full."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -40,11 +40,11 @@ class Step(msgspec.Struct, frozen=True):
     section: int = 0
     result_name: str | None = None
     scratch: str = ""
-    """An empty folder of the slot's machine; the slot's owner names it, and removes it."""
+    """An empty folder of the slot's machine; its owner creates and removes it."""
 
 
 class ResultPublished(msgspec.Struct, frozen=True, tag=True):
-    """The result is there."""
+    """The result is published."""
 
     result: ResultFile
     summary: dict[str, Any] | None
@@ -61,7 +61,7 @@ class StepFailed(msgspec.Struct, frozen=True, tag=True):
     error: dict[str, Any]
     """As `processes.errors.to_record` makes it."""
     is_final: bool = False
-    """True = trying again cannot help."""
+    """True = a retry cannot help."""
 
 
 class SlotEnded(msgspec.Struct, frozen=True, tag=True):
@@ -71,7 +71,7 @@ class SlotEnded(msgspec.Struct, frozen=True, tag=True):
 
 
 class StepStopped(msgspec.Struct, frozen=True, tag=True):
-    """The step was stopped, as it was asked for."""
+    """The step was stopped on request."""
 
 
 class PlanMade(msgspec.Struct, frozen=True, tag=True):
@@ -82,21 +82,21 @@ StepOutcome = ResultPublished | Sections | SectionDone | StepFailed | SlotEnded 
 
 
 class StepReport(msgspec.Struct, frozen=True, tag=True):
-    """What came of a step, and what it took."""
+    """The outcome of a step, and what it cost."""
 
     outcome: StepOutcome
     seconds: float
     model_loads: int = 0
-    """Networks that were opened for it."""
+    """Number of networks that were opened for it."""
     pid: int = 0
-    """Process that did it, on its machine; 0 = none."""
+    """Id of the process that did it; 0 = none."""
 
     def encode(self) -> bytes:
         return msgspec.msgpack.encode(self)
 
 
 class StopError(BaseException):
-    """Ends a step between two batches, however it is caught on its way."""
+    """Ends a step between two batches. It is no Exception, so that nothing on its way catches it."""
 
 
 def do_step(
@@ -106,14 +106,14 @@ def do_step(
     planned: Callable[[], None],
     is_stopped: Callable[[], bool],
 ) -> StepReport:
-    """Do a step and report what came of it; an error is an outcome too.
+    """Do a step and return its report; an error is an outcome too.
 
     Args:
         step: what to do.
-        processes: those that there are, by id.
-        storage: where the files of jobs are.
+        processes: those of the configuration, by id.
+        storage: the files of jobs.
         planned: is called when the work is planned and its first section begins.
-        is_stopped: says whether the step is to end as soon as it can.
+        is_stopped: returns whether the step is to end as soon as it can.
     """
     start_s, opened = time.perf_counter(), open_session.cache_info().misses
     outcome = _outcome(step, processes, storage, planned, is_stopped)
@@ -179,9 +179,9 @@ def _estimated(process: SectionedProcess, execution: Execution, files: JobFiles,
     except RequestError as err:
         if not isinstance(known, RequestError):
             raise
-        found = {(fault.pointer, fault.detail) for fault in err.faults}
-        more = [fault for fault in known.faults if (fault.pointer, fault.detail) not in found]
-        raise RequestError([*err.faults, *more]) from err
+        reported = {(fault.pointer, fault.detail) for fault in err.faults}
+        others = [fault for fault in known.faults if (fault.pointer, fault.detail) not in reported]
+        raise RequestError([*err.faults, *others]) from err
     if known is not None:
         raise known
     return Output("estimate", "application/json", msgspec.json.encode(estimate))
@@ -206,12 +206,12 @@ def _finished(output: Output, files: JobFiles, step: Step, objects: int) -> Resu
 
 
 def _fault(step: Step, reason: str | None) -> FailureError:
-    """Return what a client is told of a fault of ours; the log has the rest."""
+    """Return the error that a client sees for a fault of the service; the log has the rest."""
     return FailureError(f"the server failed{f': {reason}' if reason else ''}; the log has it as job {step.job}")
 
 
 def _reason(err: Exception, step: Step) -> str | None:
-    """Return what a client may know of a fault, where there is something to say."""
+    """Return the reason of a fault that a client may read; None = there is none."""
     if isinstance(err, MemoryError):
         return "its memory is not enough for the work"
     if isinstance(err, OSError) and err.errno in (errno.ENOSPC, errno.EDQUOT):

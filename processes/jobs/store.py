@@ -1,4 +1,4 @@
-"""The job store as those see it who ask for jobs: accept, look at, list and dismiss them. It is the only truth."""
+"""The job store as the web server uses it: accept, read, list and dismiss jobs. It is the only truth."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from processes.settings import Limits
 AWAITED_PRIORITY = 10
 """Priority of a job that a client waits for; that of any other is 0."""
 _MAX_NAME = 64
-_TOLD_S = 0.001
-"""Clients are told times in milliseconds, so that a time of theirs is as long."""
+_TIME_STEP_S = 0.001
+"""Clients see times in milliseconds, so a time that they name stands for one."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs are wanted; None and empty = any."""
+    """Which jobs are listed; None and empty = any."""
 
     processes: Sequence[str] = ()
     statuses: Sequence[str] = ()
@@ -82,7 +82,7 @@ class JobStore:
             return _find(connection, job_id)
 
     def request(self, job_id: str) -> str | None:
-        """Return what may be shown of a job's request, JSON text; None = nothing."""
+        """Return the part of a job's request that may be shown, as JSON text; None = nothing."""
         with self._database.read() as connection:
             return connection.scalar(sa.select(request.c.text).where(request.c.job == job_id))
 
@@ -95,27 +95,33 @@ class JobStore:
                 for row in connection.execute(query)
             ]
 
-    def find(self, wanted: JobFilter, limit: int, offset: int) -> list[Job]:
-        """Return jobs, the newest first."""
+    def find(self, job_filter: JobFilter, limit: int, offset: int) -> list[Job]:
+        """Return jobs, the newest first.
+
+        Args:
+            job_filter: which jobs.
+            limit: number of jobs at most.
+            offset: number of jobs to skip.
+        """
         query = job.select().order_by(job.c.created.desc(), job.c.id).limit(limit).offset(offset)
-        if wanted.processes:
-            query = query.where(job.c.process.in_(wanted.processes))
-        if wanted.statuses:
-            query = query.where(job.c.status.in_(wanted.statuses))
-        if wanted.created_from is not None:
-            query = query.where(job.c.created >= wanted.created_from.timestamp())
-        if wanted.created_to is not None:
-            query = query.where(job.c.created < wanted.created_to.timestamp() + _TOLD_S)
+        if job_filter.processes:
+            query = query.where(job.c.process.in_(job_filter.processes))
+        if job_filter.statuses:
+            query = query.where(job.c.status.in_(job_filter.statuses))
+        if job_filter.created_from is not None:
+            query = query.where(job.c.created >= job_filter.created_from.timestamp())
+        if job_filter.created_to is not None:
+            query = query.where(job.c.created < job_filter.created_to.timestamp() + _TIME_STEP_S)
         with self._database.read() as connection:
-            if wanted.min_duration_s is not None or wanted.max_duration_s is not None:
+            if job_filter.min_duration_s is not None or job_filter.max_duration_s is not None:
                 duration = sa.func.coalesce(job.c.finished, self._database.now(connection)) - job.c.started
                 query = query.where(job.c.started.is_not(None))
-                if not wanted.statuses:
+                if not job_filter.statuses:
                     query = query.where(job.c.status != JobStatus.ACCEPTED)
-                if wanted.min_duration_s is not None:
-                    query = query.where(duration >= wanted.min_duration_s)
-                if wanted.max_duration_s is not None:
-                    query = query.where(duration <= wanted.max_duration_s)
+                if job_filter.min_duration_s is not None:
+                    query = query.where(duration >= job_filter.min_duration_s)
+                if job_filter.max_duration_s is not None:
+                    query = query.where(duration <= job_filter.max_duration_s)
             return [Job.from_row(row) for row in connection.execute(query).mappings()]
 
     def dismiss(self, job_id: str) -> Job | None:
@@ -161,7 +167,7 @@ class JobStore:
             _require_free(connection, name)
 
     def pace(self, key: str) -> float | None:
-        """Return how many objects a slot did in a second, in past sections of jobs of a key; None = there were none."""
+        """Return objects per second of a slot, in past sections of jobs of a key; None = there were none."""
         with self._database.read() as connection:
             query = sa.select(count.c.name, count.c.value).where(count.c.label == key)
             found = {row.name: row.value for row in connection.execute(query)}
@@ -169,7 +175,7 @@ class JobStore:
         return found.get(PACE_OBJECTS, 0) / seconds if seconds else None
 
     def queue(self) -> Mapping[str, int]:
-        """Return how many jobs wait and how many run."""
+        """Return the number of jobs that wait and that run."""
         with self._database.read() as connection:
             waiting = (JobStatus.ACCEPTED, JobStatus.RUNNING)
             query = sa.select(job.c.status, sa.func.count()).where(job.c.status.in_(waiting)).group_by(job.c.status)
@@ -177,7 +183,7 @@ class JobStore:
         return {status: found.get(status, 0) for status in waiting}
 
     def counts(self) -> Mapping[tuple[str, str], float]:
-        """Return what runners have counted, by name and label."""
+        """Return the counters of all runners, by name and label."""
         with self._database.read() as connection:
             return {(row.name, row.label): row.value for row in connection.execute(count.select())}
 

@@ -178,7 +178,7 @@ def _intake(config: Path) -> Iterator[Intake]:
 
 @contextmanager
 def _reported() -> Iterator[None]:
-    """Log, and tell in one line what is wrong with the configuration, or with what it names."""
+    """Set up logs, and report in one line what is wrong with the configuration, or with what it names."""
     from processes.programs.logs import set_up_logs
 
     set_up_logs()
@@ -333,7 +333,7 @@ def _inputs(
 
 
 class _Silent:
-    """Takes the place of the progress bar."""
+    """A progress bar that shows nothing."""
 
     pos = length = 0
 

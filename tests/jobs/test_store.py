@@ -28,7 +28,7 @@ from processes.jobs.job import Job, JobStatus, ResultFile, Section
 from processes.jobs.runner_store import LEASE_S, LeaseLostError, RunnerStore
 from processes.jobs.store import AWAITED_PRIORITY, JobFilter, JobStore
 from processes.ogc.execution import Execution, ResponseOptions
-from processes.ogc.process import Requirements
+from processes.ogc.process import Requirements, Sections
 from processes.ogc.request import ExecuteRequest, Subscriber
 from processes.settings import Limits
 
@@ -169,8 +169,8 @@ def test_priority_goes_before_few_running_jobs_of_the_client_before_age(
 def test_jobs_that_a_client_waits_for_have_room_of_their_own(store: JobStore, runner_store: RunnerStore) -> None:
     plain, waited_for = put(store), put(store, is_awaited=True)
     assert runner_store.claim([], 0, 0) is None
-    assert not runner_store.waits([], 0, 0)
-    assert runner_store.waits([], 0, 1)
+    assert not runner_store.has_waiting([], 0, 0)
+    assert runner_store.has_waiting([], 0, 1)
     assert claim(runner_store, room=0).id == waited_for.id
     assert runner_store.claim([], 0, 1) is None
     assert claim(runner_store, room=1, priority_room=0).id == plain.id
@@ -195,9 +195,9 @@ def test_who_lost_its_lease_may_write_nothing(database: Database, store: JobStor
     now = claim(other)
     before = store.get(old.id)
     writes: list[Callable[[], object]] = [
-        lambda: runner_store.begin(old.id, old.fence, "plan-1", [1, 2], 0, "", {("sections", "done"): 1}),
-        lambda: runner_store.record(old.id, old.fence, [Section(0, 1, False, 0, 0)], [], "", {}),
-        lambda: runner_store.say(old.id, old.fence, "x"),
+        lambda: runner_store.save_plan(old.id, old.fence, "plan-1", Sections((1, 2), 0), "", {("sections", "done"): 1}),
+        lambda: runner_store.record_sections(old.id, old.fence, [Section(0, 1, False, 0, 0)], [], "", {}),
+        lambda: runner_store.set_message(old.id, old.fence, "x"),
         lambda: runner_store.succeed(old.id, old.fence, "", RESULT, None, 1, {}),
         lambda: runner_store.fail(old.id, old.fence, ImageError("x"), {}),
     ]
@@ -207,9 +207,9 @@ def test_who_lost_its_lease_may_write_nothing(database: Database, store: JobStor
     assert store.get(old.id) == before
     assert store.counts() == {}
     assert runner_store.renew({old.id: old.fence}) == {old.id}
-    assert runner_store.lost({old.id: old.fence}) == {old.id}
+    assert runner_store.lost_jobs({old.id: old.fence}) == {old.id}
     assert other.renew({now.id: now.fence}) == set()
-    assert other.lost({now.id: now.fence}) == set()
+    assert other.lost_jobs({now.id: now.fence}) == set()
 
 
 def test_a_lease_is_kept_by_renewing_it(database: Database, store: JobStore, runner_store: RunnerStore) -> None:
@@ -230,15 +230,17 @@ def test_progress_follows_the_objects_and_is_full_only_with_the_result(
 ) -> None:
     put(store)
     job = claim(runner_store)
-    runner_store.begin(
-        job.id, job.fence, "plan-1", [100, 450, 450], 0, "100 of 1000 objects", {("sections", "done"): 1}
+    runner_store.save_plan(
+        job.id, job.fence, "plan-1", Sections((100, 450, 450), 0), "100 of 1000 objects", {("sections", "done"): 1}
     )
     assert [item.number for item in runner_store.sections(job.id)] == [1, 2]
     seen = [store.get(job.id)]
-    runner_store.record(job.id, job.fence, [Section(2, 450, False, 0, 0)], [Section(1, 450, False, 1, 0)], "", {})
+    runner_store.record_sections(
+        job.id, job.fence, [Section(2, 450, False, 0, 0)], [Section(1, 450, False, 1, 0)], "", {}
+    )
     assert [(item.number, item.errors) for item in runner_store.sections(job.id)] == [(1, 1)]
     seen.append(store.get(job.id))
-    runner_store.record(job.id, job.fence, [Section(1, 450, False, 0, 0)], [], "", {("sections", "done"): 1})
+    runner_store.record_sections(job.id, job.fence, [Section(1, 450, False, 0, 0)], [], "", {("sections", "done"): 1})
     seen.append(store.get(job.id))
     runner_store.succeed(job.id, job.fence, "all", RESULT, SUMMARY, 1000, {("sections", "done"): 1})
     seen.append(store.get(job.id))
@@ -274,9 +276,9 @@ def test_dismissing(store: JobStore, runner_store: RunnerStore) -> None:
         assert dismissed.finished is not None
         assert store.dismiss(item.id) is None
     assert runner_store.claim([], 9, 9) is None
-    assert runner_store.lost({held.id: held.fence}) == {held.id}
+    assert runner_store.lost_jobs({held.id: held.fence}) == {held.id}
     with pytest.raises(LeaseLostError):
-        runner_store.say(held.id, held.fence, "x")
+        runner_store.set_message(held.id, held.fence, "x")
     with pytest.raises(KeyError):
         store.dismiss("nothing")
 
@@ -290,13 +292,13 @@ def test_files_are_tidied_once_nobody_works_on_the_job(
     store.dismiss(waiting.id)
     store.dismiss(running.id)
     other = RunnerStore(database, "two")
-    assert other.untidy([]) == [waiting.id]  # the other is still the first runner's
-    assert runner_store.untidy([running.id]) == [waiting.id]
-    assert set(runner_store.untidy([])) == {waiting.id, running.id}
+    assert other.removable([]) == [waiting.id]  # the other is still the first runner's
+    assert runner_store.removable([running.id]) == [waiting.id]
+    assert set(runner_store.removable([])) == {waiting.id, running.id}
     for job_id in (waiting.id, running.id):
-        runner_store.tidied(job_id)
-    assert runner_store.untidy([]) == []
-    assert runner_store.known([waiting.id, "nothing"]) == set()
+        runner_store.mark_removed(job_id)
+    assert runner_store.removable([]) == []
+    assert runner_store.with_files([waiting.id, "nothing"]) == set()
 
 
 def test_results_go_when_their_time_is_over_and_records_as_long_after(
@@ -310,19 +312,19 @@ def test_results_go_when_their_time_is_over_and_records_as_long_after(
         now = database.now(connection)
     change(database, job.id, finished=now - 29 * day_s)
     runner_store.expire(30)
-    assert runner_store.untidy([]) == []
+    assert runner_store.removable([]) == []
     change(database, job.id, finished=now - 31 * day_s)
     runner_store.expire(30)
     found = store.get(job.id)
     assert found is not None
     assert (found.status, found.is_expired, found.result) == (JobStatus.SUCCESSFUL, True, None)
-    assert runner_store.untidy([]) == [job.id]
+    assert runner_store.removable([]) == [job.id]
     assert store.dismiss(job.id) is None
     put(store, result_name="storm")  # its name is free
     change(database, job.id, finished=now - 61 * day_s)
     runner_store.expire(30)
     assert store.get(job.id) is not None  # its files are still there
-    runner_store.tidied(job.id)
+    runner_store.mark_removed(job.id)
     runner_store.expire(30)
     assert store.get(job.id) is None
 
@@ -380,9 +382,9 @@ def test_entries_whose_answer_was_lost_count_once(store: JobStore, runner_store:
     job = claim(runner_store)
     done = [Section(1, 2, False, 0, 0)]
     for _ in range(2):
-        runner_store.begin(job.id, job.fence, "plan-1", [1, 2, 3], 0, "", {("sections", "done"): 1})
+        runner_store.save_plan(job.id, job.fence, "plan-1", Sections((1, 2, 3), 0), "", {("sections", "done"): 1})
     for _ in range(2):
-        runner_store.record(job.id, job.fence, done, [], "", {})
+        runner_store.record_sections(job.id, job.fence, done, [], "", {})
     found = store.get(job.id)
     assert found is not None
     assert (found.done, found.objects) == (3, 6)
@@ -405,7 +407,7 @@ def test_counters_add_up_whoever_counts(database: Database, store: JobStore) -> 
 
     def add(runner_store: RunnerStore) -> None:
         for _ in range(10):
-            runner_store.add({("sections", "done"): 1, ("section_seconds", "done"): 0.5})
+            runner_store.add_counts({("sections", "done"): 1, ("section_seconds", "done"): 0.5})
 
     threads = [threading.Thread(target=add, args=(runner_store,)) for runner_store in ledgers]
     for thread in threads:
