@@ -13,7 +13,7 @@ from processes import __version__
 from processes.errors import RequestError, collect_faults
 from processes.model.arguments import declared_arguments
 from processes.model.catalog import Catalog, Model
-from processes.model.processor import missing_gpu
+from processes.model.runtime.runtimes import choose_processor
 from processes.ogc.process import Execution, Output, Process, Requirements, choose_media_type
 from processes.ogc.request import Description, read_literals
 
@@ -121,5 +121,5 @@ def model_info(model: Model) -> dict[str, Any]:
         "bands": list(definition.bands) if definition.bands is not None else model.bands,
         **{name: value for name, value in optional.items() if value is not None},
         "arguments": [dataclasses.asdict(argument) for argument in declared_arguments(definition)],
-        "provider": "CPU" if missing_gpu() else "GPU",
+        "provider": choose_processor(),
     }

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from processes.classify.inference import ChipPlan, ClassStatus, Labels, classify, reading_order
 from processes.classify.planning.sources import Plan, Sources
 from processes.errors import ImageError, PackageError, RequestError
-from processes.model.processor import available_threads, missing_gpu
+from processes.model.runtime.runtimes import available_threads, choose_processor
 from processes.model.session import Session, SessionKey, open_session
 
 Progress = Callable[[int, int], None]
@@ -46,7 +46,7 @@ def session_for(sources: Sources) -> Session:
         RequestError: it cannot be opened.
     """
     model = sources.model
-    processor = sources.options.processor or ("GPU" if missing_gpu() is None else "CPU")
+    processor = sources.options.processor or choose_processor()
     key = SessionKey(model.network, model.sha256, model.definition, model.activation, processor, threads=1)
     try:
         return open_session(key)

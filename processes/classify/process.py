@@ -46,7 +46,7 @@ from processes.errors import Fault, PackageError, RequestError, collect_faults
 from processes.features.writing.result import FILE_ENDINGS, MediaType
 from processes.imagery.image import Image
 from processes.model.catalog import Catalog
-from processes.model.processor import available_threads
+from processes.model.runtime.runtimes import available_threads
 from processes.ogc.process import (
     Estimate,
     Execution,

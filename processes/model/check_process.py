@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from processes.errors import PackageError
 from processes.model.check import CheckOutcome
 from processes.model.package import read_package
-from processes.model.processor import available_threads
+from processes.model.runtime.runtime import Chips
+from processes.model.runtime.runtimes import available_threads
 from processes.model.scores import find_activation
-from processes.model.session import Chips, Session, SessionKey
+from processes.model.session import Session, SessionKey
 
-TRIAL_CHIPS = 16
+_CHIPS = 16
 _CELLS_AT_ONCE = 2**22  # so that large chips do not take all memory
 _NORMALIZED_RANGE = (-2.5, 2.5)
 _BYTE_RANGE = (0, 255)
@@ -50,9 +51,9 @@ def check(path: Path, unpack_folder: Path, max_bytes: int) -> CheckOutcome:
 def _run(session: Session) -> NDArray[np.float32]:
     """Return the outputs for random chips, `(16, outputs)`."""
     definition = session.key.definition
-    size = max(1, min(TRIAL_CHIPS, _CELLS_AT_ONCE // (definition.chip_width * definition.chip_height)))
+    size = max(1, min(_CHIPS, _CELLS_AT_ONCE // (definition.chip_width * definition.chip_height)))
     rng = np.random.default_rng(0)
-    counts = [min(size, TRIAL_CHIPS - start) for start in range(0, TRIAL_CHIPS, size)]
+    counts = [min(size, _CHIPS - start) for start in range(0, _CHIPS, size)]
     return np.concatenate([session.outputs(_random_chips(session, count, rng)) for count in counts])
 
 

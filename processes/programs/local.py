@@ -22,7 +22,8 @@ from processes.features.writing.result import FILE_ENDINGS, MediaType
 from processes.imagery.image import ENDINGS, open_image, unique_names
 from processes.model.arguments import ModelArguments, read_arguments
 from processes.model.catalog import Catalog, Model
-from processes.model.processor import Processor, require_processor
+from processes.model.runtime.runtime import Processor
+from processes.model.runtime.runtimes import require_processor
 from processes.settings import Settings
 
 

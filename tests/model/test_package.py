@@ -479,7 +479,7 @@ def test_check_is_made_once_and_kept(
     def never(*_: Any) -> Any:
         raise AssertionError("checked again")
 
-    monkeypatch.setattr("processes.model.catalog.probe", never)
+    monkeypatch.setattr("processes.model.catalog.check_package", never)
     assert models.usable() == ["good"]
     (record,) = (tmp_path / "state" / "checks").iterdir()
     record.write_bytes(b"{ torn")

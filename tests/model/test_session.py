@@ -24,7 +24,7 @@ from processes.model.catalog import Catalog
 from processes.model.check import CheckOutcome, check_package
 from processes.model.check_process import check
 from processes.model.definition import Activation, parse_definition
-from processes.model.processor import missing_gpu
+from processes.model.runtime.runtimes import missing_gpu
 from processes.model.scores import find_activation, probabilities
 from processes.model.session import (
     GPU_BATCH_SIZE,
