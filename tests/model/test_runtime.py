@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -68,5 +69,6 @@ def test_library_is_loaded_where_a_network_is_opened_and_never_reports_home(open
         f"runtimes.missing_gpu(); {opens}"
         "print('onnxruntime' in sys.modules, os.environ.get('ORT_DISABLE_TELEMETRY') == '1')"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    variables = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run([sys.executable, "-c", script], env=variables, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [expected, expected]
