@@ -1,4 +1,4 @@
-"""The process `describe-model`: what an installed model is, takes and gives."""
+"""The process `describe-model`: classes, chip, bands and arguments of an installed model."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ OUTPUT = "modelInfo"
 
 
 class DescribeModel(Process):
-    """Tells what an installed model is."""
+    """The process `describe-model`."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
     def describe(self) -> Description:
-        return _description(self._catalog.usable())
+        return _description(self._catalog.usable_ids())
 
     def frame(self) -> Description:
         return _description([])
@@ -45,19 +45,19 @@ class DescribeModel(Process):
         faults = list(order.faults)
         description = {"inputs": {"model": {"schema": {"type": "string"}}}}
         literals = read_literals(order.request, description, ["model"], faults)
-        for given in literals.get("model", ()):
-            with collect_faults(faults, given.pointer):
-                model = self._catalog.model(given.value)
+        for model_id in literals.get("model", ()):
+            with collect_faults(faults, model_id.pointer):
+                model = self._catalog.model(model_id.value)
                 if not faults:
                     return model
         raise RequestError(faults)
 
 
 def _description(models: Sequence[str]) -> Description:
-    """Return the description.
+    """Return the description of the process.
 
     Args:
-        models: ids of those that can be used; none = it does not say which there are.
+        models: ids of the usable models, which its schema lists; empty = it lists none.
     """
     schema: dict[str, Any] = {"type": "string"}
     if models:
@@ -93,7 +93,7 @@ def _description(models: Sequence[str]) -> Description:
 
 
 def model_info(model: Model) -> dict[str, Any]:
-    """Return what clients are told of a model; what it does not have is left out."""
+    """Return the output `modelInfo` of a model; keys without a value are left out."""
     definition = model.definition
     normalization = definition.normalization_for(model.bands)
     optional = {

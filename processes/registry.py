@@ -1,4 +1,4 @@
-"""The processes by the names of their pygeoapi plugins in the configuration; pygeoapi itself is not loaded here."""
+"""The processes, by the names of their plugins in the configuration. This module does not load pygeoapi."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from processes.classify.process import ClassifyObjects
 from processes.describe_model import DescribeModel
 from processes.echo import Echo
-from processes.model.catalog import Catalog
+from processes.model.catalog import catalog_of
 from processes.ogc.process import Process
 from processes.settings import Settings, load_configuration
 
-Make = Callable[[Settings, int | None], Process]
-"""Makes a process; a section of it may use so many cores, None = all."""
+CreateProcess = Callable[[Settings, int | None], Process]
+"""Creates a process from the settings and the number of cores that a section may use; None = all."""
 
-PLUGINS: Mapping[str, Make] = {
+PLUGINS: Mapping[str, CreateProcess] = {
     "processes.plugin.ClassifyObjectsPlugin": lambda settings, cores: ClassifyObjects(
         settings, catalog_of(settings), cores
     ),
@@ -24,17 +24,12 @@ PLUGINS: Mapping[str, Make] = {
 }
 
 
-def catalog_of(settings: Settings) -> Catalog:
-    """Return the installed models of a deployment."""
-    return Catalog(settings.models, settings.state, settings.limits.max_model_mb * 2**20)
-
-
 def load_processes(configuration: Path, cores: int | None = None) -> dict[str, Process]:
-    """Return this project's processes that a configuration has, by id.
+    """Return the processes of this project that a configuration names, by id.
 
     Args:
         configuration: the `pygeoapi-config.yml`; relative paths in it start at its folder.
-        cores: that a section may use; None = all.
+        cores: number of cores that a section may use; None = all.
     """
     resources = load_configuration(configuration).get("resources", {})
     plugins = {name: item["processor"] for name, item in resources.items() if item.get("type") == "process"}

@@ -127,7 +127,7 @@ class ClassifyObjects(SectionedProcess):
         self._threads = threads
 
     def describe(self) -> Description:
-        return describe(self._catalog.usable())
+        return describe(self._catalog.usable_ids())
 
     def frame(self) -> Description:
         return describe([])

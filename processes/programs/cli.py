@@ -192,12 +192,10 @@ def _told() -> Iterator[None]:
 @click.pass_obj
 def models(config: Path) -> None:
     """List the installed models, with what is wrong with those that cannot be used."""
-    from processes.model.catalog import Catalog
+    from processes.model.catalog import catalog_of
     from processes.settings import load_settings
 
-    settings = load_settings(config)
-    catalog = Catalog(settings.models, settings.state, settings.limits.max_model_mb * 2**20)
-    packages = catalog.checked()
+    packages = catalog_of(load_settings(config)).check_packages()
     for package in packages:
         click.echo(package.id)
         if package.definition is not None:

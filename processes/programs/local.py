@@ -21,7 +21,7 @@ from processes.features.reading.files import read_layer
 from processes.features.writing.result import FILE_ENDINGS, MediaType
 from processes.imagery.image import ENDINGS, open_image, unique_names
 from processes.model.arguments import ModelArguments, read_arguments
-from processes.model.catalog import Catalog, Model
+from processes.model.catalog import Model, catalog_of
 from processes.model.runtime.runtime import Processor
 from processes.model.runtime.runtimes import require_processor
 from processes.settings import Settings
@@ -110,7 +110,7 @@ def _media_type(output: Path) -> MediaType:
 
 
 def _model(model: str, settings: Settings) -> Model:
-    catalog = Catalog(settings.models, settings.state, settings.limits.max_model_mb * 2**20)
+    catalog = catalog_of(settings)
     if os.sep in model or model.lower().endswith(".dlpk"):
         if not Path(model).exists():
             raise InputError(f"there is no model package {model}")

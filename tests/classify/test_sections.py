@@ -21,9 +21,9 @@ from processes.classify.process import ClassifyObjects
 from processes.classify.sections import PLAN, decode_plan
 from processes.errors import ServiceError
 from processes.jobs.files import FolderStorage
+from processes.model.catalog import catalog_of
 from processes.ogc.process import Execution, Output, Sections
 from processes.ogc.request import read_request
-from processes.registry import catalog_of
 from processes.settings import Settings
 from rasters import make_raster
 from service import link

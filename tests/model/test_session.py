@@ -753,11 +753,11 @@ def test_network_that_crashes_its_process_is_reported_and_tried_again(
     models = Catalog((tmp_path / "models",), tmp_path / "state", MAX_BYTES)
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", str(crashing))
-        (package,) = models.checked()
+        (package,) = models.check_packages()
         assert package.problem == "the network ended the process that tried it"
-    assert models.usable() == []  # remembered for a while, so that it holds up nobody
+    assert models.usable_ids() == []  # remembered for a while, so that it holds up nobody
     monkeypatch.setattr("processes.model.catalog._TRY_AGAIN_S", 0)
-    assert models.usable() == ["brightness"]
+    assert models.usable_ids() == ["brightness"]
 
 
 def test_mean_network_is_what_it_says(tmp_path: Path) -> None:
