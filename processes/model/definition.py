@@ -22,7 +22,7 @@ from processes.model.keys import (
     read_numbers,
     read_text,
     require,
-    wrong,
+    wrong_value,
 )
 from processes.model.normalization import Normalization, read_normalization
 
@@ -137,7 +137,7 @@ def parse_definition(text: bytes) -> ModelDefinition:
 def _configuration(name: str, value: Any) -> None:
     """Check a value that Esri writes as a name, or as an object with a name."""
     if not isinstance(value, str | dict):
-        raise wrong(name, value, "a text or an object")
+        raise wrong_value(name, value, "a text or an object")
 
 
 def _cell_size(name: str, value: Any) -> float | None:
@@ -145,37 +145,37 @@ def _cell_size(name: str, value: Any) -> float | None:
     sizes = [value.get("x"), value.get("y")] if isinstance(value, dict) else [value]
     for size in sizes:
         if size is not None and read_number(name, size) < 0:
-            raise wrong(name, size, "a number of 0 or more")
+            raise wrong_value(name, size, "a number of 0 or more")
     return float(sizes[0]) if sizes[0] else None
 
 
 def _range(name: str, value: Any) -> tuple[float, float]:
     limits = read_numbers(name, value)
     if len(limits) != 2 or limits[0] >= limits[1] or max(map(abs, limits)) > MAX_DATA_VALUE:
-        raise wrong(name, value, f"two numbers, the smaller one first, within {MAX_DATA_VALUE:g}")
+        raise wrong_value(name, value, f"two numbers, the smaller one first, within {MAX_DATA_VALUE:g}")
     return limits[0], limits[1]
 
 
 def _bands(name: str, value: Any) -> tuple[int | str, ...]:
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_BANDS:
-        raise wrong(name, value, "a list of band numbers or names")
+        raise wrong_value(name, value, "a list of band numbers or names")
     for item in value:
         if isinstance(item, str) and item.strip():
             continue
         if not is_number(item) or item != int(item) or not 0 <= item < MAX_BANDS:
-            raise wrong(name, value, "a list of band numbers (from 0) or names")
+            raise wrong_value(name, value, "a list of band numbers (from 0) or names")
     return tuple(item if isinstance(item, str) else int(item) for item in value)
 
 
 def _activation(name: str, value: Any) -> Activation:
     if value not in ("softmax", "sigmoid", "none"):
-        raise wrong(name, value, "softmax, sigmoid or none")
+        raise wrong_value(name, value, "softmax, sigmoid or none")
     return cast(Activation, value)
 
 
 def _classes(name: str, value: Any) -> tuple[ModelClass, ...]:
     if not isinstance(value, list) or len(value) < 2:
-        raise wrong(name, value, "a list of two or more classes")
+        raise wrong_value(name, value, "a list of two or more classes")
     classes = tuple(_class(item) for item in value)
     ((name_of_most, count),) = Counter(item.name for item in classes).most_common(1)
     if count > 1:
@@ -185,7 +185,7 @@ def _classes(name: str, value: Any) -> tuple[ModelClass, ...]:
 
 def _class(item: Any) -> ModelClass:
     if not isinstance(item, dict):
-        raise wrong("Classes", item, "a list of objects")
+        raise wrong_value("Classes", item, "a list of objects")
     item = {key: value for key, value in item.items() if value is not None}
     value = item.get("Value", item.get("ClassValue"))
     name = item.get("Name", item.get("ClassName"))
@@ -200,10 +200,10 @@ def _color(value: Any) -> tuple[int, int, int] | None:
     if value is None:
         return None
     if not isinstance(value, list) or len(value) < 3 or not all(is_number(item) for item in value):
-        raise wrong("Classes.Color", value, "a list of red, green and blue")
+        raise wrong_value("Classes.Color", value, "a list of red, green and blue")
     red, green, blue = (int(item) for item in value[:3])
     if min(red, green, blue) < 0:  # Esri's mark for "no colour"
         return None
     if max(red, green, blue) > 255:
-        raise wrong("Classes.Color", value, "a list of red, green and blue, 0 to 255")
+        raise wrong_value("Classes.Color", value, "a list of red, green and blue, 0 to 255")
     return red, green, blue

@@ -41,7 +41,7 @@ def show(value: object) -> str:
         return "nested too deeply"
 
 
-def wrong(name: str, value: object, expected: str) -> PackageError:
+def wrong_value(name: str, value: object, expected: str) -> PackageError:
     """Return the error for a wrong value.
 
     Args:
@@ -55,14 +55,14 @@ def wrong(name: str, value: object, expected: str) -> PackageError:
 def read_text(name: str, value: Any) -> str:
     """Read a text that is not blank."""
     if not isinstance(value, str) or not value.strip():
-        raise wrong(name, value, "a text")
+        raise wrong_value(name, value, "a text")
     return value
 
 
 def read_flag(name: str, value: Any) -> bool:
     """Read a boolean, which Esri writes as a number too."""
     if not isinstance(value, int | float) or value not in _FLAGS:
-        raise wrong(name, value, "0, 1, true or false")
+        raise wrong_value(name, value, "0, 1, true or false")
     return bool(value)
 
 
@@ -76,7 +76,7 @@ def read_integer(low: int, high: int) -> Callable[[str, Any], int]:
 
     def read(name: str, value: Any) -> int:
         if not is_number(value) or value != int(value) or not low <= value <= high:
-            raise wrong(name, value, f"a whole number from {low} to {high}")
+            raise wrong_value(name, value, f"a whole number from {low} to {high}")
         return int(value)
 
     return read
@@ -85,12 +85,12 @@ def read_integer(low: int, high: int) -> Callable[[str, Any], int]:
 def read_number(name: str, value: Any) -> float:
     """Read a number."""
     if not is_number(value):
-        raise wrong(name, value, "a number")
+        raise wrong_value(name, value, "a number")
     return float(value)
 
 
 def read_numbers(name: str, value: Any) -> tuple[float, ...]:
     """Read a list of at least one number."""
     if not isinstance(value, list) or not value:
-        raise wrong(name, value, "a list of numbers")
+        raise wrong_value(name, value, "a list of numbers")
     return tuple(read_number(name, item) for item in value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from processes.errors import PackageError
-from processes.model.keys import read_number, read_numbers, require, show, wrong
+from processes.model.keys import read_number, read_numbers, require, show, wrong_value
 
 Bands = tuple[int | str, ...]
 
@@ -71,14 +71,14 @@ def _own(value: Any) -> Normalization | None:
     if isinstance(value, dict):
         value = {key: item for key, item in value.items() if item is not None}
     if not isinstance(value, dict) or not {"mean", "std"} <= value.keys():
-        raise wrong("Normalization", value, '"none" or an object with scale, mean and std')
+        raise wrong_value("Normalization", value, '"none" or an object with scale, mean and std')
     mean = read_numbers("Normalization.mean", value["mean"])
     std = read_numbers("Normalization.std", value["std"])
     scale = read_number("Normalization.scale", value.get("scale", 1))
     if len(mean) != len(std):
         raise PackageError(f"Normalization has {len(mean)} means and {len(std)} deviations")
     if 0 in std:
-        raise wrong("Normalization.std", value["std"], "without zeros")
+        raise wrong_value("Normalization.std", value["std"], "without zeros")
     return _affine((scale,) * len(mean), mean, std)
 
 
@@ -89,7 +89,7 @@ def _esri(value: Any, bands: Bands | None) -> Normalization:
     scaled_std of 0 counts as 0.01.
     """
     if not isinstance(value, dict):
-        raise wrong("NormalizationStats", value, "an object of per-band arrays")
+        raise wrong_value("NormalizationStats", value, "an object of per-band arrays")
     value = {f"NormalizationStats.{key}": item for key, item in value.items() if item is not None}
     names = ("band_min_values", "band_max_values", "scaled_mean_values", "scaled_std_values")
     arrays = {name: require(value, f"NormalizationStats.{name}", read_numbers) for name in names}

@@ -1,6 +1,6 @@
 """Inference: chips in, probabilities out.
 
-A session prepares the network, opens it in a runtime, and checks what comes out.
+A session prepares the network, opens it in a runtime, and checks its outputs.
 """
 
 from __future__ import annotations

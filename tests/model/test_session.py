@@ -629,7 +629,7 @@ def root_of_mean_less(path: Path, less: float) -> Path:
     return save_network(path, nodes, constants={"less": np.array(less, np.float32)})
 
 
-def test_trial_refuses_a_network_without_any_finite_output(tmp_path: Path) -> None:
+def test_check_refuses_a_network_without_any_finite_output(tmp_path: Path) -> None:
     """Where only some chips have none the network is sound: an object of that kind is named when it comes."""
     always = root_of_mean_less(tmp_path / "always" / "net.onnx", 256)
     sometimes = root_of_mean_less(tmp_path / "sometimes" / "net.onnx", 100)
@@ -658,7 +658,7 @@ def test_unopenable_processor_is_an_error_and_no_silent_fallback(tmp_path: Path)
         session.scores(random_chips(1))
 
 
-def test_probe_finds_in_a_child_process_what_the_check_finds_here(tmp_path: Path) -> None:
+def test_check_in_a_child_process_finds_what_it_finds_here(tmp_path: Path) -> None:
     good = squashed(tmp_path / "good" / "net.onnx", "Softmax")
     bad = save_network(tmp_path / "bad" / "net.onnx", band_means(), opset=6, ir_version=3)
     for network in (good, bad):

@@ -35,6 +35,7 @@ class OnnxRuntime:
     def open(
         self, network: bytes, output_name: str, weights_folder: Path | None, processor: Processor, threads: int
     ) -> RunNetwork:
+        """Open a network; arguments and errors as `Runtime.open` has them."""
         onnxruntime, provider = _library(), _PROVIDERS[processor]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -47,7 +48,7 @@ class OnnxRuntime:
             onnxruntime.preload_dlls()  # CUDA and cuDNN as Python packages carry them
         with translate_errors("the network cannot be opened", _errors(), _shorten):
             session = onnxruntime.InferenceSession(network, options, providers=[provider], enable_fallback=0)
-        if session.get_providers()[0] != provider:  # it goes on without a provider that fails to load
+        if session.get_providers()[0] != provider:  # it ignores a provider that fails to load
             raise PackageError(f"the network cannot be opened on the {processor}")
         return partial(_run, session, session.get_inputs()[0].name, output_name)
 
@@ -61,7 +62,7 @@ def _run(session: Any, input_name: str, output_name: str, chips: Chips) -> objec
 @cache
 def _library() -> Any:
     """Return the module `onnxruntime`."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it reports home, from the moment of its import
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at its import; else it reports usage to Microsoft
     import onnxruntime
 
     return onnxruntime
@@ -69,7 +70,7 @@ def _library() -> Any:
 
 @cache
 def _errors() -> tuple[type[Exception], ...]:
-    """Return what ONNX Runtime raises."""
+    """Return the errors that ONNX Runtime raises for networks that it cannot open or run."""
     state = _library().capi.onnxruntime_pybind11_state
     return (
         state.EngineError,
@@ -95,7 +96,7 @@ def _shorten(words: str) -> str:
 
 @cache
 def _find_gpus() -> tuple[int, str | None]:
-    """Return the number of GPUs that can be used, and why there is none."""
+    """Return the number of GPUs that ONNX Runtime can use; where it is 0, also the reason, in words for the client."""
     module = find_spec("onnxruntime")
     folder = Path(module.origin).parent if module is not None and module.origin else Path()
     if not (folder / "capi" / "libonnxruntime_providers_cuda.so").exists():

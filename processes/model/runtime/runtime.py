@@ -48,7 +48,7 @@ class Runtime(Protocol):
             network: the ONNX graph, with the preparation of chips in front.
             output_name: output that holds the scores.
             weights_folder: folder of the files that hold weights; None = all weights lie in the graph.
-            processor: what the network runs on, with no other one in its place.
+            processor: what the network runs on; the runtime never uses another one instead.
             threads: threads of the CPU for one call.
 
         Raises:
