@@ -24,9 +24,9 @@ from processes.settings import Settings
 _logger = logging.getLogger(__name__)
 
 _TRY_AGAIN_S = 600
-"""Seconds after which a check that was not conclusive is made again."""
+"""Seconds after which a check that was not conclusive is repeated."""
 _CHECK_VERSION = 2
-"""A new number makes every package be checked again."""
+"""A new number invalidates all recorded outcomes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ def _read_record(record: Path) -> CheckOutcome | None:
 
 
 def _write_record(record: Path, outcome: CheckOutcome) -> None:
-    """Write an outcome; where that fails, the next call makes the check again."""
+    """Write an outcome; where that fails, the next call checks again."""
     try:
         record.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=record.parent, delete=False) as file:

@@ -22,14 +22,15 @@ from processes.settings import Settings
 
 _MAX_REDIRECTS = 5
 _CONNECT_TIMEOUT_S = 10
+"""Longest time to connect to a host, in seconds."""
 _READ_TIMEOUT_S = 30
 """Longest pause within an answer, in seconds."""
 _DOWNLOAD_TIMEOUT_S = 600
 """Longest time for all files of one input, in seconds."""
 _REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 
-BrokenOffError = urllib3.exceptions.HTTPError
-"""Raised while an answer is read that ends too early."""
+DownloadError = urllib3.exceptions.HTTPError
+"""Raised while an answer is read: it ends too early, or pauses too long."""
 
 
 @dataclass(slots=True)
@@ -113,7 +114,7 @@ def open_link(
             try:
                 response = pool.request(
                     "GET",
-                    _target(parts),
+                    _request_path(parts),
                     headers=headers,
                     redirect=False,
                     retries=False,
@@ -132,7 +133,7 @@ def open_link(
     raise InputError(f"{display_link(href)}: the host redirects more than {_MAX_REDIRECTS} times")
 
 
-def _target(parts: SplitResult) -> str:
+def _request_path(parts: SplitResult) -> str:
     path = parts.path or "/"
     return f"{path}?{parts.query}" if parts.query else path
 
@@ -198,7 +199,7 @@ def post(href: str, settings: Settings, body: bytes, media_type: str, timeout_s:
         try:
             response = pool.request(
                 "POST",
-                _target(parts),
+                _request_path(parts),
                 body,
                 headers=headers,
                 redirect=False,

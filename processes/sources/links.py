@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, unquote
 
 from processes.errors import ForbiddenError, InputError
 from processes.settings import Settings
-from processes.sources.hosts import BrokenOffError, DownloadBudget, display_link, open_link, require_host, split_link
+from processes.sources.hosts import DownloadBudget, DownloadError, display_link, open_link, require_host, split_link
 
 _COPY_BYTES = 2**20
 
@@ -119,7 +119,7 @@ def fetch(href: str, settings: Settings, folder: Path, accept: str, budget: Down
                 while block := response.read1(_COPY_BYTES):
                     budget.spend(len(block), href)
                     file.write(block)
-        except BrokenOffError as err:
+        except DownloadError as err:
             raise InputError(f"{display_link(href)}: the host broke off its answer") from err
         headers = {key.lower(): value for key, value in response.headers.items()}
     return LinkedFile(path, name, unquote(parts.fragment), url, headers)

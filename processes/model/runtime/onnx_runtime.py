@@ -24,12 +24,15 @@ class OnnxRuntime:
     """ONNX Runtime, which every installation has."""
 
     def load(self) -> None:
+        """Import the library."""
         _library()
 
     def missing(self, processor: Processor) -> str | None:
+        """Return what this machine lacks to use a processor; the CPU always works."""
         return _find_gpus()[1] if processor == "GPU" else None
 
     def count_gpus(self) -> int:
+        """Return the number of NVIDIA GPUs that the library can use here."""
         return _find_gpus()[0]
 
     def open(

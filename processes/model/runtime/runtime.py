@@ -28,10 +28,10 @@ Raises PackageError where the network fails.
 
 
 class Runtime(Protocol):
-    """An inference library. It is loaded by `load` or `open`, never by the questions about this machine."""
+    """An inference library. Only `load` and `open` import it; the other methods are fast and run anywhere."""
 
     def load(self) -> None:
-        """Load the library, so that the first network opens sooner."""
+        """Import the library, so that the first network opens sooner."""
 
     def missing(self, processor: Processor) -> str | None:
         """Return what this machine lacks to use a processor, in words for the client; None = nothing."""

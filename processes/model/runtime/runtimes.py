@@ -48,5 +48,5 @@ def available_threads() -> int:
 
 
 def load_runtime() -> None:
-    """Load the library that networks run in, so that the first one opens sooner."""
+    """Import the library that runs networks here, so that the first one opens sooner."""
     choose_runtime(choose_processor()).load()
