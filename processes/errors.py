@@ -134,6 +134,15 @@ class RequestError(ServiceError):
 
 
 @contextmanager
+def at_pointer(pointer: str) -> Iterator[None]:
+    """Raise a ServiceError of the block as a RequestError with one fault at `pointer`."""
+    try:
+        yield
+    except ServiceError as err:
+        raise RequestError.at(pointer, err) from err
+
+
+@contextmanager
 def collect_faults(faults: list[Fault], pointer: str) -> Iterator[None]:
     """Append a ServiceError of the block to a list, as a fault at `pointer`, so that later checks still run."""
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from processes.classify.process import ClassifyObjects
 from processes.describe_model import DescribeModel
 from processes.echo import Echo
-from processes.model.catalog import catalog_of
+from processes.model.catalog import Catalog
 from processes.ogc.process import Process
 from processes.settings import Settings, load_configuration
 
@@ -17,9 +17,9 @@ CreateProcess = Callable[[Settings, int | None], Process]
 
 PLUGINS: Mapping[str, CreateProcess] = {
     "processes.plugin.ClassifyObjectsPlugin": lambda settings, cores: ClassifyObjects(
-        settings, catalog_of(settings), cores
+        settings, Catalog.from_settings(settings), cores
     ),
-    "processes.plugin.DescribeModelPlugin": lambda settings, _: DescribeModel(catalog_of(settings)),
+    "processes.plugin.DescribeModelPlugin": lambda settings, _: DescribeModel(Catalog.from_settings(settings)),
     "processes.plugin.EchoPlugin": lambda _, __: Echo(),
 }
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -55,6 +56,11 @@ class Catalog:
     """Folder for unpacked packages and the outcomes of checks."""
     max_bytes: int
     """Limit of a package's unpacked size."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return the catalog of a deployment's models."""
+        return cls(settings.models, settings.state, settings.limits.max_model_mb * 2**20)
 
     def package_paths(self) -> dict[str, Path]:
         """Return the path of every package, by id.
@@ -117,11 +123,6 @@ class Catalog:
             _write_record(record, outcome)
             _logger.info("model %s checked: %s", package.id, outcome.problem or "sound")
         return dataclasses.replace(package, problem=outcome.problem), outcome
-
-
-def catalog_of(settings: Settings) -> Catalog:
-    """Return the catalog of a deployment's models."""
-    return Catalog(settings.models, settings.state, settings.limits.max_model_mb * 2**20)
 
 
 def _packages_in(folder: Path) -> Iterable[Path]:
