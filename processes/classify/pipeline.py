@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from processes.classify.inference import ChipPlan, Labels, classify
 from processes.classify.planning.sources import Sources
 from processes.errors import ImageError, PackageError, RequestError
-from processes.model.processor import missing_gpu
+from processes.model.runtime.runtimes import choose_processor
 from processes.model.session import Session, SessionKey, open_session
 from processes.ogc.process import Progress
 
@@ -22,7 +22,7 @@ def session_for(sources: Sources) -> Session:
         RequestError: it cannot be opened.
     """
     model = sources.model
-    processor = sources.options.processor or ("GPU" if missing_gpu() is None else "CPU")
+    processor = sources.options.processor or choose_processor()
     key = SessionKey(model.network, model.sha256, model.definition, model.activation, processor, threads=1)
     try:
         return open_session(key)

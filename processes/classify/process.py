@@ -46,7 +46,7 @@ from processes.crs import crs_from_text
 from processes.errors import RequestError, at_pointer, collect_faults
 from processes.features.writing.result import FILE_ENDINGS, MediaType
 from processes.model.catalog import Catalog
-from processes.model.processor import available_threads
+from processes.model.runtime.runtimes import available_threads
 from processes.ogc.execution import Execution
 from processes.ogc.media_types import choose_media_type
 from processes.ogc.process import (
@@ -123,7 +123,7 @@ class ClassifyObjects(SectionedProcess):
         self._threads = threads
 
     def describe(self) -> Description:
-        return describe(self._catalog.usable())
+        return describe(self._catalog.usable_ids())
 
     def frame(self) -> Description:
         return describe([])
