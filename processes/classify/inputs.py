@@ -19,7 +19,8 @@ from processes.classify.planning.sources import Options, Sources
 from processes.crs import CRS84, is_longitude_latitude, parse_crs
 from processes.errors import Fault, InputError, NameTakenError, RequestError, collect_faults
 from processes.features.layer import Layer
-from processes.features.writing.result import CRS84_ONLY, MediaType
+from processes.features.writing.format import Format
+from processes.features.writing.formats import format_of_media_type
 from processes.model.arguments import ModelArguments, read_arguments
 from processes.model.catalog import Catalog, Model
 from processes.model.processor import Processor, require_processor
@@ -56,7 +57,7 @@ class Inputs:
     model: Model
     arguments: ModelArguments
     options: Options
-    media_type: MediaType | None
+    output_format: Format | None
     """None = as suits the result, and the client's `Accept`."""
     crs: pyproj.CRS | None
     """Of the output; None = as suits the result."""
@@ -82,11 +83,8 @@ def read_inputs(
     """
     given = {name: found[0] for name, found in read_literals(request, describe([]), LITERALS, faults).items()}
     literals = {name: item.value for name, item in given.items()}
-    media_type = (
-        cast("MediaType | None", request.outputs[OUTPUT].media_type)
-        if request.outputs and OUTPUT in request.outputs
-        else None
-    )
+    media_type = request.outputs[OUTPUT].media_type if request.outputs and OUTPUT in request.outputs else None
+    output_format = None if media_type is None else format_of_media_type(media_type)
     processor = cast("Processor | None", literals.get("processorType"))
     if runs_here and processor is not None:
         with collect_faults(faults, given["processorType"].pointer):
@@ -96,7 +94,7 @@ def read_inputs(
             require_free(literals["resultName"])
         except NameTakenError as err:
             faults.append(Fault(given["resultName"].pointer, err))
-    crs = _output_crs(given.get("outputCrs"), media_type, faults)
+    crs = _output_crs(given.get("outputCrs"), output_format, faults)
     options = Options(
         label_field=literals.get("classLabelField", DEFAULT_FIELD),
         mode=literals.get("processingMode", "mosaic"),
@@ -112,7 +110,7 @@ def read_inputs(
         arguments, wrong = read_arguments(asked.value, model.definition, asked.pointer)
         faults.extend(wrong)
         if "classLabelField" in given or "classLabelField" not in request.inputs:  # else no fields can be told
-            return Inputs(request, model, arguments, options, media_type, crs, _requirements(literals))
+            return Inputs(request, model, arguments, options, output_format, crs, _requirements(literals))
     return None
 
 
@@ -177,14 +175,15 @@ def _requirements(literals: Mapping[str, Any]) -> Requirements:
     )
 
 
-def _output_crs(given: LiteralValue | None, media_type: MediaType | None, faults: list[Fault]) -> pyproj.CRS | None:
+def _output_crs(given: LiteralValue | None, output_format: Format | None, faults: list[Fault]) -> pyproj.CRS | None:
     if given is None:
         return None
     with collect_faults(faults, given.pointer):
         crs = parse_crs(given.value)
-        if media_type in CRS84_ONLY and not is_longitude_latitude(crs):
+        if output_format is not None and output_format.is_crs84_only and not is_longitude_latitude(crs):
             raise InputError(
-                f"outputCrs is {quoted(given.value)}, but GeoJSON is always {CRS84}; ask for another format"
+                f"outputCrs is {quoted(given.value)}, but {output_format.name} is always {CRS84}; "
+                "ask for another format"
             )
         return crs
     return None

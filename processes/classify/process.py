@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import msgspec
 import numpy as np
@@ -27,7 +26,7 @@ from processes.classify.label_files import gather_labels, labels_of, save_labels
 from processes.classify.pipeline import run, run_rows, session_for
 from processes.classify.planning.plan import plan
 from processes.classify.planning.sources import Plan, PlannedRows, Sources
-from processes.classify.publish import offered_media_types, publish, require_form, result_fields
+from processes.classify.publish import publish, require_format, result_fields
 from processes.classify.sections import (
     LAYER,
     PLAN,
@@ -43,7 +42,8 @@ from processes.classify.sections import (
     save_rows,
 )
 from processes.errors import Fault, PackageError, RequestError, collect_faults
-from processes.features.writing.result import FILE_ENDINGS, MediaType
+from processes.features.writing.format import Format
+from processes.features.writing.formats import format_of_media_type, offered_formats
 from processes.imagery.image import Image
 from processes.model.catalog import Catalog
 from processes.model.processor import available_threads
@@ -76,12 +76,12 @@ class _Prepared:
 
     inputs: Inputs
     plan: Plan
-    media_type: MediaType
+    output_format: Format
     result_name: str
 
     def published(self, labels: Labels, folder: Path) -> Output:
         """Write the result into a folder."""
-        return _publish(self.plan.rows, labels, self.inputs, self.media_type, self.result_name, folder)
+        return _publish(self.plan.rows, labels, self.inputs, self.output_format, self.result_name, folder)
 
 
 class _Pace:
@@ -223,7 +223,8 @@ class ClassifyObjects(SectionedProcess):
         labels = unlabelled(len(rows), inputs.model.definition, inputs.arguments)
         gather_labels((files.fetch(_labels_name(section)) for section in range(saved.sections)), labels)
         labels.status[rows.empty] = ClassStatus.EMPTY_GEOMETRY
-        return _publish(rows, labels, inputs, cast(MediaType, saved.media_type), saved.result_name, files.scratch)
+        output_format = format_of_media_type(saved.media_type)
+        return _publish(rows, labels, inputs, output_format, saved.result_name, files.scratch)
 
     def _prepare(self, order: Execution, folder: Path) -> _Prepared:
         """Read the inputs, open what they point to, and plan.
@@ -239,13 +240,14 @@ class ClassifyObjects(SectionedProcess):
         sources = open_sources(order.request, inputs, faults, self._settings, opened)
         if inputs is None:
             raise RequestError(faults)
-        media_type = inputs.media_type or cast(MediaType, choose_media_type(offered_media_types(sources), order.accept))
+        offers = [item.media_type for item in offered_formats(sources.is_table)]
+        output_format = inputs.output_format or format_of_media_type(choose_media_type(offers, order.accept))
         with collect_faults(faults, "/outputs"):
-            require_form(sources, media_type, inputs.crs)
+            require_format(sources, output_format, inputs.crs)
         planned = plan(sources, self._settings.limits.max_objects, order.max_objects, faults)
         self._require_pinned(order)
         name = order.result_name or inputs.requirements.result_name or name_stem(sources.images[0].name)
-        return _Prepared(inputs, planned, media_type, name)
+        return _Prepared(inputs, planned, output_format, name)
 
     def _require_pinned(self, order: Execution) -> None:
         if order.file_stamps is not None:
@@ -319,7 +321,7 @@ def _freeze(
         len(sections) + 1,
         order.file_stamps or (),
         asked,
-        prepared.media_type,
+        prepared.output_format.media_type,
         prepared.result_name,
     )
     (folder / PLAN).write_bytes(encode_plan(saved))
@@ -328,8 +330,8 @@ def _freeze(
 
 
 def _publish(
-    rows: PlannedRows, labels: Labels, inputs: Inputs, media_type: MediaType, name: str, folder: Path
+    rows: PlannedRows, labels: Labels, inputs: Inputs, output_format: Format, name: str, folder: Path
 ) -> Output:
-    path = folder / f"{OUTPUT}{FILE_ENDINGS[media_type]}"
-    summary = publish(rows, labels, media_type, inputs.crs, path, name)
-    return Output(OUTPUT, media_type, path, summary)
+    path = folder / f"{OUTPUT}{output_format.ending}"
+    summary = publish(rows, labels, output_format, inputs.crs, path, name)
+    return Output(OUTPUT, output_format.media_type, path, summary)

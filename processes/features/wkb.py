@@ -32,7 +32,7 @@ _Z, _M, _SRID = 0x80000000, 0x40000000, 0x20000000
 """Flags of the extended WKB, where ISO adds 1000 for Z, 2000 for M and 3000 for both."""
 
 
-def kinds_of(geometry: pa.ChunkedArray | None) -> frozenset[int]:
+def read_iso_types(geometry: pa.ChunkedArray | None) -> frozenset[int]:
     """Return the ISO types that occur in a column: 1 = point … 6 = multi-polygon, + 1000 with Z, + 2000 with M."""
     codes = [np.unique(_headers(chunk, 0)[1]) for chunk in ([] if geometry is None else geometry.chunks)]
     return frozenset(_iso(code) for part in codes for code in part.tolist())

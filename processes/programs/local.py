@@ -14,11 +14,12 @@ from processes.classify.planning.extent import read_extent
 from processes.classify.planning.fields import FIELD_NAME
 from processes.classify.planning.plan import plan
 from processes.classify.planning.sources import Mode, Options, Sources
-from processes.classify.publish import publish, require_form
+from processes.classify.publish import publish, require_format
 from processes.crs import CRS84, parse_crs
 from processes.errors import ImageError, InputError, RequestError
 from processes.features.reading.files import read_layer
-from processes.features.writing.result import FILE_ENDINGS, MediaType
+from processes.features.writing.format import Format
+from processes.features.writing.formats import FORMATS, format_of_ending
 from processes.imagery.image import ENDINGS, open_image, unique_names
 from processes.model.arguments import ModelArguments, read_arguments
 from processes.model.catalog import Catalog, Model
@@ -53,7 +54,7 @@ def run_local(wanted: LocalRun, settings: Settings, progress: Progress) -> dict[
     Raises:
         ServiceError: something that was asked for cannot be done.
     """
-    media_type = _media_type(wanted.output)
+    output_format = _output_format(wanted.output)
     if wanted.output.exists() and not wanted.overwrite:
         raise InputError(f"{wanted.output} is there already; --overwrite replaces it")
     if not wanted.output.absolute().parent.is_dir():
@@ -88,24 +89,25 @@ def run_local(wanted: LocalRun, settings: Settings, progress: Progress) -> dict[
             processor=processor,
         ),
     )
-    require_form(sources, media_type, crs)
+    require_format(sources, output_format, crs)
     planned = plan(sources, limits.max_objects)
     labels = run(planned, progress)
     try:
         with tempfile.TemporaryDirectory(dir=wanted.output.absolute().parent, prefix=".classify-") as folder:
-            written = Path(folder) / f"result{FILE_ENDINGS[media_type]}"
-            summary = publish(planned.rows, labels, media_type, crs, written, wanted.output.stem)
+            written = Path(folder) / f"result{output_format.ending}"
+            summary = publish(planned.rows, labels, output_format, crs, written, wanted.output.stem)
             os.replace(written, wanted.output)
     except OSError as err:
         raise InputError(f"{wanted.output} cannot be written: {err.strerror}") from err
     return summary
 
 
-def _media_type(output: Path) -> MediaType:
-    for media_type, ending in FILE_ENDINGS.items():
-        if output.suffix.lower() == ending:
-            return media_type
-    raise InputError(f"{output} has no ending that names a format; there are {', '.join(FILE_ENDINGS.values())}")
+def _output_format(output: Path) -> Format:
+    output_format = format_of_ending(output.suffix)
+    if output_format is None:
+        endings = ", ".join(item.ending for item in FORMATS)
+        raise InputError(f"{output} has no ending that names a format; there are {endings}")
+    return output_format
 
 
 def _model(model: str, settings: Settings) -> Model:

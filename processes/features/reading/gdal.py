@@ -17,7 +17,7 @@ from processes.crs import crs_from_text, names_places
 from processes.errors import LayerError, LimitError
 from processes.features.layer import Layer
 from processes.features.reading.attributes import plain_table, times_of_texts
-from processes.features.wkb import common_geometry_type, kinds_of, refuse_unread
+from processes.features.wkb import common_geometry_type, read_iso_types, refuse_unread
 
 Driver = Literal["GPKG", "FlatGeobuf", "ESRI Shapefile"]
 
@@ -101,7 +101,7 @@ def _layer(
         if (kind.metadata or {}).get(b"GDAL:OGR:type") == b"DateTime":
             table = table.set_column(place, kind.name, times_of_texts(table.column(place)))
     refuse_unread(geometry)
-    kinds = kinds_of(geometry)
+    kinds = read_iso_types(geometry)
     return Layer(
         name=name,
         crs=crs,

@@ -18,7 +18,7 @@ from processes.errors import InputError, LayerError, LimitError
 from processes.features.layer import Layer, refuse_collections
 from processes.features.reading.columns import AttributeColumn
 from processes.features.reading.paging import FeaturePage, content_crs
-from processes.features.wkb import common_geometry_type, kinds_of
+from processes.features.wkb import common_geometry_type, read_iso_types
 
 _SLICE = 8192
 _MAX_ATTRIBUTES = 10_000
@@ -143,7 +143,7 @@ class _Gathered:
             name=name,
             crs=self.crs,
             geometry=geometry,
-            geometry_type=common_geometry_type(kinds_of(geometry)),
+            geometry_type=common_geometry_type(read_iso_types(geometry)),
             attributes=pa.table([values for _, values in fields], schema=pa.schema([item for item, _ in fields]))
             if fields
             else pa.table({}).select([]),

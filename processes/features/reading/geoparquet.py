@@ -19,7 +19,7 @@ from processes.features.layer import Layer, from_wkb
 from processes.features.reading.attributes import plain_table, refuse_twins, with_signed_numbers
 from processes.features.reading.geoarrow import ENCODINGS, wkb_of
 from processes.features.reading.parquet_rows import read_batches
-from processes.features.wkb import common_geometry_type, is_plain, kinds_of, refuse_unread
+from processes.features.wkb import common_geometry_type, is_plain, read_iso_types, refuse_unread
 
 _MAX_GEO_BYTES = 8 * 2**20
 _BROKEN = (pa.ArrowException, OSError, ValueError, OverflowError, KeyError)
@@ -94,7 +94,7 @@ def _layer(path: Path, rows: int, geo: _Geo, called: str, stem: str) -> Layer:
         name=stem,
         crs=crs,
         geometry=column,
-        geometry_type=common_geometry_type(kinds_of(column)),
+        geometry_type=common_geometry_type(read_iso_types(column)),
         attributes=with_signed_numbers(pa.concat_tables(attributes)),
         ids=None,
     )
