@@ -26,7 +26,8 @@ def write_lines(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> int:
     with path.open("x") as file:
         file.write(",".join(f"{item.name}:{item.type}" for item in result.schema) + "\n")
         for rows in result.rows():
-            shapes = [] if transform is None else transform.apply(rows.geometry, rows.attributes.num_rows)
+            assert transform is not None
+            shapes = transform.apply(rows.geometry, rows.attributes.num_rows)
             file.writelines(f"{text}\n" for text in shapely.to_wkt(shapes, output_dimension=3))
     return lost_count(transform)
 
