@@ -18,8 +18,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from processes.features.layer import Layer
-from processes.features.writing.prepare import prepare
-from processes.features.writing.result import FILE_ENDINGS, ClassStyle, MediaType, RowBatch
+from processes.features.writing.format import Format
+from processes.features.writing.result import ClassStyle, RowBatch, result_layer
 from processes.features.writing.write import write_result
 from processes.settings import Settings
 
@@ -121,7 +121,7 @@ def settings(tmp_path: Path) -> Settings:
 
 def write_layer(
     layer: Layer,
-    media_type: MediaType,
+    output_format: Format,
     folder: Path,
     crs: pyproj.CRS | None = None,
     rows_at_once: int = 2,
@@ -142,16 +142,15 @@ def write_layer(
             positions = np.arange(start + 1, min(start + rows_at_once, count) + 1)
             yield RowBatch(part(layer.ids, start), positions, part(layer.geometry, start), batch)
 
-    path = folder / f"{len(list(folder.iterdir()))}-result{FILE_ENDINGS[media_type]}"
-    result = prepare(
+    path = folder / f"{len(list(folder.iterdir()))}-result{output_format.ending}"
+    result = result_layer(
         layer,
         layer.ids,
         schema,
         rows,
-        media_type,
         name="result",
         key="id",
         style=style,
-        summary=lambda warnings: {"counts": {"é": 1}, "warnings": warnings},
+        make_summary=lambda warnings: {"counts": {"é": 1}, "warnings": warnings},
     )
-    return path, result.summary(write_result(result, media_type, crs, path))["warnings"]
+    return path, write_result(result, output_format, crs, path)["warnings"]

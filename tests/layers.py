@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from processes.crs import parse_crs
 from processes.features.layer import Layer
 from processes.features.reading.attributes import plain_table, with_signed_numbers
-from processes.features.wkb import common_geometry_type, kinds_of
+from processes.features.wkb import common_geometry_type, read_iso_types
 
 BOX = shapely.box(500_000, 5_500_000, 500_010, 5_500_020)
 
@@ -69,7 +69,7 @@ def make_layer(
     shapes[:] = geometries
     wkb = pa.array(shapely.to_wkb(shapes, output_dimension=4, flavor="iso"), pa.large_binary())
     column = pa.chunked_array([wkb])
-    kinds = kinds_of(column)
+    kinds = read_iso_types(column)
     return Layer(
         name="layer",
         crs=parse_crs(crs),

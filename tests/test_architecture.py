@@ -42,7 +42,7 @@ HOMES: Mapping[str, set[str]] = {
     "pyogrio": {"features/reading/gdal", "features/writing/gdal"},
     "PIL": {"imagery/chips"},
     "urllib3": {"sources/hosts"},
-    "sqlite3": {"features/reading/geopackage", "features/writing/geopackage_summary", "features/writing/qgis_style"},
+    "sqlite3": {"features/reading/geopackage", "features/writing/geopackage", "features/writing/qgis_style"},
     "zipfile": {"sources/zips", "features/reading/shapefile_zip", "model/package"},
     "jsonschema": {"ogc/schema"},
     "yaml": {"settings"},

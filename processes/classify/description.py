@@ -1,4 +1,4 @@
-"""What clients are told of the process `classify-objects`."""
+"""The OGC description of the process `classify-objects`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from processes import __version__
 from processes.classify.planning.fields import DEFAULT_FIELD, FIELD_NAME
 from processes.crs import CRS84
-from processes.features.writing.result import CSV, FLATGEOBUF, GEOJSON, GEOJSON_SEQ, GEOPACKAGE, PARQUET, TABLE
+from processes.features.writing.formats import FORMATS
 from processes.ogc.request import Description
 
 PROCESS_ID = "classify-objects"
@@ -206,17 +206,7 @@ def describe(models: Sequence[str]) -> Description:
             OUTPUT: {
                 "title": "Classified objects",
                 "description": "The objects with their attributes, class label, class value, confidence and status",
-                "schema": {
-                    "oneOf": [
-                        {"type": "object", "format": "geojson-feature-collection", "contentMediaType": GEOJSON},
-                        {"type": "string", "format": "binary", "contentMediaType": GEOPACKAGE},
-                        {"type": "string", "format": "binary", "contentMediaType": FLATGEOBUF},
-                        {"type": "string", "format": "binary", "title": "GeoParquet", "contentMediaType": PARQUET},
-                        {"type": "string", "title": "GeoJSON text sequence", "contentMediaType": GEOJSON_SEQ},
-                        {"type": "string", "title": "CSV, geometry as WKT", "contentMediaType": CSV},
-                        {"type": "object", "title": "Table of image ID and label", "contentMediaType": TABLE},
-                    ]
-                },
+                "schema": {"oneOf": [{**item.schema, "contentMediaType": item.media_type} for item in FORMATS]},
             }
         },
         "example": {

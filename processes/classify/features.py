@@ -13,7 +13,7 @@ from processes.features.layer import Layer
 from processes.features.reading.files import BOM, looks_like_json, read_layer
 from processes.features.reading.geojson import read_geojson, read_pages
 from processes.features.reading.paging import FeaturePage, leads_to_items, next_href
-from processes.features.writing.result import GEOJSON
+from processes.ogc.media_types import GEOJSON
 from processes.ogc.request import InputValue
 from processes.ogc.schema import quoted
 from processes.settings import Settings

@@ -20,7 +20,8 @@ from processes.classify.publish import require_crs84
 from processes.crs import parse_crs
 from processes.errors import Fault, NameTakenError, RequestError, collect_faults
 from processes.features.layer import Layer
-from processes.features.writing.result import MediaType
+from processes.features.writing.format import Format
+from processes.features.writing.formats import format_of_media_type
 from processes.model.arguments import ModelArguments, read_arguments
 from processes.model.catalog import Catalog, Model
 from processes.model.runtime.runtime import Processor
@@ -58,8 +59,8 @@ class Inputs:
     model: Model
     arguments: ModelArguments
     options: Options
-    media_type: MediaType | None
-    """Of the output; None = as suits the result and the client's `Accept`."""
+    output_format: Format | None
+    """None = as suits the result and the client's `Accept`."""
     crs: pyproj.CRS | None
     """Of the output; None = as suits the result."""
     requirements: Requirements
@@ -85,7 +86,8 @@ def read_inputs(
     literals = {name: values[0] for name, values in read_literals(request, describe([]), _LITERALS, faults).items()}
     values = {name: item.value for name, item in literals.items()}
     output = (request.outputs or {}).get(OUTPUT)
-    media_type = None if output is None else cast("MediaType | None", output.media_type)
+    media_type = None if output is None else output.media_type
+    output_format = None if media_type is None else format_of_media_type(media_type)
     processor = cast("Processor | None", values.get("processorType"))
     if runs_here and processor is not None:
         with collect_faults(faults, literals["processorType"].pointer):
@@ -95,7 +97,7 @@ def read_inputs(
             require_free_name(values["resultName"])
         except NameTakenError as err:
             faults.append(Fault(literals["resultName"].pointer, err))
-    crs = _output_crs(literals.get("outputCrs"), media_type, faults)
+    crs = _output_crs(literals.get("outputCrs"), output_format, faults)
     options = Options(
         label_field=values.get("classLabelField", DEFAULT_FIELD),
         mode=values.get("processingMode", "mosaic"),
@@ -111,7 +113,7 @@ def read_inputs(
         arguments, argument_faults = read_arguments(given_arguments.value, model.definition, given_arguments.pointer)
         faults.extend(argument_faults)
         if "classLabelField" in literals or "classLabelField" not in request.inputs:  # else the fields are not known
-            return Inputs(model, arguments, options, media_type, crs, _requirements(values))
+            return Inputs(model, arguments, options, output_format, crs, _requirements(values))
     return None
 
 
@@ -179,12 +181,13 @@ def _requirements(values: Mapping[str, Any]) -> Requirements:
     )
 
 
-def _output_crs(literal: LiteralValue | None, media_type: MediaType | None, faults: list[Fault]) -> pyproj.CRS | None:
+def _output_crs(literal: LiteralValue | None, output_format: Format | None, faults: list[Fault]) -> pyproj.CRS | None:
     if literal is None:
         return None
     with collect_faults(faults, literal.pointer):
         crs = parse_crs(literal.value)
-        require_crs84(media_type, crs, quoted(literal.value))
+        if output_format is not None:
+            require_crs84(output_format, crs, quoted(literal.value))
         return crs
     return None
 

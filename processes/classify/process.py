@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,7 @@ from processes.classify.label_files import gather_labels, labels_of, save_labels
 from processes.classify.pipeline import classify_rows, session_for
 from processes.classify.planning.plan import plan
 from processes.classify.planning.sources import Plan, PlannedRows, Sources
-from processes.classify.publish import offered_media_types, publish, require_form, result_fields
+from processes.classify.publish import publish, require_format, result_fields
 from processes.classify.sections import (
     LAYER,
     PLAN,
@@ -44,7 +43,7 @@ from processes.classify.sections import (
 )
 from processes.crs import crs_from_text
 from processes.errors import RequestError, at_pointer, collect_faults
-from processes.features.writing.result import FILE_ENDINGS, MediaType
+from processes.features.writing.formats import format_of_media_type, offered_formats
 from processes.model.catalog import Catalog
 from processes.model.runtime.runtimes import available_threads
 from processes.ogc.execution import Execution
@@ -230,16 +229,15 @@ class ClassifyObjects(SectionedProcess):
         sources = open_sources(request, inputs, faults, self._settings, opened)
         if inputs is None:
             raise RequestError(faults)
-        media_type = inputs.media_type or cast(
-            MediaType, choose_media_type(offered_media_types(sources), execution.accept)
-        )
+        offers = [item.media_type for item in offered_formats(sources.is_table)]
+        output_format = inputs.output_format or format_of_media_type(choose_media_type(offers, execution.accept))
         with collect_faults(faults, "/outputs"):
-            require_form(sources, media_type, inputs.crs)
+            require_format(sources, output_format, inputs.crs)
         planned = plan(sources, self._settings.limits.max_objects, execution.max_objects, faults)
         self._require_same_files(execution)
         name = execution.result_name or inputs.requirements.result_name or name_stem(sources.images[0].name)
         crs = None if inputs.crs is None else inputs.crs.to_json()
-        return planned, OutputOptions(media_type, crs, name)
+        return planned, OutputOptions(output_format.media_type, crs, name)
 
     def _require_same_files(self, execution: Execution) -> None:
         if execution.file_stamps is not None:
@@ -311,8 +309,8 @@ def _save(
 def _published(rows: PlannedRows, labels: Labels, output: OutputOptions, folder: Path) -> Output:
     """Write the result into a folder."""
     labels.status[rows.empty] = ClassStatus.EMPTY_GEOMETRY
-    media_type = cast(MediaType, output.media_type)
-    path = folder / f"{OUTPUT}{FILE_ENDINGS[media_type]}"
+    output_format = format_of_media_type(output.media_type)
+    path = folder / f"{OUTPUT}{output_format.ending}"
     crs = None if output.crs is None else crs_from_text(output.crs)
-    summary = publish(rows, labels, media_type, crs, path, output.result_name)
-    return Output(OUTPUT, media_type, path, summary)
+    summary = publish(rows, labels, output_format, crs, path, output.result_name)
+    return Output(OUTPUT, output.media_type, path, summary)

@@ -1,9 +1,10 @@
-"""Publishing what was found: the objects with their labels, in the form that is wanted."""
+"""The result: the objects with their labels, in an output format."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -18,107 +19,88 @@ from processes.classify.planning.fields import IMAGE_ID
 from processes.classify.planning.sources import PlannedRows, Sources
 from processes.crs import CRS84, epsg_name, is_longitude_latitude
 from processes.errors import InputError, RequestError, at_pointer
-from processes.features.writing.prepare import prepare
-from processes.features.writing.result import (
-    CRS84_ONLY,
-    CSV,
-    FLATGEOBUF,
-    GEOJSON,
-    GEOJSON_SEQ,
-    GEOPACKAGE,
-    NEEDS_GEOMETRY,
-    PARQUET,
-    ROWS_AT_ONCE,
-    TABLE,
-    ClassStyle,
-    MediaType,
-    RowBatch,
-)
+from processes.features.writing.format import Format
+from processes.features.writing.formats import offered_formats
+from processes.features.writing.result import ROWS_AT_ONCE, ClassStyle, RowBatch, result_layer
 from processes.features.writing.table import table_field
 from processes.features.writing.write import write_result
 
-_MAX_GEOPACKAGE_COLUMNS = 2000
-"""As SQLite has it."""
 _OWN_COLUMNS = 3
 """A fid, a geometry and an id."""
 
 
-def offered_media_types(sources: Sources) -> list[MediaType]:
-    """Return the forms that suit a result, the default first; a table of a feature layer is had by naming it."""
-    if sources.is_table:
-        return [TABLE, CSV, PARQUET, GEOPACKAGE]
-    return [GEOJSON, GEOPACKAGE, FLATGEOBUF, PARQUET, GEOJSON_SEQ, CSV]
+def require_format(sources: Sources, output_format: Format, crs: pyproj.CRS | None) -> None:
+    """Raise RequestError where a result cannot have a format or a CRS.
 
-
-def require_form(sources: Sources, media_type: MediaType, crs: pyproj.CRS | None) -> None:
-    """Raise RequestError where a result cannot have a form or a CRS."""
-    if media_type in NEEDS_GEOMETRY and sources.is_table:
+    Args:
+        sources: what the run works on.
+        output_format: the format.
+        crs: CRS of the output; None = as suits the result.
+    """
+    if output_format.needs_geometry and sources.is_table:
+        offers = ", ".join(item.media_type for item in offered_formats(is_table=True))
         raise RequestError.at(
             "/outputs/classifiedObjects/format/mediaType",
-            InputError(
-                "images without a spatial reference give a table; "
-                f"the formats are {', '.join(offered_media_types(sources))}"
-            ),
+            InputError(f"images without a spatial reference give a table; the formats are {offers}"),
         )
     attributes = 0 if sources.layer is None else sources.layer.attributes.num_columns
     columns = attributes + len(sources.added_fields) + _OWN_COLUMNS
-    if media_type == GEOPACKAGE and columns > _MAX_GEOPACKAGE_COLUMNS:
+    if output_format.max_columns is not None and columns > output_format.max_columns:
         raise RequestError.at(
             "/outputs/classifiedObjects/format/mediaType",
             InputError(
-                f"a GeoPackage has at most {_MAX_GEOPACKAGE_COLUMNS} columns, this result {columns}; "
+                f"a {output_format.name} has at most {output_format.max_columns} columns, this result {columns}; "
                 "ask for another format"
             ),
         )
     if crs is not None:
         with at_pointer("/inputs/outputCrs"):
-            require_crs84(media_type, crs, epsg_name(crs))
+            require_crs84(output_format, crs, epsg_name(crs))
 
 
-def require_crs84(media_type: MediaType | None, crs: pyproj.CRS, name: str) -> None:
+def require_crs84(output_format: Format, crs: pyproj.CRS, name: str) -> None:
     """Raise InputError where a format has coordinates in CRS84 only, and the output is to have another CRS.
 
     Args:
-        media_type: of the output; None = not known yet.
+        output_format: of the output.
         crs: of the output.
         name: of the CRS, for the message.
     """
-    if media_type in CRS84_ONLY and not is_longitude_latitude(crs):
-        raise InputError(f"outputCrs is {name}, but GeoJSON is always {CRS84}; ask for another format")
+    if output_format.is_crs84_only and not is_longitude_latitude(crs):
+        raise InputError(f"outputCrs is {name}, but {output_format.name} is always {CRS84}; ask for another format")
 
 
 def publish(
-    rows: PlannedRows, labels: Labels, media_type: MediaType, crs: pyproj.CRS | None, path: Path, name: str
+    rows: PlannedRows, labels: Labels, output_format: Format, crs: pyproj.CRS | None, path: Path, name: str
 ) -> dict[str, Any]:
     """Write the classified rows and return their summary.
 
     Args:
         rows: the rows.
-        labels: what was found for them.
-        media_type: the form.
-        crs: of the output; None = that of the features or images, CRS84 in GeoJSON.
+        labels: of the rows.
+        output_format: the format.
+        crs: CRS of the output; None = that of the features or images, CRS84 in GeoJSON.
         path: a new file.
-        name: of the layer.
+        name: name of the layer.
     """
-    sources, found = rows.sources, _summary(rows, labels)
-    result = prepare(
+    sources, counts = rows.sources, _summary(rows, labels)
+    result = result_layer(
         rows.layer,
         rows.ids,
         _schema(rows),
-        lambda: _rows(rows, labels),
-        media_type,
+        lambda: _row_batches(rows, labels),
         name=name,
         key="id" if sources.layer is not None else IMAGE_ID,
         style=ClassStyle(
             sources.options.label_field, tuple((item.name, item.color) for item in sources.model.definition.classes)
         ),
-        summary=lambda warnings: {**found, "warnings": [*rows.warnings, *warnings], "software": SOFTWARE},
+        make_summary=lambda warnings: {**counts, "warnings": [*rows.warnings, *warnings], "software": SOFTWARE},
     )
-    return dict(result.summary(write_result(result, media_type, crs, path)))
+    return write_result(result, output_format, crs, path)
 
 
 def result_fields(rows: PlannedRows) -> list[Mapping[str, str]]:
-    """Return the fields that a result has, without id and geometry, as Table Schema has them."""
+    """Return the fields of a result, without id and geometry, as Table Schema has them."""
     return [table_field(item) for item in _schema(rows)]
 
 
@@ -126,23 +108,26 @@ def _schema(rows: PlannedRows) -> pa.Schema:
     return pa.schema([*rows.layer.attributes.schema, *rows.sources.added_fields])
 
 
-def _rows(rows: PlannedRows, labels: Labels) -> Iterator[RowBatch]:
+def _row_batches(rows: PlannedRows, labels: Labels) -> Iterator[RowBatch]:
     layer, schema = rows.layer, _schema(rows)
     for start in range(0, len(rows), ROWS_AT_ONCE):
         count = min(ROWS_AT_ONCE, len(rows) - start)
         objects = rows.objects[start : start + count]
-        attributes = [_taken(column, objects) for column in layer.attributes.columns]
+        attributes = [_take(column, objects) for column in layer.attributes.columns]
         added = _added_columns(rows, labels, start, start + count)
         yield RowBatch(
             ids=None if rows.ids is None else _one_chunk(rows.ids.slice(start, count)),
             positions=objects + 1,
-            geometry=None if layer.geometry is None else _taken(layer.geometry, objects),
+            geometry=None if layer.geometry is None else _take(layer.geometry, objects),
             attributes=pa.RecordBatch.from_arrays([*attributes, *added], schema=schema),
         )
 
 
-def _taken(column: pa.ChunkedArray, objects: NDArray[np.int64]) -> pa.Array:
-    """Return the values of some rows' objects, whose places ascend; chunk by chunk, as one text has its limits."""
+def _take(column: pa.ChunkedArray, objects: NDArray[np.int64]) -> pa.Array:
+    """Return the values of objects, whose indices ascend, `(n,)`.
+
+    It goes chunk by chunk, as the texts of an Arrow array cannot have more than 2 GiB together.
+    """
     if (np.diff(objects) == 1).all():
         return _one_chunk(column.slice(int(objects[0]), len(objects)))
     starts = np.cumsum([0, *(len(chunk) for chunk in column.chunks)])
@@ -165,6 +150,7 @@ def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _added_columns(rows: PlannedRows, labels: Labels, start: int, stop: int) -> list[pa.Array]:
+    """Return the values of the added fields of a range of rows."""
     definition, part = rows.sources.model.definition, slice(start, stop)
     winner, status = labels.winner[part], labels.status[part]
     unlabelled = (winner < 0) | (status != ClassStatus.OK)
@@ -173,38 +159,39 @@ def _added_columns(rows: PlannedRows, labels: Labels, start: int, stop: int) -> 
             labels.scores[part], winner < 0, rows.sources.arguments.score_threshold, definition.classes
         )
     else:
-        names = _picked([item.name for item in definition.classes], winner, pa.string(), unlabelled)
-        values = _picked([item.value for item in definition.classes], winner, pa.int64(), unlabelled)
-    states = _picked([item.label for item in ClassStatus], status, pa.string(), None)
-    columns = [names, values, _probabilities(labels.confidence[part]), states]
+        names = _pick([item.name for item in definition.classes], winner, pa.string(), unlabelled)
+        values = _pick([item.value for item in definition.classes], winner, pa.int64(), unlabelled)
+    statuses = _pick([item.label for item in ClassStatus], status, pa.string(), None)
+    columns = [names, values, _probabilities(labels.confidence[part]), statuses]
     if rows.image_ids is not None:
-        place = 0 if rows.sources.layer is None else len(columns)
-        columns.insert(place, rows.image_ids.slice(start, stop - start))
+        position = 0 if rows.sources.layer is None else len(columns)
+        columns.insert(position, rows.image_ids.slice(start, stop - start))
     if labels.scores is not None:
         columns += [_probabilities(scores) for scores in labels.scores[part].T]
     return columns
 
 
-def _picked(
-    choices: Sequence[Any], places: NDArray[Any], dtype: pa.DataType, missing: NDArray[np.bool_] | None
+def _pick(
+    choices: Sequence[Any], indices: NDArray[Any], dtype: pa.DataType, is_missing: NDArray[np.bool_] | None
 ) -> pa.Array:
-    """Return the choice at each place; null where it is missing."""
-    return pa.array(np.array(choices, dtype=object)[places], dtype, mask=missing)
+    """Return the choice at each index, `(n,)`; null where it is missing."""
+    return pa.array(np.array(choices, dtype=object)[indices], dtype, mask=is_missing)
 
 
 def _multi_labels(
-    scores: NDArray[np.float32], missing: NDArray[np.bool_], threshold: float, classes: Sequence[Any]
+    scores: NDArray[np.float32], is_missing: NDArray[np.bool_], threshold: float, classes: Sequence[Any]
 ) -> tuple[pa.Array, pa.Array]:
     """Return the joined names of the classes at or above the threshold, and the value where it is exactly one."""
     patterns, pattern_of = np.unique(scores >= threshold, axis=0, return_inverse=True)
-    found = [[item for item, there in zip(classes, pattern, strict=True) if there] for pattern in patterns.tolist()]
-    names = pa.array([";".join(item.name for item in items) for items in found], pa.string())
-    values = pa.array([items[0].value if len(items) == 1 else None for items in found], pa.int64())
-    places = pa.array(pattern_of.reshape(-1), mask=missing)
-    return names.take(places), values.take(places)
+    combinations = [list(compress(classes, pattern)) for pattern in patterns.tolist()]
+    names = pa.array([";".join(item.name for item in items) for items in combinations], pa.string())
+    values = pa.array([items[0].value if len(items) == 1 else None for items in combinations], pa.int64())
+    indices = pa.array(pattern_of.reshape(-1), mask=is_missing)
+    return names.take(indices), values.take(indices)
 
 
 def _probabilities(values: NDArray[np.float32]) -> pa.Array:
+    """Return probabilities with six decimals; null where one is not a number."""
     return pa.array(np.round(values.astype(np.float64), 6), pa.float64(), mask=np.isnan(values))
 
 
@@ -217,8 +204,8 @@ def _summary(rows: PlannedRows, labels: Labels) -> dict[str, Any]:
         above = (labels.scores >= rows.sources.arguments.score_threshold).sum(axis=0)
         counts.update({item.name: int(count) for item, count in zip(definition.classes, above, strict=True)})
     else:
-        found = np.bincount(labels.winner[labels.status == ClassStatus.OK], minlength=len(definition.classes))
-        for item, count in zip(definition.classes, found, strict=True):
+        of_classes = np.bincount(labels.winner[labels.status == ClassStatus.OK], minlength=len(definition.classes))
+        for item, count in zip(definition.classes, of_classes, strict=True):
             counts[item.name] += int(count)
     return {
         "model": {"id": rows.sources.model.id, "sha256": rows.sources.model.sha256},

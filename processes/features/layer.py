@@ -21,7 +21,7 @@ OMIT_NULLS = {b"classify_objects:json": b"omit-null"}
 
 
 def is_json_text(item: pa.Field) -> bool:
-    """Say whether a column holds JSON texts."""
+    """Return whether a column holds JSON texts."""
     return (item.metadata or {}).items() >= JSON_TEXT.items()
 
 
@@ -30,6 +30,7 @@ class Layer:
     """Features in their order."""
 
     name: str
+    """As the file has it, else the file's name without ending."""
     crs: pyproj.CRS | None
     """None = the layer is a table without geometry."""
     geometry: pa.ChunkedArray | None
@@ -46,16 +47,17 @@ class Layer:
 
     @property
     def nbytes(self) -> int:
+        """Size in memory in bytes."""
         return sum(part.nbytes for part in (self.geometry, self.attributes, self.ids) if part is not None)
 
     def geometries(self, start: int, stop: int) -> NDArray[np.object_]:
-        """Return the geometries of a range of features, None where there is none."""
+        """Return the geometries of a range of features, None where there is none, `(stop - start,)`."""
         if self.geometry is None:
             return np.full(stop - start, None)
         return from_wkb(self.geometry.slice(start, stop - start).to_pylist(), start)
 
     def geometries_at(self, features: NDArray[np.int64]) -> NDArray[np.object_]:
-        """Return the geometries of some features, None where there is none."""
+        """Return the geometries of the features at these indices, None where there is none, `(n,)`."""
         if self.geometry is None:
             return np.full(len(features), None)
         column = self.geometry
@@ -65,7 +67,7 @@ class Layer:
 
 
 def from_wkb(texts: list[bytes | None], first: int) -> NDArray[np.object_]:
-    """Return the geometries of WKB texts; `first` is the place of the first one, for the message.
+    """Return the geometries of WKB texts; `first` is the index of the first one in the layer, for messages.
 
     Raises:
         LayerError: one cannot be read, or is a GeometryCollection.
@@ -82,7 +84,7 @@ def from_wkb(texts: list[bytes | None], first: int) -> NDArray[np.object_]:
 
 
 def refuse_collections(geometries: NDArray[np.object_], first: int) -> None:
-    """Raise LayerError for a GeometryCollection, naming the feature's position from 1."""
+    """Raise LayerError for a GeometryCollection; the message has the feature's position from 1."""
     collections = np.flatnonzero(shapely.get_type_id(geometries) == shapely.GeometryType.GEOMETRYCOLLECTION)
     if collections.size:
         raise LayerError(

@@ -1,4 +1,9 @@
-"""OGC's results document: outputs keyed by their ids, written as a stream."""
+"""OGC's results document: outputs keyed by their ids, written as a stream.
+
+The media type decides how an output stands in it: JSON as it is; `text/*` and JSON text sequences (`*+json-seq`),
+all in UTF-8, as a string; anything else as base64. Plain text and JSON values that are no objects stand there without
+their media type, everything else is a qualified value with it.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +15,7 @@ from typing import BinaryIO
 
 import msgspec
 
-_TEXTS = ("text/csv", "application/geo+json-seq")
-_BLOCK_BYTES = 3 * 2**18  # a multiple of 3, so that blocks of base64 can be put together
+_BLOCK_BYTES = 3 * 2**18  # a multiple of 3, so that the base64 of blocks can be joined
 
 
 def blocks_of(file: BinaryIO) -> Iterator[bytes]:
@@ -25,27 +29,27 @@ def results_document(output: str, media_type: str, blocks: Iterator[bytes]) -> I
     """Yield the document of one output by value, without holding it whole.
 
     Args:
-        output: its id.
-        media_type: what it is.
-        blocks: its content; all but the last are of a length that is a multiple of 3.
+        output: id of the output.
+        media_type: of the content, in lower case and without parameters.
+        blocks: the content; all but the last are of a length that is a multiple of 3.
     """
-    name, kind = msgspec.json.encode(output), msgspec.json.encode(media_type)
+    name, media_type_text = msgspec.json.encode(output), msgspec.json.encode(media_type)
     first = next(blocks, b"")
     blocks = chain([first], blocks)
     if media_type == "text/plain":
         yield b"{%s: %s}" % (name, msgspec.json.encode(b"".join(blocks).decode()))
-    elif media_type in _TEXTS:
+    elif media_type.startswith("text/") or media_type.endswith("+json-seq"):
         yield b'{%s: {"value": "' % name
         yield from _json_texts(blocks)
-        yield b'", "mediaType": %s}}' % kind
+        yield b'", "mediaType": %s}}' % media_type_text
     elif not media_type.endswith("json"):
         yield b'{%s: {"value": "' % name
         yield from (base64.b64encode(block) for block in blocks)
-        yield b'", "encoding": "base64", "mediaType": %s}}' % kind
+        yield b'", "encoding": "base64", "mediaType": %s}}' % media_type_text
     elif first.lstrip()[:1] == b"{":
         yield b'{%s: {"value": ' % name
         yield from blocks
-        yield b', "mediaType": %s}}' % kind
+        yield b', "mediaType": %s}}' % media_type_text
     else:  # a JSON value that is no object stands for itself
         yield b"{%s: " % name
         yield from blocks

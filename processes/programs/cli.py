@@ -213,6 +213,18 @@ def models(config: Path) -> None:
         click.echo("no models are installed")
 
 
+class _OutputOption(click.Option):
+    """The option --output. Its help lists the formats, whose libraries are slow to import: so at the last moment."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        from processes.features.writing.formats import FORMATS
+
+        of_layers = ", ".join(item.ending for item in FORMATS if item.is_offered_for_layers)
+        of_tables = ", ".join(item.ending for item in FORMATS if not item.is_offered_for_layers)
+        self.help = f"The result: {of_layers}, or {of_tables} for a table."
+        return super().get_help_record(ctx)
+
+
 @main.command()
 @click.option(
     "--image",
@@ -261,7 +273,7 @@ def models(config: Path) -> None:
     "--output",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The result: .geojson, .gpkg, .fgb, .parquet, .geojsonl, .csv, or .json for a table.",
+    cls=_OutputOption,
 )
 @click.option("--overwrite", is_flag=True, help="Replace the result where it is there already.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")

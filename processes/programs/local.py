@@ -15,7 +15,8 @@ import msgspec
 from processes.classify.description import OUTPUT, PROCESS_ID
 from processes.classify.process import ClassifyObjects
 from processes.errors import InputError
-from processes.features.writing.result import FILE_ENDINGS
+from processes.features.writing.format import Format
+from processes.features.writing.formats import FORMATS, format_of_ending
 from processes.model.catalog import Catalog, Model
 from processes.ogc.execution import Execution
 from processes.settings import Settings
@@ -60,7 +61,7 @@ def run_local(
     Raises:
         ServiceError: something that was asked for cannot be done.
     """
-    media_type = _media_type(output)
+    output_format = _output_format(output)
     if output.exists() and not overwrite:
         raise InputError(f"{output} is there already; --overwrite replaces it")
     if not output.absolute().parent.is_dir():
@@ -68,19 +69,22 @@ def run_local(
     settings = dataclasses.replace(settings, imagery=(Path("/"),))
     catalog = _LocalCatalog.from_settings(settings)
     process = ClassifyObjects(settings, catalog)
-    body = msgspec.json.encode({"inputs": inputs, "outputs": {OUTPUT: {"format": {"mediaType": media_type}}}})
+    body = msgspec.json.encode(
+        {"inputs": inputs, "outputs": {OUTPUT: {"format": {"mediaType": output_format.media_type}}}}
+    )
     execution = Execution.read(PROCESS_ID, body, process.frame(), result_name=output.stem)
     try:
         with tempfile.TemporaryDirectory(dir=output.absolute().parent, prefix=".classify-") as folder:
             result = process.execute(execution, Path(folder), planned, progress)
-            os.replace(Path(folder) / f"{OUTPUT}{FILE_ENDINGS[media_type]}", output)
+            os.replace(Path(folder) / f"{OUTPUT}{output_format.ending}", output)
     except OSError as err:
         raise InputError(f"{output} cannot be written: {err.strerror}") from err
     return result.summary or {}
 
 
-def _media_type(output: Path) -> Any:
-    for media_type, ending in FILE_ENDINGS.items():
-        if output.suffix.lower() == ending:
-            return media_type
-    raise InputError(f"{output} has no ending that names a format; there are {', '.join(FILE_ENDINGS.values())}")
+def _output_format(output: Path) -> Format:
+    output_format = format_of_ending(output.suffix)
+    if output_format is None:
+        endings = ", ".join(item.ending for item in FORMATS)
+        raise InputError(f"{output} has no ending that names a format; there are {endings}")
+    return output_format

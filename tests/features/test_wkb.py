@@ -9,7 +9,7 @@ import pytest
 import shapely
 
 from layers import wkt
-from processes.features.wkb import common_geometry_type, kinds_of
+from processes.features.wkb import common_geometry_type, read_iso_types
 
 SHAPES = {
     1: "POINT (1 2)",
@@ -30,13 +30,13 @@ def test_kinds_are_those_of_the_texts(flavor: Literal["iso", "extended"], byte_o
         for shape in (shapely.set_srid(wkt(text), 4326) for text in SHAPES.values())
     ]
     column = pa.chunked_array([pa.array([None, *texts[:2], None], dtype).slice(1), pa.array(texts[2:], dtype)])
-    assert kinds_of(column) == set(SHAPES)
-    assert kinds_of(column.slice(1, 1)) == {1001}
+    assert read_iso_types(column) == set(SHAPES)
+    assert read_iso_types(column.slice(1, 1)) == {1001}
 
 
 @pytest.mark.parametrize("column", [None, pa.chunked_array([], pa.binary()), pa.chunked_array([[None]], pa.binary())])
 def test_without_geometries_there_are_no_kinds(column: pa.ChunkedArray | None) -> None:
-    assert kinds_of(column) == set()
+    assert read_iso_types(column) == set()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Attributes as every output format can hold them, whatever the file had them as.
+"""Attributes as every output format can hold them, whatever their types in the file.
 
 Whole numbers, fractions, booleans, texts, bytes, dates and times stay what they are. Nested values become JSON texts.
 """
@@ -17,15 +17,15 @@ from processes.errors import LayerError
 from processes.features.layer import JSON_TEXT
 
 _EXACT_DIGITS = 15
-"""Decimals of so many digits come back from a double as they were."""
+"""Decimals of up to so many digits survive as a double."""
 _encode = msgspec.json.Encoder().encode
 
 
 def plain_table(table: pa.Table) -> pa.Table:
-    """Return a table with columns that are written and encoded without a further look.
+    """Return a table with columns that every output format can write.
 
     Raises:
-        LayerError: two columns have one name, or a value has no place in the result; names the column.
+        LayerError: two columns have one name, or a value cannot be held; the message names the column.
     """
     refuse_twins(table.column_names)
     fields, columns = [], []
@@ -45,11 +45,11 @@ def plain_table(table: pa.Table) -> pa.Table:
 
 def with_signed_numbers(table: pa.Table) -> pa.Table:
     """Return a whole table with unsigned 64-bit numbers as signed ones, as texts where one is too large for those."""
-    for place, item in enumerate(table.schema):
+    for index, item in enumerate(table.schema):
         if pa.types.is_uint64(item.type):
-            values = table.column(place)
+            values = table.column(index)
             fits = not len(values) or (pc.max(values).as_py() or 0) < 2**63
-            table = table.set_column(place, item.name, values.cast(pa.int64() if fits else pa.string()))
+            table = table.set_column(index, item.name, values.cast(pa.int64() if fits else pa.string()))
     return table
 
 
@@ -63,7 +63,7 @@ def refuse_twins(names: Iterable[str]) -> None:
 def times_of_texts(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return ISO 8601 texts as times: with their zone if they share one, in UTC if they have several.
 
-    Texts stay where some have a zone and others none.
+    Texts stay texts where some have a zone and others none.
     """
     zones = pc.replace_substring_regex(texts, r"^.*T[^Z+-]*", "").unique().drop_null().to_pylist()
     if not zones:
@@ -82,54 +82,54 @@ def times_of_texts(texts: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _plain(values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, dict[bytes, bytes] | None]:
-    kind = values.type
-    if isinstance(kind, pa.BaseExtensionType):
-        return _plain(pa.chunked_array([chunk.storage for chunk in values.chunks], kind.storage_type))
-    if pa.types.is_dictionary(kind):
-        return _plain(values.cast(kind.value_type))
-    if pa.types.is_nested(kind):
+    dtype = values.type
+    if isinstance(dtype, pa.BaseExtensionType):
+        return _plain(pa.chunked_array([chunk.storage for chunk in values.chunks], dtype.storage_type))
+    if pa.types.is_dictionary(dtype):
+        return _plain(values.cast(dtype.value_type))
+    if pa.types.is_nested(dtype):
         texts = [_json_texts(chunk) for chunk in values.chunks]
         return pa.chunked_array(texts, pa.large_string()), JSON_TEXT
-    if pa.types.is_duration(kind) or pa.types.is_interval(kind):
+    if pa.types.is_duration(dtype) or pa.types.is_interval(dtype):
         return pa.chunked_array([_texts(chunk) for chunk in values.chunks], pa.string()), None
-    target = _target(kind)
-    if target == kind:
+    target = _target(dtype)
+    if target == dtype:
         return values, None
     # nanoseconds are cut: Python, and with it JSON, knows no times finer than microseconds
-    return values.cast(target, safe=not pa.types.is_temporal(kind)), None
+    return values.cast(target, safe=not pa.types.is_temporal(dtype)), None
 
 
-def _target(kind: pa.DataType) -> pa.DataType:
+def _target(dtype: pa.DataType) -> pa.DataType:
     types = pa.types
-    if types.is_null(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+    if types.is_null(dtype) or types.is_large_string(dtype) or types.is_string_view(dtype):
         return pa.string()
-    if types.is_large_binary(kind) or types.is_binary_view(kind) or types.is_fixed_size_binary(kind):
+    if types.is_large_binary(dtype) or types.is_binary_view(dtype) or types.is_fixed_size_binary(dtype):
         return pa.binary()
-    if types.is_int8(kind) or types.is_uint8(kind):
+    if types.is_int8(dtype) or types.is_uint8(dtype):
         return pa.int16()
-    if types.is_uint16(kind) or types.is_uint32(kind):
-        return pa.int32() if types.is_uint16(kind) else pa.int64()
-    if types.is_float16(kind):
+    if types.is_uint16(dtype) or types.is_uint32(dtype):
+        return pa.int32() if types.is_uint16(dtype) else pa.int64()
+    if types.is_float16(dtype):
         return pa.float32()
-    if types.is_decimal(kind):
-        return pa.float64() if kind.precision <= _EXACT_DIGITS else pa.string()
-    if types.is_date64(kind):
+    if types.is_decimal(dtype):
+        return pa.float64() if dtype.precision <= _EXACT_DIGITS else pa.string()
+    if types.is_date64(dtype):
         return pa.date32()
-    if types.is_timestamp(kind) and kind.unit == "ns":
-        return pa.timestamp("us", kind.tz)
-    if types.is_time64(kind) and kind.unit == "ns":
+    if types.is_timestamp(dtype) and dtype.unit == "ns":
+        return pa.timestamp("us", dtype.tz)
+    if types.is_time64(dtype) and dtype.unit == "ns":
         return pa.time64("us")
-    known = (
-        types.is_boolean(kind)
-        or types.is_integer(kind)
-        or types.is_floating(kind)
-        or types.is_string(kind)
-        or types.is_binary(kind)
-        or types.is_temporal(kind)
+    is_supported = (
+        types.is_boolean(dtype)
+        or types.is_integer(dtype)
+        or types.is_floating(dtype)
+        or types.is_string(dtype)
+        or types.is_binary(dtype)
+        or types.is_temporal(dtype)
     )
-    if not known:
-        raise TypeError(kind)
-    return kind
+    if not is_supported:
+        raise TypeError(dtype)
+    return dtype
 
 
 def _json_texts(values: pa.Array) -> pa.Array:
@@ -142,7 +142,7 @@ def _texts(values: pa.Array) -> pa.Array:
 
 
 def _check_times(values: pa.ChunkedArray) -> None:
-    """Make Python objects of the earliest and the latest: a year beyond 9999 or an unknown zone fails here."""
+    """Convert the earliest and the latest to Python objects: a year beyond 9999 or an unknown zone fails here."""
     if pa.types.is_temporal(values.type):
         ends: Any = pc.min_max(values)
         ends.as_py()

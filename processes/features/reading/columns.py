@@ -1,6 +1,6 @@
 """Columns of JSON values: typed where all values are of one type, JSON texts where they are not.
 
-So a GeoJSON layer is held as Arrow and can still be given back as it came: attributes that only some features have,
+So a GeoJSON layer is held as Arrow and can still be written as it came: attributes that only some features have,
 explicit nulls, nested values, and values of mixed types included.
 """
 
@@ -20,7 +20,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class ColumnType(Enum):
-    """The type that holds all values of a column, nulls left aside."""
+    """The type of all values of a column that are not null."""
 
     EMPTY = pa.null()
     BOOLEAN = pa.bool_()
@@ -30,8 +30,8 @@ class ColumnType(Enum):
     JSON = pa.large_string()
 
 
-def kind_of(value: Any) -> ColumnType:
-    """Return the narrowest kind that holds a JSON value."""
+def column_type_of(value: Any) -> ColumnType:
+    """Return the narrowest type that holds a JSON value."""
     match value:
         case None:
             return ColumnType.EMPTY
@@ -47,11 +47,11 @@ def kind_of(value: Any) -> ColumnType:
             return ColumnType.JSON
 
 
-def _joined(kinds: set[ColumnType], largest_integer: int, is_exact: bool) -> ColumnType:
-    kinds = kinds - {ColumnType.EMPTY}
-    if len(kinds) <= 1:
-        return kinds.pop() if kinds else ColumnType.EMPTY
-    if kinds == {ColumnType.INTEGER, ColumnType.NUMBER} and largest_integer <= _EXACT_IN_DOUBLE and not is_exact:
+def _common_type(column_types: set[ColumnType], largest_integer: int, is_exact: bool) -> ColumnType:
+    column_types = column_types - {ColumnType.EMPTY}
+    if len(column_types) <= 1:
+        return column_types.pop() if column_types else ColumnType.EMPTY
+    if column_types == {ColumnType.INTEGER, ColumnType.NUMBER} and largest_integer <= _EXACT_IN_DOUBLE and not is_exact:
         return ColumnType.NUMBER
     return ColumnType.JSON
 
@@ -61,59 +61,70 @@ class AttributeColumn:
     """One attribute, gathered in slices of features."""
 
     is_exact: bool = False
-    """True = whole numbers among fractions stay whole, as JSON texts: 1 is not 1.0 where it names something."""
+    """True = whole numbers among fractions stay whole, as JSON texts: an id 1 is not 1.0."""
 
     slices: list[tuple[int, pa.Array, bool]] = field(default_factory=list)
-    """Place of the first feature, the values of a slice in the kind that suits it, whether its nulls mean "absent"."""
-    kinds: set[ColumnType] = field(default_factory=set)
+    """Index of a slice's first feature, its values in their common type, and whether null means "absent" there."""
+    column_types: set[ColumnType] = field(default_factory=set)
+    """Types of all values so far."""
     largest_integer: int = 0
+    """Largest magnitude of a whole number so far."""
     has_absent: bool = False
+    """True = a feature does not have the attribute."""
     has_null: bool = False
+    """True = a feature has an explicit null."""
 
     def add(self, start: int, values: list[Any]) -> None:
-        """Take the values of a slice; `msgspec.UNSET` where a feature does not have the attribute."""
+        """Add the values of a slice.
+
+        Args:
+            start: index of its first feature; not before the end of the slice before.
+            values: JSON values; `msgspec.UNSET` where a feature does not have the attribute.
+        """
         absent, null = msgspec.UNSET in values, None in values
         self.has_absent |= absent
         self.has_null |= null
         present = [None if value is msgspec.UNSET else value for value in values]
-        kinds = set(map(kind_of, present))
-        integers = [abs(value) for value in present if type(value) is int] if ColumnType.INTEGER in kinds else [0]
-        kind = _joined(kinds, max(integers), self.is_exact)
-        self.kinds |= kinds
+        column_types = set(map(column_type_of, present))
+        integers = (
+            [abs(value) for value in present if type(value) is int] if ColumnType.INTEGER in column_types else [0]
+        )
+        column_type = _common_type(column_types, max(integers), self.is_exact)
+        self.column_types |= column_types
         self.largest_integer = max(self.largest_integer, *integers)
-        if kind is ColumnType.JSON or (absent and null):
+        if column_type is ColumnType.JSON or (absent and null):
             texts = [None if value is msgspec.UNSET else _encode(value).decode() for value in values]
             self.slices.append((start, pa.array(texts, ColumnType.JSON.value), True))
         else:
-            self.slices.append((start, pa.array(present, kind.value), absent))
+            self.slices.append((start, pa.array(present, column_type.value), absent))
 
-    def finished(self, name: str, count: int) -> tuple[pa.Field, pa.ChunkedArray]:
-        """Return the column of `count` features in the one kind that holds all slices."""
+    def to_arrow(self, name: str, count: int) -> tuple[pa.Field, pa.ChunkedArray]:
+        """Return the column of `count` features in the one type that holds all slices."""
         self.has_absent |= sum(len(values) for _, values, _ in self.slices) < count
-        kind = _joined(self.kinds, self.largest_integer, self.is_exact)
+        column_type = _common_type(self.column_types, self.largest_integer, self.is_exact)
         if self.has_absent and self.has_null:
-            kind = ColumnType.JSON
-        dtype = pa.string() if kind is ColumnType.EMPTY else kind.value
+            column_type = ColumnType.JSON
+        dtype = pa.string() if column_type is ColumnType.EMPTY else column_type.value
         chunks, done = [], 0
-        for start, values, nulls_absent in self.slices:
+        for start, values, null_is_absent in self.slices:
             chunks += [pa.nulls(start - done, dtype)] if start > done else []
-            chunks.append(_as_json(values, nulls_absent) if kind is ColumnType.JSON else values.cast(dtype))
+            chunks.append(_as_json(values, null_is_absent) if column_type is ColumnType.JSON else values.cast(dtype))
             done = start + len(values)
         chunks += [pa.nulls(count - done, dtype)] if count > done else []
-        return pa.field(name, dtype, metadata=self._metadata(kind)), pa.chunked_array(chunks, dtype)
+        return pa.field(name, dtype, metadata=self._metadata(column_type)), pa.chunked_array(chunks, dtype)
 
-    def _metadata(self, kind: ColumnType) -> dict[bytes, bytes] | None:
-        if kind is not ColumnType.JSON:
+    def _metadata(self, column_type: ColumnType) -> dict[bytes, bytes] | None:
+        if column_type is not ColumnType.JSON:
             return OMIT_NULLS if self.has_absent else None
-        of_values = _joined(self.kinds, self.largest_integer, self.is_exact)
+        of_values = _common_type(self.column_types, self.largest_integer, self.is_exact)
         return (
             JSON_TEXT if of_values is ColumnType.JSON else JSON_TEXT | {TYPE_OF_VALUES: str(of_values.value).encode()}
         )
 
 
-def _as_json(values: pa.Array, nulls_absent: bool) -> pa.Array:
+def _as_json(values: pa.Array, null_is_absent: bool) -> pa.Array:
     """Write a slice as JSON texts."""
     if values.type == ColumnType.JSON.value:
         return values
-    texts = [None if value is None and nulls_absent else _encode(value).decode() for value in values.to_pylist()]
+    texts = [None if value is None and null_is_absent else _encode(value).decode() for value in values.to_pylist()]
     return pa.array(texts, ColumnType.JSON.value)

@@ -1,4 +1,4 @@
-"""Feature layers from files, by what a file holds; its name says nothing."""
+"""Feature layers from files, by the content of a file; its name does not count."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def read_layer(path: Path, name: str, layer: str | None, max_objects: int, scrat
 
     Args:
         path: a GeoJSON, a GeoPackage, a FlatGeobuf, a zipped Shapefile or a GeoParquet.
-        name: what the client calls the file.
+        name: name of the file in messages; also of the layer where the file has none.
         layer: name of the layer in a GeoPackage or of a Shapefile in a zip; None = the only one.
         max_objects: limit of the number of features.
-        scratch: folder for what is needed while it is read; None = the system's.
+        scratch: folder for temporary files; None = the system's.
 
     Raises:
         LayerError: the file cannot be read, or has no such layer.
@@ -58,5 +58,5 @@ def read_layer(path: Path, name: str, layer: str | None, max_objects: int, scrat
 
 
 def looks_like_json(head: bytes) -> bool:
-    """Say whether a text begins as a JSON document does."""
+    """Return whether a text begins as a JSON document does."""
     return head.removeprefix(BOM).lstrip(b" \t\r\n")[:1] in (b"{", b"[", b"")

@@ -1,4 +1,4 @@
-"""FlatGeobuf: the frame of a file is walked to its end first, so that no part of one passes for the whole."""
+"""FlatGeobuf: its features are counted to the end of the file first, so that no part of a file passes for the whole."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 from processes.errors import LayerError, LimitError
 from processes.features.layer import Layer
-from processes.features.reading.gdal import called_by_us, read_with_gdal
+from processes.features.reading.gdal import plain_link, read_with_gdal
 
 _MAGIC_BYTES = 8
 _MAX_HEADER_BYTES = 10 * 2**20
-"""As GDAL has it."""
+"""GDAL's limit."""
 _FEATURES_COUNT, _INDEX_NODE_SIZE = 8, 9
-"""Places of fields in the table `Header` of FlatGeobuf's header.fbs."""
+"""Indices of fields in the table `Header` of FlatGeobuf's header.fbs."""
 _INDEX_NODE_BYTES = 40
 _MIN_FEATURE_BYTES = 8
 
@@ -25,28 +25,28 @@ def read_flatgeobuf(path: Path, name: str, max_objects: int, scratch: Path | Non
 
     There are no ids: the fid is only a position.
     """
-    called = f"features {name!r}"
+    subject = f"features {name!r}"
     try:
         with path.open("rb") as file:
-            count = _walked(file, path.stat().st_size, called, max_objects)
+            count = _count_features(file, path.stat().st_size, subject, max_objects)
     except struct.error as err:
-        raise LayerError(f"{called} cannot be read; the FlatGeobuf is broken") from err
-    with called_by_us(path, ".fgb", scratch) as link:
-        found = read_with_gdal(link, "FlatGeobuf", called, max_objects)
-    if len(found) != count:
-        raise LayerError(f"{called} cannot be read to its end; the FlatGeobuf is broken")
-    return dataclasses.replace(found, name=Path(name).stem)
+        raise LayerError(f"{subject} cannot be read; the FlatGeobuf is broken") from err
+    with plain_link(path, ".fgb", scratch) as link:
+        result = read_with_gdal(link, "FlatGeobuf", subject, max_objects)
+    if len(result) != count:
+        raise LayerError(f"{subject} cannot be read to its end; the FlatGeobuf is broken")
+    return dataclasses.replace(result, name=Path(name).stem)
 
 
-def _walked(file: BufferedReader, size: int, called: str, max_objects: int) -> int:
-    """Go from feature to feature and return their number.
+def _count_features(file: BufferedReader, size: int, subject: str, max_objects: int) -> int:
+    """Count the features, from one to the next to the end of the file.
 
     Raises:
-        LayerError: the file does not end with a feature, or has not as many as it claims.
+        LayerError: the file does not end with a feature, or has another number of features than it claims.
         LimitError: more features than allowed.
-        struct.error: it ends in the midst of a number.
+        struct.error: the file ends within a number.
     """
-    broken = LayerError(f"{called} cannot be read; the FlatGeobuf is broken")
+    broken = LayerError(f"{subject} cannot be read; the FlatGeobuf is broken")
     file.seek(_MAGIC_BYTES)
     (header_bytes,) = struct.unpack("<I", file.read(4))
     if not 8 <= header_bytes <= min(_MAX_HEADER_BYTES, size):
@@ -55,19 +55,19 @@ def _walked(file: BufferedReader, size: int, called: str, max_objects: int) -> i
     claimed, node_size = _field(header, _FEATURES_COUNT, "<Q", 0), _field(header, _INDEX_NODE_SIZE, "<H", 16)
     if claimed > size // _MIN_FEATURE_BYTES or node_size == 1:
         raise broken
-    place = _MAGIC_BYTES + 4 + header_bytes
+    position = _MAGIC_BYTES + 4 + header_bytes
     if claimed and node_size:
-        place += _index_bytes(claimed, node_size)
-        file.seek(place)
+        position += _index_bytes(claimed, node_size)
+        file.seek(position)
     count = 0
-    while place < size:
+    while position < size:
         (feature_bytes,) = struct.unpack("<I", file.read(4))
         file.seek(feature_bytes, 1)
-        place += 4 + feature_bytes
+        position += 4 + feature_bytes
         count += 1
         if count > max_objects:
-            raise LimitError("max_objects", max_objects, f"{called} has {max(claimed, count)} features")
-    if place != size or (claimed and claimed != count):
+            raise LimitError("max_objects", max_objects, f"{subject} has {max(claimed, count)} features")
+    if position != size or (claimed and claimed != count):
         raise broken
     return count
 

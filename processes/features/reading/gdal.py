@@ -1,4 +1,4 @@
-"""Layers that GDAL reads. Which driver reads a file is decided before, by what the file holds, and checked."""
+"""Layers that GDAL reads, with the driver that the file's content demands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from processes.crs import crs_from_text, names_places
 from processes.errors import LayerError, LimitError
 from processes.features.layer import Layer
 from processes.features.reading.attributes import plain_table, times_of_texts
-from processes.features.wkb import common_geometry_type, kinds_of, refuse_unread
+from processes.features.wkb import common_geometry_type, read_iso_types, refuse_unread
 
 Driver = Literal["GPKG", "FlatGeobuf", "ESRI Shapefile"]
 
@@ -30,9 +30,9 @@ _BROKEN = (
     UnicodeDecodeError,
     pyproj.exceptions.CRSError,
     IndexError,  # pyogrio's own, where GDAL finds no layer
-    UnboundLocalError,  # pyogrio's own, where GDAL cannot write a CRS down
+    UnboundLocalError,  # pyogrio's own, where GDAL cannot express a CRS
 )
-# what matters of GDAL's warnings is checked; those of a context manager are reported for the module that has those
+# what matters of GDAL's warnings is checked; Python reports those within a context manager for contextlib
 warnings.filterwarnings("ignore", module=r"(pyogrio\..*|contextlib)$")
 
 _OPTIONS = {"OGR_FLATGEOBUF_STREAM_BASE_IMPL": "YES"}
@@ -42,19 +42,19 @@ _OPTIONS = {"OGR_FLATGEOBUF_STREAM_BASE_IMPL": "YES"}
 def read_with_gdal(
     path: Path,
     driver: Driver,
-    called: str,
+    subject: str,
     max_objects: int,
     *,
     layer: str | None = None,
     encoding: str | None = None,
     keep_fid: bool = False,
 ) -> Layer:
-    """Read a layer, named as it is in the file.
+    """Read a layer, named as in the file.
 
     Args:
-        path: a file of which the driver is certain.
-        driver: that must be the one to open it.
-        called: what the client calls the layer, for messages.
+        path: the file.
+        driver: the one that must open it.
+        subject: how messages name the layer.
         max_objects: limit of the number of features.
         layer: None = the only one.
         encoding: of the texts; None = as the file says.
@@ -67,9 +67,9 @@ def read_with_gdal(
     try:
         info = pyogrio.read_info(path, layer=layer, encoding=encoding)
         if info["driver"] != driver:
-            raise LayerError(f"{called} cannot be read; the file is broken")
+            raise LayerError(f"{subject} cannot be read; the file is broken")
         if info["features"] > max_objects:
-            raise LimitError("max_objects", max_objects, f"{called} has {info['features']} features")
+            raise LimitError("max_objects", max_objects, f"{subject} has {info['features']} features")
         pyogrio.set_gdal_config_options(_OPTIONS)
         meta, table = pyogrio.read_arrow(
             path, layer=layer, encoding=encoding, return_fids=keep_fid, datetime_as_string=True
@@ -77,44 +77,50 @@ def read_with_gdal(
         table.validate(full=True)
         crs = _crs(meta["crs"])
     except _BROKEN as err:
-        raise LayerError(f"{called} cannot be read; the file is broken") from err
+        raise LayerError(f"{subject} cannot be read; the file is broken") from err
     fid = meta["fid_column"] if keep_fid else None
-    return _layer(table, str(info["layer_name"]), called, crs, meta["geometry_type"] or "Unknown", fid)
+    return _layer(table, str(info["layer_name"]), subject, crs, meta["geometry_type"] or "Unknown", fid)
 
 
 def _layer(
-    table: pa.Table, name: str, called: str, crs: pyproj.CRS | None, declared_type: str, fid: str | None
+    table: pa.Table, name: str, subject: str, crs: pyproj.CRS | None, declared_type: str, fid: str | None
 ) -> Layer:
-    """Return the layer that GDAL's table is; `fid` names the column that is the features' id, None = no column is."""
-    place = _geometry_place(table.schema)
-    if place is None:
-        raise LayerError(f"{called} has no geometry")
+    """Return GDAL's table as a layer; `fid` names the column of the features' ids, None = they have none."""
+    index = _geometry_index(table.schema)
+    if index is None:
+        raise LayerError(f"{subject} has no geometry")
     if crs is None:
-        raise LayerError(f"{called} has no CRS")
-    geometry = _storage(table.column(place))
-    table = table.remove_column(place)
+        raise LayerError(f"{subject} has no CRS")
+    geometry = _storage(table.column(index))
+    table = table.remove_column(index)
     ids = None
     if fid is not None:
         ids = table.column(fid)
         table = table.drop_columns([fid])
-    for place, kind in enumerate(table.schema):
-        if (kind.metadata or {}).get(b"GDAL:OGR:type") == b"DateTime":
-            table = table.set_column(place, kind.name, times_of_texts(table.column(place)))
+    for index, item in enumerate(table.schema):
+        if (item.metadata or {}).get(b"GDAL:OGR:type") == b"DateTime":
+            table = table.set_column(index, item.name, times_of_texts(table.column(index)))
     refuse_unread(geometry)
-    kinds = kinds_of(geometry)
+    iso_types = read_iso_types(geometry)
     return Layer(
         name=name,
         crs=crs,
         geometry=geometry,
-        geometry_type=common_geometry_type(kinds) if kinds else declared_type,
+        geometry_type=common_geometry_type(iso_types) if iso_types else declared_type,
         attributes=plain_table(table),
         ids=ids,
     )
 
 
 @contextmanager
-def called_by_us(path: Path, ending: str, scratch: Path | None) -> Iterator[Path]:
-    """Yield a name for a file from which GDAL cannot take it for anything else: no `.zip`, no `!`, no prefix."""
+def plain_link(path: Path, ending: str, scratch: Path | None) -> Iterator[Path]:
+    """Yield a link to a file whose name means nothing to GDAL but the ending: no `.zip`, no `!`, no prefix.
+
+    Args:
+        path: the file.
+        ending: of the link's name, with the dot.
+        scratch: folder for the link; None = the system's.
+    """
     with tempfile.TemporaryDirectory(prefix="classify-", dir=scratch) as folder:
         link = Path(folder) / f"layer{ending}"
         link.symlink_to(path.resolve())
@@ -128,16 +134,16 @@ def _crs(text: str | None) -> pyproj.CRS | None:
     return None if crs.name.startswith("Undefined") else crs
 
 
-def _geometry_place(schema: pa.Schema) -> int | None:
-    for place, item in enumerate(schema):
-        kind = (item.metadata or {}).get(b"ARROW:extension:name", b"").decode()
-        if kind in ("ogc.wkb", "geoarrow.wkb") or getattr(item.type, "extension_name", "") == "geoarrow.wkb":
-            return place
+def _geometry_index(schema: pa.Schema) -> int | None:
+    for index, item in enumerate(schema):
+        extension = (item.metadata or {}).get(b"ARROW:extension:name", b"").decode()
+        if extension in ("ogc.wkb", "geoarrow.wkb") or getattr(item.type, "extension_name", "") == "geoarrow.wkb":
+            return index
     return None
 
 
 def _storage(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    kind: Any = values.type
-    if isinstance(kind, pa.BaseExtensionType):
-        return pa.chunked_array([chunk.storage for chunk in values.chunks], kind.storage_type)
+    dtype: Any = values.type
+    if isinstance(dtype, pa.BaseExtensionType):
+        return pa.chunked_array([chunk.storage for chunk in values.chunks], dtype.storage_type)
     return values

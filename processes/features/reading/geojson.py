@@ -1,4 +1,4 @@
-"""GeoJSON in: RFC 7946, and the `crs` member of 2008, which many files still carry."""
+"""GeoJSON: RFC 7946, and the `crs` member of 2008, which many files still have."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from processes.errors import InputError, LayerError, LimitError
 from processes.features.layer import Layer, refuse_collections
 from processes.features.reading.columns import AttributeColumn
 from processes.features.reading.paging import FeaturePage, content_crs
-from processes.features.wkb import common_geometry_type, kinds_of
+from processes.features.wkb import common_geometry_type, read_iso_types
 
 _SLICE = 8192
+"""Features that are parsed at a time."""
 _MAX_ATTRIBUTES = 10_000
 _MAX_VALUES = 2**25
-"""So many values a layer may have whatever its size: features times attributes, those that a feature does not have too.
-A layer whose features all have all attributes has far fewer than its text has bytes."""
+"""Values that a layer may have whatever its size: features times attributes, absent attributes included. A layer whose
+features all have all attributes has far fewer values than its text has bytes."""
 
 
 class _Collection(msgspec.Struct):
@@ -60,33 +61,33 @@ def read_geojson(text: bytes | memoryview, name: str, max_objects: int) -> Layer
         max_objects: limit of the number of features.
 
     Raises:
-        LayerError: not a FeatureCollection, or one that RFC 7946 does not allow; names the feature's position from 1.
+        LayerError: not a FeatureCollection, or one that RFC 7946 does not allow; with the feature's position from 1.
         LimitError: more features than allowed.
     """
     return read_pages([FeaturePage(text)], name, max_objects)
 
 
 def read_pages(pages: Iterable[FeaturePage], name: str, max_objects: int) -> Layer:
-    """Read a FeatureCollection that comes in pages, at least one; they are asked for one after the other.
+    """Read a FeatureCollection in one or more pages, each requested after the one before is read.
 
     Arguments and errors as `read_geojson` has them.
     """
-    gathered = _Gathered()
+    collector = _FeatureCollector()
     for number, page in enumerate(pages, 1):
         try:
             collection = _read_collection(page.text)
             crs, is_swapped = _page_crs(page, collection)
-            gathered.crs = gathered.crs or crs
-            if crs != gathered.crs:
-                raise LayerError(f"its CRS is {crs.name!r}, that of the first {gathered.crs.name!r}")
-            count = gathered.count + len(collection.features)
+            collector.crs = collector.crs or crs
+            if crs != collector.crs:
+                raise LayerError(f"its CRS is {crs.name!r}, that of the first {collector.crs.name!r}")
+            count = collector.count + len(collection.features)
             if count > max_objects:
                 raise LimitError("max_objects", max_objects, f"the layer has {count} features")
-            gathered.text_bytes += len(page.text)
-            gathered.add(collection.features, is_swapped)
+            collector.text_bytes += len(page.text)
+            collector.add(collection.features, is_swapped)
         except LayerError as err:
             raise (LayerError(f"page {number}: {err.detail}") if number > 1 else err) from err
-    return gathered.finished(name)
+    return collector.to_layer(name)
 
 
 def _read_collection(text: bytes | memoryview) -> _Collection:
@@ -102,7 +103,7 @@ def _read_collection(text: bytes | memoryview) -> _Collection:
 
 
 @dataclass(slots=True)
-class _Gathered:
+class _FeatureCollector:
     """The features so far."""
 
     crs: pyproj.CRS | None = None
@@ -113,10 +114,10 @@ class _Gathered:
     wkb: list[pa.Array] = field(default_factory=list)
 
     def add(self, texts: Sequence[msgspec.Raw], is_swapped: bool) -> None:
-        """Take the features of a page; their coordinates may stand in y, x order."""
-        for place in range(0, len(texts), _SLICE):
+        """Add the features of a page; `is_swapped`: True = their coordinates are in y, x order."""
+        for index in range(0, len(texts), _SLICE):
             start = self.count
-            features = [_parsed(text, start + place) for place, text in enumerate(texts[place : place + _SLICE])]
+            features = [_parse_feature(text, start + index) for index, text in enumerate(texts[index : index + _SLICE])]
             geometries = _geometries([feature.geometry for feature in features], start)
             if is_swapped:
                 geometries = _swapped(geometries)
@@ -131,19 +132,20 @@ class _Gathered:
             self.count += len(features)
 
     def check_values(self, attributes: int, count: int) -> None:
-        """Refuse features that have hardly an attribute in common: a few bytes of text would become a huge table."""
+        """Raise LayerError where features have few attributes in common: a short text would become a huge table."""
         if attributes > _MAX_ATTRIBUTES or attributes * count > max(_MAX_VALUES, self.text_bytes):
             raise LayerError(f"{count} features have {attributes} different attributes: too many to be held as a table")
 
-    def finished(self, name: str) -> Layer:
-        fields = [column.finished(key, self.count) for key, column in self.columns.items()]
-        _, ids = self.ids.finished("id", self.count)
+    def to_layer(self, name: str) -> Layer:
+        """Return all features as a layer."""
+        fields = [column.to_arrow(key, self.count) for key, column in self.columns.items()]
+        _, ids = self.ids.to_arrow("id", self.count)
         geometry = pa.chunked_array(self.wkb, pa.large_binary())
         return Layer(
             name=name,
             crs=self.crs,
             geometry=geometry,
-            geometry_type=common_geometry_type(kinds_of(geometry)),
+            geometry_type=common_geometry_type(read_iso_types(geometry)),
             attributes=pa.table([values for _, values in fields], schema=pa.schema([item for item, _ in fields]))
             if fields
             else pa.table({}).select([]),
@@ -160,46 +162,46 @@ def _swapped(geometries: NDArray[np.object_]) -> NDArray[np.object_]:
     return result
 
 
-def _parsed(text: msgspec.Raw, place: int) -> _Feature:
+def _parse_feature(text: msgspec.Raw, index: int) -> _Feature:
     try:
         feature = _feature.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
-        raise LayerError(f"feature {place + 1} is not a GeoJSON Feature: {err}") from err
+        raise LayerError(f"feature {index + 1} is not a GeoJSON Feature: {err}") from err
     if feature.type != "Feature":
-        raise LayerError(f"feature {place + 1} is of type {feature.type[:80]!r}, not a GeoJSON Feature")
+        raise LayerError(f"feature {index + 1} is of type {feature.type[:80]!r}, not a GeoJSON Feature")
     return feature
 
 
 def _geometries(texts: list[msgspec.Raw], start: int) -> NDArray[np.object_]:
     present = np.empty(len(texts), dtype=object)
-    present[:] = [_geometry_text(text, start + place) for place, text in enumerate(texts)]
+    present[:] = [_geometry_text(text, start + index) for index, text in enumerate(texts)]
     try:
         geometries: NDArray[np.object_] = shapely.from_geojson(present)
     except shapely.errors.ShapelyError:
-        geometries = np.array([_geometry(text, start + place) for place, text in enumerate(present)], dtype=object)
+        geometries = np.array([_geometry(text, start + index) for index, text in enumerate(present)], dtype=object)
     refuse_collections(geometries, start)
     return geometries
 
 
-def _geometry_text(text: msgspec.Raw, place: int) -> str | None:
-    """Return the text of what is a geometry by its type; GEOS would take a feature for one."""
+def _geometry_text(text: msgspec.Raw, index: int) -> str | None:
+    """Return a geometry as text, its type checked, as GEOS would read a feature as a geometry."""
     try:
         return None if _geometry_type.decode(text) is None else bytes(text).decode()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
-        raise LayerError(f"feature {place + 1} has a geometry that cannot be read: {err}") from err
+        raise LayerError(f"feature {index + 1} has a geometry that cannot be read: {err}") from err
 
 
-def _geometry(text: str | None, place: int) -> shapely.Geometry | None:
+def _geometry(text: str | None, index: int) -> shapely.Geometry | None:
     """Read one geometry, to find the one that cannot be read."""
     try:
         return None if text is None else shapely.from_geojson(text)
     except shapely.errors.ShapelyError as err:
         reason = str(err).split(":", 1)[-1].strip()
-        raise LayerError(f"feature {place + 1} has a geometry that cannot be read: {reason[:200]}") from err
+        raise LayerError(f"feature {index + 1} has a geometry that cannot be read: {reason[:200]}") from err
 
 
 def _page_crs(page: FeaturePage, collection: _Collection) -> tuple[pyproj.CRS, bool]:
-    """Return the CRS of a page, and whether its coordinates stand in y, x order; the header goes before the member."""
+    """Return the CRS of a page, and whether its coordinates are in y, x order; the header goes before the member."""
     return (_crs(collection.crs), False) if page.content_crs is None else content_crs(page.content_crs)
 
 

@@ -1,4 +1,4 @@
-"""GeoPackages: which of the tables is the layer, and whether all of it was read."""
+"""GeoPackages: the choice of the layer, and the check that all of it was read."""
 
 from __future__ import annotations
 
@@ -10,38 +10,39 @@ from urllib.parse import quote
 
 from processes.errors import LayerError, LimitError
 from processes.features.layer import Layer
-from processes.features.reading.gdal import called_by_us, read_with_gdal
+from processes.features.reading.gdal import plain_link, read_with_gdal
 
-_LOOK_S = 30
+_QUERY_S = 30
+"""Seconds after which a query is interrupted."""
 _MAX_RATIO = 200
 _FREE_BYTES = 256 * 2**20
 """Up to this size the ratio does not matter."""
 _MAX_VALUE_BYTES = 2**28
 _VIRTUAL = 2
-"""What `PRAGMA table_xinfo` calls a column that is computed when it is read."""
+"""`hidden` in `PRAGMA table_xinfo` of a column that is computed when it is read."""
 _BROKEN = (sqlite3.Error, UnicodeDecodeError)
-"""A broken schema is quoted by sqlite, and its bytes need be no text."""
+"""sqlite quotes a broken schema, whose bytes need not be text."""
 
 
 def read_geopackage(path: Path, name: str, layer: str | None, max_objects: int, scratch: Path | None) -> Layer:
     """Read a feature table, its fid as the id; arguments and errors as `read_layer` has them."""
-    chosen = _choose_layer(path, name, layer)
-    called = f"features {name!r}: layer {chosen!r}"
-    rows = _stored_rows(path, chosen, called)
+    layer_name = _choose_layer(path, name, layer)
+    subject = f"features {name!r}: layer {layer_name!r}"
+    rows = _count_rows(path, layer_name, subject)
     if rows > max_objects:
-        raise LimitError("max_objects", max_objects, f"{called} has {rows} features")
-    with called_by_us(path, ".gpkg", scratch) as link:
-        found = read_with_gdal(link, "GPKG", called, max_objects, layer=chosen, keep_fid=True)
-    if len(found) < rows:  # GDAL ends the stream at a broken page without a word
-        raise LayerError(f"{called} cannot be read to its end; the file is broken")
-    return found
+        raise LimitError("max_objects", max_objects, f"{subject} has {rows} features")
+    with plain_link(path, ".gpkg", scratch) as link:
+        result = read_with_gdal(link, "GPKG", subject, max_objects, layer=layer_name, keep_fid=True)
+    if len(result) < rows:  # GDAL ends the stream at a broken page without a word
+        raise LayerError(f"{subject} cannot be read to its end; the file is broken")
+    return result
 
 
-def _stored_rows(path: Path, layer: str, called: str) -> int:
-    """Return the number of rows that a table has, counted.
+def _count_rows(path: Path, layer: str, subject: str) -> int:
+    """Count the rows of a table.
 
     Raises:
-        LayerError: they come to far more than the file holds: by default values, or by expressions.
+        LayerError: they would fill far more than the file has, by default values or by expressions.
     """
     allowed = max(_MAX_RATIO * path.stat().st_size, _FREE_BYTES)
     table = _quoted(layer)
@@ -58,9 +59,9 @@ def _stored_rows(path: Path, layer: str, called: str) -> int:
                 if size > allowed:
                     break
     except _BROKEN as err:
-        raise LayerError(f"{called} cannot be read; the GeoPackage is broken") from err
+        raise LayerError(f"{subject} cannot be read; the GeoPackage is broken") from err
     if size > allowed:
-        raise LayerError(f"{called} unpacks to more than {_MAX_RATIO} times the file's size")
+        raise LayerError(f"{subject} unpacks to more than {_MAX_RATIO} times the file's size")
     return int(rows)
 
 
@@ -69,13 +70,13 @@ def _quoted(name: str) -> str:
 
 
 def _database(path: Path) -> sqlite3.Connection:
-    """Open a database for looks that end: what takes too long is broken off.
+    """Open a database whose queries end: one that takes too long is interrupted.
 
     Raises:
-        sqlite3.Error: it is none, or holds views or virtual tables where GeoPackage has tables.
+        sqlite3.Error: it is no database, or holds views or virtual tables where GeoPackage has tables.
     """
     database = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
-    deadline = time.monotonic() + _LOOK_S
+    deadline = time.monotonic() + _QUERY_S
     database.set_progress_handler(lambda: int(time.monotonic() > deadline), 10_000)
     database.execute("PRAGMA trusted_schema = OFF")
     strange = database.execute(
@@ -106,7 +107,7 @@ def _choose_layer(path: Path, name: str, layer: str | None) -> str:
         raise LayerError(f"features {name!r} have no layer {layer!r}; there are: {listed}")
     if layer is None and len(tables) != 1:
         raise LayerError(f"features {name!r} have {len(tables)} layers, pick one with #layer=name; there are: {listed}")
-    chosen = layer if layer is not None else next(iter(tables))
-    if tables[chosen] != "table":
-        raise LayerError(f"features {name!r}: layer {chosen!r} is a view; only tables are read")
-    return chosen
+    layer_name = layer if layer is not None else next(iter(tables))
+    if tables[layer_name] != "table":
+        raise LayerError(f"features {name!r}: layer {layer_name!r} is a view; only tables are read")
+    return layer_name

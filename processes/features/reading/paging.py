@@ -1,4 +1,4 @@
-"""Answers of an OGC API - Features service: which page comes next, and in which CRS a page is."""
+"""Answers of an OGC API - Features service: the link to the next page, and the CRS of a page."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from processes.crs import is_north_first, parse_crs
 from processes.errors import InputError, LayerError
 
 _TYPES = ("application/geo+json", "application/json", "")
-"""Media types of a link to a page, the best first; the last is for a link that names none."""
-
-
+"""Media types of a link to a page, the best first; the last is for a link without one."""
 _TO_ITEMS = ("items", "data", "http://www.opengis.net/def/rel/ogc/1.0/data")
 
 
@@ -24,7 +22,7 @@ class FeaturePage:
 
     text: bytes | memoryview
     content_crs: str | None = None
-    """The header `Content-Crs` that came with it."""
+    """The header `Content-Crs` of the answer; None = it has none."""
 
 
 class _Document(msgspec.Struct):
@@ -36,18 +34,18 @@ _document = msgspec.json.Decoder(_Document)
 
 
 def next_href(text: bytes) -> str | None:
-    """Return the link to the next page as it stands in a document; None = there is none, or the document is broken."""
-    found: dict[str, str] = {}
+    """Return the link to the next page as the document has it; None = there is none, or the document is broken."""
+    hrefs: dict[str, str] = {}
     for link in _links(_read(text)):
-        kind = link.get("type")
-        plain = kind.partition(";")[0].strip().lower() if isinstance(kind, str) else ""
+        media_type = link.get("type")
+        plain = media_type.partition(";")[0].strip().lower() if isinstance(media_type, str) else ""
         if link.get("rel") == "next" and isinstance(link.get("href"), str):
-            found.setdefault(plain, link["href"])
-    return next((found[kind] for kind in _TYPES if kind in found), None)
+            hrefs.setdefault(plain, link["href"])
+    return next((hrefs[media_type] for media_type in _TYPES if media_type in hrefs), None)
 
 
 def leads_to_items(text: bytes) -> bool:
-    """Say whether a document is not features, but links to some, as the description of a collection does."""
+    """Return whether a document has no features but a link to them, as the description of a collection has."""
     document = _read(text)
     return document.features is msgspec.UNSET and any(link.get("rel") in _TO_ITEMS for link in _links(document))
 
@@ -56,7 +54,7 @@ def _read(text: bytes) -> _Document:
     try:
         return _document.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _Document()  # whoever reads the features says what is wrong
+        return _Document()  # the reader of the features reports what is wrong
 
 
 def _links(document: _Document) -> list[dict[str, Any]]:
@@ -65,7 +63,7 @@ def _links(document: _Document) -> list[dict[str, Any]]:
 
 
 def content_crs(header: str) -> tuple[pyproj.CRS, bool]:
-    """Return the CRS of the header `Content-Crs`, and whether its coordinates stand in y, x order.
+    """Return the CRS of the header `Content-Crs`, and whether its coordinates are in y, x order.
 
     OGC 18-058r1, 6.3: the header has the CRS's URI in angle brackets, and the axis order is the CRS's own.
 

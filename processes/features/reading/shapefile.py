@@ -1,4 +1,4 @@
-"""Zipped Shapefiles: ESRI's technical description of July 1998, its .dbf, and what tells the encoding of its texts."""
+"""Zipped Shapefiles: ESRI's technical description of July 1998, the .dbf, and the encoding of its texts."""
 
 from __future__ import annotations
 
@@ -26,75 +26,75 @@ _DEFAULT_ENCODING = "ISO-8859-1"
 
 def read_shapefile(path: Path, name: str, layer: str | None, max_objects: int, scratch: Path | None) -> Layer:
     """Read a Shapefile out of a zip; arguments and errors as `read_layer` has them. There are no ids."""
-    called = f"features {name!r}"
+    subject = f"features {name!r}"
     with tempfile.TemporaryDirectory(prefix="classify-", dir=scratch) as unpacked:
         folder = Path(unpacked)
-        stem = extract_shapefile(path, called, layer, folder)
-        called = f"{called}: Shapefile {stem!r}"
+        stem = extract_shapefile(path, subject, layer, folder)
+        subject = f"{subject}: Shapefile {stem!r}"
         try:
-            count = _checked(folder, called, max_objects)
+            count = _count_features(folder, subject, max_objects)
         except (struct.error, ValueError, OverflowError) as err:
-            raise LayerError(f"{called} cannot be read; the file is broken") from err
+            raise LayerError(f"{subject} cannot be read; the file is broken") from err
         if not (folder / "layer.prj").exists():
-            raise LayerError(f"{called} has no CRS: there is no .prj")
-        found = _read(folder, called, max_objects)
-    if len(found) != count:
-        raise LayerError(f"{called} cannot be read to its end; the file is broken")
-    return dataclasses.replace(found, name=stem)
+            raise LayerError(f"{subject} has no CRS: there is no .prj")
+        result = _read(folder, subject, max_objects)
+    if len(result) != count:
+        raise LayerError(f"{subject} cannot be read to its end; the file is broken")
+    return dataclasses.replace(result, name=stem)
 
 
-def _read(folder: Path, called: str, max_objects: int) -> Layer:
-    """Read the layer; texts of unknown encoding are UTF-8 where they can be."""
-    path, named = folder / "layer.shp", _named_encoding(folder)
+def _read(folder: Path, subject: str, max_objects: int) -> Layer:
+    """Read the layer; texts without a stated encoding are UTF-8 where they can be."""
+    path, encoding = folder / "layer.shp", _read_encoding(folder)
     try:
-        return read_with_gdal(path, "ESRI Shapefile", called, max_objects)
+        return read_with_gdal(path, "ESRI Shapefile", subject, max_objects)
     except LayerError as err:
         if not isinstance(err.__cause__, pa.ArrowInvalid | UnicodeDecodeError) or _has_language(folder / "layer.dbf"):
             raise
-        if named:
+        if encoding:
             raise LayerError(
-                f"{called} cannot be read: its texts are not in the encoding {named!r} of the .cpg, or "
+                f"{subject} cannot be read: its texts are not in the encoding {encoding!r} of the .cpg, or "
                 "that is none that is known"
             ) from err
-        return read_with_gdal(path, "ESRI Shapefile", called, max_objects, encoding=_DEFAULT_ENCODING)
+        return read_with_gdal(path, "ESRI Shapefile", subject, max_objects, encoding=_DEFAULT_ENCODING)
 
 
-def _named_encoding(folder: Path) -> str | None:
-    """Return what the .cpg names, and write it as GDAL understands it: `ANSI 1252` is 1252."""
+def _read_encoding(folder: Path) -> str | None:
+    """Return the encoding that the .cpg names, and rewrite it as GDAL reads it: `ANSI 1252` is 1252; None = none."""
     path = folder / "layer.cpg"
     if not path.exists():
         return None
     with path.open("rb") as file:
         text = file.read(_MAX_CPG_BYTES).decode("ascii", "replace").strip().splitlines()
-    named = text[0].strip() if text else ""
-    number = re.fullmatch(r"(?:ANSI|OEM)[ _-]*(\d{3,5})", named, re.IGNORECASE)
-    path.write_text(number[1] if number else named, encoding="utf-8")
-    return named or None
+    encoding = text[0].strip() if text else ""
+    number = re.fullmatch(r"(?:ANSI|OEM)[ _-]*(\d{3,5})", encoding, re.IGNORECASE)
+    path.write_text(number[1] if number else encoding, encoding="utf-8")
+    return encoding or None
 
 
 def _has_language(path: Path) -> bool:
-    """Say whether a .dbf has a language driver id, which tells the encoding where there is no .cpg."""
+    """Return whether a .dbf has a language driver id, which is the encoding where there is no .cpg."""
     with path.open("rb") as file:
         return file.read(30)[29:] not in (b"", b"\x00")
 
 
-def _checked(folder: Path, called: str, max_objects: int) -> int:
-    """Return the number of features that are there to be read, and make the index where it is missing.
+def _count_features(folder: Path, subject: str, max_objects: int) -> int:
+    """Count the features that are not deleted, and write the index where it is missing.
 
     Raises:
         LayerError: the files are not whole, or do not belong together.
         LimitError: more features than allowed.
-        struct.error: a file ends in the midst of a number.
+        struct.error: a file ends within a number.
     """
     shp = folder / "layer.shp"
     size = _claimed_bytes(shp)
     if size > shp.stat().st_size:
-        raise LayerError(f"{called} cannot be read to its end; the file is broken")
+        raise LayerError(f"{subject} cannot be read to its end; the file is broken")
     if not (folder / "layer.shx").exists():
-        _write_index(shp, folder / "layer.shx", size, max_objects, called)
-    count = _checked_index(folder / "layer.shx", size, called)
+        _write_index(shp, folder / "layer.shx", size, max_objects, subject)
+    count = _count_index_records(folder / "layer.shx", size, subject)
     if count > max_objects:
-        raise LimitError("max_objects", max_objects, f"{called} has {count} features")
+        raise LimitError("max_objects", max_objects, f"{subject} has {count} features")
     dbf = folder / "layer.dbf"
     if not dbf.exists():
         return count
@@ -106,7 +106,7 @@ def _checked(folder: Path, called: str, max_objects: int) -> int:
         or dbf.stat().st_size < header_bytes + records * record_bytes
         or not record_bytes
     ):
-        raise LayerError(f"{called} cannot be read: its .dbf is broken, or does not belong to the .shp")
+        raise LayerError(f"{subject} cannot be read: its .dbf is broken, or does not belong to the .shp")
     if not count:
         return 0
     rows = np.memmap(dbf, np.uint8, "r", header_bytes, (records, record_bytes))
@@ -114,7 +114,7 @@ def _checked(folder: Path, called: str, max_objects: int) -> int:
 
 
 def _claimed_bytes(path: Path) -> int:
-    """Return the size that the header of a .shp or .shx gives."""
+    """Return the size in bytes that the header of a .shp or .shx claims."""
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES)
     code, words = struct.unpack_from(">I20xI", header)
@@ -123,32 +123,32 @@ def _claimed_bytes(path: Path) -> int:
     return int(words) * 2
 
 
-def _checked_index(path: Path, shp_bytes: int, called: str) -> int:
-    """Return the number of records that a .shx lists, all of them within the .shp."""
+def _count_index_records(path: Path, shp_bytes: int, subject: str) -> int:
+    """Count the records of a .shx, all of which must lie within the .shp."""
     listed = _claimed_bytes(path)
     if listed > path.stat().st_size or (listed - _HEADER_BYTES) % 8:
-        raise LayerError(f"{called} cannot be read; its .shx is broken")
+        raise LayerError(f"{subject} cannot be read; its .shx is broken")
     records = np.fromfile(path, ">u4", (listed - _HEADER_BYTES) // 4, offset=_HEADER_BYTES).reshape(-1, 2)
     starts, lengths = records.astype(np.int64).T * 2
     absent = (starts == 0) & (lengths == 0)
     if not (absent | ((starts >= _HEADER_BYTES) & (starts + 8 + lengths <= shp_bytes))).all():
-        raise LayerError(f"{called} cannot be read; its .shx does not belong to the .shp")
+        raise LayerError(f"{subject} cannot be read; its .shx does not belong to the .shp")
     return len(records)
 
 
-def _write_index(shp: Path, shx: Path, shp_bytes: int, max_objects: int, called: str) -> None:
+def _write_index(shp: Path, shx: Path, shp_bytes: int, max_objects: int, subject: str) -> None:
     """Write the .shx that a .shp should have had, from record to record."""
     records = bytearray()
     with shp.open("rb") as file:
         header = file.read(_HEADER_BYTES)
-        place = _HEADER_BYTES
-        while place < shp_bytes:
+        position = _HEADER_BYTES
+        while position < shp_bytes:
             _, words = struct.unpack(">II", file.read(8))
-            records += struct.pack(">II", place // 2, words)
+            records += struct.pack(">II", position // 2, words)
             file.seek(words * 2, 1)
-            place += 8 + words * 2
+            position += 8 + words * 2
             if len(records) // 8 > max_objects:
-                raise LimitError("max_objects", max_objects, f"{called} has more features")
-    if place != shp_bytes:
-        raise LayerError(f"{called} cannot be read to its end; the file is broken")
+                raise LimitError("max_objects", max_objects, f"{subject} has more features")
+    if position != shp_bytes:
+        raise LayerError(f"{subject} cannot be read to its end; the file is broken")
     shx.write_bytes(header[:24] + struct.pack(">I", (_HEADER_BYTES + len(records)) // 2) + header[28:] + records)

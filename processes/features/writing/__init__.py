@@ -1,1 +1,1 @@
-"""Classified layers to files, one module per format."""
+"""Results to files, a module per format. `formats.py` lists the formats."""

@@ -1,4 +1,4 @@
-"""GeoJSON out: one collection (RFC 7946), or a text sequence of features (RFC 8142). Both are always CRS84."""
+"""GeoJSON (RFC 7946): one collection of features, always in CRS84."""
 
 from __future__ import annotations
 
@@ -13,41 +13,36 @@ import pyproj
 import shapely
 
 from processes.crs import CRS84, CrsTransform, parse_crs
+from processes.features.writing.format import HEIGHTS, Format
 from processes.features.writing.geometry import OutputTransform
 from processes.features.writing.result import ResultLayer, RowBatch
 from processes.features.writing.values import encode_json, json_values
 
-_RECORD_SEPARATOR = b"\x1e"
-
 
 def write_geojson(result: ResultLayer, _crs: pyproj.CRS | None, path: Path) -> int:
-    """Write a FeatureCollection, one feature per line, with the summary as a foreign member at the end."""
-    transform = _relocation(result)
+    """Write a FeatureCollection, one feature per line, with the summary as a foreign member at the end.
+
+    Arguments as `Format.write` has them.
+    """
+    transform = crs84_transform(result)
     with path.open("xb") as file:
         file.write(b'{"type": "FeatureCollection", "name": %s, "features": [' % encode_json(result.name))
         separator = b"\n"
-        for feature in _features(result, transform):
+        for feature in feature_texts(result, transform):
             file.write(separator + feature)
             separator = b",\n"
-        file.write(b'\n], "summary": %s}\n' % encode_json(result.summary(transform.lost)))
-    return transform.lost
+        file.write(b'\n], "summary": %s}\n' % encode_json(result.summary(transform.lost_count)))
+    return transform.lost_count
 
 
-def write_geojson_sequence(result: ResultLayer, _crs: pyproj.CRS | None, path: Path) -> int:
-    """Write each feature as a text of its own; a sequence has no place for the summary."""
-    transform = _relocation(result)
-    with path.open("xb") as file:
-        for feature in _features(result, transform):
-            file.write(b"%s%s\n" % (_RECORD_SEPARATOR, feature))
-    return transform.lost
-
-
-def _relocation(result: ResultLayer) -> OutputTransform:
+def crs84_transform(result: ResultLayer) -> OutputTransform:
+    """Return the transform of a result's geometries to CRS84."""
     lonlat = parse_crs(CRS84)
     return OutputTransform(CrsTransform(result.crs or lonlat, lonlat), only_finite=True)
 
 
-def _features(result: ResultLayer, transform: OutputTransform) -> Iterator[bytes]:
+def feature_texts(result: ResultLayer, transform: OutputTransform) -> Iterator[bytes]:
+    """Yield each row as the JSON text of a Feature, on one line."""
     for rows in result.rows():
         texts = _geometry_texts(rows, transform)
         ids = _id_texts(rows.ids, len(texts))
@@ -61,7 +56,7 @@ def _features(result: ResultLayer, transform: OutputTransform) -> Iterator[bytes
 
 
 def _geometry_texts(rows: RowBatch, transform: OutputTransform) -> list[str]:
-    geometries = transform.moved(rows.geometry, rows.attributes.num_rows)
+    geometries = transform.apply(rows.geometry, rows.attributes.num_rows)
     texts: list[str | None] = np.asarray(shapely.to_geojson(geometries)).tolist()
     # GEOS gives an empty polygon an empty ring, which RFC 7946 does not know
     return ["null" if text is None else text.replace("[[]]", "[]") for text in texts]
@@ -76,7 +71,7 @@ def _id_texts(ids: pa.Array | None, count: int) -> list[bytes | None]:
 
 
 def _properties(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
-    """Yield the members of each feature, those left out that it does not have."""
+    """Yield the properties of each row, without those that its feature does not have."""
     if not batch.num_columns:
         yield from ({} for _ in range(batch.num_rows))
     names = batch.schema.names
@@ -85,3 +80,21 @@ def _properties(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
     ]
     for values in zip(*columns, strict=True):
         yield {name: value for name, value in zip(names, values, strict=True) if value is not msgspec.UNSET}
+
+
+def only_heights(_iso_types: frozenset[int]) -> int:
+    """Return the dimensions that GeoJSON keeps."""
+    return HEIGHTS
+
+
+GEOJSON = Format(
+    media_type="application/geo+json",
+    name="GeoJSON",
+    ending=".geojson",
+    schema={"type": "object", "format": "geojson-feature-collection"},
+    write=write_geojson,
+    needs_geometry=True,
+    is_crs84_only=True,
+    keeps_json_values=True,
+    kept_dimensions=only_heights,
+)

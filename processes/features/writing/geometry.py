@@ -1,4 +1,4 @@
-"""Geometries on their way out: where they lie in the output's CRS, and of which types and dimensions they are."""
+"""Geometries in the CRS of the output, and in the dimensions and the encoding that formats take."""
 
 from __future__ import annotations
 
@@ -16,37 +16,53 @@ from processes.features.layer import from_wkb
 
 @dataclass(slots=True)
 class OutputTransform:
-    """Moves a result's geometries into the CRS of the output, and counts those that have no place there."""
+    """Transforms a result's geometries to the CRS of the output, and counts those that have no place there."""
 
     crs_transform: CrsTransform
+    """From the result's CRS to that of the output."""
     only_finite: bool = False
-    """True = the format has no numbers that are not finite. Else what comes in the CRS of the output stays as it is."""
-    lost: int = 0
-    """So many geometries had no place so far."""
+    """True = the format has no numbers that are not finite. False = where both CRS are one, geometries stay as is."""
+    lost_count: int = 0
+    """Geometries so far that had no place in the CRS of the output."""
 
     @property
     def is_needed(self) -> bool:
-        """Whether geometries may come out other than they go in."""
+        """Whether `apply` can change geometries."""
         return self.only_finite or not self.crs_transform.is_identity
 
-    def moved(self, wkb: pa.Array | None, count: int) -> NDArray[np.object_]:
-        """Return geometries where they lie in the output; None for those that have no place in its CRS."""
+    def apply(self, wkb: pa.Array | None, count: int) -> NDArray[np.object_]:
+        """Return geometries in the CRS of the output, `(count,)`; None for those that have no place there.
+
+        Args:
+            wkb: the geometries; None = there are none.
+            count: how many they are.
+        """
         if wkb is None:
             return np.full(count, None)
         geometries = self.crs_transform.geometries(from_wkb(wkb.to_pylist(), 0))
         if not self.is_needed:
             return geometries
-        places, owners = shapely.get_coordinates(geometries, return_index=True)
-        nowhere = np.unique(owners[~np.isfinite(places).all(axis=1)])
-        self.lost += len(nowhere)
+        coordinates, owners = shapely.get_coordinates(geometries, return_index=True)
+        lost = np.unique(owners[~np.isfinite(coordinates).all(axis=1)])
+        self.lost_count += len(lost)
         result = geometries.copy()
-        result[nowhere] = None
+        result[lost] = None
         return result
 
 
 def output_transform(source: pyproj.CRS | None, target: pyproj.CRS | None) -> OutputTransform | None:
-    """Return what moves geometries from one CRS to another, or nowhere if that is None; None = there are none."""
+    """Return the transform from a result's CRS to the output's; None = the result is a table.
+
+    Args:
+        source: CRS of the result; None = it is a table.
+        target: CRS of the output; None = the result's own.
+    """
     return None if source is None else OutputTransform(CrsTransform(source, target or source))
+
+
+def lost_count(transform: OutputTransform | None) -> int:
+    """Return how many geometries a transform lost; 0 for a table, which has no transform."""
+    return 0 if transform is None else transform.lost_count
 
 
 def without_measures(geometries: NDArray[np.object_]) -> NDArray[np.object_]:
@@ -55,27 +71,13 @@ def without_measures(geometries: NDArray[np.object_]) -> NDArray[np.object_]:
     if not has_m.any():
         return geometries
     result = geometries.copy()
-    high = has_m & shapely.has_z(geometries)
-    result[high] = shapely.from_wkb(shapely.to_wkb(geometries[high], output_dimension=3))
-    result[has_m & ~high] = shapely.from_wkb(shapely.to_wkb(geometries[has_m & ~high], output_dimension=2))
+    has_both = has_m & shapely.has_z(geometries)
+    result[has_both] = shapely.from_wkb(shapely.to_wkb(geometries[has_both], output_dimension=3))
+    only_m = has_m & ~has_both
+    result[only_m] = shapely.from_wkb(shapely.to_wkb(geometries[only_m], output_dimension=2))
     return result
 
 
 def iso_wkb(geometries: NDArray[np.object_]) -> pa.Array:
     """Return geometries as ISO WKB, in all their dimensions."""
     return pa.array(shapely.to_wkb(geometries, output_dimension=4, flavor="iso"), pa.large_binary())
-
-
-def flatgeobuf_kind(kinds: frozenset[int]) -> int:
-    """Return the one ISO type that a FlatGeobuf of these types gets; 0 = each geometry has its own, in x and y only.
-
-    Single and multi-part geometries with heights become multi-part ones, as a layer of several types has no heights.
-    """
-    types, dimensions = {kind % 1000 for kind in kinds}, {kind // 1000 for kind in kinds}
-    families = {kind if kind <= 3 else kind - 3 for kind in types}
-    if len(families) != 1 or (len(types) > 1 and dimensions == {0}):
-        return 0
-    common = types.pop() if len(types) == 1 else families.pop() + 3
-    if len(dimensions) == 1:
-        return common + 1000 * dimensions.pop()
-    return common + (1000 if dimensions & {1, 3} else 0)

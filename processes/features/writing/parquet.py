@@ -1,4 +1,4 @@
-"""GeoParquet 1.1 out, and plain Parquet of a table; attributes have the types that Parquet has for them.
+"""GeoParquet 1.1, and plain Parquet of a table; attributes have the types that Parquet has for them.
 
 https://geoparquet.org/releases/v1.1.0/ takes geometries in x, y and z only, as ISO WKB.
 """
@@ -18,18 +18,23 @@ from numpy.typing import NDArray
 from pyarrow.parquet import ParquetWriter
 
 from processes.crs import CRS84, parse_crs
-from processes.features.writing.geometry import iso_wkb, output_transform, without_measures
+from processes.features.writing.format import HEIGHTS, Format
+from processes.features.writing.geometry import iso_wkb, lost_count, output_transform, without_measures
 from processes.features.writing.result import ResultLayer
 from processes.features.writing.values import encode_json, plain_id_type, plain_ids
 
 _GEOMETRY = "geometry"
 _ROW_GROUP = 65536
+"""Rows of a full row group."""
 _TYPES = ("Point", "LineString", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon")
-"""Names by shapely's type ids."""
+"""GeoParquet's names by shapely's type ids."""
 
 
 def write_parquet(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> int:
-    """Write row groups of some ten thousand rows; the summary is in the file's metadata, under `summary`."""
+    """Write row groups of some ten thousand rows; the summary is in the file's metadata, under `summary`.
+
+    Arguments as `Format.write` has them.
+    """
     transform = output_transform(result.crs, crs)
     fields = [] if result.id_type is None else [pa.field("id", plain_id_type(result.id_type))]
     fields += [item.remove_metadata() for item in result.schema]
@@ -43,9 +48,9 @@ def write_parquet(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> in
             columns = [] if rows.ids is None else [plain_ids(rows.ids)]
             columns += rows.attributes.columns
             if transform is not None:
-                shapes = without_measures(transform.moved(rows.geometry, rows.attributes.num_rows))
-                extent.add(shapes)
-                columns.append(iso_wkb(shapes))
+                geometries = without_measures(transform.apply(rows.geometry, rows.attributes.num_rows))
+                extent.add(geometries)
+                columns.append(iso_wkb(geometries))
             yield pa.record_batch(columns, schema=schema)
 
     # with a schema of Arrow beside Parquet's, Arrow would not see the metadata that are known at the end only
@@ -53,16 +58,15 @@ def write_parquet(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> in
     with path.open("xb") as file, ParquetWriter(file, schema, **options) as writer:
         for group in _groups(batches()):
             writer.write_table(pa.Table.from_batches(group), row_group_size=_ROW_GROUP)
-        lost = 0 if transform is None else transform.lost
-        metadata = {"summary": encode_json(result.summary(lost)).decode()}
+        metadata = {"summary": encode_json(result.summary(lost_count(transform))).decode()}
         if transform is not None:
             metadata["geo"] = encode_json(_geo(extent, transform.crs_transform.target)).decode()
         writer.add_key_value_metadata(metadata)
-    return lost
+    return lost_count(transform)
 
 
 def _groups(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
-    """Yield batches together that fill a row group."""
+    """Yield the batches of each row group."""
     group: list[pa.RecordBatch] = []
     for batch in batches:
         group.append(batch)
@@ -75,22 +79,22 @@ def _groups(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]
 
 @dataclass(slots=True)
 class _Extent:
-    """What the file's metadata say of all geometries together."""
+    """Types and bounds of all geometries, for the file's metadata."""
 
     types: set[str] = field(default_factory=set)
-    """As GeoParquet names them."""
+    """Types of the geometries, as GeoParquet names them."""
     low: NDArray[np.float64] = field(default_factory=lambda: np.full(3, np.inf))
-    """Least x, y and z; infinite = there are none."""
+    """Least x, y and z, in the CRS of the output, `(3,)`; infinite = there are none."""
     high: NDArray[np.float64] = field(default_factory=lambda: np.full(3, -np.inf))
-    """Largest x, y and z; infinite = there are none."""
+    """Largest x, y and z, in the CRS of the output, `(3,)`; minus infinity = there are none."""
 
     def add(self, geometries: NDArray[np.object_]) -> None:
-        there = ~shapely.is_missing(geometries)
+        """Add geometries, None where one is missing."""
+        is_present = ~shapely.is_missing(geometries)
         has_z = shapely.has_z(geometries)
-        for mask, ending in ((there & ~has_z, ""), (there & has_z, " Z")):
-            self.types.update(
-                _TYPES[kind] + ending for kind in np.unique(shapely.get_type_id(geometries[mask])).tolist()
-            )
+        for mask, dimensions in ((is_present & ~has_z, ""), (is_present & has_z, " Z")):
+            type_ids = np.unique(shapely.get_type_id(geometries[mask])).tolist()
+            self.types.update(_TYPES[type_id] + dimensions for type_id in type_ids)
         coordinates = shapely.get_coordinates(geometries, include_z=True)
         coordinates[np.isinf(coordinates)] = np.nan
         if len(coordinates):
@@ -99,16 +103,37 @@ class _Extent:
 
     def bbox(self) -> list[float] | None:
         """Return the box of all coordinates, with heights where there are any; None = there are no coordinates."""
-        known = np.isfinite(self.low)
-        if not known[:2].all():
+        is_finite = np.isfinite(self.low)
+        if not is_finite[:2].all():
             return None
-        return [*self.low[known].tolist(), *self.high[known].tolist()]
+        return [*self.low[is_finite].tolist(), *self.high[is_finite].tolist()]
 
 
 def _geo(extent: _Extent, crs: pyproj.CRS) -> dict[str, Any]:
+    """Return the metadata `geo`."""
     column: dict[str, Any] = {"encoding": "WKB", "geometry_types": sorted(extent.types)}
     if crs.to_authority() != parse_crs(CRS84).to_authority():  # CRS84 is what GeoParquet means without a CRS
         column["crs"] = crs.to_json_dict()
     if (bbox := extent.bbox()) is not None:
         column["bbox"] = bbox
     return {"version": "1.1.0", "primary_column": _GEOMETRY, "columns": {_GEOMETRY: column}}
+
+
+def _reserved_names(result: ResultLayer) -> set[str]:
+    ids = set() if result.id_type is None else {"id"}
+    return ids if result.crs is None else ids | {_GEOMETRY}
+
+
+def _kept_dimensions(_iso_types: frozenset[int]) -> int:
+    return HEIGHTS
+
+
+PARQUET = Format(
+    media_type="application/vnd.apache.parquet",
+    name="GeoParquet",
+    ending=".parquet",
+    schema={"type": "string", "format": "binary", "title": "GeoParquet"},
+    write=write_parquet,
+    reserved_names=_reserved_names,
+    kept_dimensions=_kept_dimensions,
+)

@@ -44,22 +44,23 @@ _PALETTE = (
 )
 """Colours of classes for which the package gives none."""
 _OTHER = (127, 127, 127)
+"""Colour of rows without a class or with several."""
 _OUTLINE = "35,35,35,255"
 _FAMILIES = {"Point": 1, "LineString": 2, "Polygon": 3}
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def write_style(path: Path, layer: str, style: ClassStyle, kinds: frozenset[int], declared: str) -> None:
+def write_style(path: Path, layer: str, style: ClassStyle, iso_types: frozenset[int], geometry_type: str) -> None:
     """Add a style to a GeoPackage, where its geometries can share one.
 
     Args:
         path: the GeoPackage, complete.
         layer: name of the layer.
         style: the classes.
-        kinds: ISO types of the geometries that there are.
-        declared: GDAL's name of the layer's type.
+        iso_types: of the geometries.
+        geometry_type: the type that the layer declares, as GDAL names it.
     """
-    family = _family(kinds, declared)
+    family = _family(iso_types, geometry_type)
     if family is None:
         return
     with closing(sqlite3.connect(path)) as database, database:
@@ -68,16 +69,22 @@ def write_style(path: Path, layer: str, style: ClassStyle, kinds: frozenset[int]
         database.execute(_STYLE, (layer, style_text(style, family), f"classes in {style.label_field}"))
 
 
-def _family(kinds: frozenset[int], declared: str) -> int | None:
-    """Return 1 for points, 2 for lines, 3 for polygons; None = several, or not known."""
-    families = {kind % 1000 - 3 if kind % 1000 > 3 else kind % 1000 for kind in kinds}
-    if not kinds:
-        families = {number for name, number in _FAMILIES.items() if name in declared}
+def _family(iso_types: frozenset[int], geometry_type: str) -> int | None:
+    """Return 1 for points, 2 for lines, 3 for polygons; None = several, or unknown."""
+    flat_types = {iso_type % 1000 for iso_type in iso_types}
+    families = {flat_type - 3 if flat_type > 3 else flat_type for flat_type in flat_types}
+    if not iso_types:
+        families = {number for name, number in _FAMILIES.items() if name in geometry_type}
     return families.pop() if len(families) == 1 else None
 
 
 def style_text(style: ClassStyle, family: int) -> str:
-    """Return QML: a category per class, and one for rows without a class or with several."""
+    """Return QML: a category per class, and one for rows without a class or with several.
+
+    Args:
+        style: the classes.
+        family: 1 = points, 2 = lines, 3 = polygons.
+    """
     document = ET.Element("qgis", version="3.22.0", styleCategories="Symbology")
     renderer = ET.SubElement(
         document,
@@ -87,15 +94,15 @@ def style_text(style: ClassStyle, family: int) -> str:
     categories = ET.SubElement(renderer, "categories")
     symbols = ET.SubElement(renderer, "symbols")
     shown = [
-        (name, name, color or _PALETTE[place % len(_PALETTE)]) for place, (name, color) in enumerate(style.classes)
+        (name, name, color or _PALETTE[index % len(_PALETTE)]) for index, (name, color) in enumerate(style.classes)
     ]
-    for place, (value, label, color) in enumerate([*shown, ("", "other", _OTHER)]):
+    for index, (value, label, color) in enumerate([*shown, ("", "other", _OTHER)]):
         ET.SubElement(
             categories,
             "category",
-            {"value": _xml(value), "label": _xml(label), "symbol": str(place), "render": "true", "type": "string"},
+            {"value": _xml(value), "label": _xml(label), "symbol": str(index), "render": "true", "type": "string"},
         )
-        _add_symbol(symbols, str(place), family, ",".join(map(str, (*color, 255))))
+        _add_symbol(symbols, str(index), family, ",".join(map(str, (*color, 255))))
     ET.indent(document, " ")
     return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ET.tostring(document, "unicode")
 

@@ -1,54 +1,22 @@
-"""A classified layer, ready to be written, and the formats that it can have."""
+"""A classified layer, ready to be written."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyproj
 from numpy.typing import NDArray
 
+from processes.features.layer import Layer
+from processes.features.wkb import read_iso_types
+
 ROWS_AT_ONCE = 16384
-"""So many rows at most are Python objects at a time."""
-
-MediaType = Literal[
-    "application/geo+json",
-    "application/geopackage+sqlite3",
-    "application/vnd.flatgeobuf",
-    "application/vnd.apache.parquet",
-    "application/geo+json-seq",
-    "text/csv",
-    "application/json",
-]
-GEOJSON: MediaType = "application/geo+json"
-GEOPACKAGE: MediaType = "application/geopackage+sqlite3"
-FLATGEOBUF: MediaType = "application/vnd.flatgeobuf"
-PARQUET: MediaType = "application/vnd.apache.parquet"
-GEOJSON_SEQ: MediaType = "application/geo+json-seq"
-CSV: MediaType = "text/csv"
-TABLE: MediaType = "application/json"
-
-FILE_ENDINGS: Mapping[MediaType, str] = {
-    GEOJSON: ".geojson",
-    GEOPACKAGE: ".gpkg",
-    FLATGEOBUF: ".fgb",
-    PARQUET: ".parquet",
-    GEOJSON_SEQ: ".geojsonl",
-    CSV: ".csv",
-    TABLE: ".json",
-}
-CRS84_ONLY = frozenset({GEOJSON, GEOJSON_SEQ})
-"""Formats whose coordinates are always longitude and latitude."""
-JSON_VALUES = frozenset({GEOJSON, GEOJSON_SEQ})
-"""Formats in which an attribute can be of any type, or not there at all."""
-NEEDS_GEOMETRY = frozenset({GEOJSON, GEOJSON_SEQ, FLATGEOBUF})
-"""Formats that a table cannot have."""
-CASELESS = frozenset({GEOPACKAGE, FLATGEOBUF})
-"""Formats whose attributes cannot have names that differ in case alone."""
+"""Most rows that are Python objects at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +28,9 @@ class RowBatch:
     positions: NDArray[np.int64]
     """Position of each row's feature in the input, from 1, `(n,)`."""
     geometry: pa.Array | None
-    """WKB, `(n,)`; None = a table."""
+    """WKB, null where a row has no geometry, `(n,)`; None = the result is a table."""
     attributes: pa.RecordBatch
-    """The input's attributes and the added fields."""
+    """The input's attributes and the added fields, n rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +38,7 @@ class ClassStyle:
     """How a map shows the classes."""
 
     label_field: str
+    """Name of the field that holds the class name."""
     classes: tuple[tuple[str, tuple[int, int, int] | None], ...]
     """Name and colour of each class in the model's order: red, green, blue, 0..255; None = the package gives none."""
 
@@ -80,26 +49,89 @@ class ResultLayer:
 
     name: str
     crs: pyproj.CRS | None
-    """Of the geometry that `rows` gives; None = a table without geometry."""
+    """CRS of the geometry in `rows`; None = a table without geometry."""
     geometry_type: str
-    """As GDAL names it; as the input declares it."""
-    kinds: frozenset[int]
-    """ISO types of the geometries that there are: 1 = point … 6 = multi-polygon, + 1000 with Z, + 2000 with M."""
+    """The type that the input declares, as GDAL names it."""
+    iso_types: frozenset[int]
+    """ISO types of the geometries: 1 = point … 6 = multi-polygon, + 1000 with Z, + 2000 with M."""
     key: str
-    """Name of the column that tells rows apart in a table."""
+    """Name of the column that identifies rows in a table."""
     id_type: pa.DataType | None
-    """None = the rows have no ids."""
+    """Type of the rows' ids; None = the rows have no ids."""
     ids_ascend: bool
     """True = all ids are whole numbers, each larger than the one before."""
     schema: pa.Schema
-    """Of the attributes and the added fields."""
+    """Schema of the attributes and the added fields."""
     rows: Callable[[], Iterator[RowBatch]]
-    summary: Callable[[int], Mapping[str, Any]]
-    """Makes the summary of a result some of whose geometries have no place in the CRS of the output: how many."""
+    """Yields all rows from the first one, each time it is called."""
+    make_summary: Callable[[Sequence[str]], Mapping[str, Any]]
+    """Returns the summary with these warnings of the writing."""
     style: ClassStyle | None
-    """None = the result is shown as the reader likes."""
+    """None = the map shows the result as it likes."""
+    warnings: tuple[str, ...] = ()
+    """Warnings of what the format changes or leaves out."""
+
+    def summary(self, lost_count: int) -> dict[str, Any]:
+        """Return the summary of a result of which so many geometries have no place in the CRS of the output."""
+        warnings = list(self.warnings)
+        if lost_count:
+            geometries, have, are = ("geometry", "has", "is") if lost_count == 1 else ("geometries", "have", "are")
+            warnings.append(f"{lost_count} {geometries} {have} no place in the CRS of the result and {are} null")
+        return dict(self.make_summary(warnings))
+
+
+def result_layer(
+    layer: Layer,
+    ids: pa.ChunkedArray | None,
+    schema: pa.Schema,
+    rows: Callable[[], Iterator[RowBatch]],
+    *,
+    name: str,
+    key: str,
+    style: ClassStyle | None,
+    make_summary: Callable[[Sequence[str]], Mapping[str, Any]],
+) -> ResultLayer:
+    """Return a layer's rows as a result, not yet fitted to a format.
+
+    Args:
+        layer: the objects of the rows.
+        ids: of the rows; None = they have none.
+        schema: of the rows' attributes.
+        rows: yields the rows, each time it is called.
+        name: of the result.
+        key: name of the column that identifies rows in a table.
+        style: of the classes; None = the result has none.
+        make_summary: returns the summary with these warnings.
+    """
+    return ResultLayer(
+        name=name,
+        crs=layer.crs,
+        geometry_type=layer.geometry_type,
+        iso_types=read_iso_types(layer.geometry),
+        key=key,
+        id_type=None if ids is None else ids.type,
+        ids_ascend=_ascend(ids),
+        schema=schema,
+        rows=rows,
+        make_summary=make_summary,
+        style=style,
+    )
+
+
+def _ascend(ids: pa.ChunkedArray | None) -> bool:
+    """Return whether ids are whole numbers from 0, none missing, each larger than the one before."""
+    if ids is None or not pa.types.is_integer(ids.type) or ids.null_count:
+        return False
+    values: NDArray[np.int64] = ids.to_numpy()
+    return bool((np.diff(values) > 0).all()) and (len(values) == 0 or values[0] >= 0)
 
 
 def with_attributes(rows: RowBatch, columns: Sequence[pa.Array], schema: pa.Schema) -> RowBatch:
-    """Return rows with other attributes."""
+    """Return rows with other attributes.
+
+    Args:
+        rows: the rows, n of them.
+        columns: the attributes, each `(n,)`.
+        schema: of the attributes.
+    """
     return dataclasses.replace(rows, attributes=pa.RecordBatch.from_arrays(columns, schema=schema))

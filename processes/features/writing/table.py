@@ -1,4 +1,4 @@
-"""A table out: a Table Schema document as pandas reads it, without geometry."""
+"""A table without geometry: a Table Schema document as pandas reads it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyproj
 
+from processes.features.writing.format import Format
 from processes.features.writing.result import ResultLayer
 from processes.features.writing.values import encode_json, flat_type, json_values, text_ids
 
 
 def write_table(result: ResultLayer, _crs: pyproj.CRS | None, path: Path) -> int:
-    """Write a Table Schema document as pandas reads with `orient="table"`; without geometry."""
+    """Write a Table Schema document that pandas reads with `orient="table"`, without geometry.
+
+    Arguments as `Format.write` has them.
+    """
     key, fields = result.key, [table_field(item) for item in result.schema]
     has_key = key in result.schema.names
     if not has_key:
@@ -34,7 +38,7 @@ def write_table(result: ResultLayer, _crs: pyproj.CRS | None, path: Path) -> int
 
 
 def table_field(item: pa.Field) -> dict[str, str]:
-    """Return a field as Table Schema has it, with what pandas wants to know beside."""
+    """Return a field as Table Schema has it, with the members that pandas adds."""
     dtype = flat_type(item.type)
     if pa.types.is_integer(dtype):
         return {"name": item.name, "type": "integer", "extDtype": "Int64"}
@@ -46,3 +50,18 @@ def table_field(item: pa.Field) -> dict[str, str]:
         zone = dtype.tz if pa.types.is_timestamp(dtype) else None
         return {"name": item.name, "type": "datetime"} | ({"tz": zone} if zone else {})
     return {"name": item.name, "type": "string"}
+
+
+def _reserved_names(result: ResultLayer) -> set[str]:
+    return {"id"} if result.key == "id" else set()
+
+
+TABLE = Format(
+    media_type="application/json",
+    name="table",
+    ending=".json",
+    schema={"type": "object", "title": "Table of image ID and label"},
+    write=write_table,
+    is_offered_for_layers=False,
+    reserved_names=_reserved_names,
+)

@@ -1,7 +1,9 @@
-"""Ids and attribute values on their way into formats that know fewer types than Arrow."""
+"""Ids and attribute values for formats that know fewer types than Arrow, or no columns of JSON texts."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -9,13 +11,51 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from processes.features.layer import OMIT_NULLS, is_json_text
+from processes.features.layer import OMIT_NULLS, TYPE_OF_VALUES, is_json_text
+from processes.features.writing.result import ResultLayer, RowBatch, with_attributes
 
 encode_json = msgspec.json.Encoder().encode
 
+_TYPES = {str(dtype).encode(): dtype for dtype in (pa.bool_(), pa.int64(), pa.float64())}
+"""Types that all values of a column of JSON texts can have, texts left aside, by name."""
+
+
+def without_json_texts(result: ResultLayer) -> ResultLayer:
+    """Return a result without columns of JSON texts.
+
+    Values of one type get that type. Of several types they become texts: texts as they are, others as JSON. A feature
+    that has no such attribute, and one whose attribute is null, both have null.
+    """
+    schema = pa.schema([item.with_type(_column_type(item)).remove_metadata() for item in result.schema])
+
+    def rows() -> Iterator[RowBatch]:
+        for batch in result.rows():
+            columns = [_decoded(*pair) for pair in zip(result.schema, batch.attributes.columns, strict=True)]
+            yield with_attributes(batch, columns, schema)
+
+    return dataclasses.replace(result, schema=schema, rows=rows)
+
+
+def _column_type(item: pa.Field) -> pa.DataType:
+    return _TYPES.get(item.metadata.get(TYPE_OF_VALUES), pa.string()) if is_json_text(item) else item.type
+
+
+def _decoded(item: pa.Field, values: pa.Array) -> pa.Array:
+    if not is_json_text(item):
+        return values
+    dtype, texts = _column_type(item), values.to_pylist()
+    is_text = pa.types.is_string(dtype)
+    return pa.array([None if text is None else _decoded_value(text, is_text) for text in texts], dtype)
+
+
+def _decoded_value(text: str, is_text: bool) -> object:
+    if text == "null":
+        return None
+    return text if is_text and not text.startswith('"') else msgspec.json.decode(text)
+
 
 def flat(values: pa.Array) -> pa.Array:
-    """Return values of a table in types that all formats know: times with a zone are in UTC, times of day are texts."""
+    """Return values in types that all formats know: times with a zone in UTC, times of day as texts."""
     if pa.types.is_time(values.type):
         return values.cast(pa.string())
     if pa.types.is_timestamp(values.type) and values.type.tz is not None:
@@ -24,6 +64,7 @@ def flat(values: pa.Array) -> pa.Array:
 
 
 def flat_type(dtype: pa.DataType) -> pa.DataType:
+    """Return the type of `flat` values."""
     return flat(pa.array([], dtype)).type
 
 
@@ -31,29 +72,35 @@ def iso_texts(values: pa.Array) -> pa.Array:
     """Return flat dates and times as ISO 8601 texts."""
     if not pa.types.is_timestamp(values.type):
         return values.cast(pa.string())
-    # by way of whole numbers, as for a zone Arrow would look into a database that need not be there
+    # by way of whole numbers, as for a zone Arrow would need a database that not every machine has
     plain = values.cast(pa.int64()).cast(pa.timestamp(values.type.unit)).cast(pa.string())
     texts = pc.replace_substring(plain, " ", "T", max_replacements=1)
     return texts if values.type.tz is None else pc.binary_join_element_wise(texts, "Z", "")
 
 
 def json_values(item: pa.Field, values: pa.Array, absent: msgspec.UnsetType | None) -> list[Any]:
-    """Return values as JSON has them: JSON texts as what they say, `absent` for what a feature does not have."""
+    """Return values as JSON encodes them.
+
+    Args:
+        item: the column's field. Its metadata says whether the values are JSON texts.
+        values: of the column, `(n,)`.
+        absent: for an attribute that a feature does not have.
+    """
     if is_json_text(item):
         return [absent if text is None else msgspec.Raw(text.encode()) for text in values.to_pylist()]
     plain = flat(values)
     is_temporal = pa.types.is_timestamp(plain.type) or pa.types.is_date(plain.type)
-    given = (iso_texts(plain) if is_temporal else plain).to_pylist()
-    return [absent if value is None else value for value in given] if item.metadata == OMIT_NULLS else given
+    objects = (iso_texts(plain) if is_temporal else plain).to_pylist()
+    return [absent if value is None else value for value in objects] if item.metadata == OMIT_NULLS else objects
 
 
 def plain_id_type(dtype: pa.DataType) -> pa.DataType:
-    """Return the type of ids as `plain_ids` gives them."""
+    """Return the type of `plain_ids`."""
     return pa.string() if pa.types.is_large_string(dtype) else dtype
 
 
 def plain_ids(ids: pa.Array) -> pa.Array:
-    """Return ids as they are, those held as JSON texts as plain texts."""
+    """Return ids as they are, JSON texts as plain texts."""
     if not pa.types.is_large_string(ids.type):
         return ids
     texts = ["null" if text is None else text for text in ids.to_pylist()]

@@ -1,49 +1,93 @@
-"""Classified layers to files: each format by its writer. Rows stream, at most `ROWS_AT_ONCE` at a time."""
+"""Results to files: fitted to what the format can hold, then written. Rows stream, at most `ROWS_AT_ONCE` at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Iterator, Set
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pyproj
 
-from processes.features.writing.csv import write_csv
-from processes.features.writing.gdal import write_flatgeobuf, write_geopackage
-from processes.features.writing.geojson import write_geojson, write_geojson_sequence
-from processes.features.writing.parquet import write_parquet
-from processes.features.writing.result import (
-    CSV,
-    FLATGEOBUF,
-    GEOJSON,
-    GEOJSON_SEQ,
-    GEOPACKAGE,
-    JSON_VALUES,
-    PARQUET,
-    TABLE,
-    MediaType,
-    ResultLayer,
-)
-from processes.features.writing.table import write_table
-from processes.features.writing.tabular import tabular
-
-_WRITERS: Mapping[MediaType, Callable[[ResultLayer, pyproj.CRS | None, Path], int]] = {
-    GEOJSON: write_geojson,
-    GEOPACKAGE: write_geopackage,
-    FLATGEOBUF: write_flatgeobuf,
-    PARQUET: write_parquet,
-    GEOJSON_SEQ: write_geojson_sequence,
-    CSV: write_csv,
-    TABLE: write_table,
-}
+from processes.features.writing.format import HEIGHTS, MEASURES, Format
+from processes.features.writing.result import ResultLayer, RowBatch, with_attributes
+from processes.features.writing.values import without_json_texts
 
 
-def write_result(result: ResultLayer, media_type: MediaType, crs: pyproj.CRS | None, path: Path) -> int:
-    """Write a result to a new file; return how many of its geometries have no place in the CRS of the output.
+def write_result(result: ResultLayer, output_format: Format, crs: pyproj.CRS | None, path: Path) -> dict[str, Any]:
+    """Write a result to a new file and return its summary.
 
     Args:
-        result: what to write.
-        media_type: the format.
-        crs: CRS of the output; None = the result's own. GeoJSON is always CRS84.
-        path: the file; its folder is there.
+        result: the result, not yet fitted to the format.
+        output_format: the format.
+        crs: CRS of the output; None = the result's own. A format that is CRS84 only has that.
+        path: the file; its folder exists.
     """
-    return _WRITERS[media_type](result if media_type in JSON_VALUES else tabular(result), crs, path)
+    fitted = _fit(result, output_format)
+    lost_count = output_format.write(
+        fitted if output_format.keeps_json_values else without_json_texts(fitted), crs, path
+    )
+    return fitted.summary(lost_count)
+
+
+def _fit(result: ResultLayer, output_format: Format) -> ResultLayer:
+    """Return a result whose attributes have names that the format allows, with warnings of what it changes."""
+    schema, warnings = rename_reserved(
+        result.schema, output_format.reserved_names(result), is_caseless=output_format.is_caseless
+    )
+    style = result.style
+    if style is not None:
+        style = dataclasses.replace(style, label_field=schema.names[result.schema.names.index(style.label_field)])
+
+    def rows() -> Iterator[RowBatch]:
+        for batch in result.rows():
+            yield with_attributes(batch, batch.attributes.columns, schema)
+
+    return dataclasses.replace(
+        result,
+        schema=schema,
+        rows=rows,
+        style=style,
+        warnings=(*warnings, *_left_out(output_format, result.iso_types)),
+    )
+
+
+def rename_reserved(schema: pa.Schema, reserved: Set[str], is_caseless: bool = False) -> tuple[pa.Schema, list[str]]:
+    """Append a number to the names of attributes that are reserved, compared without case.
+
+    Args:
+        schema: of the attributes.
+        reserved: names in lower case.
+        is_caseless: True = of names that differ in case alone the format holds only one.
+
+    Returns:
+        The schema with the new names, and a warning for each.
+    """
+    used = {name.lower() for name in schema.names} | reserved
+    fields, warnings, refused = [], [], set(reserved)
+    for item in schema:
+        name, number = item.name, 0
+        while name.lower() in refused or (number and name.lower() in used):
+            number += 1
+            name = f"{item.name}_{number}"
+        if number:
+            used.add(name.lower())
+            warnings.append(
+                f"attribute {item.name!r} is named {name!r} in the result: the name is taken in this format"
+            )
+        if is_caseless:
+            refused.add(name.lower())
+        fields.append(item.with_name(name))
+    return pa.schema(fields), warnings
+
+
+def _left_out(output_format: Format, iso_types: frozenset[int]) -> list[str]:
+    """Return a warning of the heights and measures that a format does not keep; none where it keeps all."""
+    kept = output_format.kept_dimensions(iso_types)
+    lost = [
+        name
+        for bit, name in ((HEIGHTS, "heights (Z)"), (MEASURES, "measures (M)"))
+        if not kept & bit and any(iso_type // 1000 & bit for iso_type in iso_types)
+    ]
+    return [f"{' and '.join(lost)} of coordinates are left out: {output_format.why_left_out}"] if lost else []

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processes.features.layer import JSON_TEXT, OMIT_NULLS, TYPE_OF_VALUES, is_json_text
-from processes.features.reading.columns import AttributeColumn, ColumnType, kind_of
+from processes.features.reading.columns import AttributeColumn, ColumnType, column_type_of
 
 ABSENT = msgspec.UNSET
 
@@ -24,7 +24,7 @@ def finished(*slices: list[Any], gaps: int = 0) -> tuple[pa.Field, pa.ChunkedArr
         start += gaps
         column.add(start, values)
         start += len(values)
-    return column.finished("name", start + gaps)
+    return column.to_arrow("name", start + gaps)
 
 
 def given_back(field: pa.Field, values: pa.ChunkedArray) -> list[Any]:
@@ -52,7 +52,7 @@ def given_back(field: pa.Field, values: pa.ChunkedArray) -> list[Any]:
     ],
 )
 def test_kind_of_a_value_is_the_narrowest(value: Any, expected: ColumnType) -> None:
-    assert kind_of(value) is expected
+    assert column_type_of(value) is expected
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_features_before_between_and_behind_do_not_have_the_attribute() -> None:
 
 
 def test_column_without_values_is_all_absent() -> None:
-    _, column = AttributeColumn().finished("name", 3)
+    _, column = AttributeColumn().to_arrow("name", 3)
     assert column.to_pylist() == [None] * 3
 
 

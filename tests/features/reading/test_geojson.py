@@ -19,7 +19,7 @@ from processes.errors import LayerError, LimitError
 from processes.features.layer import Layer
 from processes.features.reading.files import read_layer
 from processes.features.reading.geojson import read_geojson
-from processes.features.writing.result import GEOJSON
+from processes.features.writing.geojson import GEOJSON
 
 POINT = {"type": "Point", "coordinates": [1.5, 2.25]}
 

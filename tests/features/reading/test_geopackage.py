@@ -25,8 +25,8 @@ from processes.errors import LayerError, LimitError
 from processes.features.layer import Layer
 from processes.features.reading.files import read_layer
 from processes.features.reading.geojson import read_geojson
-from processes.features.writing.prepare import rename_taken
-from processes.features.writing.result import GEOPACKAGE
+from processes.features.writing.geopackage import GEOPACKAGE
+from processes.features.writing.write import rename_reserved
 
 BOX = shapely.box(500_000, 5_500_000, 500_010, 5_500_020)
 
@@ -297,7 +297,7 @@ def test_attributes_that_differ_by_case_alone_are_told_apart(tmp_path: Path) -> 
 
 def test_names_that_are_free_stay_as_they_are() -> None:
     schema = pa.schema([("a", pa.int64()), ("Id", pa.int64())])
-    assert rename_taken(schema, {"fid"}) == (schema, [])
+    assert rename_reserved(schema, {"fid"}) == (schema, [])
 
 
 ROW: dict[str, Any] = {

@@ -17,7 +17,7 @@ from conftest import write_layer
 from layers import BOX, ODD_NAMES, TYPES, make_layer, make_table, points_at, typed_attributes, wkt
 from processes.crs import parse_crs
 from processes.features.layer import Layer
-from processes.features.writing.result import CSV
+from processes.features.writing.csv import CSV
 
 
 def write(layer: Layer, folder: Path, crs: pyproj.CRS | None = None) -> Path:

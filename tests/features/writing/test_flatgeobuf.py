@@ -19,7 +19,7 @@ from layers import BOX, ODD_NAMES, make_layer, points_at, typed_attributes, wkt
 from processes.crs import parse_crs
 from processes.errors import LayerError
 from processes.features.layer import Layer
-from processes.features.writing.result import FLATGEOBUF
+from processes.features.writing.flatgeobuf import FLATGEOBUF
 
 MULTI = shapely.MultiPolygon([BOX])
 

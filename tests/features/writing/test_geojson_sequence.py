@@ -14,7 +14,8 @@ import shapely
 from conftest import write_layer
 from layers import BOX, make_layer, typed_attributes, wkt
 from processes.features.reading.geojson import read_geojson
-from processes.features.writing.result import GEOJSON, GEOJSON_SEQ
+from processes.features.writing.geojson import GEOJSON
+from processes.features.writing.geojson_seq import GEOJSON_SEQ
 
 
 def texts_of(data: bytes) -> list[Any]:

@@ -17,7 +17,7 @@ from conftest import write_layer
 from layers import BOX, ODD_NAMES, TYPES, make_layer, make_table, points_at, typed_attributes, wkt
 from processes.crs import CRS84, parse_crs
 from processes.features.layer import Layer
-from processes.features.writing.result import PARQUET
+from processes.features.writing.parquet import PARQUET
 
 
 def write(layer: Layer, folder: Path, crs: pyproj.CRS | None = None, **options: Any) -> Path:

@@ -16,7 +16,8 @@ import shapely
 from conftest import write_layer
 from layers import BOX, make_layer, wkt
 from processes.features.reading.files import read_layer
-from processes.features.writing.result import GEOPACKAGE, ClassStyle
+from processes.features.writing.geopackage import GEOPACKAGE
+from processes.features.writing.result import ClassStyle
 
 STYLE = ClassStyle("ClassStatus", (("dark \"<&>'", (1, 2, 3)), ("größe\x01", None)))
 

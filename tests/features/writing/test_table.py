@@ -13,7 +13,7 @@ from conftest import write_layer
 from layers import BOX, ODD_NAMES, TYPES, make_layer, make_table, typed_attributes
 from processes.features.layer import Layer
 from processes.features.reading.geojson import read_geojson
-from processes.features.writing.result import TABLE
+from processes.features.writing.table import TABLE
 
 
 def from_geojson(features: list[dict[str, Any]]) -> Layer:
