@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from processes.classify.inference import ChipPlan, ClassStatus, Labels, classify, reading_order
+from processes.classify.inference import ClassStatus, Labels, classify
 from processes.classify.planning.sources import Plan, Sources
 from processes.errors import ImageError, PackageError, RequestError
+from processes.imagery.chip_plan import ChipPlan, reading_order
 from processes.model.processor import available_threads, missing_gpu
 from processes.model.session import Session, SessionKey, open_session
 
@@ -31,8 +32,8 @@ def run(plan: Plan, progress: Progress | None = None) -> Labels:
         if progress is not None:
             progress(done, total)
 
-    rows, session = reading_order(plan.work), session_for(plan.rows.sources)
-    labels, _ = run_rows(plan.rows.sources, plan.work, rows, session, plan.rows.name, advance, available_threads())
+    rows, session = reading_order(plan.chips), session_for(plan.rows.sources)
+    labels, _ = run_rows(plan.rows.sources, plan.chips, rows, session, plan.rows.name, advance, available_threads())
     labels.status[plan.rows.empty] = ClassStatus.EMPTY_GEOMETRY
     if progress is not None:
         progress(total, total)
@@ -56,7 +57,7 @@ def session_for(sources: Sources) -> Session:
 
 def run_rows(
     sources: Sources,
-    work: ChipPlan,
+    chips: ChipPlan,
     rows: NDArray[np.int64],
     session: Session,
     name_row: Callable[[int], str],
@@ -70,7 +71,7 @@ def run_rows(
         RequestError: an image cannot be read to its end, or the network fails.
     """
     try:
-        return classify(work, rows, session, sources.arguments, name_row, progress, threads, enough)
+        return classify(chips, rows, session, sources.arguments, name_row, progress, threads, enough)
     except ImageError as err:
         raise RequestError.at("/inputs/image", err) from err
     except PackageError as err:

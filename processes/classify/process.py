@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -21,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.classify.description import OUTPUT, describe
-from processes.classify.inference import ClassStatus, Labels, reading_order, unlabelled
+from processes.classify.inference import ClassStatus, Labels, unlabelled
 from processes.classify.inputs import LITERALS, Inputs, name_stem, open_sources, read_inputs, stamp_links
 from processes.classify.label_files import gather_labels, labels_of, save_labels
 from processes.classify.pipeline import run, run_rows, session_for
@@ -40,11 +39,14 @@ from processes.classify.sections import (
     load_images,
     load_rows,
     load_section,
+    save_images,
     save_rows,
 )
 from processes.errors import Fault, PackageError, RequestError, collect_faults
 from processes.features.writing.result import FILE_ENDINGS, MediaType
+from processes.imagery.chip_plan import reading_order
 from processes.imagery.image import Image
+from processes.imagery.source import require_unchanged
 from processes.model.catalog import Catalog
 from processes.model.processor import available_threads
 from processes.ogc.process import (
@@ -168,13 +170,13 @@ class ClassifyObjects(SectionedProcess):
     ) -> Output | Sections:
         prepared = self._prepare(order, files.scratch)
         plan, sources = prepared.plan, prepared.plan.rows.sources
-        rows, session = reading_order(plan.work), session_for(sources)
+        rows, session = reading_order(plan.chips), session_for(sources)
         planned(len(plan.rows))
         progress(len(plan.rows) - len(rows))
         pace = _Pace(progress)
         labels, done = run_rows(
             sources,
-            plan.work,
+            plan.chips,
             rows,
             session,
             plan.rows.name,
@@ -194,32 +196,31 @@ class ClassifyObjects(SectionedProcess):
         if files.has(_labels_name(section)):  # somebody did it, and did not live to tell
             return
         saved, inputs = self._thaw(files)
-        images = load_images(saved, partial(_located, files))
+        images = load_images(saved, files.fetch)
         sources = _sources(inputs, images)
         with files.open(SECTIONS) as source:
-            work, rows = load_section(saved, images, source, section - 1)
-        placed = np.unique(work.placement.image).tolist()
+            chips, rows = load_section(saved, images, source, section - 1)
+        placed = np.unique(chips.placement.image).tolist()
         # cells of a mosaic may come from any of its images
-        used = {image.path for image in (saved.images if saved.is_mosaic else map(saved.images.__getitem__, placed))}
-        file_stamps = [item for item in saved.file_stamps if item.path in used]
-        require_unchanged_files(file_stamps)
+        used = [image.source for image in (images if saved.is_mosaic else map(images.__getitem__, placed))]
+        require_unchanged(used, saved.file_stamps)
         labels, _ = run_rows(
             sources,
-            work,
+            chips,
             np.arange(len(rows)),
             session_for(sources),
             lambda row: _thawed_rows(saved, sources, files).name(int(rows[row])),
             progress,
             self._threads or available_threads(),
         )
-        require_unchanged_files(file_stamps)
+        require_unchanged(used, saved.file_stamps)
         path = files.scratch / _labels_name(section)
         save_labels(path, rows, labels)
         files.keep(path.name, path)
 
     def finish(self, files: Files) -> Output:
         saved, inputs = self._thaw(files)
-        rows = _thawed_rows(saved, _sources(inputs, load_images(saved, Path)), files)
+        rows = _thawed_rows(saved, _sources(inputs, saved.images), files)
         labels = unlabelled(len(rows), inputs.model.definition, inputs.arguments)
         gather_labels((files.fetch(_labels_name(section)) for section in range(saved.sections)), labels)
         labels.status[rows.empty] = ClassStatus.EMPTY_GEOMETRY
@@ -277,11 +278,6 @@ def _thawed_rows(saved: SavedPlan, sources: Sources, files: Files) -> PlannedRow
     return load_rows(saved, sources, files.fetch(ROWS), files.fetch(LAYER))
 
 
-def _located(files: Files, path: str) -> Path:
-    """Return where an image of a plan lies: a relative path is one of the job's own files."""
-    return Path(path) if Path(path).is_absolute() else files.fetch(path)
-
-
 def _labels_name(section: int) -> str:
     return f"labels-{section:06}.arrow"
 
@@ -304,14 +300,7 @@ def _freeze(
     folder.mkdir()
     save_rows(prepared.plan, sections, folder)
     save_labels(folder / _labels_name(0), done, labels_of(labels, done))
-    opened = files.scratch / _OPENED
-    images = []
-    for image in prepared.plan.work.images:
-        if image.path.is_relative_to(opened):
-            name = f"{_OPENED}-{image.path.name}"
-            files.keep(name, image.path)
-            image = dataclasses.replace(image, path=Path(name))
-        images.append(image)
+    images = save_images(prepared.plan.chips.images, files.scratch / _OPENED, files.keep)
     asked = {name: bytes(given[0].text) for name, given in order.request.inputs.items() if name in LITERALS}
     saved = describe_plan(
         prepared.plan,

@@ -19,7 +19,8 @@ from processes.crs import CRS84, parse_crs
 from processes.errors import ImageError, InputError, RequestError
 from processes.features.reading.files import read_layer
 from processes.features.writing.result import FILE_ENDINGS, MediaType
-from processes.imagery.image import ENDINGS, open_image, unique_names
+from processes.imagery.image import open_image
+from processes.imagery.source import ENDINGS, FileSource, unique_names
 from processes.model.arguments import ModelArguments, read_arguments
 from processes.model.catalog import Catalog, Model
 from processes.model.processor import Processor, require_processor
@@ -73,7 +74,7 @@ def run_local(wanted: LocalRun, settings: Settings, progress: Progress) -> dict[
     if wanted.features is not None:
         layer = read_layer(wanted.features, wanted.features.name, wanted.layer, limits.max_objects)
     sources = Sources(
-        images=[open_image(path, name, limits.max_image_pixels) for path, name in zip(paths, names, strict=True)],
+        images=[open_image(FileSource(*item), limits.max_image_pixels) for item in zip(paths, names, strict=True)],
         image_pointers=[f"/inputs/image/{place}" for place in range(len(paths))],
         layer=layer,
         model=model,
