@@ -11,7 +11,7 @@ The files are Arrow's and MessagePack: read where they lie, and with nothing in 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from mmap import ACCESS_COPY, mmap
 from pathlib import Path
 from typing import Any, get_origin
@@ -22,8 +22,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from processes.classify.planning.feature_rows import footprints_of
-from processes.classify.planning.sources import Plan, PlannedRows, Sources
+from processes.classify.planning.sources import Options, Plan, PlannedRows, Sources
 from processes.crs import crs_from_text
+from processes.errors import PackageError, at_pointer
 from processes.features.layer import Layer
 from processes.imagery.chip_plan import ChipPlan
 from processes.imagery.chips import Placement
@@ -33,12 +34,24 @@ from processes.imagery.mosaic import Mosaic
 from processes.imagery.separate import ObjectImagePairs
 from processes.imagery.source import AnySource, ImageSource
 from processes.imagery.tiles import BandSelection
+from processes.model.arguments import ModelArguments
+from processes.model.catalog import Catalog
+from processes.model.processor import require_processor
 from processes.sources.stamps import FileStamp
 
 PLAN, SECTIONS, ROWS, LAYER = "plan.msgpack", "sections.arrow", "rows.arrow", "layer.arrow"
 
 _ROWS_IN_BATCH = 2**16
 """Rows of a record batch in the files `ROWS` and `LAYER`."""
+
+
+class OutputOptions(msgspec.Struct, frozen=True):
+    """The form of the result."""
+
+    media_type: str
+    crs: str | None
+    """As PROJJSON; None = that of the features or images, CRS84 in GeoJSON."""
+    result_name: str
 
 
 class SavedPlan(msgspec.Struct, frozen=True):
@@ -60,13 +73,15 @@ class SavedPlan(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...]
     sections: int
     """How many there are, the first one too."""
-    model_sha256: str
     file_stamps: tuple[FileStamp, ...]
-    """The images as they were."""
-    asked: dict[str, bytes]
-    """Inputs of the request that are no links, each as its JSON text."""
-    media_type: str
-    result_name: str
+    """The images as they were when the request was accepted."""
+    model: str
+    """Its id."""
+    model_sha256: str
+    arguments: ModelArguments
+    options: Options
+    """Without the extent, which the rows follow already."""
+    output: OutputOptions
 
 
 def save_rows(plan: Plan, sections: Sequence[NDArray[np.int64]], folder: Path) -> None:
@@ -86,15 +101,15 @@ def save_rows(plan: Plan, sections: Sequence[NDArray[np.int64]], folder: Path) -
         fields.append(pa.field("geometry", geometry.type))
     schema = pa.schema(fields)
     with pa.OSFile(str(folder / SECTIONS), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-        for wanted in sections:
-            windows = pa.array(chips.placement.windows[wanted].reshape(-1))
+        for section_rows in sections:
+            windows = pa.array(chips.placement.windows[section_rows].reshape(-1))
             columns = [
-                pa.array(wanted),
-                pa.array(chips.placement.image[wanted]),
+                pa.array(section_rows),
+                pa.array(chips.placement.image[section_rows]),
                 pa.FixedSizeListArray.from_arrays(windows, 4),
             ]
             if geometry is not None:
-                columns.append(geometry.take(pa.array(rows.objects[wanted])).combine_chunks())
+                columns.append(geometry.take(pa.array(rows.objects[section_rows])).combine_chunks())
             writer.write_batch(pa.record_batch(columns, schema=schema))
 
 
@@ -103,9 +118,7 @@ def describe_plan(
     images: Sequence[Image],
     sections: int,
     file_stamps: Sequence[FileStamp],
-    asked: Mapping[str, bytes],
-    media_type: str,
-    result_name: str,
+    output: OutputOptions,
 ) -> SavedPlan:
     """Return what a plan's rows have in common.
 
@@ -113,10 +126,8 @@ def describe_plan(
         plan: the plan.
         images: its images, their sources as other machines find them.
         sections: how many there are, the first one too.
-        pins: its images as they were.
-        asked: inputs of the request that are no links, each as its JSON text.
-        media_type: of the result.
-        result_name: of the result's layer.
+        file_stamps: its images as they were when the request was accepted.
+        output: the form of the result.
     """
     rows, chips = plan.rows, plan.chips
     return SavedPlan(
@@ -132,11 +143,12 @@ def describe_plan(
         geometry_type=rows.layer.geometry_type,
         warnings=rows.warnings,
         sections=sections,
-        model_sha256=rows.sources.model.sha256,
         file_stamps=tuple(file_stamps),
-        asked=dict(asked),
-        media_type=media_type,
-        result_name=result_name,
+        model=rows.sources.model.id,
+        model_sha256=rows.sources.model.sha256,
+        arguments=rows.sources.arguments,
+        options=dataclasses.replace(rows.sources.options, extent=None),
+        output=output,
     )
 
 
@@ -191,6 +203,26 @@ def load_images(saved: SavedPlan, fetch: Callable[[str], Path]) -> list[Image]:
     return [dataclasses.replace(image, source=image.source.locate(fetch)) for image in saved.images]
 
 
+def load_sources(saved: SavedPlan, images: Sequence[Image], catalog: Catalog) -> Sources:
+    """Return what a plan works on, with the model as it is installed on this machine, and without the layer.
+
+    Args:
+        saved: the plan.
+        images: its images.
+        catalog: the installed models.
+
+    Raises:
+        RequestError: the model is another one by now, or this machine lacks the processor that is asked for.
+    """
+    with at_pointer("/inputs/processorType"):
+        require_processor(saved.options.processor)
+    with at_pointer("/inputs/model"):
+        model = catalog.model(saved.model)
+        if model.sha256 != saved.model_sha256:
+            raise PackageError(f"the model {model.id!r} was changed after the request was accepted")
+    return Sources(images, [], None, model, saved.arguments, saved.options)
+
+
 def load_section(
     saved: SavedPlan, images: Sequence[Image], source: Any, index: int
 ) -> tuple[ChipPlan, NDArray[np.int64]]:
@@ -216,23 +248,23 @@ def load_section(
 
 
 def load_rows(saved: SavedPlan, sources: Sources, rows_path: Path, layer_path: Path) -> PlannedRows:
-    """Return all rows of a plan, in the order of the result; their columns stay in the files until they are looked at.
+    """Return all rows of a plan, in the order of the result; their columns stay in the files until they are read.
 
     Args:
-        frozen: the plan.
-        material: images, model, arguments and options; the layer is taken from the plan.
+        saved: the plan.
+        sources: images, model, arguments and options; the layer is the plan's.
         rows_path: the file `ROWS`.
         layer_path: the file `LAYER`.
     """
-    rows, layer = _read(rows_path), _thawed_layer(saved, _read(layer_path))
-    there = set(rows.schema.names)
-    image_ids = rows.column("image_id") if "image_id" in there else None
+    rows, layer = _read(rows_path), _loaded_layer(saved, _read(layer_path))
+    columns = set(rows.schema.names)
+    image_ids = rows.column("image_id") if "image_id" in columns else None
     return PlannedRows(
         sources=dataclasses.replace(sources, layer=layer if saved.has_features else None),
         layer=layer,
         objects=rows.column("object").to_numpy(),
         empty=rows.column("empty").to_numpy(),
-        ids=rows.column("id") if "id" in there else None,
+        ids=rows.column("id") if "id" in columns else None,
         image_ids=image_ids.combine_chunks() if image_ids is not None else None,
         warnings=saved.warnings,
     )
@@ -246,7 +278,7 @@ def _layer_table(layer: Layer) -> pa.Table:
     return pa.Table.from_arrays([layer.geometry, *layer.attributes.columns], schema=pa.schema(fields))
 
 
-def _thawed_layer(saved: SavedPlan, table: pa.Table) -> Layer:
+def _loaded_layer(saved: SavedPlan, table: pa.Table) -> Layer:
     if not saved.has_geometry:
         return _layer(saved, table, None)
     return _layer(saved, table.select(range(1, table.num_columns)), table.column(0))
@@ -272,10 +304,10 @@ def _write(path: Path, table: pa.Table) -> None:
 
 
 def _read(path: Path) -> pa.Table:
-    """Return a table whose columns lie in the file: what is not looked at takes no memory.
+    """Return a table whose columns lie in the file: those that are not read use no memory.
 
-    The file cannot be changed by that, but its image in memory can: GDAL writes into the geometries that it is given.
+    The copy in memory can be changed without a change of the file: GDAL writes into the geometries that it reads.
     """
     with path.open("rb") as file:
-        image = mmap(file.fileno(), 0, access=ACCESS_COPY)
-    return pa.ipc.open_file(pa.py_buffer(image)).read_all()
+        content = mmap(file.fileno(), 0, access=ACCESS_COPY)
+    return pa.ipc.open_file(pa.py_buffer(content)).read_all()
