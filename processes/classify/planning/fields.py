@@ -61,8 +61,14 @@ def refuse_doubled_fields(fields: list[pa.Field], label_field: str) -> None:
         raise InputError(f"classLabelField is {label_field!r}, the name of another field of the result")
 
 
-def refuse_taken_fields(fields: list[pa.Field], label_field: str, layer: Layer) -> None:
-    """Raise LayerError where an added field has the name of an attribute, compared without case."""
+def refuse_existing_fields(fields: list[pa.Field], label_field: str, layer: Layer) -> None:
+    """Raise LayerError where an added field has the name of an attribute, compared without case.
+
+    Args:
+        fields: the added fields.
+        label_field: name of the field that gets the label.
+        layer: the objects, with their attributes.
+    """
     attributes = {name.lower(): name for name in layer.attributes.schema.names}
     doubled = [attributes[field.name.lower()] for field in fields if field.name.lower() in attributes]
     if doubled:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from processes.classify.planning.bands import select_bands
 from processes.classify.planning.feature_rows import plan_features
-from processes.classify.planning.fields import refuse_doubled_fields, refuse_taken_fields
+from processes.classify.planning.fields import refuse_doubled_fields, refuse_existing_fields
 from processes.classify.planning.image_rows import plan_images
 from processes.classify.planning.sources import Plan, Sources
 from processes.errors import Fault, ImageError, LimitError, RequestError, collect_faults
@@ -65,7 +65,7 @@ def checked(sources: Sources, faults: Sequence[Fault], has_features: bool) -> li
         selections = select_bands(sources.images, sources.image_pointers, sources.model)
     if sources.layer is not None:
         with collect_faults(all_faults, "/inputs/features"):
-            refuse_taken_fields(sources.added_fields, options.label_field, sources.layer)
+            refuse_existing_fields(sources.added_fields, options.label_field, sources.layer)
     if has_features:
         with collect_faults(all_faults, "/inputs/image"):
             _require_references(sources, "with features every image needs one")
