@@ -1,4 +1,4 @@
-"""The process `echo`: gives its first input back. It is there for conformance tests."""
+"""The process `echo`, for conformance tests: its output is its first input."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ _DESCRIPTION: Mapping[str, Any] = {
 
 
 class Echo(Process):
-    """Gives its first input back."""
+    """The process `echo`."""
 
     def describe(self) -> Description:
         return deepcopy(dict(_DESCRIPTION))
@@ -107,8 +107,8 @@ class Echo(Process):
 
     def execute(self, execution: Execution, folder: Path) -> Output:
         values, outputs = self._values(execution), execution.request.outputs
-        asked = outputs[OUTPUT].media_type if outputs and OUTPUT in outputs else None
-        media_type = asked or choose_media_type(["application/json", "text/plain"], execution.accept)
+        requested = outputs[OUTPUT].media_type if outputs and OUTPUT in outputs else None
+        media_type = requested or choose_media_type(["application/json", "text/plain"], execution.accept)
         time.sleep(next((pause.value for pause in values.get("pause", ())), 0))
         texts = [text.value for text in values["echo"]]
         return Output(

@@ -23,7 +23,8 @@ from processes.features.layer import Layer
 from processes.features.writing.result import MediaType
 from processes.model.arguments import ModelArguments, read_arguments
 from processes.model.catalog import Catalog, Model
-from processes.model.processor import Processor, require_processor
+from processes.model.runtime.runtime import Processor
+from processes.model.runtime.runtimes import require_processor
 from processes.ogc.process import RequireFreeName, Requirements
 from processes.ogc.request import ExecuteRequest, LiteralValue, read_literals
 from processes.ogc.schema import quoted

@@ -11,7 +11,7 @@ from processes.classify.inference import Labels, classify
 from processes.classify.planning.sources import Sources
 from processes.errors import ImageError, PackageError, RequestError
 from processes.imagery.chip_plan import ChipPlan
-from processes.model.processor import missing_gpu
+from processes.model.runtime.runtimes import choose_processor
 from processes.model.session import Session, SessionKey, open_session
 from processes.ogc.process import Progress
 
@@ -23,7 +23,7 @@ def session_for(sources: Sources) -> Session:
         RequestError: it cannot be opened.
     """
     model = sources.model
-    processor = sources.options.processor or ("GPU" if missing_gpu() is None else "CPU")
+    processor = sources.options.processor or choose_processor()
     key = SessionKey(model.network, model.sha256, model.definition, model.activation, processor, threads=1)
     try:
         return open_session(key)

@@ -48,7 +48,7 @@ from processes.features.writing.result import FILE_ENDINGS, MediaType
 from processes.imagery.chip_plan import reading_order
 from processes.imagery.source import require_unchanged
 from processes.model.catalog import Catalog
-from processes.model.processor import available_threads
+from processes.model.runtime.runtimes import available_threads
 from processes.ogc.execution import Execution
 from processes.ogc.media_types import choose_media_type
 from processes.ogc.process import (
@@ -125,7 +125,7 @@ class ClassifyObjects(SectionedProcess):
         self._threads = threads
 
     def describe(self) -> Description:
-        return describe(self._catalog.usable())
+        return describe(self._catalog.usable_ids())
 
     def frame(self) -> Description:
         return describe([])

@@ -36,7 +36,7 @@ from processes.imagery.source import AnySource, ImageSource
 from processes.imagery.tiles import BandSelection
 from processes.model.arguments import ModelArguments
 from processes.model.catalog import Catalog
-from processes.model.processor import require_processor
+from processes.model.runtime.runtimes import require_processor
 from processes.sources.stamps import FileStamp
 
 PLAN, SECTIONS, ROWS, LAYER = "plan.msgpack", "sections.arrow", "rows.arrow", "layer.arrow"

@@ -25,7 +25,7 @@ from processes.errors import FailureError, InputError, RequestError, to_record
 from processes.jobs.files import NO_SPACE
 from processes.jobs.slots import SlotPool, slot_count
 from processes.jobs.steps import Step, StepFailed, StepReport
-from processes.model.processor import count_gpus
+from processes.model.runtime.runtimes import count_gpus
 from processes.settings import Settings, find_configuration, load_settings
 
 _logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ import msgspec
 
 from processes.jobs.slot import Slot
 from processes.jobs.steps import Step, StepReport, StepStopped
-from processes.model.processor import available_threads, count_gpus
+from processes.model.runtime.runtimes import available_threads, count_gpus
 from processes.settings import Settings
 
 _logger = logging.getLogger(__name__)

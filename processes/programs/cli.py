@@ -192,10 +192,10 @@ def _reported() -> Iterator[None]:
 @click.pass_obj
 def models(config: Path) -> None:
     """List the installed models, with what is wrong with those that cannot be used."""
-    from processes.registry import catalog_of
+    from processes.model.catalog import Catalog
     from processes.settings import load_settings
 
-    packages = catalog_of(load_settings(config)).checked()
+    packages = Catalog.from_settings(load_settings(config)).check_packages()
     for package in packages:
         click.echo(package.id)
         if package.definition is not None:

@@ -66,7 +66,7 @@ def run_local(
     if not output.absolute().parent.is_dir():
         raise InputError(f"the folder of {output} is not there")
     settings = dataclasses.replace(settings, imagery=(Path("/"),))
-    catalog = _LocalCatalog(settings.models, settings.state, settings.limits.max_model_mb * 2**20)
+    catalog = _LocalCatalog.from_settings(settings)
     process = ClassifyObjects(settings, catalog)
     body = msgspec.json.encode({"inputs": inputs, "outputs": {OUTPUT: {"format": {"mediaType": media_type}}}})
     execution = Execution.read(PROCESS_ID, body, process.frame(), result_name=output.stem)

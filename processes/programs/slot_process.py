@@ -18,6 +18,7 @@ import msgspec
 
 from processes.jobs.files import storage_of
 from processes.jobs.steps import STOP, PlanMade, Step, StepReport, do_step
+from processes.model.runtime.runtimes import load_runtime
 from processes.programs.logs import set_up_logs
 from processes.registry import load_processes
 from processes.settings import load_settings
@@ -59,6 +60,7 @@ def main(descriptor: int, configuration: Path, cores: int) -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     processes, storage = load_processes(configuration, cores), storage_of(load_settings(configuration))
+    load_runtime()
 
     def send(message: StepReport | PlanMade) -> None:
         connection.send_bytes(msgspec.msgpack.encode(message))

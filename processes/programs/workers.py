@@ -12,7 +12,7 @@ from pathlib import Path
 from processes.jobs.engine import HeadlessScheduler, HeadlessWorker, LentSlotsPlugin, security_of, set_up_dask
 from processes.jobs.runner import Runner
 from processes.jobs.slots import SlotPool, slot_count
-from processes.model.processor import count_gpus
+from processes.model.runtime.runtimes import count_gpus
 from processes.settings import load_configuration, load_settings
 
 _logger = logging.getLogger(__name__)

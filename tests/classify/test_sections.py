@@ -22,9 +22,9 @@ from processes.classify.process import ClassifyObjects
 from processes.classify.sections import PLAN, decode_plan
 from processes.errors import ServiceError
 from processes.jobs.files import FolderStorage
+from processes.model.catalog import Catalog
 from processes.ogc.execution import Execution
 from processes.ogc.process import Output, Sections
-from processes.registry import catalog_of
 from processes.settings import Settings
 from rasters import make_raster
 from service import link
@@ -75,7 +75,7 @@ def process(settings: Settings, make_package: MakePackage) -> ClassifyObjects:
     make_package("variable", CropSizeFixed=0)
     make_package("black", BlackenAroundFeature=1)
     make_package("several", MetaDataMode="MultiLabeled_Tiles", Activation="sigmoid")
-    return ClassifyObjects(settings, catalog_of(settings), 1)
+    return ClassifyObjects(settings, Catalog.from_settings(settings), 1)
 
 
 class Sectioned:
