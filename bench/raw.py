@@ -16,7 +16,8 @@ from processes.classify.planning.plan import plan
 from processes.classify.planning.sources import Sources
 from processes.features.reading.files import read_layer
 from processes.imagery.chips import ChipReader
-from processes.imagery.image import gdal_settings, open_image
+from processes.imagery.image import open_image
+from processes.imagery.source import FileSource, gdal_settings
 from processes.imagery.tiles import TileReader
 from processes.model.arguments import read_arguments
 from processes.model.catalog import Catalog
@@ -27,16 +28,17 @@ BATCH_SIZE = 16
 def main(image_path: Path, objects: Path, package: Path, state: Path) -> None:
     model = Catalog((), state, 2**32).model_at(package)
     arguments, _ = read_arguments({}, model.definition, "")
-    image = open_image(image_path, image_path.name, 2**40)
-    work = plan(Sources([image], [""], read_layer(objects, "objects", None, 2**40), model, arguments), 2**40).work
+    image = open_image(FileSource(image_path, image_path.name), 2**40)
+    layer = read_layer(objects, "objects", None, 2**40)
+    planned = plan(Sources([image], [""], layer, model, arguments), 2**40).chips
     normalization = model.definition.normalization
     if normalization is None:
         raise SystemExit("the benchmark's packages have a normalisation")
     scale, offset = (np.array(v, np.float32)[:, None, None] for v in (normalization.scale, normalization.offset))
     batches = []
-    with gdal_settings(), TileReader(work.images, work.selections) as tiles:
-        order = tiles.reading_order(work.placement.image, work.placement.windows)
-        reader = ChipReader(tiles, work.placement, work.rule, None, None)
+    with gdal_settings(), TileReader(planned.images, planned.selections) as tiles:
+        order = tiles.reading_order(planned.placement.image, planned.placement.windows)
+        reader = ChipReader(tiles, planned.placement, planned.rule, None, None)
         for start in range(0, len(order), BATCH_SIZE):
             chips = reader.read(order[start : start + BATCH_SIZE]).chips
             batches.append((chips * scale + offset).astype(np.float32))

@@ -38,7 +38,7 @@ HOMES: Mapping[str, set[str]] = {
     "structlog": {"programs/logs"},
     "onnxruntime": {"model/runtime/onnx_runtime"},
     "onnx": {"model/graph"},
-    "rasterio": {"imagery/image", "imagery/tiles"},
+    "rasterio": {"imagery/image", "imagery/source", "imagery/tiles"},
     "pyogrio": {"features/reading/gdal", "features/writing/gdal"},
     "PIL": {"imagery/chips"},
     "urllib3": {"sources/hosts"},
@@ -47,7 +47,7 @@ HOMES: Mapping[str, set[str]] = {
     "jsonschema": {"ogc/schema"},
     "yaml": {"settings"},
     "click": {"programs/cli"},
-    "pyproj": {"crs", "features", "classify"},
+    "pyproj": {"crs", "imagery", "features", "classify"},
 }
 """Libraries, and the rooms or modules that alone import them."""
 

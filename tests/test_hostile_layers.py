@@ -32,7 +32,8 @@ import shapely
 from conftest import definition, save_mean_network
 from processes.errors import ServiceError
 from processes.features.reading.files import read_layer
-from processes.imagery.image import gdal_settings, open_dataset, open_image, readable
+from processes.imagery.image import open_image
+from processes.imagery.source import FileSource, gdal_settings, readable
 from rasters import make_raster
 from service import Client, configure, left_in, link, load_application
 from test_hostile_images import bounded
@@ -460,8 +461,9 @@ def read_changed(sound: Path, folder: Path) -> None:
             tell(f"{path.name} {seed}")
             try:
                 if path.suffix in (".tif", ".jpg", ".png", ".jp2"):
-                    open_image(target, "a", 10**10)
-                    with gdal_settings(), readable("a"), open_dataset(target) as dataset:
+                    source = FileSource(target, "a")
+                    open_image(source, 10**10)
+                    with gdal_settings(), readable("a"), source.open() as dataset:
                         dataset.read(window=((0, 8), (0, 8)))
                 else:
                     layer = read_layer(target, path.name, None, 10_000)

@@ -1,4 +1,8 @@
-"""The images of a request: in the request itself, behind a link, or in a folder."""
+"""The images of a request: in the request itself, behind a link, or in a folder.
+
+`_linked_sources` turns a link into image sources. A new kind of link is a branch there, and a class in
+`processes.imagery.source`.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +15,17 @@ from pathlib import Path
 
 from processes.classify.description import INLINE_IMAGES
 from processes.errors import Fault, ImageError, LimitError, RequestError, ServiceError, collect_faults
-from processes.imagery.image import ENDINGS, Image, open_image, unique_names
+from processes.imagery.image import Image, open_image
+from processes.imagery.source import ENDINGS, FileSource, ImageSource, unique_names
 from processes.ogc.request import ExecuteRequest, InputValue
 from processes.ogc.schema import quoted
 from processes.settings import Settings
 from processes.sources.links import allowed_path, exists, file_name, is_folder, list_folder, resolve
-from processes.sources.stamps import FileStamp, stamp_file
+from processes.sources.stamps import FileStamp
 
 
 @dataclass(frozen=True, slots=True)
-class _Inline:
+class _InlineImage:
     """An image that the request itself holds."""
 
     data: bytes
@@ -29,7 +34,7 @@ class _Inline:
 
 
 @dataclass(frozen=True, slots=True)
-class _Link:
+class _ImageLink:
     """A link to an image, or to a folder of images."""
 
     href: str
@@ -37,75 +42,78 @@ class _Link:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """A file to open, and where it stands in the request."""
+class _NamedSource:
+    """An image that a request names."""
 
-    path: Path
     name: str
-    pointer: str
+    """What the client calls it."""
+    source: ImageSource | None
+    """None = it has to be written or fetched first."""
 
 
 def open_images(
     request: ExecuteRequest, settings: Settings, folder: Path, faults: list[Fault]
 ) -> list[tuple[Image, str]]:
-    """Return the images of a request with their pointers; what is wrong with others is added to `faults`.
+    """Return the images of a request with their pointers; faults of others are added to `faults`.
 
     Args:
         request: the request.
-        settings: what is allowed.
-        folder: where inline and fetched files go.
-        faults: what is wrong with the request already.
+        settings: the allowed links and the limits.
+        folder: for inline and fetched files.
+        faults: gets the faults.
     """
-    sources: list[_Source] = []
-    limit, inline = settings.limits.max_images, count(1)
+    sources: list[tuple[ImageSource, str]] = []
+    limit, numbers = settings.limits.max_images, count(1)
     values = request.inputs.get("image", ())
     for value in values if len(values) <= limit else ():
         with collect_faults(faults, value.pointer):
-            sources.extend(_sources(_given(value), inline, settings, folder))
+            image = _read_value(value)
+            named = _sources(image, numbers, settings, folder)
+            sources.extend((item.source, image.pointer) for item in named if item.source is not None)
         if len(sources) > limit:
             break
     if not _few(max(len(values), len(sources)), limit, faults):
         return []
     images = []
-    for source, name in zip(sources, unique_names([source.name for source in sources]), strict=True):
-        with collect_faults(faults, source.pointer):
-            images.append((open_image(source.path, name, settings.limits.max_image_pixels), source.pointer))
+    names = unique_names(source.name for source, _ in sources)
+    for (source, pointer), name in zip(sources, names, strict=True):
+        with collect_faults(faults, pointer):
+            images.append((open_image(source.named(name), settings.limits.max_image_pixels), pointer))
     return images
 
 
 def stamp_images(request: ExecuteRequest, settings: Settings, faults: list[Fault]) -> tuple[list[FileStamp], str]:
     """Return the linked images of a request as they are now, and the name of the first of all images.
 
-    No image is opened; what can be told to be wrong without that is added to `faults`. A file that is not there has no
-    pin.
+    No image is opened. A file that is not there has no stamp.
+
+    Args:
+        request: the request.
+        settings: the allowed links and the limits.
+        faults: gets the faults that show without opening an image.
     """
     file_stamps: list[FileStamp] = []
     names: list[str] = []
-    limit, inline = settings.limits.max_images, count(1)
+    limit, numbers = settings.limits.max_images, count(1)
     values = request.inputs.get("image", ())
     for value in values if _few(len(values), limit, faults) else ():
         with collect_faults(faults, value.pointer):
-            given = _given(value)
-            if isinstance(given, _Inline):
-                names.append(f"image-{next(inline)}")
-                continue
-            try:
-                files = _linked(given.href, settings)
-            except ServiceError as err:
-                raise RequestError.at(given.pointer, err) from err
-            names.extend(name for _, name in files)
-            found = (stamp_file(given.pointer, path, name) for path, name in files if path is not None)
-            file_stamps.extend(pinned for pinned in found if pinned is not None)
+            image = _read_value(value)
+            for item in _sources(image, numbers, settings, None):
+                names.append(item.name)
+                stamp = None if item.source is None else item.source.stamp(image.pointer)
+                if stamp is not None:
+                    file_stamps.append(stamp)
     return file_stamps, names[0] if names else "image"
 
 
-def _few(found: int, limit: int, faults: list[Fault]) -> bool:
-    if found > limit:
-        faults.append(Fault("/inputs/image", LimitError("max_images", limit, f"{found} images in one request")))
-    return found <= limit
+def _few(images: int, limit: int, faults: list[Fault]) -> bool:
+    if images > limit:
+        faults.append(Fault("/inputs/image", LimitError("max_images", limit, f"{images} images in one request")))
+    return images <= limit
 
 
-def _given(value: InputValue) -> _Inline | _Link:
+def _read_value(value: InputValue) -> _InlineImage | _ImageLink:
     """Read an image's value.
 
     Raises:
@@ -117,13 +125,14 @@ def _given(value: InputValue) -> _Inline | _Link:
         case {"href": str(), "type": kind} if not isinstance(kind, str):
             raise RequestError.at(f"{value.pointer}/type", ImageError(f"type is {quoted(kind)}, not a media type"))
         case {"href": str() as href}:
-            return _Link(href, f"{value.pointer}/href")
+            return _ImageLink(href, f"{value.pointer}/href")
         case {"href": other}:
             raise RequestError.at(f"{value.pointer}/href", ImageError(f"href is {quoted(other)}, not a text"))
         case {"value": str() as text, "encoding": "base64", "mediaType": str() as kind} if kind in INLINE_IMAGES:
             pointer = f"{value.pointer}/value"
             try:
-                return _Inline(base64.b64decode("".join(text.split()), validate=True), INLINE_IMAGES[kind], pointer)
+                data = base64.b64decode("".join(text.split()), validate=True)
+                return _InlineImage(data, INLINE_IMAGES[kind], pointer)
             except (binascii.Error, ValueError) as err:
                 raise RequestError.at(pointer, ImageError("the image's value is not base64")) from err
         case {"value": _}:
@@ -134,27 +143,39 @@ def _given(value: InputValue) -> _Inline | _Link:
             raise ImageError(f"{quoted(content)} is no image: give a link with href, or value, encoding and mediaType")
 
 
-def _sources(given: _Inline | _Link, inline: Iterator[int], settings: Settings, folder: Path) -> list[_Source]:
-    if isinstance(given, _Inline):
-        number = next(inline)
-        path = folder / f"inline-{number}{given.ending}"
-        path.write_bytes(given.data)
-        return [_Source(path, f"image-{number}", given.pointer)]
-    try:
-        if is_folder(given.href):
-            files = list_folder(given.href, settings, ENDINGS)
-        else:
-            files = [resolve(given.href, settings, folder)]
-    except ServiceError as err:
-        raise RequestError.at(given.pointer, err) from err
-    return [_Source(file.path, file.name, given.pointer) for file in files]
+def _sources(
+    image: _InlineImage | _ImageLink, numbers: Iterator[int], settings: Settings, folder: Path | None
+) -> list[_NamedSource]:
+    """Return the images that a value of the request stands for.
+
+    Args:
+        image: the value.
+        numbers: of inline images.
+        settings: the allowed links and the limits.
+        folder: for inline and fetched files; None = nothing is written or fetched.
+    """
+    if isinstance(image, _ImageLink):
+        try:
+            return _linked_sources(image.href, settings, folder)
+        except ServiceError as err:
+            raise RequestError.at(image.pointer, err) from err
+    number = next(numbers)
+    name = f"image-{number}"
+    if folder is None:
+        return [_NamedSource(name, None)]
+    path = folder / f"inline-{number}{image.ending}"
+    path.write_bytes(image.data)
+    return [_NamedSource(name, FileSource(path, name))]
 
 
-def _linked(href: str, settings: Settings) -> list[tuple[Path | None, str]]:
-    """Return the files behind a link, with their names; no path = it is elsewhere, or not there."""
-    path = allowed_path(href, settings)
-    if is_folder(href) and path is not None:
-        if not exists(path.is_dir):
-            return []
-        return [(file.path, file.name) for file in list_folder(href, settings, ENDINGS)]
-    return [(path, file_name(href))]
+def _linked_sources(href: str, settings: Settings, folder: Path | None) -> list[_NamedSource]:
+    """Return the images behind a link; arguments as `_sources` has them."""
+    if folder is not None:
+        files = list_folder(href, settings, ENDINGS) if is_folder(href) else [resolve(href, settings, folder)]
+    elif (path := allowed_path(href, settings)) is None:
+        return [_NamedSource(file_name(href), None)]
+    elif not is_folder(href):
+        return [_NamedSource(file_name(href), FileSource(path, file_name(href)))]
+    else:
+        files = list_folder(href, settings, ENDINGS) if exists(path.is_dir) else []
+    return [_NamedSource(file.name, FileSource(file.path, file.name)) for file in files]

@@ -1,14 +1,14 @@
 """Chips to labels: knows no job and no HTTP.
 
-Each of several threads takes the next batch of rows in reading order, cuts their chips, and runs the network on them
-with one core. They share the network and the decoded tiles, so each tile is decoded once; and as no thread waits for
-another inside the network, this is as fast as the network with all cores for itself.
+Each of several threads repeats this: it picks the next batch of rows in reading order, cuts their chips, and runs the
+network on them with one core. The threads share the network and the decoded tiles, so each tile is decoded once. No
+thread waits for another inside the network, so this is as fast as the network with all cores.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntEnum
@@ -18,21 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.errors import PackageError
-from processes.imagery.chips import Batch, ChipReader, Footprints, Placement
-from processes.imagery.grid import ChipRule
-from processes.imagery.image import Image, gdal_settings
-from processes.imagery.mosaic import Mosaic
-from processes.imagery.tiles import BandSelection, TileReader
+from processes.imagery.chip_plan import ChipPlan
+from processes.imagery.chips import Batch, ChipReader
+from processes.imagery.source import gdal_settings
+from processes.imagery.tiles import TileReader
 from processes.model.arguments import ModelArguments
 from processes.model.definition import ModelDefinition
 from processes.model.session import NonFiniteScoresError, Session
 
 _MAX_BATCH_CELLS = 2**25
-"""More cells than that are not held at once by a thread, whatever batch size is asked for."""
+"""A thread holds at most so many cells at once, whatever the batch size."""
 
 
 class ClassStatus(IntEnum):
-    """Why a row has a label, or none."""
+    """Why a row has a label or has none."""
 
     OK = 0
     OUTSIDE_IMAGE = 1
@@ -42,58 +41,43 @@ class ClassStatus(IntEnum):
 
     @property
     def label(self) -> str:
-        """As clients read it."""
+        """Return the status as clients read it."""
         return self.name.lower().replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True)
-class ChipPlan:
-    """What is to be classified: rows, and where their chips lie."""
-
-    images: Sequence[Image]
-    selections: Sequence[BandSelection]
-    """What is taken of each image; equally many bands of all."""
-    rule: ChipRule
-    placement: Placement
-    mosaic: Mosaic | None
-    """Where a chip's missing cells are looked for; None = nowhere."""
-    footprints: Footprints | None
-    """Polygons to blacken around; None = nothing is blackened."""
-
-
-@dataclass(frozen=True, slots=True)
 class Labels:
-    """What was found for each row."""
+    """The result of each row."""
 
     winner: NDArray[np.int32]
-    """Place of the most probable class, -1 = not classified, `(n,)`."""
+    """Index of the most probable class, -1 = not classified, `(n,)`."""
     confidence: NDArray[np.float32]
     """Its probability, 0..1, NaN = not classified, `(n,)`."""
     status: NDArray[np.uint8]
     """A `ClassStatus`, `(n,)`."""
     scores: NDArray[np.float32] | None
-    """Probabilities of all classes, `(n, classes)`; None = nobody wants them."""
-
-
-def reading_order(work: ChipPlan) -> NDArray[np.int64]:
-    """Return the rows that have an image, in the order in which each tile has to be decoded once."""
-    with TileReader(work.images, work.selections) as tiles:
-        return tiles.reading_order(work.placement.image, work.placement.windows)
+    """Probabilities of all classes, 0..1, NaN = not classified, `(n, classes)`; None = the result has none."""
 
 
 def unlabelled(count: int, definition: ModelDefinition, arguments: ModelArguments) -> Labels:
-    """Return what is known before anything is classified: a row that gets no chip touches no image."""
-    wants_scores = arguments.class_scores or definition.multi_label
+    """Return the labels before anything is classified: a row that gets no chip touches no image.
+
+    Args:
+        count: number of rows.
+        definition: of the model.
+        arguments: of the model.
+    """
+    has_scores = arguments.class_scores or definition.multi_label
     return Labels(
         winner=np.full(count, -1, np.int32),
         confidence=np.full(count, np.nan, np.float32),
         status=np.full(count, ClassStatus.OUTSIDE_IMAGE, np.uint8),
-        scores=np.full((count, len(definition.classes)), np.nan, np.float32) if wants_scores else None,
+        scores=np.full((count, len(definition.classes)), np.nan, np.float32) if has_scores else None,
     )
 
 
 def classify(
-    work: ChipPlan,
+    chips: ChipPlan,
     rows: NDArray[np.int64],
     session: Session,
     arguments: ModelArguments,
@@ -102,65 +86,65 @@ def classify(
     threads: int,
     enough: Callable[[], bool] = lambda: False,
 ) -> tuple[Labels, int]:
-    """Classify rows of a work.
+    """Classify rows of a plan.
 
     Args:
-        work: where the chips lie.
+        chips: the chip of each row.
         rows: those to classify, in reading order, `(k,)`.
         session: the opened network.
         arguments: of the model.
-        name_row: says what a row is called, for messages.
-        progress: is called with the number of rows done since the last call, by one thread at a time. What it raises
-            ends the work after the batch.
-        threads: how many work at the same time.
-        enough: is asked before each batch; True = no further one is begun.
+        name_row: returns what a row is called in messages.
+        progress: is called with the number of rows done since the last call, by one thread at a time. An error that it
+            raises ends the work after the batch.
+        threads: number of threads that work at the same time.
+        enough: is called before each batch; True = no further one is begun.
 
     Returns:
-        What was found for all rows of the work, and how many of `rows`, counted from the first, were classified.
+        The labels of all rows of the plan, and how many of `rows`, counted from the first, were classified.
 
     Raises:
         ImageError: an image cannot be read.
-        PackageError: the network cannot be run, or gave something that is not a number.
+        PackageError: the network cannot be run, or returned something that is not a number.
     """
-    labels = unlabelled(len(work.placement.image), session.key.definition, arguments)
-    chip_cells = work.rule.width * work.rule.height * len(work.selections[0].bands)
+    labels = unlabelled(len(chips.placement.image), session.key.definition, arguments)
+    chip_cells = chips.rule.width * chips.rule.height * len(chips.selections[0].bands)
     size = min(arguments.batch_size or session.batch_size, max(1, _MAX_BATCH_CELLS // chip_cells))
-    taking, stopped = threading.Lock(), threading.Event()
-    taken = 0
+    lock, stopped = threading.Lock(), threading.Event()
+    started = 0
 
-    with TileReader(work.images, work.selections) as tiles:
-        neighbours = work.mosaic.neighbours if work.mosaic is not None and len(work.images) > 1 else None
-        reader = ChipReader(tiles, work.placement, work.rule, work.footprints, neighbours)
+    with TileReader(chips.images, chips.selections) as tiles:
+        neighbours = chips.mosaic.neighbours if chips.mosaic is not None and len(chips.images) > 1 else None
+        reader = ChipReader(tiles, chips.placement, chips.rule, chips.footprints, neighbours)
 
         def next_rows() -> NDArray[np.int64]:
-            nonlocal taken
-            with taking:
-                if stopped.is_set() or taken >= len(rows) or enough():
+            nonlocal started
+            with lock:
+                if stopped.is_set() or started >= len(rows) or enough():
                     return rows[:0]
-                batch = rows[taken : taken + size]
-                taken += len(batch)
-                return batch
+                batch_rows = rows[started : started + size]
+                started += len(batch_rows)
+                return batch_rows
 
-        def take_turns() -> None:
+        def run_batches() -> None:
             try:
                 with gdal_settings():
                     while len(batch_rows := next_rows()):
                         batch = reader.read(batch_rows)
                         _label(batch, session, arguments, labels, name_row)
-                        with taking:
+                        with lock:
                             progress(len(batch_rows))
             except BaseException:
                 stopped.set()
                 raise
 
         with ThreadPoolExecutor(threads, thread_name_prefix="classify") as pool:
-            turns = [pool.submit(take_turns) for _ in range(threads)]
+            futures = [pool.submit(run_batches) for _ in range(threads)]
             try:
-                for turn in turns:
-                    turn.result()
+                for future in futures:
+                    future.result()
             finally:  # an interrupt of this thread ends the others after their batch
                 stopped.set()
-    return labels, taken
+    return labels, started
 
 
 def _label(
@@ -185,10 +169,10 @@ def _label(
 
 
 def _scores(session: Session, chips: NDArray[np.uint8] | NDArray[np.float32], augment: bool) -> NDArray[np.float32]:
-    """Return probabilities, averaged over the chip's turns and mirrors where that is wanted.
+    """Return probabilities; with `augment` they are averaged over turned and mirrored chips.
 
-    The set follows Esri's: in map space the eight turns and mirrors (four where the chip is not square), else the
-    chip and its mirror.
+    These are the ones that Esri's tool uses: in map space the eight turns and mirrors (four where the chip is not
+    square), else the chip and its mirror.
     """
     if not augment:
         return session.scores(chips)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from processes.classify.inference import ChipPlan, Labels, classify
+from processes.classify.inference import Labels, classify
 from processes.classify.planning.sources import Sources
 from processes.errors import ImageError, PackageError, RequestError
+from processes.imagery.chip_plan import ChipPlan
 from processes.model.runtime.runtimes import choose_processor
 from processes.model.session import Session, SessionKey, open_session
 from processes.ogc.process import Progress

@@ -11,14 +11,13 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from processes.classify.description import OUTPUT, describe
-from processes.classify.inference import ClassStatus, Labels, reading_order, unlabelled
+from processes.classify.inference import ClassStatus, Labels, unlabelled
 from processes.classify.inputs import name_stem, open_sources, read_inputs, stamp_links
 from processes.classify.label_files import gather_labels, labels_of, save_labels
 from processes.classify.pipeline import classify_rows, session_for
@@ -39,11 +38,14 @@ from processes.classify.sections import (
     load_rows,
     load_section,
     load_sources,
+    save_images,
     save_rows,
 )
 from processes.crs import crs_from_text
 from processes.errors import RequestError, at_pointer, collect_faults
 from processes.features.writing.formats import format_of_media_type, offered_formats
+from processes.imagery.chip_plan import reading_order
+from processes.imagery.source import require_unchanged
 from processes.model.catalog import Catalog
 from processes.model.runtime.runtimes import available_threads
 from processes.ogc.execution import Execution
@@ -147,7 +149,7 @@ class ClassifyObjects(SectionedProcess):
     ) -> Output:
         """Do the work; `planned` and `progress` are called as `begin` calls them."""
         plan, output = self._prepare(execution, folder)
-        labels, _ = self._classify(plan, reading_order(plan.work), planned, _Pace(progress))
+        labels, _ = self._classify(plan, reading_order(plan.chips), planned, _Pace(progress))
         return _published(plan.rows, labels, output, folder)
 
     def estimate(self, execution: Execution, folder: Path, measures_speed: bool) -> Estimate:
@@ -168,7 +170,7 @@ class ClassifyObjects(SectionedProcess):
         self, execution: Execution, files: JobFiles, planned: Callable[[int], None], progress: Progress
     ) -> Output | Sections:
         plan, output = self._prepare(execution, files.scratch)
-        rows, pace = reading_order(plan.work), _Pace(progress)
+        rows, pace = reading_order(plan.chips), _Pace(progress)
         labels, done = self._classify(plan, rows, planned, pace, lambda: pace.seconds() > _FIRST_SECTION_S)
         require_unchanged_files(execution.file_stamps or ())
         if done == len(rows):
@@ -181,15 +183,14 @@ class ClassifyObjects(SectionedProcess):
         if files.has(_labels_name(section)):  # another process did it, and ended before it could report
             return
         saved = decode_plan(files.fetch(PLAN).read_bytes())
-        images = load_images(saved, partial(_located, files))
+        images = load_images(saved, files.fetch)
         sources = load_sources(saved, images, self._catalog)
         with files.open(SECTIONS) as source:
             chips, rows = load_section(saved, images, source, section - 1)
         placed = np.unique(chips.placement.image).tolist()
         # cells of a mosaic may come from any of its images
-        used = {image.path for image in (saved.images if saved.is_mosaic else map(saved.images.__getitem__, placed))}
-        stamps = [stamp for stamp in saved.file_stamps if stamp.path in used]
-        require_unchanged_files(stamps)
+        used = [image.source for image in (images if saved.is_mosaic else map(images.__getitem__, placed))]
+        require_unchanged(used, saved.file_stamps)
         labels, _ = classify_rows(
             sources,
             chips,
@@ -199,14 +200,14 @@ class ClassifyObjects(SectionedProcess):
             progress,
             self._thread_count(),
         )
-        require_unchanged_files(stamps)
+        require_unchanged(used, saved.file_stamps)
         path = files.scratch / _labels_name(section)
         save_labels(path, rows, labels)
         files.keep(path.name, path)
 
     def finish(self, files: JobFiles) -> Output:
         saved = decode_plan(files.fetch(PLAN).read_bytes())
-        sources = load_sources(saved, load_images(saved, Path), self._catalog)
+        sources = load_sources(saved, saved.images, self._catalog)
         rows = _loaded_rows(saved, sources, files)
         labels = unlabelled(len(rows), sources.model.definition, sources.arguments)
         gather_labels((files.fetch(_labels_name(section)) for section in range(saved.sections)), labels)
@@ -256,17 +257,12 @@ class ClassifyObjects(SectionedProcess):
         planned(len(plan.rows))
         pace.start(len(plan.rows) - len(rows))
         return classify_rows(
-            plan.rows.sources, plan.work, rows, session, plan.rows.name, pace.count, self._thread_count(), enough
+            plan.rows.sources, plan.chips, rows, session, plan.rows.name, pace.count, self._thread_count(), enough
         )
 
 
 def _loaded_rows(saved: SavedPlan, sources: Sources, files: JobFiles) -> PlannedRows:
     return load_rows(saved, sources, files.fetch(ROWS), files.fetch(LAYER))
-
-
-def _located(files: JobFiles, path: str) -> Path:
-    """Return where an image of a plan lies: a relative path is one of the job's own files."""
-    return Path(path) if Path(path).is_absolute() else files.fetch(path)
 
 
 def _labels_name(section: int) -> str:
@@ -292,14 +288,7 @@ def _save(
     folder.mkdir()
     save_rows(plan, sections, folder)
     save_labels(folder / _labels_name(0), done, labels_of(labels, done))
-    opened = files.scratch / _OPENED
-    images = []
-    for image in plan.work.images:
-        if image.path.is_relative_to(opened):
-            name = f"{_OPENED}-{image.path.name}"
-            files.keep(name, image.path)
-            image = dataclasses.replace(image, path=Path(name))
-        images.append(image)
+    images = save_images(plan.chips.images, files.scratch / _OPENED, files.keep)
     saved = describe_plan(plan, images, len(sections) + 1, file_stamps, output)
     (folder / PLAN).write_bytes(encode_plan(saved))
     for path in sorted(folder.iterdir()):

@@ -14,25 +14,25 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from mmap import ACCESS_COPY, mmap
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import msgspec
 import numpy as np
 import pyarrow as pa
-from affine import Affine
 from numpy.typing import NDArray
 
-from processes.classify.inference import ChipPlan
 from processes.classify.planning.feature_rows import footprints_of
 from processes.classify.planning.sources import Options, Plan, PlannedRows, Sources
 from processes.crs import crs_from_text
 from processes.errors import PackageError, at_pointer
 from processes.features.layer import Layer
+from processes.imagery.chip_plan import ChipPlan
 from processes.imagery.chips import Placement
-from processes.imagery.grid import ChipRule, Grid
+from processes.imagery.grid import ChipRule
 from processes.imagery.image import Image
 from processes.imagery.mosaic import Mosaic
 from processes.imagery.separate import ObjectImagePairs
+from processes.imagery.source import AnySource, ImageSource
 from processes.imagery.tiles import BandSelection
 from processes.model.arguments import ModelArguments
 from processes.model.catalog import Catalog
@@ -41,27 +41,8 @@ from processes.sources.stamps import FileStamp
 
 PLAN, SECTIONS, ROWS, LAYER = "plan.msgpack", "sections.arrow", "rows.arrow", "layer.arrow"
 
-_ROWS_AT_ONCE = 2**16
-
-
-class SavedImage(msgspec.Struct, frozen=True):
-    """An `Image`, in plain values."""
-
-    name: str
-    path: str
-    transform: tuple[float, ...]
-    width: int
-    height: int
-    crs_wkt: str | None
-    dtype: str
-    bands: int
-    data_bands: tuple[int, ...]
-    band_names: tuple[str, ...]
-    ranges: tuple[tuple[float, float] | None, ...]
-    palette: bytes | None
-    orientation: int
-    has_mask: bool
-    tile: tuple[int, int]
+_ROWS_IN_BATCH = 2**16
+"""Rows of a record batch in the files `ROWS` and `LAYER`."""
 
 
 class OutputOptions(msgspec.Struct, frozen=True):
@@ -76,7 +57,8 @@ class OutputOptions(msgspec.Struct, frozen=True):
 class SavedPlan(msgspec.Struct, frozen=True):
     """What a plan's rows have in common."""
 
-    images: list[SavedImage]
+    images: list[Image]
+    """Their sources as other machines find them."""
     selections: list[BandSelection]
     rule: ChipRule
     is_mosaic: bool
@@ -110,24 +92,24 @@ def save_rows(plan: Plan, sections: Sequence[NDArray[np.int64]], folder: Path) -
         sections: the rows of each section but the first, in reading order.
         folder: for the files.
     """
-    rows, work = plan.rows, plan.work
+    rows, chips = plan.rows, plan.chips
     _write(folder / LAYER, _layer_table(rows.layer))
     _write(folder / ROWS, _rows_table(rows))
     fields = [pa.field("row", pa.int64()), pa.field("image", pa.int32()), pa.field("window", pa.list_(pa.int32(), 4))]
-    geometry = rows.layer.geometry if work.footprints is not None else None
+    geometry = rows.layer.geometry if chips.footprints is not None else None
     if geometry is not None:
         fields.append(pa.field("geometry", geometry.type))
     schema = pa.schema(fields)
     with pa.OSFile(str(folder / SECTIONS), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-        for wanted in sections:
-            windows = pa.array(work.placement.windows[wanted].reshape(-1))
+        for section_rows in sections:
+            windows = pa.array(chips.placement.windows[section_rows].reshape(-1))
             columns = [
-                pa.array(wanted),
-                pa.array(work.placement.image[wanted]),
+                pa.array(section_rows),
+                pa.array(chips.placement.image[section_rows]),
                 pa.FixedSizeListArray.from_arrays(windows, 4),
             ]
             if geometry is not None:
-                columns.append(geometry.take(pa.array(rows.objects[wanted])).combine_chunks())
+                columns.append(geometry.take(pa.array(rows.objects[section_rows])).combine_chunks())
             writer.write_batch(pa.record_batch(columns, schema=schema))
 
 
@@ -142,18 +124,18 @@ def describe_plan(
 
     Args:
         plan: the plan.
-        images: its images; a relative path is the name that a file is kept under beside the plan.
+        images: its images, their sources as other machines find them.
         sections: how many there are, the first one too.
         file_stamps: its images as they were when the request was accepted.
         output: the form of the result.
     """
-    rows, work = plan.rows, plan.work
+    rows, chips = plan.rows, plan.chips
     return SavedPlan(
-        images=[_frozen_image(image) for image in images],
-        selections=list(work.selections),
-        rule=work.rule,
-        is_mosaic=work.mosaic is not None,
-        blackens=work.footprints is not None,
+        images=list(images),
+        selections=list(chips.selections),
+        rule=chips.rule,
+        is_mosaic=chips.mosaic is not None,
+        blackens=chips.footprints is not None,
         has_features=rows.sources.layer is not None,
         layer_name=rows.layer.name,
         layer_crs=None if rows.layer.crs is None else rows.layer.crs.to_json(),
@@ -172,17 +154,53 @@ def describe_plan(
 
 def encode_plan(saved: SavedPlan) -> bytes:
     """Return the content of the file `PLAN`."""
-    return msgspec.msgpack.encode(saved)
+    return msgspec.msgpack.encode(saved, enc_hook=_to_plain_value)
 
 
 def decode_plan(content: bytes) -> SavedPlan:
     """Read the content of the file `PLAN`."""
-    return msgspec.msgpack.decode(content, type=SavedPlan)
+    return msgspec.msgpack.decode(content, type=SavedPlan, dec_hook=_from_plain_value)
 
 
-def load_images(saved: SavedPlan, locate: Callable[[str], Path]) -> list[Image]:
-    """Return the images of a plan; `locate` says where a file of the plan lies on this machine."""
-    return [_thawed_image(image, locate(image.path)) for image in saved.images]
+def _to_plain_value(value: object) -> object:
+    """Return what MessagePack holds of a value of an `Image` that it has no type for."""
+    match value:
+        case Path():
+            return str(value)
+        case np.dtype():
+            return value.str
+        case np.ndarray():
+            return value.tobytes()
+        case _:
+            raise NotImplementedError(f"a plan cannot hold a {type(value).__name__}")
+
+
+def _from_plain_value(kind: Any, value: Any) -> object:
+    """Return a value of an `Image` from what MessagePack holds of it; the only array is its palette."""
+    kind = get_origin(kind) or kind
+    if kind is ImageSource:
+        return msgspec.convert(value, AnySource, dec_hook=_from_plain_value)
+    if kind is np.ndarray:
+        return np.frombuffer(value, np.uint8).reshape(-1, 3)
+    if kind in (Path, np.dtype):
+        return kind(value)
+    raise NotImplementedError(f"a plan holds no {kind}")
+
+
+def save_images(images: Sequence[Image], folder: Path, keep: Callable[[str, Path], None]) -> list[Image]:
+    """Return images with their sources as other machines find them.
+
+    Args:
+        images: the images.
+        folder: where the images lie that this run alone has: those of the request itself, and fetched ones.
+        keep: keeps a file under a name together with the plan.
+    """
+    return [dataclasses.replace(image, source=image.source.save(folder, keep)) for image in images]
+
+
+def load_images(saved: SavedPlan, fetch: Callable[[str], Path]) -> list[Image]:
+    """Return the images of a plan as this machine reaches them; `fetch` returns the path of a kept file."""
+    return [dataclasses.replace(image, source=image.source.locate(fetch)) for image in saved.images]
 
 
 def load_sources(saved: SavedPlan, images: Sequence[Image], catalog: Catalog) -> Sources:
@@ -206,17 +224,17 @@ def load_sources(saved: SavedPlan, images: Sequence[Image], catalog: Catalog) ->
 
 
 def load_section(
-    saved: SavedPlan, images: Sequence[Image], source: Any, place: int
+    saved: SavedPlan, images: Sequence[Image], source: Any, index: int
 ) -> tuple[ChipPlan, NDArray[np.int64]]:
-    """Return what is to be done in a section, as a work of its rows alone, and which rows of the plan they are.
+    """Return the chips of a section's rows, and which rows of the plan they are, `(n,)`.
 
     Args:
-        frozen: the plan.
+        saved: the plan.
         images: its images.
-        source: the file `SECTIONS`, opened; no more than the section is read.
-        place: of the section in the file, from 0.
+        source: the file `SECTIONS`, opened; only the section is read.
+        index: of the section in the file, from 0.
     """
-    batch = pa.ipc.open_file(source).get_batch(place)
+    batch = pa.ipc.open_file(source).get_batch(index)
     windows = batch.column("window").flatten().to_numpy().reshape(-1, 4)
     placement = Placement(batch.column("image").to_numpy(), windows)
     footprints = None
@@ -225,28 +243,28 @@ def load_section(
         geometry = pa.chunked_array([batch.column("geometry")])
         footprints = footprints_of(_layer(saved, pa.table({}), geometry), images, ObjectImagePairs(objects, placement))
     mosaic = Mosaic(images) if saved.is_mosaic else None
-    work = ChipPlan(images, saved.selections, saved.rule, placement, mosaic, footprints)
-    return work, batch.column("row").to_numpy()
+    chips = ChipPlan(images, saved.selections, saved.rule, placement, mosaic, footprints)
+    return chips, batch.column("row").to_numpy()
 
 
 def load_rows(saved: SavedPlan, sources: Sources, rows_path: Path, layer_path: Path) -> PlannedRows:
-    """Return all rows of a plan, in the order of the result; their columns stay in the files until they are looked at.
+    """Return all rows of a plan, in the order of the result; their columns stay in the files until they are read.
 
     Args:
-        frozen: the plan.
-        material: images, model, arguments and options; the layer is taken from the plan.
+        saved: the plan.
+        sources: images, model, arguments and options; the layer is the plan's.
         rows_path: the file `ROWS`.
         layer_path: the file `LAYER`.
     """
-    rows, layer = _read(rows_path), _thawed_layer(saved, _read(layer_path))
-    there = set(rows.schema.names)
-    image_ids = rows.column("image_id") if "image_id" in there else None
+    rows, layer = _read(rows_path), _loaded_layer(saved, _read(layer_path))
+    columns = set(rows.schema.names)
+    image_ids = rows.column("image_id") if "image_id" in columns else None
     return PlannedRows(
         sources=dataclasses.replace(sources, layer=layer if saved.has_features else None),
         layer=layer,
         objects=rows.column("object").to_numpy(),
         empty=rows.column("empty").to_numpy(),
-        ids=rows.column("id") if "id" in there else None,
+        ids=rows.column("id") if "id" in columns else None,
         image_ids=image_ids.combine_chunks() if image_ids is not None else None,
         warnings=saved.warnings,
     )
@@ -260,7 +278,7 @@ def _layer_table(layer: Layer) -> pa.Table:
     return pa.Table.from_arrays([layer.geometry, *layer.attributes.columns], schema=pa.schema(fields))
 
 
-def _thawed_layer(saved: SavedPlan, table: pa.Table) -> Layer:
+def _loaded_layer(saved: SavedPlan, table: pa.Table) -> Layer:
     if not saved.has_geometry:
         return _layer(saved, table, None)
     return _layer(saved, table.select(range(1, table.num_columns)), table.column(0))
@@ -282,52 +300,14 @@ def _rows_table(rows: PlannedRows) -> pa.Table:
 
 def _write(path: Path, table: pa.Table) -> None:
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table, max_chunksize=_ROWS_AT_ONCE)
+        writer.write_table(table, max_chunksize=_ROWS_IN_BATCH)
 
 
 def _read(path: Path) -> pa.Table:
-    """Return a table whose columns lie in the file: what is not looked at takes no memory.
+    """Return a table whose columns lie in the file: those that are not read use no memory.
 
-    The file cannot be changed by that, but its image in memory can: GDAL writes into the geometries that it is given.
+    The copy in memory can be changed without a change of the file: GDAL writes into the geometries that it reads.
     """
     with path.open("rb") as file:
-        image = mmap(file.fileno(), 0, access=ACCESS_COPY)
-    return pa.ipc.open_file(pa.py_buffer(image)).read_all()
-
-
-def _frozen_image(image: Image) -> SavedImage:
-    return SavedImage(
-        name=image.name,
-        path=str(image.path),
-        transform=tuple(image.grid.transform)[:6],
-        width=image.grid.width,
-        height=image.grid.height,
-        crs_wkt=image.crs_wkt,
-        dtype=image.dtype.str,
-        bands=image.bands,
-        data_bands=image.data_bands,
-        band_names=image.band_names,
-        ranges=image.ranges,
-        palette=None if image.palette is None else image.palette.tobytes(),
-        orientation=image.orientation,
-        has_mask=image.has_mask,
-        tile=image.tile,
-    )
-
-
-def _thawed_image(saved: SavedImage, path: Path) -> Image:
-    return Image(
-        name=saved.name,
-        path=path,
-        grid=Grid(Affine(*saved.transform), saved.width, saved.height),
-        crs_wkt=saved.crs_wkt,
-        dtype=np.dtype(saved.dtype),
-        bands=saved.bands,
-        data_bands=saved.data_bands,
-        band_names=saved.band_names,
-        ranges=saved.ranges,
-        palette=None if saved.palette is None else np.frombuffer(saved.palette, np.uint8).reshape(-1, 3),
-        orientation=saved.orientation,
-        has_mask=saved.has_mask,
-        tile=saved.tile,
-    )
+        content = mmap(file.fileno(), 0, access=ACCESS_COPY)
+    return pa.ipc.open_file(pa.py_buffer(content)).read_all()

@@ -1,1 +1,1 @@
-"""Images: links and policy, opening, chips as geometry, chips as pixels."""
+"""Images: their sources, opening, chips as geometry, chips as pixels."""

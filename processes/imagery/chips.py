@@ -16,18 +16,20 @@ import shapely
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from processes.imagery.grid import ChipRule, Floats, Grid, Ints, areas
+from processes.imagery.grid import ChipRule, Mask, Windows, areas
 from processes.imagery.outline import keeps_no_centre, polygon_masks, representative_cell
-from processes.imagery.tiles import Cells, Mask, TileReader
+from processes.imagery.tiles import Cells, TileReader
 
 REDUCE_ABOVE = 16
-"""Windows of more than so many times the chip along an axis are first reduced by block averages, …"""
+"""A window of more than this many times the chip's cells along an axis is first reduced by block averages."""
 REDUCE_TO = 8
-"""… to no less than so many times the chip: near enough to the exact result, and small enough to be held."""
+"""The reduced window has at least this many times the chip's cells: close to the exact result, and small enough to be
+held."""
 _PART_PX = 1024
+"""Side of the parts in which a large window is read, in cells."""
 
 Footprints = Callable[[NDArray[np.int64]], NDArray[np.object_]]
-"""Geometries of some rows, in the images' CRS."""
+"""Returns the geometries of some rows, each in the CRS of its row's image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,9 @@ class Placement:
     """Where the chips of rows are cut: geometry only."""
 
     image: NDArray[np.int32]
-    """Position of the image whose grid the chip uses, -1 = no image, `(n,)`."""
-    windows: Ints
-    """Column, row, width, height in that image's cells, `(n, 4)`."""
+    """Index of the image whose grid the chip uses, -1 = no image, `(n,)`."""
+    windows: Windows
+    """In that image's cells."""
 
     def names_of(self, names: Sequence[str]) -> pa.Array:
         """Return the name of each row's image, null = no image, `(n,)`."""
@@ -49,9 +51,10 @@ class Batch:
     """Chips of some rows."""
 
     rows: NDArray[np.int64]
-    """Their places in the plan, `(n,)`."""
+    """Their indices in the plan, `(n,)`."""
     chips: NDArray[np.uint8] | NDArray[np.float32]
-    """`(n, bands, height, width)`, cells as they are in the image, zero where there is none."""
+    """`(n, bands, height, width)`, cells as they are in the image; 0 outside it, where it has nodata, and where a chip
+    is blackened."""
     touched: Mask
     """True = the chip shares a cell with an image, `(n,)`."""
     valid: Mask
@@ -65,8 +68,9 @@ class ChipReader:
         tiles: the images.
         placement: where each row's chip lies.
         rule: how chips are cut.
-        footprints: gives the polygons to blacken around; None = nothing is blackened.
-        neighbours: gives the other images that a window of an image may share cells with, in order; None = none.
+        footprints: returns the polygons to blacken around; None = nothing is blackened.
+        neighbours: returns the indices of the other images that a window of the image `own` may share cells with, in
+            order; None = chips have cells of one image only.
     """
 
     def __init__(
@@ -84,7 +88,7 @@ class ChipReader:
         self._neighbours = neighbours
 
     def read(self, rows: NDArray[np.int64]) -> Batch:
-        """Return the chips of some rows; each of them has an image."""
+        """Return the chips of some rows, each of which has an image."""
         native = self._rule.fixed_size and self._rule.cell_size is None
         return self._native_batch(rows) if native else self._resampled_batch(rows)
 
@@ -93,24 +97,24 @@ class ChipReader:
         cells = np.zeros((len(rows), self._tiles.bands, *shape), self._tiles.dtype)
         valid = np.zeros((len(rows), *shape), bool)
         touched = np.zeros(len(rows), bool)
-        own, windows = self._placement.image[rows].tolist(), self._placement.windows[rows].tolist()
-        for place, (image, window) in enumerate(zip(own, windows, strict=True)):
-            touched[place] = self._cut(image, window, cells[place], valid[place])
+        images, windows = self._placement.image[rows].tolist(), self._placement.windows[rows].tolist()
+        for index, (image, window) in enumerate(zip(images, windows, strict=True)):
+            touched[index] = self._cut(image, window, cells[index], valid[index])
         if self._footprints is not None:
             origins = self._placement.windows[rows, :2]
             valid &= _inside(self._to_pixels(self._footprints(rows), rows), origins, (shape[1], shape[0]))
         if valid.all():
-            return Batch(rows, _as_network_takes(cells), touched, np.ones(len(rows), bool))
+            return Batch(rows, _as_network_input(cells), touched, np.ones(len(rows), bool))
         np.copyto(cells, 0, where=~valid[:, None])
-        return Batch(rows, _as_network_takes(cells), touched, valid.any(axis=(1, 2)))
+        return Batch(rows, _as_network_input(cells), touched, valid.any(axis=(1, 2)))
 
     def _resampled_batch(self, rows: NDArray[np.int64]) -> Batch:
         chips = np.zeros((len(rows), self._tiles.bands, self._rule.height, self._rule.width), np.float32)
         valid, touched = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
         footprints = None if self._footprints is None else self._to_pixels(self._footprints(rows), rows)
-        for place, row in enumerate(rows.tolist()):
-            footprint = None if footprints is None else footprints[place : place + 1]
-            chips[place], touched[place], valid[place] = self._resampled_chip(row, footprint)
+        for index, row in enumerate(rows.tolist()):
+            footprint = None if footprints is None else footprints[index : index + 1]
+            chips[index], touched[index], valid[index] = self._resampled_chip(row, footprint)
         return Batch(rows, chips, touched, valid)
 
     def _resampled_chip(
@@ -135,7 +139,8 @@ class ChipReader:
     ) -> tuple[Cells, bool, bool]:
         """Return the means of blocks of `down` x `across` cells of a window, read part by part.
 
-        Blocks left over at the end are averaged over the cells they have. Parts that touch no image are 0 unread.
+        Blocks cut off by the window's edge are averaged over the cells they have. Parts that touch no image are not
+        read and are 0.
         """
         column, row, width, height = window
         sums = np.zeros((self._tiles.bands, -(-height // down), -(-width // across)))
@@ -155,11 +160,13 @@ class ChipReader:
 
     def _parts(self, own: int, window: tuple[int, ...]) -> Iterator[tuple[int, int, int, int]]:
         """Yield the parts of a window that may touch an image: column and row in the window, width, height."""
+        grids = [self._tiles.images[own].grid]
         column, row, width, height = window
-        others = self._neighbours(own, window) if self._neighbours is not None else ()
+        if self._neighbours is not None:
+            grids += [self._tiles.images[other].grid for other in self._neighbours(own, window)]
         seen = set()
-        for position in (own, *others):
-            corners = self._tiles.images[own].grid.to_pixels(self._tiles.images[position].grid.corners())
+        for grid in grids:
+            corners = grids[0].to_pixels(grid.corners())
             low = np.floor(np.clip(corners.min(axis=0) - (column, row), 0, (width, height))).astype(int) // _PART_PX
             high = np.ceil(np.clip(corners.max(axis=0) - (column, row), 0, (width, height))).astype(int)
             for y in range(low[1] * _PART_PX, high[1], _PART_PX):
@@ -193,26 +200,24 @@ class ChipReader:
         return touched
 
     def _fill(self, own: int, other: int, window: Sequence[int], cells: Cells, valid: Mask) -> bool:
-        """Take the cells that are still missing from another image: from its cell that holds their centre."""
+        """Fill the cells that are still missing from another image: each from its cell that holds the centre."""
         missing_row, missing_column = np.nonzero(~valid)
         centres = np.stack([missing_column + window[0] + 0.5, missing_row + window[1] + 0.5], axis=1)
-        there = np.floor(_regrid(centres, self._tiles.images[own].grid, self._tiles.images[other].grid)).astype(
-            np.int64
-        )
-        grid = self._tiles.images[other].grid
-        inside = ((there >= 0) & (there < (grid.width, grid.height))).all(axis=1)
+        own_grid, grid = self._tiles.images[own].grid, self._tiles.images[other].grid
+        source_cells = np.floor(grid.to_pixels(own_grid.to_map(centres))).astype(np.int64)
+        inside = ((source_cells >= 0) & (source_cells < (grid.width, grid.height))).all(axis=1)
         if not inside.any():
             return False
-        there, at = there[inside], (missing_row[inside], missing_column[inside])
-        low = there.min(axis=0)
-        width, height = (there.max(axis=0) - low + 1).tolist()
-        found = np.zeros((self._tiles.bands, height, width), self._tiles.dtype)
-        found_valid = np.zeros((height, width), bool)
-        self._tiles.cut(other, (int(low[0]), int(low[1]), width, height), found, found_valid)
-        column, row = (there - low).T
-        taken = found_valid[row, column]
-        cells[:, at[0][taken], at[1][taken]] = found[:, row[taken], column[taken]]
-        valid[at[0][taken], at[1][taken]] = True
+        source_cells, missing_row, missing_column = source_cells[inside], missing_row[inside], missing_column[inside]
+        low = source_cells.min(axis=0)
+        width, height = (source_cells.max(axis=0) - low + 1).tolist()
+        source = np.zeros((self._tiles.bands, height, width), self._tiles.dtype)
+        source_valid = np.zeros((height, width), bool)
+        self._tiles.cut(other, (int(low[0]), int(low[1]), width, height), source, source_valid)
+        column, row = (source_cells - low).T
+        usable = source_valid[row, column]
+        cells[:, missing_row[usable], missing_column[usable]] = source[:, row[usable], column[usable]]
+        valid[missing_row[usable], missing_column[usable]] = True
         return True
 
     def _to_pixels(self, geometries: NDArray[np.object_], rows: NDArray[np.int64]) -> NDArray[np.object_]:
@@ -220,9 +225,9 @@ class ChipReader:
         polygons = geometries.copy()
         polygons[~(areas(geometries) > 0)] = None
         images = self._placement.image[rows]
-        for position in np.unique(images).tolist():
-            of = images == position
-            polygons[of] = shapely.transform(polygons[of], self._tiles.images[position].grid.to_pixels)
+        for image in np.unique(images).tolist():
+            in_image = images == image
+            polygons[in_image] = shapely.transform(polygons[in_image], self._tiles.images[image].grid.to_pixels)
         return polygons
 
 
@@ -232,16 +237,16 @@ def resample(
     """Return cells `(bands, height, width)` at another size, bilinear, with antialiasing when it shrinks.
 
     Args:
-        cells: of any type; the work is done in float32, band by band.
-        size: (width, height) wanted.
-        box: the part of the cells to take, in cells; all by default.
+        cells: of any type; they are resampled in float32, band by band.
+        size: (width, height) of the result.
+        box: left, top, right and bottom edge of the part of the cells that is resampled, in cells; None = all.
     """
     planes = (PillowImage.fromarray(np.ascontiguousarray(band, np.float32)) for band in cells)
     return np.stack([np.asarray(plane.resize(size, PillowImage.Resampling.BILINEAR, box=box)) for plane in planes])
 
 
 def upright(cells: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:
-    """Return a picture `(bands, height, width)` as it is meant to be seen, by its EXIF orientation (1 to 8)."""
+    """Return a picture `(bands, height, width)` turned upright, from its EXIF orientation (1 to 8)."""
     if orientation >= 5:
         cells = cells.transpose(0, 2, 1)
     if orientation in (2, 3, 6, 7):
@@ -252,29 +257,25 @@ def upright(cells: NDArray[np.float32], orientation: int) -> NDArray[np.float32]
 
 
 def _reduction(side: int, chip_side: int, other: int, other_chip: int) -> int:
-    """Return by how many cells a long window is averaged along an axis before it is resampled; 1 = not at all."""
+    """Return how many cells of a long window are averaged along an axis before it is resampled; 1 = none are."""
     if side <= REDUCE_ABOVE * chip_side and other <= REDUCE_ABOVE * other_chip:
         return 1
     return max(1, side // (REDUCE_TO * chip_side))
 
 
-def _inside(footprints: NDArray[np.object_], origins: Ints, size: tuple[int, int]) -> Mask:
-    """Return the cells that blackening keeps, `(n, height, width)`; all of them where there is no polygon."""
+def _inside(footprints: NDArray[np.object_], origins: NDArray[np.int32], size: tuple[int, int]) -> Mask:
+    """Return the cells that blackening keeps, `(n, height, width)`; all of a chip's where its polygon is None."""
     masks = polygon_masks(footprints, origins, size)
-    for place in np.flatnonzero(~masks.any(axis=(1, 2))).tolist():
-        footprint = footprints[place]
+    for index in np.flatnonzero(~masks.any(axis=(1, 2))).tolist():
+        footprint = footprints[index]
         if footprint is None:
-            masks[place] = True
+            masks[index] = True
         elif keeps_no_centre(footprint):
-            column, row = np.subtract(representative_cell(footprint), origins[place])
+            column, row = np.subtract(representative_cell(footprint), origins[index])
             if 0 <= column < size[0] and 0 <= row < size[1]:
-                masks[place, row, column] = True
+                masks[index, row, column] = True
     return masks
 
 
-def _regrid(pixels: Floats, here: Grid, there: Grid) -> Floats:
-    return there.to_pixels(here.to_map(pixels))
-
-
-def _as_network_takes(cells: Cells) -> NDArray[np.uint8] | NDArray[np.float32]:
+def _as_network_input(cells: Cells) -> NDArray[np.uint8] | NDArray[np.float32]:
     return cast("NDArray[np.uint8]", cells) if cells.dtype == np.uint8 else cells.astype(np.float32)

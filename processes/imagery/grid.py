@@ -10,16 +10,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pyproj
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
+from processes.crs import crs_from_text, same_coordinates
+
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int32]
+Mask = NDArray[np.bool_]
+Windows = NDArray[np.int32]
+"""Column, row, width, height of windows, in an image's cells, `(n, 4)`."""
 
 DECIMALS = 6
+"""Pixel coordinates are rounded to so many decimals of a cell."""
 _FAR_PX = 2**30
-"""Windows begin within this many cells of the image: what lies beyond touches no image, and fits into 32 bits."""
+"""Windows begin within this many cells of the image: a window farther away touches no image, and this fits into 32
+bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +34,28 @@ class Grid:
     """The cells of an image: where they lie, and how many there are."""
 
     transform: Affine
-    """Pixel coordinates to the image's CRS."""
+    """Pixel coordinates to map coordinates, which are in the CRS."""
     width: int
     height: int
+    crs_wkt: str | None = None
+    """The CRS as WKT; None = the image has no reference."""
+
+    @property
+    def crs(self) -> pyproj.CRS:
+        """Return the CRS.
+
+        Raises:
+            ValueError: the image has no reference.
+        """
+        if self.crs_wkt is None:
+            raise ValueError("the grid of an image without a reference has no CRS")
+        return crs_from_text(self.crs_wkt)
+
+    def shares_crs(self, other: Grid) -> bool:
+        """Return whether map coordinates mean the same in both grids, or neither has a reference."""
+        if self.crs_wkt is None or other.crs_wkt is None or self.crs_wkt == other.crs_wkt:
+            return self.crs_wkt == other.crs_wkt
+        return same_coordinates(self.crs, other.crs)
 
     @property
     def is_axis_aligned(self) -> bool:
@@ -46,7 +72,7 @@ class Grid:
         """Return `(n, 2)` map coordinates as pixel coordinates, rounded to 1e-6 cells."""
         inverse = ~self.transform
         x, y = xy[:, 0], xy[:, 1]
-        with np.errstate(over="ignore", invalid="ignore"):  # what is too far for a number lies nowhere
+        with np.errstate(over="ignore", invalid="ignore"):  # too large for a float is infinite: it lies nowhere
             column = x * inverse.a + y * inverse.b + inverse.c
             row = x * inverse.d + y * inverse.e + inverse.f
             return np.round(np.stack([column, row], axis=1), DECIMALS)
@@ -87,13 +113,13 @@ def pixel_boxes(geometries: NDArray[np.object_], grid: Grid) -> Floats:
 
 
 def areas(geometries: NDArray[np.object_]) -> Floats:
-    """Return the areas of geometries in squares of their unit, `(n,)`; infinite where that is too much for a number."""
+    """Return the areas of geometries in squares of their unit, `(n,)`; infinite where a float cannot hold one."""
     with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(shapely.area(geometries))
 
 
-def centred_windows(boxes: Floats, size: tuple[int, int]) -> Ints:
-    """Return windows of `size` (width, height) around the boxes' centres: `(n, 4)` column, row, width, height."""
+def centred_windows(boxes: Floats, size: tuple[int, int]) -> Windows:
+    """Return windows of `size` (width, height) cells around the boxes' centres."""
     sides = np.array(size, dtype=np.float64)
     doubled = _doubled_centres(boxes) - sides * 10**DECIMALS
     origins = np.rint(np.rint(doubled / 2) / 10**DECIMALS)
@@ -107,27 +133,28 @@ def _doubled_centres(boxes: Floats) -> Floats:
         return np.asarray(millionths[:, :2] + millionths[:, 2:])
 
 
-def covering_windows(boxes: Floats) -> Ints:
-    """Return the smallest windows of whole cells that cover the boxes, at least one cell each: `(n, 4)`."""
+def covering_windows(boxes: Floats) -> Windows:
+    """Return the smallest windows of whole cells that cover the boxes, at least one cell each."""
     origins = np.floor(boxes[:, :2])
     with np.errstate(invalid="ignore"):
         sides = np.maximum(np.ceil(boxes[:, 2:]) - origins, 1)
     return _windows(origins, sides)
 
 
-def _windows(origins: Floats, sides: Floats) -> Ints:
+def _windows(origins: Floats, sides: Floats) -> Windows:
     far = np.nan_to_num(np.clip(origins, -_FAR_PX, _FAR_PX), nan=_FAR_PX)
     return np.concatenate([far, np.nan_to_num(np.clip(sides, 1, _FAR_PX), nan=1)], axis=1).astype(np.int32)
 
 
 @dataclass(frozen=True, slots=True)
 class ChipRule:
-    """How a model wants its chips cut."""
+    """How a model's chips are cut."""
 
     width: int
     height: int
     """Cells of a chip as the network takes it."""
     fixed_size: bool
+    """True = all windows have the same size; False = a window covers its object's box."""
     cell_size: float | None
     """Resolution at which fixed-size chips are sampled, in units of the image's CRS; None = the image's own."""
 
@@ -141,8 +168,8 @@ class ChipRule:
         )
         return across, along
 
-    def windows(self, boxes: Floats, grid: Grid) -> Ints:
-        """Return the window of each pixel box, `(n, 4)` column, row, width, height."""
+    def windows(self, boxes: Floats, grid: Grid) -> Windows:
+        """Return the window of each pixel box."""
         fixed = centred_windows(boxes, self.native_size(grid))
         if self.fixed_size:
             return fixed
@@ -150,14 +177,14 @@ class ChipRule:
         return np.where(is_point[:, None], fixed, covering_windows(boxes))
 
 
-def overlaps(windows: Ints, grid: Grid) -> NDArray[np.bool_]:
-    """Say which windows share at least one cell with the image, `(n,)`."""
+def overlaps(windows: Windows, grid: Grid) -> Mask:
+    """Return which windows share at least one cell with the image, `(n,)`."""
     column, row, width, height = windows.T.astype(np.int64)
     return np.asarray((column < grid.width) & (row < grid.height) & (column + width > 0) & (row + height > 0), bool)
 
 
-def holds_centre(boxes: Floats, grid: Grid) -> NDArray[np.bool_]:
-    """Say which boxes have their centre within the image's extent, edges included, `(n,)`."""
+def holds_centre(boxes: Floats, grid: Grid) -> Mask:
+    """Return which boxes have their centre within the image's extent, edges included, `(n,)`."""
     doubled = _doubled_centres(boxes)
     inside = (doubled >= 0) & (doubled <= 2 * 10**DECIMALS * np.array([grid.width, grid.height], np.float64))
     return np.asarray(inside.all(axis=1))

@@ -2,132 +2,67 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio._err import CPLE_BaseError  # some of GDAL's errors come out as they are
-from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from processes.crs import names_places
 from processes.errors import ImageError, LimitError
 from processes.imagery.grid import Grid
-
-_DRIVERS = {
-    b"II*\0": "GTiff",
-    b"MM\0*": "GTiff",
-    b"II+\0": "GTiff",  # BigTIFF
-    b"MM\0+": "GTiff",
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"\0\0\0\x0cjP  \r\n\x87\n": "JP2OpenJPEG",
-    b"\xff\x4f\xff\x51": "JP2OpenJPEG",
-}
-"""First bytes of the formats that are read, and GDAL's drivers for them. GDAL itself is never left to guess: what looks
-like an image to it may be a VRT, which can point anywhere."""
-ENDINGS = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2", ".j2k")
+from processes.imagery.source import GDAL_ERRORS, ImageSource, gdal_settings
 
 _COLORS = {ColorInterp.red: "Red", ColorInterp.green: "Green", ColorInterp.blue: "Blue"}
 """Esri's well-known names of bands that GDAL knows by their colour."""
-_GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 _MAX_BLOCK_BYTES = 2**30
-_MAX_PRJ_BYTES = 2**16
 _TILE_BYTES = 8 * 2**20
 _MIN_TILE_PX = 256
-_GDAL_OPTIONS = {
-    "GDAL_CACHEMAX": 64 * 2**20,  # blocks are read once and kept by us; GDAL's default is a share of the memory
-    "GDAL_ERROR_ON_LIBJPEG_WARNING": True,  # a truncated JPEG is an error, not a grey area
-}
-
-logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # what goes wrong is raised, in our words
-warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
     """An image that can be read."""
 
-    name: str
-    """What the client calls it; unique within a request."""
-    path: Path
+    source: ImageSource
+    """Its name is unique within a request."""
     grid: Grid
-    """Without reference: cells of side 1."""
-    crs_wkt: str | None
-    """None = the image has no reference."""
     dtype: np.dtype[np.generic]
+    """Type of the cells as they are stored; of several, the one that holds all."""
     bands: int
     """All bands, alpha too; a palette counts as the three that it expands to."""
     data_bands: tuple[int, ...]
-    """Positions of those that are no alpha, from 0."""
+    """Indices of those that are no alpha, from 0."""
     band_names: tuple[str, ...]
     """Descriptions; without one Red, Green or Blue where that is a band's colour, else empty."""
     ranges: tuple[tuple[float, float] | None, ...]
     """Least and greatest value of each band, by its statistics, else its type; None = a float band without them."""
     palette: NDArray[np.uint8] | None
-    """`(places, 3)` colours where the first band holds places in a palette."""
+    """`(colours, 3)`, red, green, blue, where the first band holds indices of colours; None = it does not."""
     orientation: int
-    """As EXIF counts it, 1 = upright, to 8; only pictures without reference are ever turned."""
+    """As EXIF counts it: 1 = upright, to 8. Always 1 for an image with a reference."""
     has_mask: bool
     """True = some cells may be nodata: by a value, a mask or alpha."""
     tile: tuple[int, int]
-    """(height, width) of the windows to read it in: whole blocks of the file."""
+    """(height, width) of the windows in which it is read, in cells: whole blocks of the file."""
+
+    @property
+    def name(self) -> str:
+        """What the client calls it; unique within a request."""
+        return self.source.name
 
     @property
     def is_georeferenced(self) -> bool:
-        return self.crs_wkt is not None
+        return self.grid.crs_wkt is not None
 
 
-@contextmanager
-def gdal_settings() -> Iterator[None]:
-    """Read with this project's GDAL options, in this thread."""
-    with rasterio.Env(**_GDAL_OPTIONS):
-        yield
-
-
-@contextmanager
-def readable(name: str) -> Iterator[None]:
-    """Turn GDAL's failures to read the image `name` into an ImageError."""
-    try:
-        yield
-    except (*_GDAL_ERRORS, OSError, ValueError) as err:
-        raise ImageError(f"image {name!r} cannot be read: it is truncated or broken") from err
-
-
-def open_dataset(path: Path) -> DatasetReader:
-    """Open a file with the driver that its first bytes call for.
-
-    Raises:
-        ValueError: it is of no format that is read.
-    """
-    driver = _driver(path)
-    if driver is None:
-        raise ValueError("not an image of a known format")
-    return rasterio.open(path, driver=driver)
-
-
-def _driver(path: Path) -> str | None:
-    """Return the driver that a file's first bytes call for, None = none."""
-    with path.open("rb") as file:
-        head = file.read(max(map(len, _DRIVERS)))
-    return next((driver for magic, driver in _DRIVERS.items() if head.startswith(magic)), None)
-
-
-def open_image(path: Path, name: str, max_pixels: int) -> Image:
+def open_image(source: ImageSource, max_pixels: int) -> Image:
     """Read the header of an image.
 
     Args:
-        path: the file.
-        name: what the client calls it.
+        source: where it comes from.
         max_pixels: limit of width times height.
 
     Raises:
@@ -135,18 +70,16 @@ def open_image(path: Path, name: str, max_pixels: int) -> Image:
         LimitError: more pixels than allowed.
     """
     try:
-        for mask in (path.with_name(f"{path.name}{ending}") for ending in (".msk", ".MSK")):
-            if mask.exists() and _driver(mask) != "GTiff":  # GDAL would open whatever it is
-                raise ImageError(f"image {name!r}: the mask beside it is no GeoTIFF")
-        with gdal_settings(), open_dataset(path) as dataset:
-            return _describe(dataset, path, name, max_pixels)
-    except (*_GDAL_ERRORS, OSError, ValueError) as err:
+        with gdal_settings(), source.open() as dataset:
+            return _describe(dataset, source, max_pixels)
+    except (*GDAL_ERRORS, OSError, ValueError) as err:
         raise ImageError(
-            f"image {name!r} cannot be opened: it is not a sound GeoTIFF, JPEG, PNG or JPEG 2000 file"
+            f"image {source.name!r} cannot be opened: it is not a sound GeoTIFF, JPEG, PNG or JPEG 2000 file"
         ) from err
 
 
-def _describe(dataset: DatasetReader, path: Path, name: str, max_pixels: int) -> Image:
+def _describe(dataset: DatasetReader, source: ImageSource, max_pixels: int) -> Image:
+    name = source.name
     if dataset.width * dataset.height > max_pixels:
         raise LimitError(
             "max_image_pixels", max_pixels, f"image {name!r} has {dataset.width} x {dataset.height} pixels"
@@ -161,30 +94,29 @@ def _describe(dataset: DatasetReader, path: Path, name: str, max_pixels: int) ->
     if not data_bands:
         raise ImageError(f"image {name!r} has no band but alpha")
     palette = _palette(dataset) if data_bands == (0,) else None
-    crs_wkt = _crs(dataset, path, name)
+    grid = Grid(dataset.transform, dataset.width, dataset.height, _crs_wkt(dataset, source))
     return Image(
-        name=name,
-        path=path,
-        grid=Grid(dataset.transform, dataset.width, dataset.height),
-        crs_wkt=crs_wkt,
+        source=source,
+        grid=grid,
         dtype=np.result_type(*dtypes),
         bands=dataset.count if palette is None else 3,
         data_bands=data_bands if palette is None else (0, 1, 2),
         band_names=_band_names(dataset) if palette is None else tuple(_COLORS.values()),
         ranges=tuple(_range(dataset, index) for index in dataset.indexes) if palette is None else ((0.0, 255.0),) * 3,
         palette=palette,
-        orientation=_orientation(dataset) if crs_wkt is None else 1,
+        orientation=_orientation(dataset) if grid.crs_wkt is None else 1,
         has_mask=any(MaskFlags.all_valid not in flags for flags in dataset.mask_flag_enums),
         tile=tile,
     )
 
 
-def _crs(dataset: DatasetReader, path: Path, name: str) -> str | None:
-    """Return the CRS of an image that has a geotransform too, from the file itself or the `.prj` beside it."""
+def _crs_wkt(dataset: DatasetReader, source: ImageSource) -> str | None:
+    """Return the CRS of an image that has a geotransform too, as the image states it, or what stands beside it."""
+    name = source.name
     has_transform = dataset.transform != Affine.identity()
     if dataset.gcps[0] and not has_transform:
         raise ImageError(f"image {name!r} has ground control points and no geotransform; rectify it first")
-    crs = (dataset.crs or _crs_beside(path, name)) if has_transform else None
+    crs = (dataset.crs or source.crs_beside()) if has_transform else None
     if crs is None:
         return None
     determinant = dataset.transform.determinant
@@ -194,18 +126,6 @@ def _crs(dataset: DatasetReader, path: Path, name: str) -> str | None:
     if not names_places(wkt):
         raise ImageError(f"image {name!r} has a CRS that is not one of places on the ground; set the right one")
     return wkt
-
-
-def _crs_beside(path: Path, name: str) -> CRS | None:
-    """Return the CRS of the `.prj` that goes with a world file, which GDAL's raster drivers leave aside."""
-    beside = next((found for ending in (".prj", ".PRJ") if (found := path.with_suffix(ending)).is_file()), None)
-    if beside is None:
-        return None
-    try:
-        with beside.open("rb") as file:
-            return CRS.from_wkt(file.read(_MAX_PRJ_BYTES).decode(), morph_from_esri_dialect=True)
-    except (CRSError, UnicodeDecodeError) as err:
-        raise ImageError(f"image {name!r}: the .prj file beside it names no CRS") from err
 
 
 def _band_names(dataset: DatasetReader) -> tuple[str, ...]:
@@ -219,14 +139,14 @@ def _palette(dataset: DatasetReader) -> NDArray[np.uint8] | None:
     if dataset.colorinterp[0] != ColorInterp.palette or dtype not in ("uint8", "uint16"):
         return None
     colors = np.zeros((np.iinfo(dtype).max + 1, 3), np.uint8)
-    for place, color in dataset.colormap(1).items():
-        if place < len(colors):
-            colors[place] = color[:3]
+    for index, color in dataset.colormap(1).items():
+        if index < len(colors):
+            colors[index] = color[:3]
     return colors
 
 
 def _range(dataset: DatasetReader, index: int) -> tuple[float, float] | None:
-    """Return a band's own range: its statistics as GDAL keeps them, else what its whole numbers can hold."""
+    """Return a band's own range: its statistics as GDAL keeps them, else the range of its whole numbers."""
     tags = dataset.tags(index)
     try:
         low, high = float(tags["STATISTICS_MINIMUM"]), float(tags["STATISTICS_MAXIMUM"])
@@ -239,7 +159,7 @@ def _range(dataset: DatasetReader, index: int) -> tuple[float, float] | None:
 
 
 def _orientation(dataset: DatasetReader) -> int:
-    """Return the EXIF orientation of a JPEG; 1 where there is none that EXIF knows."""
+    """Return the EXIF orientation of a JPEG; 1 where it states none that EXIF knows."""
     text = dataset.tags().get("EXIF_Orientation", "") if dataset.driver == "JPEG" else ""
     return int(text) if text in {str(number) for number in range(1, 9)} else 1
 
@@ -260,19 +180,3 @@ def _tile(dataset: DatasetReader, name: str) -> tuple[int, int]:
 
 def _whole_blocks(side: int) -> int:
     return -(-_MIN_TILE_PX // side) * side
-
-
-def unique_names(names: Iterable[str]) -> list[str]:
-    """Return names with a number behind those that occur before: `a.tif`, `a.tif-2`."""
-    used: dict[str, int] = {}
-    unique: list[str] = []
-    taken = set()
-    for name in names:
-        used[name] = used.get(name, 0) + 1
-        candidate = name if used[name] == 1 else f"{name}-{used[name]}"
-        while candidate in taken:
-            used[name] += 1
-            candidate = f"{name}-{used[name]}"
-        taken.add(candidate)
-        unique.append(candidate)
-    return unique

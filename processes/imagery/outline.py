@@ -14,19 +14,24 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from processes.imagery.grid import DECIMALS, Floats
+from processes.imagery.grid import DECIMALS, Floats, Mask
 
-Mask = NDArray[np.bool_]
-Ints = NDArray[np.int64]
+_Indices = NDArray[np.int64]
 
-_ROWS_AT_ONCE = 2**16
-_MOST_ROWS = 2**20
 _CELLS_AT_ONCE = 2**22
+"""Cells of the masks that are filled together."""
 _CROSSINGS_AT_ONCE = 2**22
-"""More are not held at once: each of a million edges may cross each row of a chip."""
-_MOST_CROSSINGS = 2**24
+"""Crossings of outlines and rows that are held together: each of a million edges may cross each row of a chip."""
 _LOW_ROWS = 64
+"""Parts of a polygon no higher than this many rows are searched for a cell centre together."""
+_HIGH_ROWS_AT_ONCE = 2**16
+"""Rows of a higher part that are searched together …"""
+_MAX_HIGH_ROWS = 2**20
+"""… and in all."""
+_MAX_HIGH_CROSSINGS = 2**24
+"""Crossings of a higher part that are searched in all."""
 _FAR_PX = 2.0**40
+"""Pixel coordinates are clipped to this, so that rows fit into 64 bits."""
 
 
 def polygon_masks(polygons: NDArray[np.object_], origins: NDArray[Any], size: tuple[int, int]) -> Mask:
@@ -56,24 +61,24 @@ def _masks(polygons: NDArray[np.object_], origins: NDArray[Any], size: tuple[int
     boxes = np.clip(bounds, 0, (width, height, width, height))
     near = np.flatnonzero((boxes[:, :2] < boxes[:, 2:]).all(axis=1))
     most = shapely.get_num_coordinates(parts[near]) * (np.ceil(boxes[near, 3]) - np.floor(boxes[near, 1]))
-    for place in near[most > _CROSSINGS_AT_ONCE].tolist():
-        of = owner[place : place + 1]
-        masks[of] |= _filled_parts(parts[place : place + 1], origins[of], size)
+    for index in near[most > _CROSSINGS_AT_ONCE].tolist():
+        chip = owner[index : index + 1]
+        masks[chip] |= _filled_parts(parts[index : index + 1], origins[chip], size)
     for some in _groups(near[most <= _CROSSINGS_AT_ONCE], most[most <= _CROSSINGS_AT_ONCE]):
         masks |= _united_parts(parts[some], owner[some], origins, size)
     return masks
 
 
-def _groups(places: Ints, crossings: Floats) -> list[Ints]:
-    """Return places in groups of not many more crossings than are held at once."""
-    return np.split(places, np.flatnonzero(np.diff(np.cumsum(crossings) // _CROSSINGS_AT_ONCE)) + 1)
+def _groups(indices: _Indices, crossings: Floats) -> list[_Indices]:
+    """Return indices in groups of not many more crossings than are held at once."""
+    return np.split(indices, np.flatnonzero(np.diff(np.cumsum(crossings) // _CROSSINGS_AT_ONCE)) + 1)
 
 
 def keeps_no_centre(polygon: shapely.Geometry) -> bool:
-    """Say whether a polygon in pixel coordinates holds no cell centre of the whole grid.
+    """Return whether a polygon in pixel coordinates holds no cell centre of the whole grid.
 
-    Of what is higher than a million rows only the first million are looked at, and fewer of a part that has more
-    edges than a sliver has.
+    Of a part that is higher than a million rows only the first million are searched, and fewer where it has more than a
+    few edges.
     """
     parts = shapely.get_parts(polygon)
     bounds = np.nan_to_num(np.clip(shapely.bounds(parts), -_FAR_PX, _FAR_PX))
@@ -84,18 +89,19 @@ def keeps_no_centre(polygon: shapely.Geometry) -> bool:
     for some in _groups(np.flatnonzero(is_low), edges[is_low] * float(_LOW_ROWS)):
         if _holds_centre(parts[some], origins[some], _LOW_ROWS):
             return False
-    for place in np.flatnonzero(~is_low).tolist():
-        first, last, count = int(top[place]), int(bottom[place]), int(edges[place])
-        step, most = min(_ROWS_AT_ONCE, _CROSSINGS_AT_ONCE // count + 1), min(_MOST_ROWS, _MOST_CROSSINGS // count + 1)
+    for index in np.flatnonzero(~is_low).tolist():
+        first, last, count = int(top[index]), int(bottom[index]), int(edges[index])
+        step = min(_HIGH_ROWS_AT_ONCE, _CROSSINGS_AT_ONCE // count + 1)
+        most = min(_MAX_HIGH_ROWS, _MAX_HIGH_CROSSINGS // count + 1)
         for row in range(first, min(last, first + most), step):
-            origin = np.array([[origins[place, 0], row]])
-            if _holds_centre(parts[place : place + 1], origin, min(step, last - row)):
+            origin = np.array([[origins[index, 0], row]])
+            if _holds_centre(parts[index : index + 1], origin, min(step, last - row)):
                 return False
     return True
 
 
-def _holds_centre(parts: NDArray[np.object_], origins: Ints, height: int) -> bool:
-    """Say whether one of some polygons holds a cell centre in the first rows from its origin."""
+def _holds_centre(parts: NDArray[np.object_], origins: _Indices, height: int) -> bool:
+    """Return whether one of some polygons holds a cell centre in the first rows from its origin."""
     for part, row, column in _crossings(parts, origins, height, 2**62):
         order = np.lexsort((column, row, part))  # crossings come in pairs, one into the part and one out of it
         if (column[order][0::2] < column[order][1::2]).any():
@@ -120,10 +126,11 @@ def _filled_parts(parts: NDArray[np.object_], origins: NDArray[Any], size: tuple
     return np.asarray(np.cumsum(crossings, axis=2, dtype=np.uint8) & 1, dtype=bool)
 
 
-def _united_parts(parts: NDArray[np.object_], owner: Ints, origins: NDArray[Any], size: tuple[int, int]) -> Mask:
-    """Fill polygons, of which several belong to one chip, `(chips, height, width)`: one pass for thousands of them.
+def _united_parts(parts: NDArray[np.object_], owner: _Indices, origins: NDArray[Any], size: tuple[int, int]) -> Mask:
+    """Fill polygons, of which several belong to one chip, `(chips, height, width)`, thousands of them in one pass.
 
-    From one crossing to the next but one a row is inside a part; how many parts a cell is in is summed along the row.
+    Along a row, the crossings of a part lead into it and out of it in turn. Their running sum counts the parts that a
+    cell is in.
     """
     width, height = size
     depth = np.zeros(len(origins) * height * (width + 1), np.int32)
@@ -138,11 +145,11 @@ def _united_parts(parts: NDArray[np.object_], owner: Ints, origins: NDArray[Any]
 
 def _crossings(
     parts: NDArray[np.object_], origins: NDArray[Any], height: int, at_once: int
-) -> Iterator[tuple[Ints, Ints, Ints]]:
+) -> Iterator[tuple[_Indices, _Indices, _Indices]]:
     """Yield where the outlines cross the rows of centres: part, row and the first column whose centre is beyond.
 
-    Rows and columns count from each part's origin; only rows 0 to height - 1 are looked at. They come in one go, or
-    where there are more than `at_once` in several, those of an edge together.
+    Rows and columns count from each part's origin; rows are 0 to height - 1. More than about `at_once` crossings are
+    yielded in several groups; those of an edge stay together.
     """
     rings, part_of_ring = shapely.get_rings(parts, return_index=True)
     xy, ring = shapely.get_coordinates(rings, return_index=True)

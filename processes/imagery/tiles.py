@@ -1,4 +1,4 @@
-"""Decoded parts of images: each tile is decoded once while chips need it, and the least used ones are let go."""
+"""Decoded parts of images: a tile is decoded once while chips need it; the least recently used ones are dropped."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from processes.imagery.grid import Ints
-from processes.imagery.image import Image, open_dataset, readable
+from processes.imagery.grid import Mask, Windows
+from processes.imagery.image import Image
+from processes.imagery.source import readable
 
 TILE_BUDGET_BYTES = 96 * 2**20
-_MAX_OPEN_DATASETS = 64  # by one thread
+_MAX_OPEN_DATASETS = 64  # of one thread
 
 Cells = NDArray[np.generic]
-Mask = NDArray[np.bool_]
 Tile = tuple[Cells, Mask | None]
 """Cells `(bands, height, width)`, and which of them are valid; None = all."""
 
 
 @dataclass(frozen=True, slots=True)
 class BandSelection:
-    """What is taken of an image's cells."""
+    """The bands of an image that a model reads."""
 
     bands: tuple[int, ...]
-    """Their positions, from 0, in the model's order."""
+    """Their indices in the image, from 0, in the model's order."""
     rescaling: tuple[tuple[float, float], ...] | None = None
-    """Factor and offset for each band taken; None = cells stay as they are."""
+    """Factor and offset for each of these bands; None = cells stay as they are."""
 
 
 def _dtype(image: Image, selection: BandSelection) -> np.dtype[np.generic]:
@@ -51,8 +51,8 @@ class TileReader:
 
     Args:
         images: the images, in the client's order.
-        selections: what is taken of each image; equally many bands of all.
-        budget_bytes: how much of decoded tiles is kept.
+        selections: the bands that are read of each image; equally many of all.
+        budget_bytes: size of the decoded tiles that are kept at most.
     """
 
     def __init__(
@@ -80,19 +80,19 @@ class TileReader:
         while self._opened:
             self._opened.pop().close()
 
-    def cut(self, position: int, window: Sequence[int], cells: Cells, valid: Mask) -> bool:
-        """Copy the part of a window that lies in an image; what lies outside is left as it is.
+    def cut(self, index: int, window: Sequence[int], cells: Cells, valid: Mask) -> bool:
+        """Copy the part of a window that lies in an image; cells outside it are left as they are.
 
         Args:
-            position: of the image in `images`.
+            index: of the image in `images`.
             window: column, row, width, height.
-            cells: where the cells go, `(bands, height, width)`.
-            valid: where True goes for each cell that is not nodata, `(height, width)`.
+            cells: gets the cells, `(bands, height, width)`.
+            valid: gets True for each cell of the image that is not nodata, `(height, width)`.
 
         Returns:
             Whether the window shares a cell with the image.
         """
-        image = self.images[position]
+        image = self.images[index]
         column, row, width, height = window
         left, right = max(column, 0), min(column + width, image.grid.width)
         top, bottom = max(row, 0), min(row + height, image.grid.height)
@@ -105,55 +105,56 @@ class TileReader:
             for tile_column in range(left // tile_width, (right - 1) // tile_width + 1):
                 x = tile_column * tile_width
                 x1, x2 = max(left, x), min(right, x + tile_width)
-                tile, mask = self._tile(position, tile_row, tile_column)
-                there = (slice(y1 - row, y2 - row), slice(x1 - column, x2 - column))
-                cells[:, there[0], there[1]] = tile[:, y1 - y : y2 - y, x1 - x : x2 - x]
-                valid[there] = True if mask is None else mask[y1 - y : y2 - y, x1 - x : x2 - x]
+                tile, mask = self._tile(index, tile_row, tile_column)
+                rows, columns = slice(y1 - row, y2 - row), slice(x1 - column, x2 - column)
+                cells[:, rows, columns] = tile[:, y1 - y : y2 - y, x1 - x : x2 - x]
+                valid[rows, columns] = True if mask is None else mask[y1 - y : y2 - y, x1 - x : x2 - x]
         return True
 
-    def reading_order(self, image: NDArray[np.int32], windows: Ints) -> NDArray[np.int64]:
-        """Return the rows with an image in the order in which each tile has to be decoded once.
+    def reading_order(self, image: NDArray[np.int32], windows: Windows) -> NDArray[np.int64]:
+        """Return the rows that have an image, in the order in which each tile is decoded once, `(k,)`.
 
-        Image by image, in bands of columns narrow enough for two rows of tiles to be kept, downwards in each band.
+        It goes image by image and, in an image, through strips of columns that are narrow enough for two rows of their
+        tiles to be kept, each from top to bottom.
 
         Args:
-            image: position of each row's image, -1 = none, `(n,)`.
-            windows: column, row, width, height of each row's window, `(n, 4)`.
+            image: index of each row's image, -1 = none, `(n,)`.
+            windows: each row's window.
         """
         tile_heights, tile_widths = np.array([item.tile for item in self.images], dtype=np.int64).T
-        itemsizes = [_dtype(item, chosen).itemsize for item, chosen in zip(self.images, self._selections, strict=True)]
+        itemsizes = [_dtype(item, bands).itemsize for item, bands in zip(self.images, self._selections, strict=True)]
         tile_bytes = tile_heights * tile_widths * self.bands * np.array(itemsizes)
-        per_band = np.maximum(1, self._budget_bytes // (3 * tile_bytes))
+        strip_width = np.maximum(1, self._budget_bytes // (3 * tile_bytes))
         rows = np.flatnonzero(image >= 0)
-        of = image[rows]
-        tile_row = np.maximum(windows[rows, 1], 0) // tile_heights[of]
-        tile_column = np.maximum(windows[rows, 0], 0) // tile_widths[of]
-        return rows[np.lexsort((tile_column, tile_row, tile_column // per_band[of], of))]
+        index = image[rows]
+        tile_row = np.maximum(windows[rows, 1], 0) // tile_heights[index]
+        tile_column = np.maximum(windows[rows, 0], 0) // tile_widths[index]
+        return rows[np.lexsort((tile_column, tile_row, tile_column // strip_width[index], index))]
 
-    def _tile(self, position: int, row: int, column: int) -> Tile:
-        """Return a tile; whoever misses it first decodes it, and others who need it meanwhile wait."""
-        key = (position, row, column)
+    def _tile(self, index: int, row: int, column: int) -> Tile:
+        """Return a tile; the first thread that misses it decodes it, and others that need it meanwhile wait."""
+        key = (index, row, column)
         with self._lock:
             kept = self._tiles.get(key)
             if kept is None:
-                wanted = self._tiles[key] = Future()
+                decoded = self._tiles[key] = Future()
             else:
                 self._tiles.move_to_end(key)
         if kept is not None:
             return kept.result()
         try:
-            tile = self._decode(position, row, column)
+            tile = self._decode(index, row, column)
         except BaseException as err:
             with self._lock:
                 del self._tiles[key]
-            wanted.set_exception(err)
+            decoded.set_exception(err)
             raise
-        wanted.set_result(tile)
+        decoded.set_result(tile)
         self._make_room(_size(tile))
         return tile
 
     def _make_room(self, size: int) -> None:
-        """Count a new tile, and let the least used ones go that are too much."""
+        """Count the bytes of a new tile, and drop the least recently used ones that exceed the budget."""
         with self._lock:
             self._kept_bytes += size
             while self._kept_bytes > self._budget_bytes and len(self._tiles) > 1:
@@ -163,14 +164,14 @@ class TileReader:
                 del self._tiles[key]
                 self._kept_bytes -= _size(oldest.result())
 
-    def _decode(self, position: int, row: int, column: int) -> Tile:
-        image = self.images[position]
+    def _decode(self, index: int, row: int, column: int) -> Tile:
+        image = self.images[index]
         height, width = image.tile
         x, y = column * width, row * height
         window = Window(x, y, min(width, image.grid.width - x), min(height, image.grid.height - y))
-        selection = self._selections[position]
+        selection = self._selections[index]
         with readable(image.name):
-            dataset = self._dataset(position)
+            dataset = self._dataset(index)
             mask = dataset.dataset_mask(window=window) != 0 if image.has_mask else None
             if image.palette is not None:
                 cells = image.palette.T[list(selection.bands)][:, dataset.read(1, window=window)]
@@ -178,20 +179,20 @@ class TileReader:
                 cells = dataset.read([band + 1 for band in selection.bands], window=window)
         return _rescaled(cells, selection.rescaling), mask
 
-    def _dataset(self, position: int) -> DatasetReader:
+    def _dataset(self, index: int) -> DatasetReader:
         """Return this thread's own handle of an image: GDAL's are not shared between threads."""
         datasets: OrderedDict[int, DatasetReader] = self._handles.__dict__.setdefault("datasets", OrderedDict())
-        dataset = datasets.get(position)
+        dataset = datasets.get(index)
         if dataset is None:
-            dataset = datasets[position] = open_dataset(self.images[position].path)
+            dataset = datasets[index] = self.images[index].source.open()
             with self._lock:
                 self._opened.append(dataset)
             if len(datasets) > _MAX_OPEN_DATASETS:
-                _, least_used = datasets.popitem(last=False)
-                least_used.close()
+                _, least_recent = datasets.popitem(last=False)
+                least_recent.close()
                 with self._lock:
-                    self._opened.remove(least_used)
-        datasets.move_to_end(position)
+                    self._opened.remove(least_recent)
+        datasets.move_to_end(index)
         return dataset
 
 

@@ -19,11 +19,13 @@ from onnx import TensorProto, helper, numpy_helper
 from rasterio.windows import Window
 
 from conftest import definition
-from processes.classify.inference import ChipPlan, Labels, classify, reading_order
+from processes.classify.inference import Labels, classify
 from processes.errors import PackageError
+from processes.imagery.chip_plan import ChipPlan, reading_order
 from processes.imagery.chips import Placement
 from processes.imagery.grid import ChipRule
 from processes.imagery.image import open_image
+from processes.imagery.source import FileSource
 from processes.imagery.tiles import BandSelection
 from processes.model.arguments import ModelArguments
 from processes.model.definition import parse_definition
@@ -72,12 +74,12 @@ def run(
     parsed = parse_definition(json.dumps(keys).encode())
     activation = parsed.activation or "softmax"
     session = Session(SessionKey(folder / "net.onnx", "0" * 64, parsed, activation, "CPU", 1))
-    image = open_image(folder / "a.tif", "a.tif", 10**9)
+    image = open_image(FileSource(folder / "a.tif", "a.tif"), 10**9)
     windows = np.array([(column, row, width, height) for column, row in ORIGINS], np.int32)
     placement = Placement(np.zeros(len(ORIGINS), np.int32), windows)
-    work = ChipPlan([image], [BandSelection((0, 1, 2))], ChipRule(width, height, True, None), placement, None, None)
-    rows = reading_order(work)
-    labels, done = classify(work, rows, session, arguments, lambda row: f"object {row}", progress, threads, enough)
+    chips = ChipPlan([image], [BandSelection((0, 1, 2))], ChipRule(width, height, True, None), placement, None, None)
+    rows = reading_order(chips)
+    labels, done = classify(chips, rows, session, arguments, lambda row: f"object {row}", progress, threads, enough)
     assert done == len(rows) or enough()
     return labels
 

@@ -17,9 +17,10 @@ import oracle
 from processes.crs import CrsTransform, crs_from_text, parse_crs
 from processes.imagery.chips import ChipReader
 from processes.imagery.grid import ChipRule, Grid, holds_centre
-from processes.imagery.image import gdal_settings, open_image
+from processes.imagery.image import open_image
 from processes.imagery.mosaic import Mosaic
 from processes.imagery.outline import polygon_masks
+from processes.imagery.source import FileSource, gdal_settings
 from processes.imagery.tiles import BandSelection, TileReader
 from rasters import (
     NORTH_UP,
@@ -51,10 +52,10 @@ def cut(
     paths: Sequence[Path], shapes: Sequence[Any], rule: oracle.ChipRule, crs: str | None = None, batch: int = 3
 ) -> list[Chip]:
     """Cut chips as the service does, in the oracle's form."""
-    images = [open_image(path, path.name, 10**12) for path in paths]
+    images = [open_image(FileSource(path, path.name), 10**12) for path in paths]
     geometries = np.array(shapes, dtype=object)
     if crs is not None:
-        geometries = CrsTransform(parse_crs(crs), crs_from_text(images[0].crs_wkt or "")).geometries(geometries)
+        geometries = CrsTransform(parse_crs(crs), images[0].grid.crs).geometries(geometries)
     mosaic = Mosaic(images)
     ours = ChipRule(rule.width, rule.height, rule.fixed, rule.cell_size)
     placement = mosaic.place(geometries, ours)

@@ -20,7 +20,8 @@ from processes.classify.planning.bands import select_bands
 from processes.errors import ImageError, RequestError
 from processes.imagery.chips import ChipReader, Placement
 from processes.imagery.grid import ChipRule
-from processes.imagery.image import Image, gdal_settings, open_image
+from processes.imagery.image import Image, open_image
+from processes.imagery.source import FileSource, gdal_settings
 from processes.imagery.tiles import BandSelection, TileReader
 from processes.model.catalog import Catalog, Model
 from rasters import NORTH_UP, make_raster
@@ -30,7 +31,7 @@ WORLD_FILE = "0.5\n0\n0\n-0.5\n500000.25\n4999999.75\n"
 
 
 def opened(path: Path) -> Image:
-    return open_image(path, path.name, 10**9)
+    return open_image(FileSource(path, path.name), 10**9)
 
 
 def cells_of(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.float32]:
@@ -98,7 +99,7 @@ def test_a_world_file_and_a_prj_give_the_reference(
     dialect = WktVersion.WKT1_ESRI if morphed else WktVersion.WKT2
     path.with_suffix(".prj").write_text(crs.to_wkt(version=dialect))
     image = opened(path)
-    assert rasterio.CRS.from_wkt(image.crs_wkt) == crs
+    assert rasterio.CRS.from_wkt(image.grid.crs_wkt) == crs
     assert image.grid.transform[:6] == (0.5, 0, 500000, 0, -0.5, 5000000)
 
 

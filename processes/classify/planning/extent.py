@@ -1,7 +1,7 @@
 """The extent: the rectangle that objects must touch to be classified.
 
-It is a rectangle in its own CRS. What is tested against it is brought there, vertex by vertex; for cutting an image
-its corners alone go the other way.
+It is a rectangle in its own CRS. Geometries are transformed into that CRS, vertex by vertex, and tested there. To cut
+an image, only the corners of the rectangle are transformed into the CRS of the image.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from processes.crs import CRS84, CrsTransform, is_north_first, parse_crs
 from processes.errors import InputError, RequestError
 
 _X_Y_ORDER = re.compile(r"\s*EPSG:\d+\s*", re.IGNORECASE)
-_RETURN = 1e-7
-"""A corner that comes back from another CRS within this share of itself has a true place there."""
+_TOLERANCE = 1e-7
+"""A corner has a true position in another CRS where its transform there and back changes it by no more than this, as a
+share of its coordinates and in units of the CRS."""
 
 Box = tuple[float, float, float, float]
 """West, south, east, north."""
@@ -30,26 +31,26 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Where objects are wanted."""
+    """Where objects are classified."""
 
     boxes: tuple[Box, ...]
     """One, or the two on either side of the antimeridian."""
     crs: pyproj.CRS
 
     def touches(self, geometries: NDArray[np.object_], crs: pyproj.CRS) -> NDArray[np.bool_]:
-        """Say which geometries share a point with the extent, edges included; missing and empty ones do not."""
-        there = CrsTransform(crs, self.crs).geometries(geometries)
-        bounds = shapely.bounds(there)
+        """Return which geometries share a point with the extent, edges included; missing and empty ones do not."""
+        transformed = CrsTransform(crs, self.crs).geometries(geometries)
+        bounds = shapely.bounds(transformed)
         near = np.isfinite(bounds).all(axis=1)
         touched = np.zeros(len(geometries), bool)
-        touched[near] = np.any([shapely.intersects(there[near], _shape(box)) for box in self.boxes], axis=0)
+        touched[near] = np.any([shapely.intersects(transformed[near], _shape(box)) for box in self.boxes], axis=0)
         return touched
 
     def parts(self, outline: NDArray[np.float64], crs: pyproj.CRS) -> list[NDArray[np.float64]]:
-        """Return points around what an image shares with each box that it touches, `(n, 2)`, in the image's CRS.
+        """Return for each box that an image touches points around the part they share, `(n, 2)`, in the image's CRS.
 
-        They are the corners of the box. Of an image within the box they are its own; and where a corner has no true
-        place in the image's CRS, as that of a box as large as the world, they are those of what both share.
+        They are the corners of the box; of the image, where it lies within the box; or of the intersection of both,
+        where a corner of the box has no true position in the image's CRS, as that of a box as large as the world.
 
         Args:
             outline: the image's corners, `(4, 2)`.
@@ -59,16 +60,16 @@ class Extent:
         polygon = np.array([shapely.Polygon(outline)])
         if not self.touches(polygon, crs)[0]:
             return []
-        (there,) = forth.geometries(polygon)
+        (footprint,) = forth.geometries(polygon)
         parts = []
         for shape in map(_shape, self.boxes):
-            if shapely.covers(shape, there):
+            if shapely.covers(shape, footprint):
                 parts.append(outline)
-            elif shapely.intersects(shape, there):
+            elif shapely.intersects(shape, footprint):
                 moved = back.geometries(np.array([shape]))
                 returned = shapely.get_coordinates(forth.geometries(moved))
-                if not np.allclose(returned, shapely.get_coordinates(shape), rtol=_RETURN, atol=_RETURN):
-                    moved = back.geometries(np.array([shapely.intersection(shape, there)]))
+                if not np.allclose(returned, shapely.get_coordinates(shape), rtol=_TOLERANCE, atol=_TOLERANCE):
+                    moved = back.geometries(np.array([shapely.intersection(shape, footprint)]))
                 parts.append(shapely.get_coordinates(moved))
         return parts
 

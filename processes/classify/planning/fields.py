@@ -1,4 +1,4 @@
-"""The fields that a run adds to each row, and the names that they must not meet."""
+"""The fields that a run adds to each row, and the names that they must not have."""
 
 from __future__ import annotations
 
@@ -16,17 +16,23 @@ DEFAULT_FIELD = "ClassLabel"
 FIELD_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
 IMAGE_ID = "ImageID"
 
-ImageIdPlace = Literal["first", "after-status", "nowhere"]
-"""Where the name of the row's image stands: before what was found where rows are images, else after its status."""
+ImageIdPosition = Literal["first", "after-status", "nowhere"]
+"""Where the name of the row's image stands: before the label where rows are images, else after the status."""
 
 
 def added_fields(
-    label_field: str, definition: ModelDefinition, arguments: ModelArguments, image_id: ImageIdPlace
+    label_field: str, definition: ModelDefinition, arguments: ModelArguments, image_id: ImageIdPosition
 ) -> list[pa.Field]:
     """Return the fields that a run adds to each row, in their order.
 
     With another label field than the default one the others are named after it, so that a result can be classified
     again.
+
+    Args:
+        label_field: name of the field that gets the label.
+        definition: of the model.
+        arguments: of the model.
+        image_id: where the name of the row's image stands.
     """
     prefix = "" if label_field == DEFAULT_FIELD else f"{label_field}_"
     value, confidence, status = (
@@ -55,11 +61,17 @@ def refuse_doubled_fields(fields: list[pa.Field], label_field: str) -> None:
         raise InputError(f"classLabelField is {label_field!r}, the name of another field of the result")
 
 
-def refuse_taken_fields(fields: list[pa.Field], label_field: str, layer: Layer) -> None:
-    """Raise LayerError where an added field has the name of an attribute, compared without case."""
-    there = {name.lower(): name for name in layer.attributes.schema.names}
-    taken = [there[field.name.lower()] for field in fields if field.name.lower() in there]
-    if taken:
-        only_image_id = [name.lower() for name in taken] == [IMAGE_ID.lower()]
+def refuse_existing_fields(fields: list[pa.Field], label_field: str, layer: Layer) -> None:
+    """Raise LayerError where an added field has the name of an attribute, compared without case.
+
+    Args:
+        fields: the added fields.
+        label_field: name of the field that gets the label.
+        layer: the objects, with their attributes.
+    """
+    attributes = {name.lower(): name for name in layer.attributes.schema.names}
+    doubled = [attributes[field.name.lower()] for field in fields if field.name.lower() in attributes]
+    if doubled:
+        only_image_id = [name.lower() for name in doubled] == [IMAGE_ID.lower()]
         way_out = "rename it" if only_image_id else f"choose another classLabelField than {label_field!r}"
-        raise LayerError(f"the features have the attribute {', '.join(map(repr, taken))} already; {way_out}")
+        raise LayerError(f"the features have the attribute {', '.join(map(repr, doubled))} already; {way_out}")

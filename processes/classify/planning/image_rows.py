@@ -9,12 +9,12 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
-from processes.classify.inference import ChipPlan
 from processes.classify.planning.extent import Extent
 from processes.classify.planning.sources import Plan, PlannedRows, RequireFew, Sources
-from processes.crs import CrsTransform, crs_from_text
+from processes.crs import CrsTransform
 from processes.errors import ImageError, RequestError
 from processes.features.layer import Layer
+from processes.imagery.chip_plan import ChipPlan
 from processes.imagery.chips import Placement
 from processes.imagery.grid import ChipRule, Grid
 from processes.imagery.image import Image
@@ -25,26 +25,26 @@ def plan_images(sources: Sources, selections: Sequence[BandSelection], require_f
     """Plan the rows of images that are objects themselves.
 
     Args:
-        material: what to work on.
-        selections: what the model takes of each image.
-        require_few: is told how many rows there are, and that these are all, and raises where they are too many.
+        sources: what the run works on.
+        selections: the bands that the model reads of each image.
+        require_few: raises where there are too many rows.
 
     Raises:
         RequestError: some images have a reference and others have none.
     """
     images, definition = sources.images, sources.model.definition
     _refuse_mixed(images)
-    found = list(_windows(images, sources.options.extent))
-    require_few(len(found), True)
+    windows = list(_windows(images, sources.options.extent))
+    require_few(len(windows), True)
     placement = Placement(
-        np.array([position for position, _ in found], np.int32),
-        np.array([window for _, window in found], np.int32).reshape(-1, 4),
+        np.array([image for image, _ in windows], np.int32),
+        np.array([window for _, window in windows], np.int32).reshape(-1, 4),
     )
     rows = PlannedRows(
         sources=sources,
         layer=_outlines(images, placement),
-        objects=np.arange(len(found)),
-        empty=np.zeros(len(found), bool),
+        objects=np.arange(len(windows)),
+        empty=np.zeros(len(windows), bool),
         ids=None,
         image_ids=placement.names_of([image.name for image in images]),
         warnings=(),
@@ -67,12 +67,12 @@ def _refuse_mixed(images: Sequence[Image]) -> None:
 
 
 def _windows(images: Sequence[Image], extent: Extent | None) -> Iterator[tuple[int, tuple[int, int, int, int]]]:
-    """Yield position and window (column, row, width, height) of each image that the extent does not leave out."""
-    for position, image in enumerate(images):
+    """Yield index and window (column, row, width, height) of each image that touches the extent."""
+    for index, image in enumerate(images):
         if extent is None:
-            yield position, (0, 0, image.grid.width, image.grid.height)
-        elif parts := extent.parts(image.grid.corners(), crs_from_text(image.crs_wkt or "")):
-            yield position, _window_around(parts, image.grid)
+            yield index, (0, 0, image.grid.width, image.grid.height)
+        elif parts := extent.parts(image.grid.corners(), image.grid.crs):
+            yield index, _window_around(parts, image.grid)
 
 
 def _window_around(parts: Sequence[NDArray[np.float64]], grid: Grid) -> tuple[int, int, int, int]:
@@ -86,15 +86,16 @@ def _window_around(parts: Sequence[NDArray[np.float64]], grid: Grid) -> tuple[in
 
 
 def _outlines(images: Sequence[Image], placement: Placement) -> Layer:
-    """Return the windows as polygons in the CRS of the first image; a table where there is no reference."""
+    """Return the windows as polygons in the CRS of the first image; a table where images have no reference."""
     count = len(placement.image)
     attributes = pa.table({"": pa.nulls(count)}).select([])
-    if images[0].crs_wkt is None:
+    if not images[0].is_georeferenced:
         return Layer("images", None, None, "Unknown", attributes, None)
-    target = crs_from_text(images[0].crs_wkt)
+    target = images[0].grid.crs
     polygons = np.empty(count, object)
-    for row, (position, window) in enumerate(zip(placement.image.tolist(), placement.windows.tolist(), strict=True)):
-        outline = np.array([shapely.Polygon(images[position].grid.window_corners(*window))])
-        (polygons[row],) = CrsTransform(crs_from_text(images[position].crs_wkt or ""), target).geometries(outline)
+    for row, (image, window) in enumerate(zip(placement.image.tolist(), placement.windows.tolist(), strict=True)):
+        grid = images[image].grid
+        outline = np.array([shapely.Polygon(grid.window_corners(*window))])
+        (polygons[row],) = CrsTransform(grid.crs, target).geometries(outline)
     wkb = pa.chunked_array([pa.array(shapely.to_wkb(polygons), pa.large_binary())], pa.large_binary())
     return Layer("images", target, wkb, "Polygon", attributes, None)

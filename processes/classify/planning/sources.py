@@ -1,4 +1,4 @@
-"""What a run works on, and what a plan makes of it: the nouns that planning, running and publishing share."""
+"""What a run works on, and the plan made from it: the nouns that planning, running and publishing share."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from processes.classify.inference import ChipPlan
 from processes.classify.planning.extent import Extent
-from processes.classify.planning.fields import DEFAULT_FIELD, ImageIdPlace, added_fields
+from processes.classify.planning.fields import DEFAULT_FIELD, ImageIdPosition, added_fields
 from processes.features.layer import Layer
+from processes.imagery.chip_plan import ChipPlan
 from processes.imagery.image import Image
 from processes.model.arguments import ModelArguments
 from processes.model.catalog import Model
@@ -22,27 +22,28 @@ from processes.model.runtime.runtime import Processor
 Mode = Literal["mosaic", "separate"]
 
 RequireFew = Callable[[int, bool], None]
-"""Is told a number of rows, and whether that is all, and raises LimitError where they are too many."""
+"""Called with a number of rows, and whether these are all; raises LimitError where they are too many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a client wants its objects classified."""
+    """How objects are classified, as the client chooses."""
 
     label_field: str = DEFAULT_FIELD
+    """Name of the field that gets the label."""
     mode: Mode = "mosaic"
     """`mosaic`: the images are one; `separate`: an object has a row for each image that it touches."""
     extent: Extent | None = None
-    """None = everywhere."""
+    """Only objects that touch it are classified; None = all are."""
     cell_size: float | None = None
     """Resolution of fixed-size chips, units of the images' CRS; None = the images' own."""
     processor: Processor | None = None
-    """None = the GPU where there is one."""
+    """None = the GPU where this machine has a usable one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What a run works on, opened."""
+    """Images, layer and model of a run, opened."""
 
     images: Sequence[Image]
     image_pointers: Sequence[str]
@@ -55,39 +56,40 @@ class Sources:
 
     @property
     def is_table(self) -> bool:
-        """Whether the result is a table: rows are images of no place."""
+        """Whether the result is a table: its rows are images without a reference."""
         return self.layer is None and not any(image.is_georeferenced for image in self.images)
 
     @property
     def added_fields(self) -> list[pa.Field]:
-        """What a run adds to each row."""
+        """The fields that a run adds to each row."""
         separate = self.options.mode == "separate"
-        image_id: ImageIdPlace = "first" if self.layer is None else "after-status" if separate else "nowhere"
+        image_id: ImageIdPosition = "first" if self.layer is None else "after-status" if separate else "nowhere"
         return added_fields(self.options.label_field, self.model.definition, self.arguments, image_id)
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRows:
-    """The rows of a result, in their order: all that is known of them before they are classified."""
+    """The rows of a result, in their order, before they are classified."""
 
     sources: Sources
     layer: Layer
-    """The objects' geometry and attributes: the input layer, or the images' extents, or nothing for a table."""
+    """The objects' geometry and attributes: the input layer, or the images' extents, or no columns for a table."""
     objects: NDArray[np.int64]
-    """Place of each row's object in the layer, ascending, `(n,)`."""
+    """Index of each row's object in the layer, ascending, `(n,)`."""
     empty: NDArray[np.bool_]
     """True = the row's geometry is missing or empty, `(n,)`."""
     ids: pa.ChunkedArray | None
     """As `Layer.ids`, of the rows, `(n,)`."""
     image_ids: pa.Array | None
-    """Name of each row's image, null = none, `(n,)`; None = rows do not name theirs."""
+    """Name of each row's image, null = none, `(n,)`; None = the result does not name them."""
     warnings: tuple[str, ...]
+    """Sentences for the summary of the result."""
 
     def __len__(self) -> int:
         return len(self.objects)
 
     def name(self, row: int) -> str:
-        """Say what a row is called, for messages."""
+        """Return what a row is called in messages."""
         if self.sources.layer is None and self.image_ids is not None:
             return f"image {self.image_ids[row].as_py()!r}"
         identifier = self.ids[row].as_py() if self.ids is not None else int(self.objects[row]) + 1
@@ -96,7 +98,8 @@ class PlannedRows:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Rows, and the chip of each."""
+    """Which objects are classified, and on which chips."""
 
     rows: PlannedRows
-    work: ChipPlan
+    chips: ChipPlan
+    """The chip of each row."""

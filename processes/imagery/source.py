@@ -1,0 +1,191 @@
+"""Where an image comes from: how a thread opens it, how its change is noticed, and how it travels with a saved plan.
+
+A new kind of source is a class here or beside, a member of `AnySource`, and a branch in `processes.classify.images`.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol, Self, runtime_checkable
+
+import msgspec
+import rasterio
+from rasterio._err import CPLE_BaseError  # some of GDAL's errors come out as they are
+from rasterio.crs import CRS
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+
+from processes.errors import ImageError
+from processes.sources.stamps import FileStamp, require_same_files, stamp_file
+
+_DRIVERS = {
+    b"II*\0": "GTiff",
+    b"MM\0*": "GTiff",
+    b"II+\0": "GTiff",  # BigTIFF
+    b"MM\0+": "GTiff",
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JP2OpenJPEG",
+    b"\xff\x4f\xff\x51": "JP2OpenJPEG",
+}
+"""First bytes of the formats that are read, and GDAL's drivers for them. GDAL never guesses a driver: a file that looks
+like an image to it may be a VRT, which can point anywhere."""
+ENDINGS = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2", ".j2k")
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+_MAX_PRJ_BYTES = 2**16
+_GDAL_OPTIONS = {
+    "GDAL_CACHEMAX": 64 * 2**20,  # `TileReader` keeps what it read; GDAL's default is a share of the memory
+    "GDAL_ERROR_ON_LIBJPEG_WARNING": True,  # a truncated JPEG is an error, not a grey area
+}
+
+logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # failures are raised, with messages of our own
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+
+
+@runtime_checkable
+class ImageSource(Protocol):
+    """Where an image comes from. It holds no open handle and can be sent to another machine."""
+
+    @property
+    def name(self) -> str:
+        """What the client calls the image."""
+
+    @property
+    def location(self) -> str:
+        """Where the image lies, as `FileStamp.path` has it."""
+
+    def open(self) -> DatasetReader:
+        """Open the image for the calling thread, which does so under `gdal_settings`.
+
+        Raises:
+            ImageError: something beside the image is wrong.
+            ValueError: it has no format that is read.
+            OSError, RasterioError, CPLE_BaseError: it cannot be opened.
+        """
+
+    def crs_beside(self) -> CRS | None:
+        """Return the CRS that stands beside the image and that GDAL does not read; None = there is none.
+
+        Raises:
+            ImageError: what stands there names no CRS.
+        """
+
+    def stamp(self, pointer: str) -> FileStamp | None:
+        """Return what tells whether the image has changed, as it is now; None = it is not there."""
+
+    def named(self, name: str) -> Self:
+        """Return this source under another name."""
+
+    def save(self, folder: Path, keep: Callable[[str, Path], None]) -> Self:
+        """Return this source as a saved plan holds it, for other machines.
+
+        Args:
+            folder: where the images lie that this run alone has: those of the request itself, and fetched ones.
+            keep: keeps a file under a name together with the plan.
+        """
+
+    def locate(self, fetch: Callable[[str], Path]) -> Self:
+        """Return a source of a saved plan as this machine reaches it; `fetch` returns the path of a kept file."""
+
+
+class FileSource(msgspec.Struct, frozen=True, tag="file"):
+    """An image in a file that GDAL reads by its path, with its mask, world file and metadata beside it."""
+
+    path: Path
+    """In a saved plan a relative path is the name of a file that is kept with it."""
+    name: str
+
+    @property
+    def location(self) -> str:
+        return str(self.path)
+
+    def open(self) -> DatasetReader:
+        for mask in (self.path.with_name(f"{self.path.name}{ending}") for ending in (".msk", ".MSK")):
+            if mask.exists() and _driver(mask) != "GTiff":  # GDAL would open whatever it is
+                raise ImageError(f"image {self.name!r}: the mask beside it is no GeoTIFF")
+        driver = _driver(self.path)
+        if driver is None:
+            raise ValueError("not an image of a known format")
+        return rasterio.open(self.path, driver=driver)
+
+    def crs_beside(self) -> CRS | None:
+        """Return the CRS of the `.prj` that goes with a world file; GDAL's raster drivers do not read it."""
+        candidates = (self.path.with_suffix(ending) for ending in (".prj", ".PRJ"))
+        prj = next((path for path in candidates if path.is_file()), None)
+        if prj is None:
+            return None
+        try:
+            with prj.open("rb") as file:
+                return CRS.from_wkt(file.read(_MAX_PRJ_BYTES).decode(), morph_from_esri_dialect=True)
+        except (CRSError, UnicodeDecodeError) as err:
+            raise ImageError(f"image {self.name!r}: the .prj file beside it names no CRS") from err
+
+    def stamp(self, pointer: str) -> FileStamp | None:
+        return stamp_file(pointer, self.path, self.name)
+
+    def named(self, name: str) -> Self:
+        return msgspec.structs.replace(self, name=name)
+
+    def save(self, folder: Path, keep: Callable[[str, Path], None]) -> Self:
+        """Keep a file below `folder` with the plan; any other one lies at the same path on all machines."""
+        if not self.path.is_relative_to(folder):
+            return self
+        kept_name = f"{folder.name}-{self.path.name}"
+        keep(kept_name, self.path)
+        return msgspec.structs.replace(self, path=Path(kept_name))
+
+    def locate(self, fetch: Callable[[str], Path]) -> Self:
+        return self if self.path.is_absolute() else msgspec.structs.replace(self, path=fetch(str(self.path)))
+
+
+AnySource = FileSource
+"""The union of all kinds of `ImageSource`; a saved plan tells them apart by their tags."""
+
+
+@contextmanager
+def gdal_settings() -> Iterator[None]:
+    """Read with this project's GDAL options, in this thread."""
+    with rasterio.Env(**_GDAL_OPTIONS):
+        yield
+
+
+@contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Turn GDAL's failures to read the image `name` into an ImageError."""
+    try:
+        yield
+    except (*GDAL_ERRORS, OSError, ValueError) as err:
+        raise ImageError(f"image {name!r} cannot be read: it is truncated or broken") from err
+
+
+def require_unchanged(sources: Iterable[ImageSource], stamps: Iterable[FileStamp]) -> None:
+    """Raise RequestError where sources are not as their stamps have them; names each."""
+    by_location = {source.location: source for source in sources}
+    before = [stamp for stamp in stamps if stamp.path in by_location]
+    require_same_files(before, (by_location[item.path].named(item.name).stamp(item.pointer) for item in before))
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """Return names with a number behind those that occur before: `a.tif`, `a.tif-2`."""
+    counts: dict[str, int] = {}
+    unique: dict[str, None] = {}
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+        candidate = name if counts[name] == 1 else f"{name}-{counts[name]}"
+        while candidate in unique:
+            counts[name] += 1
+            candidate = f"{name}-{counts[name]}"
+        unique[candidate] = None
+    return list(unique)
+
+
+def _driver(path: Path) -> str | None:
+    """Return the driver that a file's first bytes call for, None = none."""
+    with path.open("rb") as file:
+        head = file.read(max(map(len, _DRIVERS)))
+    return next((driver for magic, driver in _DRIVERS.items() if head.startswith(magic)), None)
