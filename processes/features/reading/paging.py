@@ -10,10 +10,10 @@ import pyproj
 
 from processes.crs import is_north_first, parse_crs
 from processes.errors import InputError, LayerError
+from processes.sources.media_types import GEOJSON, JSON, plain_media_type
 
-_TYPES = ("application/geo+json", "application/json", "")
+_TYPES = (GEOJSON, JSON, "")
 """Media types of a link to a page, the best first; the last is for a link that names none."""
-
 
 _TO_ITEMS = ("items", "data", "http://www.opengis.net/def/rel/ogc/1.0/data")
 
@@ -40,7 +40,7 @@ def next_href(text: bytes) -> str | None:
     found: dict[str, str] = {}
     for link in _links(_read(text)):
         kind = link.get("type")
-        plain = kind.partition(";")[0].strip().lower() if isinstance(kind, str) else ""
+        plain = plain_media_type(kind) if isinstance(kind, str) else ""
         if link.get("rel") == "next" and isinstance(link.get("href"), str):
             found.setdefault(plain, link["href"])
     return next((found[kind] for kind in _TYPES if kind in found), None)
