@@ -59,6 +59,14 @@ class HttpWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
         super().enqueue_req(conn)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        """Send the response to an error that occurred outside the application.
+
+        Args:
+            req: gunicorn's request; None = it could not be read.
+            client: socket of the connection.
+            addr: address of the client.
+            exc: the error.
+        """
         error = next((error for kind, error in _CLIENT_ERRORS.items() if isinstance(exc, kind)), None)
         if error is None:
             _logger.error("request failed outside the application", exc_info=exc)
