@@ -70,7 +70,7 @@ def _complete(response: Response) -> Response:
     if is_error(response.status_code) and not isinstance(response, ProblemResponse):
         response = _problem_of(response)
     response.vary.add("Accept")
-    if request.path.startswith("/jobs"):  # a cache may keep an output, and must ask whether it is still there
+    if request.path.startswith("/jobs"):  # caches must revalidate an output, which may have been deleted
         response.cache_control.no_cache = True
     return response
 

@@ -218,8 +218,8 @@ def _plugin(api: API, process_id: str) -> Any:
         NoSuchProcessError: there is no process of that id.
     """
     if process_id not in api.manager.processes:
-        known = ", ".join(api.manager.processes)
-        raise NoSuchProcessError(f"there is no process {process_id!r}; the processes are {known}")
+        process_ids = ", ".join(api.manager.processes)
+        raise NoSuchProcessError(f"there is no process {process_id!r}; the processes are {process_ids}")
     return api.manager.get_processor(process_id)
 
 

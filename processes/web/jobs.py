@@ -117,8 +117,8 @@ def _filter(faults: list[Fault]) -> JobFilter:
     statuses = _words("status")
     for status in statuses:
         if status not in list(JobStatus):
-            known = ", ".join(JobStatus)
-            faults.append(Fault("/status", InputError(f"status is {quoted(status)}; it can be {known}")))
+            allowed = ", ".join(JobStatus)
+            faults.append(Fault("/status", InputError(f"status is {quoted(status)}; it can be {allowed}")))
     created_from, created_to = _interval(faults)
     return JobFilter(
         processes=_words("processID"),
