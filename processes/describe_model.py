@@ -14,7 +14,9 @@ from processes.errors import RequestError, collect_faults
 from processes.model.arguments import declared_arguments
 from processes.model.catalog import Catalog, Model
 from processes.model.processor import missing_gpu
-from processes.ogc.process import Execution, Output, Process, Requirements, choose_media_type
+from processes.ogc.execution import Execution
+from processes.ogc.media_types import choose_media_type
+from processes.ogc.process import Output, Process, RequireFreeName, Requirements
 from processes.ogc.request import Description, read_literals
 
 OUTPUT = "modelInfo"
@@ -32,19 +34,19 @@ class DescribeModel(Process):
     def frame(self) -> Description:
         return _description([])
 
-    def check(self, order: Execution) -> Requirements:
-        self._model(order)
+    def validate(self, execution: Execution, require_free_name: RequireFreeName = lambda _: None) -> Requirements:
+        self._model(execution)
         return Requirements()
 
-    def execute(self, order: Execution, folder: Path) -> Output:
-        model = self._model(order)
-        media_type = choose_media_type(["application/json"], order.accept)
+    def execute(self, execution: Execution, folder: Path) -> Output:
+        model = self._model(execution)
+        media_type = choose_media_type(["application/json"], execution.accept)
         return Output(OUTPUT, media_type, msgspec.json.encode(model_info(model)))
 
-    def _model(self, order: Execution) -> Model:
-        faults = list(order.faults)
+    def _model(self, execution: Execution) -> Model:
+        faults = list(execution.request.faults)
         description = {"inputs": {"model": {"schema": {"type": "string"}}}}
-        literals = read_literals(order.request, description, ["model"], faults)
+        literals = read_literals(execution.request, description, ["model"], faults)
         for given in literals.get("model", ()):
             with collect_faults(faults, given.pointer):
                 model = self._catalog.model(given.value)

@@ -126,6 +126,15 @@ class RequestError(ServiceError):
 
 
 @contextmanager
+def at_pointer(pointer: str) -> Iterator[None]:
+    """Raise what goes wrong as the one fault at `pointer`."""
+    try:
+        yield
+    except ServiceError as err:
+        raise RequestError.at(pointer, err) from err
+
+
+@contextmanager
 def collect_faults(faults: list[Fault], pointer: str) -> Iterator[None]:
     """Add a fault that the client can mend to a list, as one at `pointer`, so that the others are found too."""
     try:

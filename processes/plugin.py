@@ -20,9 +20,8 @@ from flask import Response, after_this_request, has_request_context
 from pygeoapi.process.base import BaseProcessor, ProcessorExecuteError
 
 from processes.errors import ServiceError
+from processes.ogc.execution import Execution
 from processes.ogc.problem import is_error, status_of, type_of
-from processes.ogc.process import Execution
-from processes.ogc.request import read_request
 from processes.registry import PLUGINS
 from processes.settings import Settings
 from processes.sources.media_types import JSON
@@ -56,9 +55,9 @@ class Plugin(BaseProcessor):  # type: ignore[misc] # pygeoapi is not typed
         """
         body = msgspec.json.encode({"inputs": data} | ({"outputs": outputs} if outputs else {}))
         try:
-            request, faults = read_request(body, self.process.frame())
+            execution = Execution.read(self.name, body, self.process.frame())
             with work_folder(self.settings) as folder:
-                output = self.process.execute(Execution(request, faults), Path(folder))
+                output = self.process.execute(execution, Path(folder))
                 content = output.content.read_bytes() if isinstance(output.content, Path) else output.content
                 return output.media_type, pygeoapi_content(output.media_type, content)
         except ServiceError as err:

@@ -17,10 +17,7 @@ from processes.classify.inference import ClassStatus, Labels
 from processes.classify.planning.fields import IMAGE_ID
 from processes.classify.planning.sources import PlannedRows, Sources
 from processes.crs import CRS84, epsg_name, is_longitude_latitude
-from processes.errors import (
-    InputError,
-    RequestError,
-)
+from processes.errors import InputError, RequestError, at_pointer
 from processes.features.writing.prepare import prepare
 from processes.features.writing.result import (
     CRS84_ONLY,
@@ -73,11 +70,21 @@ def require_form(sources: Sources, media_type: MediaType, crs: pyproj.CRS | None
                 "ask for another format"
             ),
         )
-    if media_type in CRS84_ONLY and crs is not None and not is_longitude_latitude(crs):
-        raise RequestError.at(
-            "/inputs/outputCrs",
-            InputError(f"outputCrs is {epsg_name(crs)}, but GeoJSON is always {CRS84}; ask for another format"),
-        )
+    if crs is not None:
+        with at_pointer("/inputs/outputCrs"):
+            require_crs84(media_type, crs, epsg_name(crs))
+
+
+def require_crs84(media_type: MediaType | None, crs: pyproj.CRS, name: str) -> None:
+    """Raise InputError where a format has coordinates in CRS84 only, and the output is to have another CRS.
+
+    Args:
+        media_type: of the output; None = not known yet.
+        crs: of the output.
+        name: of the CRS, for the message.
+    """
+    if media_type in CRS84_ONLY and not is_longitude_latitude(crs):
+        raise InputError(f"outputCrs is {name}, but GeoJSON is always {CRS84}; ask for another format")
 
 
 def publish(

@@ -13,12 +13,14 @@ from flask import Response, current_app, request
 from pygeoapi.api import API
 
 from processes.errors import RequestError, UnavailableError
-from processes.jobs.intake import Ask, Intake
+from processes.jobs.intake import Intake
 from processes.jobs.job import Job, JobStatus
 from processes.jobs.manager import JobManager
 from processes.jobs.status_info import job_url, status_info
+from processes.ogc.execution import Execution
+from processes.ogc.media_types import Accept, choose_media_type
 from processes.ogc.problem import NoSuchProcessError, NotFoundError, UnsupportedMediaTypeError
-from processes.ogc.process import Accept, Execution, Output, SectionedProcess, choose_media_type
+from processes.ogc.process import Output, Process, SectionedProcess
 from processes.ogc.request import Description, ExecuteRequest, media_types, read_request
 from processes.ogc.results import blocks_of, results_document
 from processes.plugin import Plugin, work_folder
@@ -51,15 +53,15 @@ def validate_view(api: API) -> View:
             raise NotFoundError(f"requests to {process_id} cannot be validated without executing them")
         choose_media_type([JSON], _accept())
         # Accept concerns this response, not the output
-        ask, intake = replace(_read(process_id, plugin).ask, accept=()), _intake(api)
-        with intake.place() as has_place:
-            if not has_place:
+        execution, intake = replace(_read(process_id, plugin).execution, accept=()), _intake(api)
+        with intake.waiting_permit() as is_permitted:
+            if not is_permitted:
                 raise UnavailableError("too many clients wait for results; try again later")
             try:
-                requirements = intake.check(ask)
+                requirements = intake.validate(plugin.process, execution)
             except RequestError as err:
-                raise intake.faults_of(ask, err, _is_stopping) from err
-            estimate = intake.forecast(ask, requirements, _is_stopping)
+                raise intake.with_file_faults(plugin.process, execution, err, _is_stopping) from err
+            estimate = intake.estimate(plugin.process, execution, requirements, _is_stopping)
         return json_response({"valid": True, **estimate})
 
     return validate
@@ -67,9 +69,9 @@ def validate_view(api: API) -> View:
 
 @dataclass(frozen=True, slots=True)
 class _WebRequest:
-    """An execute request, with the client's preferences about the response."""
+    """An execution, with the client's preferences about the response."""
 
-    ask: Ask
+    execution: Execution
     is_async: bool
     wait_s: int | None
     """Seconds to wait for the result of a job; None = the client does not say."""
@@ -86,67 +88,67 @@ def _read(process_id: str, plugin: Plugin) -> _WebRequest:
     if request.mimetype not in ("", JSON):
         raise UnsupportedMediaTypeError(f"the request is {request.mimetype}; {JSON} is understood")
     body, description = read_body(request, plugin.settings.limits.max_body_mb), plugin.process.frame()
-    execution, faults = read_request(body, description)
+    execute_request = read_request(body, description)
     preferences = Preferences.parse(request.headers.getlist("Prefer"))
     is_async = preferences.respond_async and "async-execute" in description["jobControlOptions"]
     is_sectioned = isinstance(plugin.process, SectionedProcess)
-    if not is_async and execution.response == "document":
+    if not is_async and execute_request.response == "document":
         choose_media_type([JSON], _accept())
     wait_s = preferences.wait_s if is_async or is_sectioned else None
-    prefers_link = preferences.returns == "minimal" and is_sectioned and not execution.says_how
-    by_reference = prefers_link or execution.by_reference
+    prefers_link = preferences.returns == "minimal" and is_sectioned and not execute_request.says_how
+    by_reference = prefers_link or execute_request.by_reference
     is_applied = preferences.returns == ("minimal" if by_reference else "representation")
-    ask = Ask(
+    execution = Execution(
         process_id=process_id,
-        process=plugin.process,
-        body=body,
-        request=execution,
-        faults=tuple(faults),
-        accept=_result_accept(execution, description, is_async),
+        request=execute_request,
+        accept=_result_accept(execute_request, description, is_async),
         client=client_address(request, plugin.settings.proxies),
-        is_waited_for=not is_async or wait_s is not None,
-        max_objects=plugin.settings.limits.sync_max_objects if not is_async and wait_s is None else None,
+        is_awaited=not is_async or wait_s is not None,
         by_reference=by_reference,
+        max_objects=plugin.settings.limits.sync_max_objects if not is_async and wait_s is None else None,
     )
-    return _WebRequest(ask, is_async, wait_s, (f"return={preferences.returns}",) if is_applied else ())
+    return _WebRequest(execution, is_async, wait_s, (f"return={preferences.returns}",) if is_applied else ())
 
 
 def _execute(api: API, process_id: str, plugin: Plugin) -> Response:
     web_request, intake = _read(process_id, plugin), _intake(api)
-    ask = web_request.ask
-    if not web_request.is_async and ask.request.outputs == {} and not ask.faults:  # no output is requested
-        intake.check(ask)
+    process, execution = plugin.process, web_request.execution
+    if not web_request.is_async and execution.response.nothing and not execution.request.faults:
+        intake.validate(process, execution)
         return Response(b"{}", content_type=JSON)
-    with intake.place() as has_place:
+    with intake.waiting_permit() as is_permitted:
         if web_request.is_async or web_request.wait_s is not None:
-            wait_s = web_request.wait_s if has_place else None
-            return _respond_in_time(intake, web_request, wait_s, api.base_url)
-        if not has_place:
+            wait_s = web_request.wait_s if is_permitted else None
+            return _respond_in_time(intake, process, web_request, wait_s, api.base_url)
+        if not is_permitted:
             raise UnavailableError("too many clients wait for results; try again later, or send Prefer: respond-async")
-        if isinstance(plugin.process, SectionedProcess) or ask.by_reference:
-            return _with_applied(_respond(intake, ask, api.base_url), web_request.applied)
-        return _execute_here(plugin, intake.order(ask))
+        if isinstance(process, SectionedProcess) or execution.by_reference:
+            return _with_applied(_respond(intake, process, execution, api.base_url), web_request.applied)
+        return _execute_here(plugin, intake.with_subscriber_faults(execution))
 
 
-def _respond(intake: Intake, ask: Ask, base_url: str) -> Response:
-    """Run a request as a job, and return the response when the job has ended."""
+def _respond(intake: Intake, process: Process, execution: Execution, base_url: str) -> Response:
+    """Run an execution as a job, and return the response when the job has ended."""
     try:
-        job = intake.accept(ask)
+        job = intake.accept(process, execution)
     except RequestError as err:
-        raise intake.faults_of(ask, err, _is_stopping) from err
+        raise intake.with_file_faults(process, execution, err, _is_stopping) from err
     return _ended_job_response(intake, intake.wait(job, None, _is_stopping), base_url)
 
 
-def _respond_in_time(intake: Intake, web_request: _WebRequest, wait_s: int | None, base_url: str) -> Response:
-    """Run a request as a job, and return its result if the job ends in time, else the job.
+def _respond_in_time(
+    intake: Intake, process: Process, web_request: _WebRequest, wait_s: int | None, base_url: str
+) -> Response:
+    """Run an execution as a job, and return its result if the job ends in time, else the job.
 
     Args:
-        intake: where the request becomes a job.
-        web_request: the request.
+        intake: where the execution becomes a job.
+        process: the process that is executed.
+        web_request: the execution, with the client's preferences.
         wait_s: seconds to wait for the result; None = the response is the job.
         base_url: URL of the service.
     """
-    job = intake.accept(web_request.ask)
+    job = intake.accept(process, web_request.execution)
     applied = []
     if wait_s is not None:
         job = intake.wait(job, wait_s, _is_stopping)
@@ -173,18 +175,18 @@ def _ended_job_response(intake: Intake, job: Job, base_url: str) -> Response:
     return response
 
 
-def _execute_here(plugin: Plugin, order: Execution) -> Response:
+def _execute_here(plugin: Plugin, execution: Execution) -> Response:
     """Execute a process in this web process, and return its output; its files are deleted once the response is sent."""
     folder = work_folder(plugin.settings)
     try:
-        output = plugin.process.execute(order, Path(folder.name))
+        output = plugin.process.execute(execution, Path(folder.name))
     except BaseException:
         folder.cleanup()
         raise
-    is_document = order.request.response == "document"
+    is_document = execution.response.is_document
     content: bytes | Iterator[bytes] = output.content if isinstance(output.content, bytes) else _blocks(output)
     if is_document:
-        content = results_document(output.output, output.media_type, _blocks(output))
+        content = results_document(output.id, output.media_type, _blocks(output))
     response = Response(content, content_type=JSON if is_document else output.media_type)
     response.call_on_close(folder.cleanup)
     return response
@@ -194,13 +196,13 @@ def _blocks(output: Output) -> Iterator[bytes]:
     return blocks_of(io.BytesIO(output.content) if isinstance(output.content, bytes) else output.content.open("rb"))
 
 
-def _result_accept(execution: ExecuteRequest, description: Description, is_async: bool) -> Accept:
+def _result_accept(execute_request: ExecuteRequest, description: Description, is_async: bool) -> Accept:
     """Return the media types that the client accepts for the output itself.
 
     In a document every media type is accepted. The header of an asynchronous request concerns the response, not the
     output, unless it names a media type that only the output has.
     """
-    if execution.response == "document":
+    if execute_request.response == "document":
         return ()
     accept = _accept()
     forms = {form for item in description["outputs"].values() for form in media_types(item["schema"])}
