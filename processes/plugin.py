@@ -1,7 +1,10 @@
 """The processes as pygeoapi plugins: by dotted path they work in any pygeoapi.
 
-pygeoapi builds a processor at every description and every execution, and changes the metadata that it is given; so
-constructors only store, and each look at `metadata` is a fresh copy.
+pygeoapi builds a processor at every description and every execution, and changes the metadata that it gets. So
+constructors only store, and each access to `metadata` returns a fresh copy.
+
+pygeoapi's own managers catch every error of a process and output 400. Under Flask, which pygeoapi runs by default, a
+plugin sets the right status in the response itself.
 """
 
 from __future__ import annotations
@@ -13,19 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from flask import Response, after_this_request, has_request_context
 from pygeoapi.process.base import BaseProcessor, ProcessorExecuteError
 
-from processes.errors import LimitError, ServiceError
+from processes.errors import ServiceError
 from processes.ogc.execution import Execution
+from processes.ogc.problem import is_error, status_of, type_of
 from processes.registry import PLUGINS
 from processes.settings import Settings
+from processes.sources.media_types import JSON
 
 
 class Plugin(BaseProcessor):  # type: ignore[misc] # pygeoapi is not typed
     """A process in pygeoapi's form."""
 
     registered: str
-    """Name that it is registered under."""
+    """Name of the plugin in `processes.registry`."""
 
     def __init__(self, processor_def: Mapping[str, Any]) -> None:
         self.settings = Settings.from_plugin(processor_def)
@@ -39,13 +45,13 @@ class Plugin(BaseProcessor):  # type: ignore[misc] # pygeoapi is not typed
 
     @metadata.setter
     def metadata(self, value: object) -> None:
-        """pygeoapi's constructor sets what is never read."""
+        """Ignore the value: pygeoapi's constructor sets it, and nobody reads it."""
 
     def execute(self, data: dict[str, Any], outputs: dict[str, Any] | None = None) -> tuple[str, Any]:
-        """Do the work for a pygeoapi of any make, with its own manager.
+        """Execute the process for the manager of any pygeoapi.
 
         Raises:
-            ProcessorExecuteError: what is wrong with the request, in words.
+            ProcessorExecuteError: what is wrong with the request, with its status.
         """
         body = msgspec.json.encode({"inputs": data} | ({"outputs": outputs} if outputs else {}))
         try:
@@ -53,15 +59,35 @@ class Plugin(BaseProcessor):  # type: ignore[misc] # pygeoapi is not typed
             with work_folder(self.settings) as folder:
                 output = self.process.execute(execution, Path(folder))
                 content = output.content.read_bytes() if isinstance(output.content, Path) else output.content
-                # of this one type pygeoapi takes no bytes: it would write them as a JSON string
-                plain_json = output.media_type == "application/json"
-                return output.media_type, msgspec.json.decode(content) if plain_json else content
+                return output.media_type, pygeoapi_content(output.media_type, content)
         except ServiceError as err:
-            wrong = ProcessorExecuteError(err.detail, user_msg=err.detail)
-            wrong.http_status_code = (
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE if isinstance(err, LimitError) else HTTPStatus.BAD_REQUEST
-            )
-            raise wrong from err
+            _set_status_of_response(status_of(err))
+            raise pygeoapi_error(err) from err
+
+
+def pygeoapi_error(error: ServiceError) -> ProcessorExecuteError:
+    """Return an error in pygeoapi's form, with the same status, type and words."""
+    execute_error = ProcessorExecuteError(error.detail, user_msg=error.detail)
+    execute_error.http_status_code = HTTPStatus(status_of(error))
+    execute_error.ogc_exception_code = type_of(error)
+    return execute_error
+
+
+def pygeoapi_content(media_type: str, content: bytes) -> Any:
+    """Return a result as pygeoapi's views take it: JSON as values, since they would write bytes as a JSON string."""
+    return msgspec.json.decode(content) if media_type == JSON else content
+
+
+def _set_status_of_response(status: int) -> None:
+    """Let the error response that a manager of pygeoapi makes have the right status."""
+
+    def set_status(response: Response) -> Response:
+        if is_error(response.status_code):
+            response.status_code = status
+        return response
+
+    if has_request_context():  # not so in an asynchronous job, nor under another web framework
+        after_this_request(set_status)
 
 
 def work_folder(settings: Settings) -> tempfile.TemporaryDirectory[str]:

@@ -1,11 +1,13 @@
-"""The plugins in somebody's stock pygeoapi: its application, its manager, our processors by dotted path."""
+"""The plugins in somebody's stock pygeoapi: its application, its managers, this project's processors by dotted path."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,68 +21,125 @@ import json, sys
 from pygeoapi.flask_app import APP
 client = APP.test_client()
 answers = []
-for process, inputs in json.loads(sys.argv[1]):
-    response = client.post(f"/processes/{process}/execution", json={"inputs": inputs})
+for process, inputs, headers in json.loads(sys.argv[1]):
+    response = client.post(f"/processes/{process}/execution", json={"inputs": inputs}, headers=headers)
     answers.append([response.status_code, response.get_data(as_text=True)])
 answers.append([200, client.get("/processes/classify-objects").get_data(as_text=True)])
 print(json.dumps(answers))
 """
 
+RAISING_PLUGIN = """
+from processes import errors
+from processes.echo import Echo
+from processes.plugin import EchoPlugin
+
+class RaisingEcho(Echo):
+    def execute(self, execution, folder):
+        name = execution.request.inputs["echo"][0].read()
+        raise getattr(errors, name)(*(["max_it", 1, "2"] if name.endswith(("LimitError", "FullError")) else ["no"]))
+
+class RaisingPlugin(EchoPlugin):
+    def __init__(self, definition):
+        super().__init__(definition)
+        self.process = RaisingEcho()
+"""
+"""A process that raises the error that its input names."""
+
+Requests = Sequence[tuple[str, Mapping[str, Any], Mapping[str, str]]]
+"""Process, inputs and headers of each request."""
+
+
+def stock_configuration(folder: Path, manager: Mapping[str, str] | None, limits: Mapping[str, int]) -> Path:
+    """Write a configuration with one of pygeoapi's own managers, or with this project's, and with a raising process."""
+    configuration = configure(folder, models=[folder / "models"], imagery=[folder], limits=limits)
+    (folder / "raising.py").write_text(RAISING_PLUGIN)
+    document = yaml.safe_load(configuration.read_text())
+    document["server"].pop("manager")
+    if manager is not None:
+        document["server"]["manager"] = dict(manager)
+    document["resources"]["raise"] = {"type": "process", "processor": {"name": "raising.RaisingPlugin"}}
+    configuration.write_text(yaml.safe_dump(document))
+    return configuration
+
+
+def post(configuration: Path, requests: Requests) -> list[tuple[int, str]]:
+    """Send requests to a stock pygeoapi, and return status and body of each response; the last is a description."""
+    folder = configuration.parent
+    environment = {
+        "PYGEOAPI_CONFIG": str(configuration),
+        "PYGEOAPI_OPENAPI": str(folder / "openapi.yml"),
+        "PYTHONPATH": f"{ROOT}:{folder}",
+        "PATH": "/usr/bin:/bin",
+    }
+    command_line = Path(sys.executable).parent / "pygeoapi"
+    if not command_line.exists():
+        pytest.fail("pygeoapi has no command line here")
+    generate = [str(command_line), "openapi", "generate", str(configuration)]
+    for command in (
+        [*generate, "--output-file", str(folder / "openapi.yml")],
+        [sys.executable, "-c", SCRIPT, json.dumps(requests)],
+    ):
+        done = subprocess.run(command, env=environment, cwd=folder, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+    return [(status, body) for status, body in json.loads(done.stdout.splitlines()[-1])]
+
 
 @pytest.mark.parametrize("manager", [None, "TinyDB"])
 def test_the_processes_run_in_a_stock_pygeoapi(tmp_path: Path, make_package: MakePackage, manager: str | None) -> None:
     make_package()
-    image = make_raster(tmp_path / "plain.png", crs=None, driver="PNG")
-    configuration = configure(tmp_path, models=[tmp_path / "models"], imagery=[tmp_path])
-    document = yaml.safe_load(configuration.read_text())
-    document["server"].pop("manager")
-    if manager:
-        document["server"]["manager"] = {
-            "name": manager,
-            "connection": str(tmp_path / "jobs.json"),
-            "output_dir": str(tmp_path),
-        }
-    configuration.write_text(yaml.safe_dump(document))
-    openapi = tmp_path / "openapi.yml"
-    environment = {
-        "PYGEOAPI_CONFIG": str(configuration),
-        "PYGEOAPI_OPENAPI": str(openapi),
-        "PYTHONPATH": str(ROOT),
-        "PATH": "/usr/bin:/bin",
-    }
-    generate = [
-        sys.executable,
-        "-m",
-        "pygeoapi",
-        "openapi",
-        "generate",
-        str(configuration),
-        "--output-file",
-        str(openapi),
+    image = {"image": {"href": make_raster(tmp_path / "plain.png", crs=None, driver="PNG").as_uri()}}
+    tiny_db = {"name": "TinyDB", "connection": str(tmp_path / "jobs.json"), "output_dir": str(tmp_path)}
+    images = [image["image"]] * 3
+    requests: Requests = [
+        ("classify-objects", {**image, "model": "brightness"}, {}),
+        ("describe-model", {"model": "brightness"}, {}),
+        ("echo", {"echo": "a"}, {}),
+        ("classify-objects", {"image": {"href": "file:///etc/passwd"}, "model": "brightness"}, {}),
+        ("classify-objects", {"image": images, "model": "brightness"}, {}),
+        ("classify-objects", {**image, "model": "nothing"}, {}),
+        *(
+            ("raise", {"echo": f"{name}Error"}, {})
+            for name in ("NameTaken", "Unavailable", "ClientQueueFull", "Failure")
+        ),
     ]
-    if not (Path(sys.executable).parent / "pygeoapi").exists():
-        pytest.fail("pygeoapi has no command line here")
-    generate[:3] = [str(Path(sys.executable).parent / "pygeoapi")]
-    subprocess.run(generate, env=environment, cwd=tmp_path, check=True, capture_output=True)
-    requests = [
-        ("classify-objects", {"image": {"href": image.as_uri()}, "model": "brightness"}),
-        ("describe-model", {"model": "brightness"}),
-        ("echo", {"echo": "a"}),
-        ("classify-objects", {"image": {"href": "file:///etc/passwd"}, "model": "brightness"}),
-    ]
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(requests)],
-        env=environment,
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    classified, described, echoed, refused, description = json.loads(done.stdout.splitlines()[-1])
+    configuration = stock_configuration(tmp_path, tiny_db if manager else None, {"max_images": 2})
+    classified, described, echoed, forbidden, over_limit, faulty, *raised, description = post(configuration, requests)
     assert classified[0] == 200, classified
     assert json.loads(classified[1])["data"][0]["ImageID"] == "plain.png"
     assert json.loads(described[1])["id"] == "brightness"
     assert json.loads(echoed[1]) == ["a"]
-    assert refused[0] == 400
-    assert "not below a folder" in refused[1]
     assert json.loads(description[1])["inputs"]["model"]["schema"]["enum"] == ["brightness"]
+    assert (forbidden[0], over_limit[0], faulty[0]) == (403, 413, 400)
+    assert "not below a folder" in forbidden[1]
+    assert "max_images = 2" in over_limit[1]
+    assert "nothing" in faulty[1]
+    assert [status for status, _ in raised] == [409, 503, 429, 500]
+    if manager:
+        statuses = [job["status"] for job in json.loads((tmp_path / "jobs.json").read_text())["_default"].values()]
+        assert statuses == ["successful"] * 3 + ["failed"] * 7
+
+
+def test_errors_keep_status_and_type_with_this_project_s_manager(tmp_path: Path, make_package: MakePackage) -> None:
+    make_package()
+    image = {"image": {"href": make_raster(tmp_path / "plain.png", crs=None, driver="PNG").as_uri()}}
+    named = {**image, "model": "brightness", "resultName": "houses"}
+    respond_async = {"Prefer": "respond-async"}
+    requests: Requests = [
+        ("classify-objects", named, respond_async),
+        ("classify-objects", named, respond_async),
+        ("echo", {"echo": "a"}, respond_async),
+        ("classify-objects", {"image": {"href": "file:///etc/passwd"}, "model": "brightness"}, respond_async),
+        ("classify-objects", {"image": [image["image"]] * 3, "model": "brightness"}, respond_async),
+        ("echo", {"other": "a"}, {}),
+    ]
+    manager = {"name": "processes.jobs.manager.JobManager"}
+    configuration = stock_configuration(tmp_path, manager, {"max_images": 2, "max_waiting_jobs": 1})
+    accepted, *errors, _ = post(configuration, requests)
+    assert accepted[0] == 201, accepted
+    assert [(status, json.loads(body)["code"]) for status, body in errors] == [
+        (409, "Conflict"),
+        (503, "Unavailable"),
+        (403, "Forbidden"),
+        (413, "TooLarge"),
+        (400, "InvalidParameterValue"),
+    ]

@@ -13,12 +13,12 @@ from processes.features.layer import Layer
 from processes.features.reading.files import BOM, looks_like_json, read_layer
 from processes.features.reading.geojson import read_geojson, read_pages
 from processes.features.reading.paging import FeaturePage, leads_to_items, next_href
-from processes.ogc.media_types import GEOJSON
 from processes.ogc.request import InputValue
 from processes.ogc.schema import quoted
 from processes.settings import Settings
 from processes.sources.hosts import DownloadBudget, display_link
 from processes.sources.links import LinkedFile, allowed_path, fetch, file_name, resolve
+from processes.sources.media_types import GEOJSON
 from processes.sources.stamps import FileStamp, stamp_file
 
 _ACCEPT = f"{GEOJSON}, application/json;q=0.9, */*;q=0.1"

@@ -1,4 +1,4 @@
-"""What a job says of itself, in words."""
+"""The `message` of a job."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
 def running_message(done: int, total: int, left_s: float | None) -> str:
-    """Say how far a job is: `4200 of 10000 objects, about 3 minutes left`."""
-    return f"{done} of {total} objects" + ("" if left_s is None else f", about {_span(left_s)} left")
+    """Return the progress in words: `4200 of 10000 objects, about 3 minutes left`.
+
+    Args:
+        done: number of objects that are done.
+        total: number of all objects.
+        left_s: estimated seconds until the end; None = there is no estimate.
+    """
+    return f"{done} of {total} objects" + ("" if left_s is None else f", about {_duration(left_s)} left")
 
 
 def successful_message(summary: Mapping[str, Any] | None, objects: int) -> str:
-    """Say what was found: `300 objects: intact 188, damaged 112; not labelled: nodata 3`."""
+    """Return the result in words: `300 objects: intact 188, damaged 112; not labelled: nodata 3`."""
     if summary is None:
         return "done"
     counts = ", ".join(f"{name} {count}" for name, count in summary["counts"].items())
@@ -27,7 +33,7 @@ def successful_message(summary: Mapping[str, Any] | None, objects: int) -> str:
     )
 
 
-def _span(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     for unit_s, name in ((_DAY_S, "day"), (_HOUR_S, "hour"), (_MINUTE_S, "minute")):
         if seconds >= 2 * unit_s:
             return f"{round(seconds / unit_s)} {name}s"

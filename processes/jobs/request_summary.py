@@ -1,4 +1,4 @@
-"""What is told of a request later on: its words, without what came within it and without what may be a secret."""
+"""What a job shows of its request later: the JSON without inline data and without possible secrets."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 _MAX_BYTES = 2**16
-"""Of a longer request nothing is kept."""
+"""A longer summary is not stored."""
 _LINKS = ("href", "successUri", "inProgressUri", "failedUri")
 
 
 def request_summary(body: bytes) -> str | None:
-    """Return an execute request as JSON text, as far as it may be shown; None = it is too long, or cannot be read.
+    """Return an execute request as JSON text that may be shown; None = it is too long, or cannot be read.
 
-    Inline images and features are left out, and of links user, password and query.
+    Inline images and features are left out, and in links the user, the password and the query.
 
     Args:
         body: the request's JSON text.
     """
     try:
         text = msgspec.json.encode(_cleaned(msgspec.json.decode(body)))
-    except (msgspec.DecodeError, RecursionError):  # a number without end, in a request that is only tried out
+    except (msgspec.DecodeError, RecursionError):  # such as a number without end, in the request of a dry run
         return None
     return text.decode() if len(text) <= _MAX_BYTES else None
 

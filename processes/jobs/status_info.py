@@ -1,4 +1,4 @@
-"""A job as OGC API - Processes tells of it: `statusInfo`, with its links."""
+"""A job as the document `statusInfo` of OGC API - Processes, with its links."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 from processes.errors import FailureError, ServiceError
 from processes.jobs.job import Job, JobStatus
 from processes.ogc.problem import problem_document
+from processes.sources.media_types import JSON
 
-_JSON = "application/json"
 _RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
 
 
 def status_info(job: Job, base_url: str) -> dict[str, Any]:
-    """Return the document, with the error of a job that failed; no member is ever null.
+    """Return the document, with the error if the job failed; no member is ever null.
 
-    It has the members of version 1.0 of the standard, and those of the draft of version 2.0 beside them.
+    It has the members of version 1.0 of the standard, and in addition those of the draft of version 2.0.
 
     Args:
-        job: what to tell of.
-        base_url: of the service, without a slash at its end.
+        job: the job.
+        base_url: URL of the service, without a slash at its end.
     """
     times = {"created": job.created, "started": job.started, "finished": job.finished, "updated": job.updated}
     info: dict[str, Any] = {
@@ -38,40 +38,44 @@ def status_info(job: Job, base_url: str) -> dict[str, Any]:
         info["summary"] = job.summary
     if job.status is JobStatus.FAILED:
         info["exception"] = problem_document(failure(job), execution_path(job))
-    here = job_url(job, base_url)
+    url = job_url(job, base_url)
     info["links"] = [
-        {"href": here, "rel": "self", "type": _JSON, "title": "This job"},
-        {"href": here, "rel": "monitor", "type": _JSON, "title": "How the job goes"},
+        {"href": url, "rel": "self", "type": JSON, "title": "This job"},
+        {"href": url, "rel": "monitor", "type": JSON, "title": "How the job goes"},
     ]
     if job.status is JobStatus.SUCCESSFUL and not job.is_expired:
-        info["links"].append({"href": f"{here}/results", "rel": _RESULTS, "type": _type(job), "title": "Results"})
+        info["links"].append({"href": f"{url}/results", "rel": _RESULTS, "type": _type(job), "title": "Results"})
     return info
 
 
 def job_url(job: Job, base_url: str) -> str:
-    """Return where a job can be looked at."""
+    """Return the URL of a job."""
     return f"{base_url}/jobs/{job.id}"
 
 
 def execution_path(job: Job) -> str:
-    """Return the path that a job's request was sent to."""
+    """Return the path to which the request of a job was sent."""
     return f"/processes/{job.process}/execution"
 
 
 def failure(job: Job) -> ServiceError:
-    """Return why a job failed, as a synchronous request would have told it."""
+    """Return the error of a failed job, as a synchronous request would have got it."""
     return job.error or FailureError(f"the server failed; the log has it as job {job.id}")
 
 
 def output_link(job: Job, base_url: str) -> dict[str, str]:
-    """Return a link to the output of a job that has one."""
+    """Return a link to the output of a job.
+
+    Raises:
+        ValueError: the job has no output.
+    """
     if job.result is None:
         raise ValueError(f"job {job.id} has no result")
     return {"href": f"{job_url(job, base_url)}/results/{job.result.output}", "type": job.result.media_type}
 
 
 def _type(job: Job) -> str:
-    return _JSON if job.response.is_document or job.result is None else job.result.media_type
+    return JSON if job.response.is_document or job.result is None else job.result.media_type
 
 
 def _rfc3339(time: datetime) -> str:

@@ -1,13 +1,11 @@
-"""Media types: their plain form, and the choice between those on offer."""
+"""The choice between the media types on offer, by the `Accept` header."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from processes.errors import NotAcceptableError
-
-JSON = "application/json"
-GEOJSON = "application/geo+json"
+from processes.sources.media_types import GEOJSON, JSON
 
 Accept = Sequence[tuple[str, float]]
 """Media ranges that a client accepts, in lower case, without parameters, each with its quality, 0..1; empty = any."""

@@ -1,4 +1,21 @@
-"""Errors as documents: one table of statuses, one form, RFC 7807 with OGC's exception types where there are some."""
+"""Errors as documents of RFC 7807. This module alone decides the HTTP status and the type of every error.
+
+Beside the errors of `processes.errors` there are those that only a request by HTTP can cause:
+
+    ServiceError
+    ├── NotFoundError                 there is nothing at the path
+    │   ├── NoSuchProcessError
+    │   ├── NoSuchJobError
+    │   └── ResultNotReadyError       the job has not ended yet
+    ├── GoneError                     the job was dismissed, or its results have expired
+    ├── PreconditionFailedError       the output is not the one that the request's headers name
+    ├── UnsupportedMediaTypeError     the request's body is not JSON
+    ├── RequestTimeoutError           the request's body stopped arriving
+    ├── UriTooLongError               the request line is too long
+    ├── HeadersTooLargeError          the request's headers are too large
+    ├── ExpectationFailedError        the server does not do what `Expect` names
+    └── TransferCodingError           the server cannot read the request's transfer coding
+"""
 
 from __future__ import annotations
 
@@ -8,7 +25,6 @@ from typing import Any
 
 from processes.errors import (
     ClientQueueFullError,
-    FailureError,
     ForbiddenError,
     InputError,
     LimitError,
@@ -20,88 +36,140 @@ from processes.errors import (
     UnavailableError,
 )
 
-OGC_EXCEPTIONS = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/"
-NO_SUCH_PROCESS = OGC_EXCEPTIONS + "no-such-process"
-NO_SUCH_JOB = OGC_EXCEPTIONS + "no-such-job"
-RESULT_NOT_READY = OGC_EXCEPTIONS + "result-not-ready"
 
-_STATUSES: Mapping[type[ServiceError], int] = {
-    InputError: 400,
-    ForbiddenError: 403,
-    NotAcceptableError: 406,
-    NameTakenError: 409,
-    ClientQueueFullError: 429,
-    QueueFullError: 503,
-    LimitError: 413,
-    FailureError: 500,
-    UnavailableError: 503,
+class NotFoundError(ServiceError):
+    """There is nothing at the path."""
+
+
+class NoSuchProcessError(NotFoundError):
+    """There is no process of that id."""
+
+
+class NoSuchJobError(NotFoundError):
+    """There is no job of that id."""
+
+
+class ResultNotReadyError(NotFoundError):
+    """The job has not ended yet."""
+
+
+class GoneError(ServiceError):
+    """The job was dismissed, or its results have expired."""
+
+
+class PreconditionFailedError(ServiceError):
+    """The output is not the one that the request's headers name."""
+
+
+class UnsupportedMediaTypeError(ServiceError):
+    """The request's body is not JSON."""
+
+
+class RequestTimeoutError(ServiceError):
+    """The request's body stopped arriving."""
+
+
+class UriTooLongError(ServiceError):
+    """The request line is too long."""
+
+
+class HeadersTooLargeError(ServiceError):
+    """The request's headers are too large."""
+
+
+class ExpectationFailedError(ServiceError):
+    """The server does not do what the request's `Expect` header names."""
+
+
+class TransferCodingError(ServiceError):
+    """The server cannot read the request's transfer coding."""
+
+
+_OGC = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/"
+
+_ANSWERS: Mapping[type[ServiceError], tuple[int, str]] = {
+    InputError: (400, "InvalidParameterValue"),
+    ForbiddenError: (403, "Forbidden"),
+    NotFoundError: (404, "NotFound"),
+    NoSuchProcessError: (404, _OGC + "no-such-process"),
+    NoSuchJobError: (404, _OGC + "no-such-job"),
+    ResultNotReadyError: (404, _OGC + "result-not-ready"),
+    NotAcceptableError: (406, "NotAcceptable"),
+    RequestTimeoutError: (408, "RequestTimeout"),
+    NameTakenError: (409, "Conflict"),
+    GoneError: (410, "Gone"),
+    PreconditionFailedError: (412, "PreconditionFailed"),
+    LimitError: (413, "TooLarge"),
+    UriTooLongError: (414, "InvalidParameterValue"),
+    UnsupportedMediaTypeError: (415, "UnsupportedMediaType"),
+    ExpectationFailedError: (417, "InvalidParameterValue"),
+    ClientQueueFullError: (429, "TooManyRequests"),
+    HeadersTooLargeError: (431, "InvalidParameterValue"),
+    ServiceError: (500, "ServerError"),
+    TransferCodingError: (501, "ServerError"),
+    QueueFullError: (503, "Unavailable"),
+    UnavailableError: (503, "Unavailable"),
 }
-"""The first kind that an error is of counts."""
-_TYPES: Mapping[int, str] = {
-    400: "InvalidParameterValue",
-    403: "Forbidden",
-    404: "NotFound",
-    405: "MethodNotAllowed",
-    406: "NotAcceptable",
-    408: "RequestTimeout",
-    409: "Conflict",
-    410: "Gone",
-    412: "PreconditionFailed",
-    413: "TooLarge",
-    415: "UnsupportedMediaType",
-    429: "TooManyRequests",
-    500: "ServerError",
-    503: "Unavailable",
+"""Status and type of each error. An error that is not listed has those of its nearest listed base class."""
+
+_TYPES: Mapping[int, str] = {status: name for status, name in _ANSWERS.values() if not name.startswith(_OGC)} | {
+    405: "MethodNotAllowed"
 }
+"""Type of an error of which only the status is known."""
 
 _MAX_FAULTS = 1000
+"""Faults that a document lists. A request can consist of nothing but faults."""
 _MAX_FAULT, _MAX_DETAIL = 2000, 20_000
-"""Characters; a request can be made of nothing but faults, and a fault may name what the client sent."""
-
-
-class HttpError(ServiceError):
-    """A fault of which only HTTP can tell: of method, headers or path."""
-
-    def __init__(self, status: int, detail: str, type_uri: str | None = None) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.type_uri = type_uri
+"""Characters. A fault can quote what the client sent."""
 
 
 def status_of(error: ServiceError) -> int:
-    """Return the HTTP status of an error; of faults of different statuses it is 400."""
-    if isinstance(error, HttpError):
-        return error.status
+    """Return the HTTP status of an error; for faults of different statuses it is 400."""
     if isinstance(error, RequestError):
         statuses = {status_of(fault.error) for fault in error.faults}
-        return statuses.pop() if len(statuses) == 1 else 400
-    return next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 500)
+        return statuses.pop() if len(statuses) == 1 else status_of(InputError())
+    return _answer(error)[0]
 
 
-def document(status: int, detail: str, instance: str, type_uri: str | None = None) -> dict[str, Any]:
-    """Return the body of an error."""
-    return {
-        "type": type_uri or _TYPES.get(status, "InvalidParameterValue" if status < 500 else "ServerError"),
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": _cut(detail, _MAX_DETAIL),
-        "instance": instance,
-    }
+def type_of(error: ServiceError) -> str:
+    """Return the type of an error: OGC's URI where there is one, else a word."""
+    return _type_of_status(status_of(error)) if isinstance(error, RequestError) else _answer(error)[1]
 
 
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most]}…"
+def is_error(status: int) -> bool:
+    """Return whether a response with this HTTP status is an error."""
+    return status >= 400
+
+
+def is_server_fault(status: int) -> bool:
+    """Return whether an HTTP status means that the server failed, not the client."""
+    return status >= 500
+
+
+def is_temporary(status: int) -> bool:
+    """Return whether the same request may succeed after a while."""
+    return status in (429, 503)
+
+
+def status_document(status: int, detail: str, instance: str) -> dict[str, Any]:
+    """Return the body of an error of which only the status is known.
+
+    Args:
+        status: HTTP status.
+        detail: what is wrong, in words.
+        instance: path that the error concerns.
+    """
+    return _document(status, _type_of_status(status), detail, instance)
 
 
 def problem_document(error: ServiceError, instance: str) -> dict[str, Any]:
-    """Return the body that tells of an error.
+    """Return the body that describes an error.
 
     Args:
         error: what is wrong.
-        instance: path that it concerns.
+        instance: path that the error concerns.
     """
-    type_uri = error.type_uri if isinstance(error, HttpError) else None
-    body = document(status_of(error), error.detail, instance, type_uri)
+    body = _document(status_of(error), type_of(error), error.detail, instance)
     if isinstance(error, RequestError):
         body["errors"] = [
             {"pointer": _cut(fault.pointer, _MAX_FAULT), "detail": _cut(fault.detail, _MAX_FAULT)}
@@ -110,3 +178,25 @@ def problem_document(error: ServiceError, instance: str) -> dict[str, Any]:
         if (more := len(error.faults) - _MAX_FAULTS) > 0:
             body["errors"].append({"pointer": "", "detail": f"and {more} faults more"})
     return body
+
+
+def _answer(error: ServiceError) -> tuple[int, str]:
+    return next(_ANSWERS[kind] for kind in type(error).__mro__ if kind in _ANSWERS)
+
+
+def _type_of_status(status: int) -> str:
+    return _TYPES.get(status) or ("ServerError" if is_server_fault(status) else "InvalidParameterValue")
+
+
+def _document(status: int, type_name: str, detail: str, instance: str) -> dict[str, Any]:
+    return {
+        "type": type_name,
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": _cut(detail, _MAX_DETAIL),
+        "instance": instance,
+    }
+
+
+def _cut(text: str, max_length: int) -> str:
+    return text if len(text) <= max_length else f"{text[:max_length]}…"

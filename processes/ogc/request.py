@@ -14,6 +14,7 @@ import msgspec
 
 from processes.errors import Fault, InputError, RequestError, collect_faults, pointer_token
 from processes.ogc.schema import check_value, quoted
+from processes.sources.media_types import plain_media_type
 
 Description = Mapping[str, Any]
 """A process description as OGC's schema `process.yaml` has it."""
@@ -220,7 +221,7 @@ def _format(wish: Mapping[str, Any], pointer: str, item: Mapping[str, Any], faul
 
 def _plain(media_type: Any) -> Any:
     """Return a media type in lower case and without parameters, which tell nothing apart here."""
-    return media_type.partition(";")[0].strip().lower() if isinstance(media_type, str) else media_type
+    return plain_media_type(media_type) if isinstance(media_type, str) else media_type
 
 
 def _response(text: msgspec.Raw | msgspec.UnsetType, faults: list[Fault]) -> Response:

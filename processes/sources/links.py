@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, unquote
 from processes.errors import ForbiddenError, InputError
 from processes.settings import Settings
 from processes.sources.hosts import DownloadBudget, DownloadError, display_link, open_link, require_host, split_link
+from processes.sources.media_types import plain_media_type
 
 _COPY_BYTES = 2**20
 
@@ -36,7 +37,7 @@ class LinkedFile:
     @property
     def media_type(self) -> str:
         """Return the media type that the host states, without parameters; empty = none."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return plain_media_type(self.headers.get("content-type", ""))
 
 
 def allowed_path(href: str, settings: Settings) -> Path | None:

@@ -1,4 +1,4 @@
-"""The WSGI application: pygeoapi's, with our views and our form of errors.
+"""The WSGI application: pygeoapi's, with views and a form of errors of this project.
 
 pygeoapi reads its configuration when it is imported, from the files that `PYGEOAPI_CONFIG` and `PYGEOAPI_OPENAPI` name.
 """
@@ -10,6 +10,7 @@ import os
 import threading
 import uuid
 from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,22 @@ from pygeoapi.flask_app import APP, api_
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, NotFound
 
-from processes.errors import ServiceError
+from processes.errors import FailureError, ServiceError
 from processes.jobs.manager import JobManager
-from processes.ogc.problem import NO_SUCH_PROCESS, HttpError
+from processes.ogc.problem import NoSuchProcessError, is_error
 from processes.settings import load_settings
-from processes.web.compression import compressed
+from processes.sources.media_types import JSON
+from processes.web.compression import compress
 from processes.web.descriptions import describe_view, landing_view
 from processes.web.execution import execute_view, validate_view
 from processes.web.jobs import jobs_view, results_view
 from processes.web.metrics import metrics_view
-from processes.web.problem import ProblemResponse, from_http, from_view, problem
+from processes.web.problem import (
+    ProblemResponse,
+    http_exception_response,
+    problem_response,
+    pygeoapi_error_response,
+)
 from processes.web.server import STOPPING
 
 _logger = logging.getLogger(__name__)
@@ -40,54 +47,54 @@ _DESCRIBE = "pygeoapi.get_processes"
 _MANAGER = "processes.jobs.manager.JobManager"
 _JOBS = "pygeoapi.get_jobs"
 _RESULTS = "pygeoapi.get_job_result"
-_OURS = (_EXECUTE, _RESULTS, "job_output", "pygeoapi.openapi", "pygeoapi.static", "static")
-"""Endpoints whose answers have the media type that they say."""
+_OWN_ENDPOINTS = (_EXECUTE, _RESULTS, "job_output", "pygeoapi.openapi", "pygeoapi.static", "static")
+"""Endpoints whose responses have the media type that they declare."""
 _CLASSES = "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/"
 _CONFORMANCE = ("job-list", "dismiss", "html")
 """Classes that pygeoapi itself does not conform to."""
 _PREFLIGHT_S = 3600
 
 
-def _fault_of_ours(error: Exception) -> ProblemResponse:
-    """Log an error that nobody foresaw, and tell the client nothing but where to find it in the log."""
+def _unexpected_error_response(error: Exception) -> ProblemResponse:
+    """Log an unexpected error, and return a response that says no more than where to find it in the log."""
     reference = uuid.uuid4()
     _logger.error("request %s: %s %s failed", reference, request.method, request.path, exc_info=error)
-    return problem(HttpError(500, f"the server failed at this request; the log has it as {reference}"))
+    return problem_response(FailureError(f"the server failed at this request; the log has it as {reference}"))
 
 
-def _in_form(response: Response) -> Response:
-    """Give an error of pygeoapi's views the form of the contract."""
+def _complete(response: Response) -> Response:
+    """Return a response with the form of the contract, if it is an error of pygeoapi's views, and with its headers."""
     response.headers = Headers(response.headers)  # pygeoapi sets a plain dict, in which case matters
-    if request.endpoint not in _OURS and not _is_page(response.mimetype):
-        response.content_type = "application/json"  # pygeoapi writes JSON, and calls it an image where that is wanted
-    if response.status_code >= 400 and not isinstance(response, ProblemResponse):
+    if request.endpoint not in _OWN_ENDPOINTS and not _is_page(response.mimetype):
+        response.content_type = JSON  # pygeoapi writes JSON, and declares it an image if the client accepts images
+    if is_error(response.status_code) and not isinstance(response, ProblemResponse):
         response = _problem_of(response)
     response.vary.add("Accept")
-    if request.path.startswith("/jobs"):  # a cache may keep an output, and must ask whether it is still there
+    if request.path.startswith("/jobs"):  # caches must revalidate an output, which may have been deleted
         response.cache_control.no_cache = True
     return response
 
 
 def _problem_of(response: Response) -> ProblemResponse:
-    if response.status_code == 404 and request.endpoint == _DESCRIBE:
+    if response.status_code == HTTPStatus.NOT_FOUND and request.endpoint == _DESCRIBE:
         process_id = (request.view_args or {}).get("process_id")
-        return from_view(response, NO_SUCH_PROCESS, f"there is no process {process_id!r}")
-    return from_view(response, None, None)
+        return problem_response(NoSuchProcessError(f"there is no process {process_id!r}"))
+    return pygeoapi_error_response(response)
 
 
 def _is_page(media_type: str | None) -> bool:
-    """Say whether pygeoapi's own views write something of a media type."""
+    """Return whether pygeoapi's own views write this media type."""
     return media_type is None or media_type.endswith("json") or media_type.startswith("text/")
 
 
 def _refuse_folders() -> None:
-    """Say of an output that it is no folder: GDAL looks for one beside a file, and would get all of the file again."""
+    """Raise NotFound for an output with a slash behind it: GDAL looks for a folder there, and would get the file."""
     if request.path.endswith("/") and request.endpoint in (_RESULTS, "job_output"):
         raise NotFound
 
 
 def _cors(origins: Sequence[str]) -> dict[str, Any]:
-    """Return what web pages of other origins may do."""
+    """Return the options of flask_cors: what web pages of these origins may do."""
     return {
         "origins": list(origins),
         "send_wildcard": "*" in origins,
@@ -124,13 +131,13 @@ def _prepare(app: Flask) -> Flask:
     app.add_url_rule("/metrics", "metrics", metrics_view(api_))
     app.url_map.merge_slashes = False  # it would redirect, to whatever host the client names
     app.before_request(_refuse_folders)
-    app.register_error_handler(ServiceError, problem)
-    app.register_error_handler(HTTPException, from_http)
-    app.register_error_handler(Exception, _fault_of_ours)
-    # what is named last is done first: an error gets its form, is compressed, and web pages may read it
+    app.register_error_handler(ServiceError, problem_response)
+    app.register_error_handler(HTTPException, http_exception_response)
+    app.register_error_handler(Exception, _unexpected_error_response)
+    # the last one registered runs first: an error gets its form, is compressed, and gets the headers of CORS
     CORS(app, **_cors(load_settings(Path(os.environ["PYGEOAPI_CONFIG"])).origins))
-    app.after_request(compressed)
-    app.after_request(_in_form)
+    app.after_request(compress)
+    app.after_request(_complete)
     return app
 
 

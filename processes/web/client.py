@@ -1,4 +1,4 @@
-"""Who asks: the address that a request came from."""
+"""The address that a request came from."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ _MAX_ADDRESS = 64
 
 
 def client_address(request: Request, proxies: Sequence[str]) -> str:
-    """Return the address of the client; where a proxy that is trusted forwards one, the first of that.
-
-    Args:
-        request: the request.
-        proxies: addresses of the proxies that are trusted.
-    """
+    """Return the address of the client. From a trusted proxy it is the first address that the proxy forwards."""
     address = request.remote_addr or "unknown"
     if address not in proxies:
         return address

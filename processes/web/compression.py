@@ -1,6 +1,6 @@
-"""Answers compressed with gzip, as they are sent: no answer is held whole for it.
+"""Responses compressed with gzip while they are sent; no response is held whole.
 
-Flask's own extensions compress what streams with other algorithms alone, which not every client knows.
+Flask's extensions compress streams only with other algorithms, which not every client knows.
 """
 
 from __future__ import annotations
@@ -10,25 +10,27 @@ from collections.abc import Iterable, Iterator
 
 from flask import Response, request
 
-_TYPES = ("application/json", "application/problem+json", "application/yaml", "text/html", "text/csv", "text/plain")
+from processes.sources.media_types import HTML, JSON, PROBLEM_JSON
+
+_TYPES = (JSON, PROBLEM_JSON, HTML, "application/yaml", "text/csv", "text/plain")
 _ENDINGS = ("+json", "+json-seq")
 _LEVEL = 5
 _GZIP_BITS = zlib.MAX_WBITS + 16
 _MIN_BYTES = 1000
-"""What is smaller fits into one packet anyway."""
+"""A smaller response fits into one packet anyway."""
 
 
-def compressed(response: Response) -> Response:
-    """Compress a response where the client takes that and it is worth it.
+def compress(response: Response) -> Response:
+    """Compress a response if the client accepts that and it is worth it.
 
-    Parts of an output are sent as they are, and so is the answer to HEAD, whose length clients go by to ask for parts.
+    Parts of an output are sent as they are. So is the response to HEAD: clients use its length to request parts.
     """
     if not _is_text(response.mimetype) or response.status_code == 204:
         return response
     response.vary.add("Accept-Encoding")
     is_whole = request.method != "HEAD" and response.status_code not in (206, 304)
     is_small = response.content_length is not None and response.content_length < _MIN_BYTES
-    if not is_whole or is_small or response.content_encoding or not _is_wanted():
+    if not is_whole or is_small or response.content_encoding or not _is_accepted():
         return response
     response.direct_passthrough = False
     response.response = _blocks(response.response)
@@ -44,7 +46,7 @@ def _is_text(media_type: str | None) -> bool:
     return media_type is not None and (media_type in _TYPES or media_type.endswith(_ENDINGS))
 
 
-def _is_wanted() -> bool:
+def _is_accepted() -> bool:
     return request.accept_encodings["gzip"] > 0 if request.accept_encodings else False
 
 

@@ -1,4 +1,4 @@
-"""Requests that depend on what the client has, and requests for parts: RFC 9110, sections 13 and 14."""
+"""Conditional requests and range requests: RFC 9110, sections 13 and 14."""
 
 from __future__ import annotations
 
@@ -10,54 +10,54 @@ from flask import Request
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.http import parse_date
 
-from processes.ogc.problem import HttpError
+from processes.ogc.problem import PreconditionFailedError
 
 _BYTES = "bytes"
 
 
 @dataclass(frozen=True, slots=True)
 class PreconditionResult:
-    """What of a representation is to be sent."""
+    """What to send of a representation."""
 
     status: HTTPStatus
     """OK, PARTIAL_CONTENT or NOT_MODIFIED."""
     part: range
-    """Places of the bytes wanted."""
+    """Positions of the bytes to send."""
 
 
 def evaluate(request: Request, etag: str, modified: datetime, size_bytes: int) -> PreconditionResult:
-    """Say what a request wants of a representation; conditions are tried in the order of section 13.2.2.
+    """Return what to send of a representation; the conditions are tested in the order of section 13.2.2.
 
-    Requests by other methods than GET and HEAD, whose answer it happens to be, get all of it.
-    One part can be had at a time: a request for several gets all of it, as does one in another unit than bytes.
+    Requests by other methods than GET and HEAD, such as a synchronous execution, get all of it. A response has at most
+    one part: a request for several parts gets all of it, and so does one in another unit than bytes.
 
     Args:
         request: the request.
-        etag: of the representation, a strong one.
-        modified: when it was made, in whole seconds.
-        size_bytes: how long it is.
+        etag: strong ETag of the representation.
+        modified: time at which the representation was created, in whole seconds.
+        size_bytes: length of the representation.
 
     Raises:
-        HttpError: 412, it is not what the client wants to ask for.
-        RequestedRangeNotSatisfiable: the part that is wanted lies beyond the end.
+        PreconditionFailedError: the representation is not the one that the request names.
+        RequestedRangeNotSatisfiable: the requested part lies beyond the end.
     """
     whole = range(size_bytes)
     if request.method not in ("GET", "HEAD"):
         return PreconditionResult(HTTPStatus.OK, whole)
     if "If-Match" in request.headers:
         if etag not in request.if_match:
-            raise HttpError(412, "the output has another ETag than If-Match names")
+            raise PreconditionFailedError("the output has another ETag than If-Match names")
     elif request.if_unmodified_since is not None and modified > request.if_unmodified_since:
-        raise HttpError(412, "the output was made after the time that If-Unmodified-Since names")
+        raise PreconditionFailedError("the output was made after the time that If-Unmodified-Since names")
     if "If-None-Match" in request.headers:
-        is_known = request.if_none_match.contains_weak(etag)
+        is_unchanged = request.if_none_match.contains_weak(etag)
     else:
-        is_known = request.if_modified_since is not None and modified <= request.if_modified_since
-    if is_known:
+        is_unchanged = request.if_modified_since is not None and modified <= request.if_modified_since
+    if is_unchanged:
         return PreconditionResult(HTTPStatus.NOT_MODIFIED, whole)
     condition = request.headers.get("If-Range")
-    is_part = request.method == "GET" and (condition is None or _is_same(condition, etag, modified))
-    part = _part(request, size_bytes) if is_part else None
+    wants_part = request.method == "GET" and (condition is None or _is_same(condition, etag, modified))
+    part = _part(request, size_bytes) if wants_part else None
     return (
         PreconditionResult(HTTPStatus.OK, whole)
         if part is None
@@ -66,16 +66,16 @@ def evaluate(request: Request, etag: str, modified: datetime, size_bytes: int) -
 
 
 def _is_same(condition: str, etag: str, modified: datetime) -> bool:
-    """Say whether `If-Range` names a representation; a weak ETag never does."""
+    """Return whether `If-Range` names a representation; a weak ETag never does."""
     return condition == f'"{etag}"' if condition.startswith(('"', "W/")) else parse_date(condition) == modified
 
 
 def _part(request: Request, size_bytes: int) -> range | None:
-    """Return the places of the part that is wanted; None = all is."""
-    wanted = request.range
-    if wanted is None or wanted.units.lower() != _BYTES or len(wanted.ranges) != 1:
+    """Return the positions of the requested bytes; None = all."""
+    requested = request.range
+    if requested is None or requested.units.lower() != _BYTES or len(requested.ranges) != 1:
         return None
-    ((start, stop),) = wanted.ranges
+    ((start, stop),) = requested.ranges
     first = max(0, size_bytes + start) if start < 0 else start
     if first >= size_bytes:
         raise RequestedRangeNotSatisfiable(size_bytes)

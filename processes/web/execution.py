@@ -1,14 +1,14 @@
-"""The views that replace pygeoapi's: execution, and its rehearsal."""
+"""The views that execute a process, and that validate a request without executing it."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
 
-import msgspec
 from flask import Response, current_app, request
 from pygeoapi.api import API
 
@@ -19,26 +19,23 @@ from processes.jobs.manager import JobManager
 from processes.jobs.status_info import job_url, status_info
 from processes.ogc.execution import Execution
 from processes.ogc.media_types import Accept, choose_media_type
-from processes.ogc.problem import NO_SUCH_PROCESS, HttpError
+from processes.ogc.problem import NoSuchProcessError, NotFoundError, UnsupportedMediaTypeError
 from processes.ogc.process import Output, Process, SectionedProcess
 from processes.ogc.request import Description, ExecuteRequest, media_types, read_request
 from processes.ogc.results import blocks_of, results_document
 from processes.plugin import Plugin, work_folder
+from processes.sources.media_types import JSON, plain_media_type
 from processes.web.body import read_body
 from processes.web.client import client_address
 from processes.web.prefer import Preferences
-from processes.web.problem import problem
+from processes.web.problem import problem_response
 from processes.web.results import job_error, results_response
 from processes.web.server import STOPPING
-
-View = Callable[..., Any]
-"""A Flask view."""
-
-_JSON = "application/json"
+from processes.web.views import View, json_response
 
 
 def execute_view(api: API, original: View) -> View:
-    """Return the execution view: our processes run by the contract, others by pygeoapi's `original`."""
+    """Return the execution view: it executes this project's processes, and leaves others to pygeoapi's `original`."""
 
     def execute(process_id: str) -> Response:
         plugin = _plugin(api, process_id)
@@ -48,14 +45,14 @@ def execute_view(api: API, original: View) -> View:
 
 
 def validate_view(api: API) -> View:
-    """Return the view that says what an execution would come to, without doing it."""
+    """Return the view that validates a request and estimates its execution, without executing it."""
 
     def validate(process_id: str) -> Response:
         plugin = _plugin(api, process_id)
         if not (isinstance(plugin, Plugin) and isinstance(plugin.process, SectionedProcess)):
-            raise HttpError(404, f"requests to {process_id} cannot be validated without executing them")
-        choose_media_type([_JSON], _accept())
-        # what the client accepts concerns this answer, not the output
+            raise NotFoundError(f"requests to {process_id} cannot be validated without executing them")
+        choose_media_type([JSON], _accept())
+        # Accept concerns this response, not the output
         execution, intake = replace(_read(process_id, plugin).execution, accept=()), _intake(api)
         with intake.waiting_permit() as is_permitted:
             if not is_permitted:
@@ -65,40 +62,41 @@ def validate_view(api: API) -> View:
             except RequestError as err:
                 raise intake.with_file_faults(plugin.process, execution, err, _is_stopping) from err
             estimate = intake.estimate(plugin.process, execution, requirements, _is_stopping)
-        return Response(msgspec.json.encode({"valid": True, **estimate}), content_type=_JSON)
+        return json_response({"valid": True, **estimate})
 
     return validate
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """An execution, and how its answer is wanted."""
+class _WebRequest:
+    """An execution, with the client's preferences about the response."""
 
     execution: Execution
     is_async: bool
     wait_s: int | None
-    returned: tuple[str, ...]
-    """Preferences that an answer with the result applies, beside the waiting."""
+    """Seconds to wait for the result of a job; None = the client does not say."""
+    applied: tuple[str, ...]
+    """Preferences that a response with the result follows, beside the waiting."""
 
 
-def _read(process_id: str, plugin: Plugin) -> _Asked:
+def _read(process_id: str, plugin: Plugin) -> _WebRequest:
     """Read the request.
 
     Raises:
-        ServiceError: it is no execute request, or its answer cannot have a form that the client takes.
+        ServiceError: it is not an execute request, or no form of the response is one that the client accepts.
     """
-    if request.mimetype not in ("", _JSON):
-        raise HttpError(415, f"the request is {request.mimetype}; {_JSON} is understood")
+    if request.mimetype not in ("", JSON):
+        raise UnsupportedMediaTypeError(f"the request is {request.mimetype}; {JSON} is understood")
     body, description = read_body(request, plugin.settings.limits.max_body_mb), plugin.process.frame()
     execute_request = read_request(body, description)
     preferences = Preferences.parse(request.headers.getlist("Prefer"))
     is_async = preferences.respond_async and "async-execute" in description["jobControlOptions"]
     is_sectioned = isinstance(plugin.process, SectionedProcess)
     if not is_async and execute_request.response == "document":
-        choose_media_type([_JSON], _accept())
+        choose_media_type([JSON], _accept())
     wait_s = preferences.wait_s if is_async or is_sectioned else None
-    link_will_do = preferences.returns == "minimal" and is_sectioned and not execute_request.says_how
-    by_reference = link_will_do or execute_request.by_reference
+    prefers_link = preferences.returns == "minimal" and is_sectioned and not execute_request.says_how
+    by_reference = prefers_link or execute_request.by_reference
     is_applied = preferences.returns == ("minimal" if by_reference else "representation")
     execution = Execution(
         process_id=process_id,
@@ -109,73 +107,76 @@ def _read(process_id: str, plugin: Plugin) -> _Asked:
         by_reference=by_reference,
         max_objects=plugin.settings.limits.sync_max_objects if not is_async and wait_s is None else None,
     )
-    return _Asked(execution, is_async, wait_s, (f"return={preferences.returns}",) if is_applied else ())
+    return _WebRequest(execution, is_async, wait_s, (f"return={preferences.returns}",) if is_applied else ())
 
 
 def _execute(api: API, process_id: str, plugin: Plugin) -> Response:
-    asked, intake = _read(process_id, plugin), _intake(api)
-    process, execution = plugin.process, asked.execution
-    if not asked.is_async and execution.response.nothing and not execution.request.faults:
+    web_request, intake = _read(process_id, plugin), _intake(api)
+    process, execution = plugin.process, web_request.execution
+    if not web_request.is_async and execution.response.nothing and not execution.request.faults:
         intake.validate(process, execution)
-        return Response(b"{}", content_type=_JSON)
+        return Response(b"{}", content_type=JSON)
     with intake.waiting_permit() as is_permitted:
-        if asked.is_async or asked.wait_s is not None:
-            return _respond_in_time(intake, process, asked, asked.wait_s if is_permitted else None, api.base_url)
+        if web_request.is_async or web_request.wait_s is not None:
+            wait_s = web_request.wait_s if is_permitted else None
+            return _respond_in_time(intake, process, web_request, wait_s, api.base_url)
         if not is_permitted:
             raise UnavailableError("too many clients wait for results; try again later, or send Prefer: respond-async")
         if isinstance(process, SectionedProcess) or execution.by_reference:
-            return _with_applied(_respond(intake, process, execution, api.base_url), asked.returned)
-        return _answer(plugin, intake.with_subscriber_faults(execution))
+            return _with_applied(_respond(intake, process, execution, api.base_url), web_request.applied)
+        return _execute_here(plugin, intake.with_subscriber_faults(execution))
 
 
 def _respond(intake: Intake, process: Process, execution: Execution, base_url: str) -> Response:
-    """Run an execution as a job and answer when it has ended."""
+    """Run an execution as a job, and return the response when the job has ended."""
     try:
         job = intake.accept(process, execution)
     except RequestError as err:
         raise intake.with_file_faults(process, execution, err, _is_stopping) from err
-    return _ended(intake, intake.wait(job, None, _is_stopping), base_url)
+    return _ended_job_response(intake, intake.wait(job, None, _is_stopping), base_url)
 
 
-def _respond_in_time(intake: Intake, process: Process, asked: _Asked, wait_s: int | None, base_url: str) -> Response:
-    """Run an execution as a job and answer with its result if that is there in time, else with the job.
+def _respond_in_time(
+    intake: Intake, process: Process, web_request: _WebRequest, wait_s: int | None, base_url: str
+) -> Response:
+    """Run an execution as a job, and return its result if the job ends in time, else the job.
 
     Args:
         intake: where the execution becomes a job.
-        process: that is asked for.
-        asked: the execution.
-        wait_s: time for the result; None = the job is the answer.
-        base_url: of the service.
+        process: the process that is executed.
+        web_request: the execution, with the client's preferences.
+        wait_s: seconds to wait for the result; None = the response is the job.
+        base_url: URL of the service.
     """
-    job = intake.accept(process, asked.execution)
-    waited = []
+    job = intake.accept(process, web_request.execution)
+    applied = []
     if wait_s is not None:
         job = intake.wait(job, wait_s, _is_stopping)
-        waited = [f"wait={wait_s}"]
+        applied = [f"wait={wait_s}"]
         if job.status.has_ended:
-            return _with_applied(_ended(intake, job, base_url), [*waited, *asked.returned])
-    document = msgspec.json.encode(status_info(job, base_url))
-    response = Response(document, 201, {"Location": job_url(job, base_url)}, content_type=_JSON)
-    return _with_applied(response, [*["respond-async"] * asked.is_async, *waited])
+            return _with_applied(_ended_job_response(intake, job, base_url), [*applied, *web_request.applied])
+    response = json_response(status_info(job, base_url), HTTPStatus.CREATED)
+    response.headers["Location"] = job_url(job, base_url)
+    return _with_applied(response, [*["respond-async"] * web_request.is_async, *applied])
 
 
 def _with_applied(response: Response, applied: Sequence[str]) -> Response:
-    """Say in a response which preferences of the client it follows."""
+    """Return a response with a header that names the preferences it follows."""
     if applied:
         response.headers["Preference-Applied"] = ", ".join(applied)
     return response
 
 
-def _ended(intake: Intake, job: Job, base_url: str) -> Response:
+def _ended_job_response(intake: Intake, job: Job, base_url: str) -> Response:
     """Return the response of a job that has ended, with a link to it."""
-    is_there = job.status is JobStatus.SUCCESSFUL
-    response = results_response(intake, job, base_url) if is_there else problem(job_error(job))
+    is_successful = job.status is JobStatus.SUCCESSFUL
+    response = results_response(intake, job, base_url) if is_successful else problem_response(job_error(job))
     response.headers.add("Link", f'<{job_url(job, base_url)}>; rel="monitor"')
     return response
 
 
-def _answer(plugin: Plugin, execution: Execution) -> Response:
-    """Execute a process here and now and return its output; its files go when the response has been sent."""
+def _execute_here(plugin: Plugin, execution: Execution) -> Response:
+    """Execute a process in this web process, and return its output; its files are deleted once the response is sent."""
     folder = work_folder(plugin.settings)
     try:
         output = plugin.process.execute(execution, Path(folder.name))
@@ -186,7 +187,7 @@ def _answer(plugin: Plugin, execution: Execution) -> Response:
     content: bytes | Iterator[bytes] = output.content if isinstance(output.content, bytes) else _blocks(output)
     if is_document:
         content = results_document(output.id, output.media_type, _blocks(output))
-    response = Response(content, content_type=_JSON if is_document else output.media_type)
+    response = Response(content, content_type=JSON if is_document else output.media_type)
     response.call_on_close(folder.cleanup)
     return response
 
@@ -196,31 +197,31 @@ def _blocks(output: Output) -> Iterator[bytes]:
 
 
 def _result_accept(execute_request: ExecuteRequest, description: Description, is_async: bool) -> Accept:
-    """Return what the client takes as the output itself.
+    """Return the media types that the client accepts for the output itself.
 
-    In a document it takes anything; and the header of an asynchronous request speaks of its answer, not of the output,
-    unless it names a form of that.
+    In a document every media type is accepted. The header of an asynchronous request concerns the response, not the
+    output, unless it names a media type that only the output has.
     """
     if execute_request.response == "document":
         return ()
     accept = _accept()
     forms = {form for item in description["outputs"].values() for form in media_types(item["schema"])}
-    return accept if not is_async or any(item in forms - {_JSON} for item, _ in accept) else ()
+    return accept if not is_async or any(item in forms - {JSON} for item, _ in accept) else ()
 
 
 def _accept() -> Accept:
-    return [(item.split(";")[0].strip().lower(), quality) for item, quality in request.accept_mimetypes]
+    return [(plain_media_type(item), quality) for item, quality in request.accept_mimetypes]
 
 
 def _plugin(api: API, process_id: str) -> Any:
-    """Return a process's processor, whoever's it is.
+    """Return the plugin of a process, of this project or of another.
 
     Raises:
-        HttpError: there is no such process.
+        NoSuchProcessError: there is no process of that id.
     """
     if process_id not in api.manager.processes:
-        known = ", ".join(api.manager.processes)
-        raise HttpError(404, f"there is no process {process_id!r}; the processes are {known}", NO_SUCH_PROCESS)
+        process_ids = ", ".join(api.manager.processes)
+        raise NoSuchProcessError(f"there is no process {process_id!r}; the processes are {process_ids}")
     return api.manager.get_processor(process_id)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -16,29 +16,26 @@ from processes.jobs.job import Job, JobStatus, is_job_id
 from processes.jobs.manager import JobManager
 from processes.jobs.status_info import execution_path, status_info
 from processes.jobs.store import JobFilter
-from processes.ogc.problem import NO_SUCH_JOB, HttpError
+from processes.ogc.problem import GoneError, NoSuchJobError, NotFoundError
 from processes.ogc.schema import quoted
 from processes.web.pages import job_page, jobs_page, results_page, wants_page
-from processes.web.paging import HTML, JSON, ListPage
-from processes.web.problem import problem
+from processes.web.paging import HTML_FORM, JSON_FORM, ListPage
+from processes.web.problem import problem_response
 from processes.web.results import job_error, output_response, results_response
-
-View = Callable[..., Any]
-
-_JSON = "application/json"
+from processes.web.views import View, json_response
 
 
 def jobs_view(api: API) -> View:
-    """Return the view of all jobs, of one, and of its dismissal."""
+    """Return the view of the list of jobs and of one job, which also dismisses a job."""
     manager = cast(JobManager, api.manager)
 
     def jobs(job_id: str | None = None) -> Response:
         if job_id is None:
             return _list(manager, api)
         if request.method == "DELETE":
-            return _dismissed(manager, job_id, api.base_url)
-        document = _told(manager, job_id, api.base_url)
-        return job_page(api, document) if wants_page() else _json(document)
+            return _dismiss(manager, job_id, api.base_url)
+        document = _job_document(manager, job_id, api.base_url)
+        return job_page(api, document) if wants_page() else json_response(document)
 
     return jobs
 
@@ -49,8 +46,8 @@ def results_view(api: API) -> View:
 
     def results(job_id: str, output: str | None = None) -> Response:
         job = find_job(manager, job_id)
-        if job.status is JobStatus.FAILED and not job.is_expired:  # as a synchronous request would have told it
-            return problem(job_error(job), execution_path(job))
+        if job.status is JobStatus.FAILED and not job.is_expired:  # the error that a synchronous request would have got
+            return problem_response(job_error(job), execution_path(job))
         if job.status is not JobStatus.SUCCESSFUL or job.is_expired:
             raise job_error(job)
         if output is None:
@@ -58,8 +55,8 @@ def results_view(api: API) -> View:
             is_page = wants_page(*others)
             return results_page(api, job) if is_page else results_response(manager.intake, job, api.base_url)
         if job.result is None or output != job.result.output:
-            there = "none" if job.result is None else job.result.output
-            raise HttpError(404, f"job {job.id} has no output {output!r}; there is {there}")
+            available = "none" if job.result is None else job.result.output
+            raise NotFoundError(f"job {job.id} has no output {output!r}; there is {available}")
         return output_response(manager.intake, job)
 
     return results
@@ -69,16 +66,16 @@ def find_job(manager: JobManager, job_id: str) -> Job:
     """Return a job.
 
     Raises:
-        HttpError: there is none of that id.
+        NoSuchJobError: there is no job of that id.
     """
     job = manager.intake.store.get(job_id) if is_job_id(job_id) else None
     if job is None:
-        raise HttpError(404, f"there is no job {job_id!r}", NO_SUCH_JOB)
+        raise NoSuchJobError(f"there is no job {job_id!r}")
     return job
 
 
-def _told(manager: JobManager, job_id: str, base_url: str) -> dict[str, Any]:
-    """Return a job with what was asked for and, where it failed, why."""
+def _job_document(manager: JobManager, job_id: str, base_url: str) -> dict[str, Any]:
+    """Return a job with its request and, if it failed, with its error."""
     job = find_job(manager, job_id)
     document = status_info(job, base_url)
     request_text = manager.intake.store.request(job_id)
@@ -87,43 +84,41 @@ def _told(manager: JobManager, job_id: str, base_url: str) -> dict[str, Any]:
     return document
 
 
-def _dismissed(manager: JobManager, job_id: str, base_url: str) -> Response:
+def _dismiss(manager: JobManager, job_id: str, base_url: str) -> Response:
     find_job(manager, job_id)
     try:
         job = manager.intake.dismiss(job_id)
     except KeyError as err:
-        raise HttpError(404, f"there is no job {job_id!r}", NO_SUCH_JOB) from err
+        raise NoSuchJobError(f"there is no job {job_id!r}") from err
     if job is None:
-        raise HttpError(410, f"the job {job_id} was dismissed already, or its time is over")
-    return _json(status_info(job, base_url))
-
-
-def _json(document: Mapping[str, Any]) -> Response:
-    return Response(msgspec.json.encode(document), content_type=_JSON)
+        raise GoneError(f"the job {job_id} was dismissed already, or its time is over")
+    return json_response(status_info(job, base_url))
 
 
 def _list(manager: JobManager, api: API) -> Response:
-    """Return the list of jobs that the request's parameters ask for."""
+    """Return the list of jobs that match the request's parameters."""
     faults: list[Fault] = []
-    page, wanted, is_page = ListPage.read(faults), _filter(faults), False
+    page, job_filter, is_page = ListPage.read(faults), _filter(faults), False
     with collect_faults(faults, "/f"):
         is_page = wants_page()
     if faults:
         raise RequestError(faults)
     types = _words("type")
     is_known_type = not types or "process" in types
-    found = manager.intake.store.find(wanted, page.limit + 1, page.offset) if is_known_type else []
-    links = page.links(f"{api.base_url}/jobs", len(found) > page.limit, HTML if is_page else JSON)
-    shown = [status_info(job, api.base_url) for job in found[: page.limit]]
-    return jobs_page(api, shown, links, page.offset) if is_page else _json({"jobs": shown, "links": links})
+    matches = manager.intake.store.find(job_filter, page.limit + 1, page.offset) if is_known_type else []
+    links = page.links(f"{api.base_url}/jobs", len(matches) > page.limit, HTML_FORM if is_page else JSON_FORM)
+    documents = [status_info(job, api.base_url) for job in matches[: page.limit]]
+    return (
+        jobs_page(api, documents, links, page.offset) if is_page else json_response({"jobs": documents, "links": links})
+    )
 
 
 def _filter(faults: list[Fault]) -> JobFilter:
     statuses = _words("status")
     for status in statuses:
         if status not in list(JobStatus):
-            known = ", ".join(JobStatus)
-            faults.append(Fault("/status", InputError(f"status is {quoted(status)}; it can be {known}")))
+            allowed = ", ".join(JobStatus)
+            faults.append(Fault("/status", InputError(f"status is {quoted(status)}; it can be {allowed}")))
     created_from, created_to = _interval(faults)
     return JobFilter(
         processes=_words("processID"),
@@ -136,7 +131,7 @@ def _filter(faults: list[Fault]) -> JobFilter:
 
 
 def _words(name: str) -> Sequence[str]:
-    """Return the values of a parameter, each of which may be a list with commas."""
+    """Return the values of a parameter; each value may be a list with commas."""
     return [word.strip() for value in request.args.getlist(name) for word in value.split(",") if word.strip()]
 
 

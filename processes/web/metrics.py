@@ -1,9 +1,9 @@
-"""Figures for operators, as Prometheus reads them: what the store knows, the same from every web process."""
+"""Metrics for operators, in the format of Prometheus. Every web process has the same: they come from the job store."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import cast
 
 from flask import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -13,19 +13,20 @@ from pygeoapi.api import API
 
 from processes.jobs.manager import JobManager
 from processes.jobs.store import JobStore
+from processes.web.views import View
 
 _COUNTERS = {
-    "jobs": ("classify_jobs_ended", "Jobs that ended, by how", ["status"]),
-    "sections": ("classify_sections", "Sections and other steps that slots did, by what came of them", ["outcome"]),
-    "section_seconds": ("classify_section_seconds", "Seconds that slots spent on them", ["outcome"]),
-    "objects": ("classify_objects", "Objects done", []),
-    "model_loads": ("classify_model_loads", "Networks that slots opened", []),
+    "jobs": ("classify_jobs_ended", "Jobs that have ended, by status", ["status"]),
+    "sections": ("classify_sections", "Sections and other steps that slots have run, by outcome", ["outcome"]),
+    "section_seconds": ("classify_section_seconds", "Seconds that slots have spent on steps, by outcome", ["outcome"]),
+    "objects": ("classify_objects", "Objects processed", []),
+    "model_loads": ("classify_model_loads", "Models that slots have loaded", []),
 }
-"""Name, words and label of each counter that runners keep."""
+"""Name, help text and labels of each counter that runners write."""
 
 
-def metrics_view(api: API) -> Callable[[], Any]:
-    """Return the view of all figures."""
+def metrics_view(api: API) -> View:
+    """Return the view of all metrics."""
 
     def metrics() -> Response:
         registry = CollectorRegistry()
@@ -36,7 +37,7 @@ def metrics_view(api: API) -> Callable[[], Any]:
 
 
 class _StoreCollector(Collector):
-    """Reads the store each time it is asked."""
+    """Reads the job store at every request."""
 
     def __init__(self, store: JobStore) -> None:
         self._store = store
@@ -50,8 +51,8 @@ class _StoreCollector(Collector):
             queue.add_metric([status], number)
         yield queue
         counts = self._store.counts()
-        for counter, (name, words, labels) in _COUNTERS.items():
-            family = CounterMetricFamily(name, words, labels=labels)
+        for counter, (name, help_text, labels) in _COUNTERS.items():
+            family = CounterMetricFamily(name, help_text, labels=labels)
             for (kind, label), value in sorted(counts.items()):
                 if kind == counter:
                     family.add_metric([label] if labels else [], value)

@@ -1,6 +1,6 @@
-"""Pages for people, by pygeoapi's templates, and one of ours for results.
+"""Web pages of jobs, from pygeoapi's templates, and of results, from a template of this package.
 
-An operator's own templates change all but that one.
+An operator's own templates replace all but the last one.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from processes.errors import InputError
 from processes.jobs.job import Job
 from processes.jobs.status_info import job_url, output_link
 from processes.ogc.schema import quoted
+from processes.sources.media_types import HTML, JSON
 
-_JSON, _HTML = "application/json", "text/html"
 _TEMPLATES = {"path": str(Path(__file__).with_name("templates"))}
 
 
 def wants_page(*others: str) -> bool:
-    """Say whether the request wants a page rather than JSON.
+    """Return whether the request prefers a web page to JSON.
 
     Args:
-        others: media types beside JSON that there are instead of a page.
+        others: media types beside JSON that the response can have.
 
     Raises:
         InputError: its parameter `f` names another form.
     """
     form = request.args.get("f")
     if form is None:
-        return request.accept_mimetypes.best_match([_JSON, *others, _HTML], _JSON) == _HTML
+        return request.accept_mimetypes.best_match([JSON, *others, HTML], JSON) == HTML
     if form not in ("json", "html"):
         raise InputError(f"f is {quoted(form)}; it can be json or html")
     return form == "html"
@@ -44,24 +44,24 @@ def jobs_page(api: API, jobs: Sequence[Mapping[str, Any]], links: Sequence[Mappi
     """Return the page of a list of jobs.
 
     Args:
-        api: pygeoapi's.
-        jobs: their statuses.
-        links: of the list.
-        offset: jobs that are passed over.
+        api: pygeoapi's API object.
+        jobs: the `statusInfo` of each job.
+        links: links of the list.
+        offset: number of jobs before this page.
     """
     data = {"jobs": {"jobs": list(map(_row, jobs)), "links": links}, "links": links, "offset": offset}
     return _page(api, "jobs/index.html", data, api.config["server"]["templates"])
 
 
 def job_page(api: API, job: Mapping[str, Any]) -> Response:
-    """Return the page of a job, given its status."""
+    """Return the page of a job, given its `statusInfo`."""
     return _page(api, "jobs/job.html", {"jobs": _row(job)}, api.config["server"]["templates"])
 
 
 def results_page(api: API, job: Job) -> Response:
-    """Return the page of the results of a successful job: where they are, and what was found."""
+    """Return the page of the results of a successful job: a link to the output, and the counts."""
     data: dict[str, Any] = {"job": job.id, "warnings": [], "tables": []}
-    links = [{"href": f"{job_url(job, api.base_url)}/results?f=json", "rel": "alternate", "type": _JSON}]
+    links = [{"href": f"{job_url(job, api.base_url)}/results?f=json", "rel": "alternate", "type": JSON}]
     if job.result is not None and not job.response.nothing:
         data["output"] = {"id": job.result.output, "size": job.result.size_bytes, **output_link(job, api.base_url)}
     if job.summary is not None:
@@ -71,7 +71,7 @@ def results_page(api: API, job: Job) -> Response:
 
 
 def _row(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a job's status as the templates take it; of one that has not started they show when it was made."""
+    """Return a `statusInfo` as the templates take it; for a job that has not started they show when it was created."""
     return {"started": job["created"], "finished": None, **job}
 
 

@@ -14,27 +14,27 @@ _RETURNS = ("minimal", "representation")
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """What a client prefers of what this service can do."""
+    """The preferences of a client that this service knows."""
 
     respond_async: bool
     wait_s: int | None
-    """So long the client would wait for a result, in whole seconds; None = it says nothing of that."""
+    """Seconds that the client would wait for a result; None = it does not say."""
     returns: Literal["minimal", "representation"] | None
-    """Whether a link to a result will do, or the result itself is wanted; None = it says nothing of that."""
+    """minimal = a link to the result is enough, representation = the result itself; None = the client does not say."""
 
     @classmethod
     def parse(cls, headers: Iterable[str]) -> Preferences:
         """Read the values of all `Prefer` headers of a request.
 
-        They are lists of tokens, without case, whose parameters are ignored. Of a preference that is given twice the
-        first counts, and what is not understood is ignored.
+        They are lists of tokens, without case; parameters of a token are ignored. If a preference is repeated the first
+        counts. Unknown preferences are ignored.
         """
-        given: dict[str, str] = {}
+        tokens: dict[str, str] = {}
         for header in headers:
             for item in parse_list_header(header):
                 name, _, value = item.split(";")[0].partition("=")
-                given.setdefault(name.strip().lower(), value.strip().strip('"'))
-        wait = given.get("wait", "")
+                tokens.setdefault(name.strip().lower(), value.strip().strip('"'))
+        wait = tokens.get("wait", "")
         wait_s = min(int(wait[:9]), _MAX_WAIT_S) if wait.isascii() and wait.isdecimal() else None
-        returns = given.get("return", "").lower()
-        return cls("respond-async" in given, wait_s, cast(Any, returns) if returns in _RETURNS else None)
+        returns = tokens.get("return", "").lower()
+        return cls("respond-async" in tokens, wait_s, cast(Any, returns) if returns in _RETURNS else None)

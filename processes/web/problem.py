@@ -7,57 +7,56 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from flask import Request, Response, request
-from werkzeug.exceptions import HTTPException
+from flask import Response, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from processes.errors import ServiceError
-from processes.ogc.problem import document, problem_document
+from processes.ogc.problem import is_server_fault, is_temporary, problem_document, status_document
+from processes.sources.media_types import JSON, PROBLEM_JSON, plain_media_type
 
 _KEPT_HEADERS = ("Allow", "Retry-After", "Content-Range")
 _RETRY_AFTER_S = 5
 
 
 class ProblemResponse(Response):
-    """A response that has the form of the contract already."""
+    """A response that already has the form of the contract."""
 
 
-def problem(error: ServiceError, instance: str | None = None) -> ProblemResponse:
+def problem_response(error: ServiceError, instance: str | None = None) -> ProblemResponse:
     """Return the response to an error.
 
     Args:
         error: what is wrong.
-        instance: path that it concerns; None = the request's own.
+        instance: path that the error concerns; None = the request's own.
     """
     body = problem_document(error, instance or request.path)
-    return _response(body, {"Retry-After": str(_RETRY_AFTER_S)} if body["status"] in (429, 503) else {})
+    return _response(body, {"Retry-After": str(_RETRY_AFTER_S)} if is_temporary(body["status"]) else {})
 
 
-def from_http(error: HTTPException) -> ProblemResponse:
-    """Return the response to an error that Flask found: an unknown path, a wrong method."""
-    status = error.code or 500
-    details = {
-        404: f"there is nothing at {request.path}",
-        405: f"the method {request.method} is not allowed at {request.path}",
-    }
+def http_exception_response(error: HTTPException) -> ProblemResponse:
+    """Return the response to an error that Flask found, such as an unknown path or a wrong method."""
+    status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+    match error:
+        case NotFound():
+            detail = f"there is nothing at {request.path}"
+        case MethodNotAllowed():
+            detail = f"the method {request.method} is not allowed at {request.path}"
+        case _:
+            detail = HTTPStatus(status).description or HTTPStatus(status).phrase
     headers = {name: value for name, value in error.get_headers() if name in _KEPT_HEADERS}
-    return _response(
-        document(
-            status, details.get(status, HTTPStatus(status).description or HTTPStatus(status).phrase), request.path
-        ),
-        headers,
-    )
+    return _response(status_document(status, detail, request.path), headers)
 
 
-def from_view(response: Response, type_uri: str | None, detail: str | None) -> ProblemResponse:
-    """Return a response of 400 or more of pygeoapi's own views in the form of the contract."""
-    found = _description(response)
+def pygeoapi_error_response(response: Response) -> ProblemResponse:
+    """Return an error response of one of pygeoapi's own views in the form of the contract."""
     status = response.status_code
-    return _response(document(status, detail or found or HTTPStatus(status).phrase, request.path, type_uri), {})
+    detail = _description(response) or HTTPStatus(status).phrase
+    return _response(status_document(status, detail, request.path), {})
 
 
 def _description(response: Response) -> str | None:
-    """Return the words of pygeoapi's error document; they may name what the client named, and nothing of ours."""
-    if response.status_code >= 500:
+    """Return the words of pygeoapi's error document; None = there are none, or they may reveal something internal."""
+    if is_server_fault(response.status_code):
         return None
     try:
         body = msgspec.json.decode(response.get_data())
@@ -68,10 +67,10 @@ def _description(response: Response) -> str | None:
 
 
 def _response(body: Mapping[str, Any], headers: Mapping[str, str]) -> ProblemResponse:
-    return ProblemResponse(msgspec.json.encode(body), body["status"], dict(headers), content_type=_media_type(request))
+    return ProblemResponse(msgspec.json.encode(body), body["status"], dict(headers), content_type=_media_type())
 
 
-def _media_type(request: Request) -> str:
-    """`application/problem+json` where the client names it, else plain JSON."""
-    named = (item.partition(";")[0].strip().lower() for item, quality in request.accept_mimetypes if quality > 0)
-    return "application/problem+json" if "application/problem+json" in named else "application/json"
+def _media_type() -> str:
+    """Return `application/problem+json` where the client names it, else plain JSON."""
+    accepted = (plain_media_type(item) for item, quality in request.accept_mimetypes if quality > 0)
+    return PROBLEM_JSON if PROBLEM_JSON in accepted else JSON

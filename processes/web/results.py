@@ -1,4 +1,4 @@
-"""Results of jobs over HTTP: raw or as a document, by value or by reference, whole or in parts."""
+"""Results of jobs as HTTP responses: raw or as a document, by value or by reference, whole or in parts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
-import msgspec
 from flask import Response, request
 from werkzeug.datastructures import ContentRange
 from werkzeug.wsgi import wrap_file
@@ -16,54 +15,61 @@ from processes.errors import ServiceError
 from processes.jobs.intake import Intake
 from processes.jobs.job import Job, JobStatus, ResultFile
 from processes.jobs.status_info import failure, output_link
-from processes.ogc.problem import RESULT_NOT_READY, HttpError
+from processes.ogc.problem import GoneError, ResultNotReadyError
 from processes.ogc.results import blocks_of, results_document
+from processes.sources.media_types import JSON
 from processes.web.conditional import PreconditionResult, evaluate
+from processes.web.views import json_response
 
-_JSON = "application/json"
 _BLOCK_BYTES = 2**18
 
 
 def job_error(job: Job) -> ServiceError:
-    """Return why there are no results of a job."""
+    """Return the error for the results of a job that has none."""
     if job.status is JobStatus.DISMISSED:
-        return HttpError(410, f"the job {job.id} was dismissed")
+        return GoneError(f"the job {job.id} was dismissed")
     if job.is_expired:
-        return HttpError(410, f"the time of the results of job {job.id} is over")
+        return GoneError(f"the time of the results of job {job.id} is over")
     if job.status is JobStatus.FAILED:
         return failure(job)
-    return HttpError(404, f"the result of job {job.id} is not ready: it is {job.status.value}", RESULT_NOT_READY)
+    return ResultNotReadyError(f"the result of job {job.id} is not ready: it is {job.status.value}")
 
 
 def results_response(intake: Intake, job: Job, base_url: str) -> Response:
-    """Return the results of a successful job in the form that its request wants.
+    """Return the results of a successful job in the form that its request names.
+
+    Args:
+        intake: the intake, which has the files of jobs.
+        job: the job.
+        base_url: URL of the service.
 
     Raises:
-        HttpError: they are gone.
+        GoneError: the results have been deleted.
     """
     if job.response.nothing:
-        return Response(b"{}", content_type=_JSON)
+        return Response(b"{}", content_type=JSON)
     if job.result is None:
         raise job_error(job)
     if not job.response.is_document:
         return _link_response(job, base_url) if job.response.by_reference else output_response(intake, job)
     if job.response.by_reference:
         document = {job.result.output: output_link(job, base_url)}
-        return Response(msgspec.json.encode(document), content_type=_JSON)
-    blocks = blocks_of(_opened(intake, job))
-    return Response(results_document(job.result.output, job.result.media_type, blocks), content_type=_JSON)
+        return json_response(document)
+    blocks = blocks_of(_open(intake, job))
+    return Response(results_document(job.result.output, job.result.media_type, blocks), content_type=JSON)
 
 
 def output_response(intake: Intake, job: Job) -> Response:
-    """Return the output of a job itself: whole, or the part that the request names, or nothing but the headers.
+    """Return the output of a job itself: whole, or the part that the request names, or the headers only.
 
     Raises:
-        HttpError: it is gone.
+        GoneError: the output has been deleted.
+        PreconditionFailedError: the output is not the one that the request names.
     """
     if job.result is None:
         raise job_error(job)
     etag, modified = f"{job.id}-{job.fence}", (job.finished or job.updated).replace(microsecond=0)
-    file = _opened(intake, job)
+    file = _open(intake, job)
     try:
         outcome = evaluate(request, etag, modified, job.result.size_bytes)
         response = _content(file, job.result, outcome)
@@ -74,7 +80,7 @@ def output_response(intake: Intake, job: Job) -> Response:
     response.set_etag(etag, weak=is_compressed)
     response.last_modified = modified
     response.accept_ranges = "bytes"
-    if job.result_name is not None:  # what a browser saves it as
+    if job.result_name is not None:  # name under which a browser saves it
         name = f"{job.result_name}{PurePosixPath(job.result.name).suffix}"
         response.headers.set("Content-Disposition", "inline", filename=name)
     return response
@@ -112,10 +118,10 @@ def _link_response(job: Job, base_url: str) -> Response:
     return response
 
 
-def _opened(intake: Intake, job: Job) -> BinaryIO:
+def _open(intake: Intake, job: Job) -> BinaryIO:
     if job.result is None:
         raise job_error(job)
     try:
         return intake.storage.open_result(job.id, job.result.name)
     except FileNotFoundError as err:
-        raise HttpError(410, f"the results of job {job.id} are gone") from err
+        raise GoneError(f"the results of job {job.id} are gone") from err

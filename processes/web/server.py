@@ -1,4 +1,4 @@
-"""The HTTP server: gunicorn with threads, whose own errors have the form of the contract too."""
+"""The HTTP server: gunicorn with threads. Its own errors have the form of the contract too."""
 
 from __future__ import annotations
 
@@ -16,32 +16,41 @@ from gunicorn.glogging import Logger
 from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from processes.ogc.problem import document
+from processes.errors import FailureError, InputError, ServiceError
+from processes.ogc.problem import (
+    ExpectationFailedError,
+    HeadersTooLargeError,
+    TransferCodingError,
+    UriTooLongError,
+    problem_document,
+)
+from processes.sources.media_types import JSON
 
 _logger = logging.getLogger(__name__)
 
-MAX_REQUEST_LINE = 8190
+MAX_REQUEST_LINE_BYTES = 8190
 BODY_TIMEOUT_S = 10
 GRACE_S = 8
-"""So long requests may take that are being answered when the server is told to stop."""
+"""Seconds that the server waits for running requests when it stops."""
 STOPPING = "classify-objects-stopping"
-"""Name of the application's extension that tells whether the server stops, a `threading.Event`."""
+"""Name of the application's extension that is set when the server stops, a `threading.Event`."""
 
-_CLIENT_ERRORS: Mapping[type[Exception], tuple[int, str]] = {
-    errors.LimitRequestLine: (414, f"the request line is longer than {MAX_REQUEST_LINE} bytes"),
-    errors.LimitRequestHeaders: (431, "the request's headers are too large"),
-    errors.ExpectationFailed: (417, "the expectation cannot be met"),
-    errors.UnsupportedTransferCoding: (501, "the transfer coding is not supported"),
-    errors.ParseException: (400, "the request is not HTTP as this server understands it"),
+_CLIENT_ERRORS: Mapping[type[Exception], ServiceError] = {
+    errors.LimitRequestLine: UriTooLongError(f"the request line is longer than {MAX_REQUEST_LINE_BYTES} bytes"),
+    errors.LimitRequestHeaders: HeadersTooLargeError("the request's headers are too large"),
+    errors.ExpectationFailed: ExpectationFailedError("the expectation cannot be met"),
+    errors.UnsupportedTransferCoding: TransferCodingError("the transfer coding is not supported"),
+    errors.ParseException: InputError("the request is not HTTP as this server understands it"),
 }
+"""The error that a client gets for each of gunicorn's; subclasses stand before their bases."""
 
 
 class HttpWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
-    """gunicorn's threaded worker with a limit on waiting for a client's bytes, and JSON errors."""
+    """gunicorn's threaded worker, with a time limit for the client's bytes, and with errors as JSON."""
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         if self.wsgi is not None:
-            self.wsgi.extensions[STOPPING].set()  # who waits for a job is told, and not cut off
+            self.wsgi.extensions[STOPPING].set()  # clients that wait for a job get a response before the end
         super().handle_exit(sig, frame)
 
     def enqueue_req(self, conn: TConn) -> None:
@@ -50,27 +59,34 @@ class HttpWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
         super().enqueue_req(conn)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
-        status, detail = next(
-            (answer for kind, answer in _CLIENT_ERRORS.items() if isinstance(exc, kind)),
-            (500, "the server failed at this request"),
-        )
-        if status == 500:
-            _logger.error("a request failed outside the application", exc_info=exc)
-        body = msgspec.json.encode(document(status, detail, getattr(req, "path", None) or "/"))
+        """Send the response to an error that occurred outside the application.
+
+        Args:
+            req: gunicorn's request; None = it could not be read.
+            client: socket of the connection.
+            addr: address of the client.
+            exc: the error.
+        """
+        error = next((error for kind, error in _CLIENT_ERRORS.items() if isinstance(exc, kind)), None)
+        if error is None:
+            _logger.error("request failed outside the application", exc_info=exc)
+            error = FailureError("the server failed at this request")
+        document = problem_document(error, getattr(req, "path", None) or "/")
+        status, body = document["status"], msgspec.json.encode(document)
         head = (
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
             "Connection: close",
-            "Content-Type: application/json",
+            f"Content-Type: {JSON}",
             f"Content-Length: {len(body)}",
         )
         try:
             client.sendall("\r\n".join([*head, "\r\n"]).encode() + body)
         except OSError:
-            _logger.info("a client left before it was told of its error")
+            _logger.info("client disconnected before the error was sent")
 
 
 class HttpLog(Logger):  # type: ignore[misc]
-    """gunicorn's log, in the form of this program's own."""
+    """gunicorn's log, in the form of this program's log."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
@@ -83,10 +99,10 @@ class HttpServer(BaseApplication):  # type: ignore[misc]
     """The server of `application`, in the foreground.
 
     Args:
-        address: to listen at, `host:port`, or `fd://n` for a socket that is open already.
-        workers: processes.
-        threads: requests that each of them serves at the same time.
-        folder: for the server's own files.
+        address: where the server listens, `host:port`, or `fd://n` for a socket that is already open.
+        workers: number of processes.
+        threads: number of requests that each process serves at the same time.
+        folder: folder for the server's own files.
     """
 
     def __init__(self, address: str, workers: int, threads: int, folder: Path) -> None:
@@ -99,14 +115,14 @@ class HttpServer(BaseApplication):  # type: ignore[misc]
     def load_config(self) -> None:
         for name, value in {
             "bind": self._address,
-            "worker_class": f"{__name__}.HttpWorker",
+            "worker_class": HttpWorker,
             "workers": self._workers,
             "threads": self._threads,
             "timeout": 120,
             "graceful_timeout": GRACE_S,
-            "limit_request_line": MAX_REQUEST_LINE,
+            "limit_request_line": MAX_REQUEST_LINE_BYTES,
             "control_socket_disable": True,
-            "logger_class": f"{__name__}.HttpLog",
+            "logger_class": HttpLog,
             "worker_tmp_dir": str(self._folder),
         }.items():
             self.cfg.set(name, value)

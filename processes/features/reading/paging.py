@@ -10,9 +10,11 @@ import pyproj
 
 from processes.crs import is_north_first, parse_crs
 from processes.errors import InputError, LayerError
+from processes.sources.media_types import GEOJSON, JSON, plain_media_type
 
-_TYPES = ("application/geo+json", "application/json", "")
+_TYPES = (GEOJSON, JSON, "")
 """Media types of a link to a page, the best first; the last is for a link without one."""
+
 _TO_ITEMS = ("items", "data", "http://www.opengis.net/def/rel/ogc/1.0/data")
 
 
@@ -38,7 +40,7 @@ def next_href(text: bytes) -> str | None:
     hrefs: dict[str, str] = {}
     for link in _links(_read(text)):
         media_type = link.get("type")
-        plain = media_type.partition(";")[0].strip().lower() if isinstance(media_type, str) else ""
+        plain = plain_media_type(media_type) if isinstance(media_type, str) else ""
         if link.get("rel") == "next" and isinstance(link.get("href"), str):
             hrefs.setdefault(plain, link["href"])
     return next((hrefs[media_type] for media_type in _TYPES if media_type in hrefs), None)

@@ -1,7 +1,10 @@
-"""The service's own OpenAPI 3.0 document: every path, and what it really answers.
+"""The service's OpenAPI 3.0 document: every path, its parameters and its responses.
 
-pygeoapi makes one too, which refers to schemas elsewhere that no string passes, and knows neither our statuses nor our
-parameters. This one stands alone, and is made from the descriptions of the processes.
+It replaces pygeoapi's document, which refers to remote schemas and lacks this service's statuses and parameters. It is
+made from the descriptions of the processes and refers to nothing elsewhere.
+
+A new route needs a view in `processes.web`, a line in `processes.web.app`, and an operation in the function here that
+has the paths of its tag.
 """
 
 from __future__ import annotations
@@ -15,12 +18,13 @@ from processes.ogc.process import Process, SectionedProcess
 from processes.ogc.request import Description
 from processes.registry import load_processes
 from processes.settings import load_configuration
+from processes.sources.media_types import HTML, JSON
 from processes.web.openapi.execution import (
     Forms,
     content,
     example_of,
     has_jobs,
-    merged,
+    merge_forms,
     output_forms,
     request_name,
     request_schema,
@@ -28,18 +32,18 @@ from processes.web.openapi.execution import (
     results_name,
     results_schema,
 )
-from processes.web.openapi.schemas import HEADERS, JSON, PARAMETERS, RESPONSES, SCHEMAS, answer, errors, ref
+from processes.web.openapi.schemas import HEADERS, PARAMETERS, RESPONSES, SCHEMAS, error_responses, ref, response
 
 MEDIA_TYPE = "application/vnd.oai.openapi+json;version=3.0"
 
-_HTML = {"text/html": {"schema": {"type": "string"}}}
+_HTML_PAGE = {HTML: {"schema": {"type": "string"}}}
 _LD = {"application/ld+json": {"schema": {"type": "object"}}}
 _PART: dict[str, Any] = {"type": "string", "format": "binary"}
 _FILE_HEADERS = ("ETag", "Last-Modified", "Accept-Ranges", "Content-Disposition")
 _CONDITIONS = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since")
 _FILE_PARAMETERS = ("jobId", "Range", "If-Range", *_CONDITIONS)
 _FILE_ERRORS = (400, 403, 404, 406, 410, 412, 413, 416, 500, 503)
-"""Those of a failed job among them: its results are the error that a synchronous request would have been told."""
+"""With those of a failed job: its results are the error that a synchronous request would have got."""
 
 _TAGS = (
     {"name": "service", "description": "What the service is"},
@@ -50,25 +54,21 @@ _TAGS = (
 
 
 def configured_document(configuration: Path) -> dict[str, Any]:
-    """Return the document of a service.
-
-    Args:
-        configuration: its `pygeoapi-config.yml`.
-    """
-    content_of_file = load_configuration(configuration)
-    about = content_of_file["metadata"]["identification"]
+    """Return the document of the service that a `pygeoapi-config.yml` describes."""
+    values = load_configuration(configuration)
+    identification = values["metadata"]["identification"]
     processes = load_processes(configuration)
-    return openapi_document(processes, content_of_file["server"]["url"], about["title"], about["description"])
+    return openapi_document(processes, values["server"]["url"], identification["title"], identification["description"])
 
 
 def openapi_document(processes: Mapping[str, Process], url: str, title: str, description: str) -> dict[str, Any]:
     """Return the document.
 
     Args:
-        processes: by their ids.
+        processes: the processes by their ids.
         url: public base URL of the service.
-        title: of the service.
-        description: of the service.
+        title: title of the service.
+        description: description of the service.
     """
     descriptions = {name: process.frame() for name, process in processes.items()}
     return {
@@ -100,7 +100,7 @@ def _operation(
     parameters: Sequence[str] = (),
     **more: Any,
 ) -> dict[str, Any]:
-    """Return an operation; its parameters are those of the components."""
+    """Return an operation; `parameters` are names of components."""
     return (
         {"operationId": operation_id, "tags": [tag], "summary": summary}
         | ({"parameters": [ref("parameters", name) for name in parameters]} if parameters else {})
@@ -110,29 +110,29 @@ def _operation(
 
 
 def _document(schema: str) -> dict[str, Any]:
-    """Return the content that is a JSON document."""
+    """Return the content of a response or a request that is a JSON document."""
     return {JSON: {"schema": ref("schemas", schema)}}
 
 
 def _service_paths() -> dict[str, Any]:
-    landing = {"200": answer("The landing page", _document("landingPage") | _HTML | _LD)}
-    conformance = {"200": answer("Conformance classes", _document("conformance") | _HTML | _LD)}
-    openapi = {"200": answer("This document", {MEDIA_TYPE: {"schema": {"type": "object"}}} | _HTML)}
-    wrong = errors([400, 500])
+    landing = {"200": response("The landing page", _document("landingPage") | _HTML_PAGE | _LD)}
+    conformance = {"200": response("Conformance classes", _document("conformance") | _HTML_PAGE | _LD)}
+    openapi = {"200": response("This document", {MEDIA_TYPE: {"schema": {"type": "object"}}} | _HTML_PAGE)}
+    failures = error_responses([400, 500])
     return {
-        "/": {"get": _operation("getLandingPage", "service", "The service", landing | wrong, ["fWithLd"])},
-        "/openapi": {"get": _operation("getOpenapi", "service", "This document", openapi | wrong, ["f", "ui"])},
+        "/": {"get": _operation("getLandingPage", "service", "The service", landing | failures, ["fWithLd"])},
+        "/openapi": {"get": _operation("getOpenapi", "service", "This document", openapi | failures, ["f", "ui"])},
         "/conformance": {
             "get": _operation(
-                "getConformance", "service", "What the service conforms to", conformance | wrong, ["fWithLd"]
+                "getConformance", "service", "What the service conforms to", conformance | failures, ["fWithLd"]
             )
         },
     }
 
 
 def _process_paths(processes: Mapping[str, Process], descriptions: Mapping[str, Description]) -> dict[str, Any]:
-    found = {"200": answer("The processes", _document("processList") | _HTML | _LD)}
-    responses = found | errors([400, 500])
+    success = {"200": response("The processes", _document("processList") | _HTML_PAGE | _LD)}
+    responses = success | error_responses([400, 500])
     listing = _operation("getProcesses", "processes", "All processes", responses, ["limit", "offset", "fWithLd"])
     paths: dict[str, Any] = {"/processes": {"get": listing}}
     for name, description in descriptions.items():
@@ -145,12 +145,12 @@ def _process_paths(processes: Mapping[str, Process], descriptions: Mapping[str, 
 
 
 def _description(description: Description) -> dict[str, Any]:
-    found = {"200": answer("The description", _document("process") | _HTML | _LD)}
+    success = {"200": response("The description", _document("process") | _HTML_PAGE | _LD)}
     return _operation(
         f"describe{_camel(description)}",
         "processes",
         f"{description['title']}: inputs and outputs",
-        found | errors([400, 500]),
+        success | error_responses([400, 500]),
         ["fWithLd"],
     )
 
@@ -159,53 +159,56 @@ def _execution(description: Description, is_sectioned: bool) -> dict[str, Any]:
     """Return the operation that executes a process.
 
     Args:
-        description: of the process.
-        is_sectioned: whether every request to it is a job, also one that is answered synchronously.
+        description: description of the process.
+        is_sectioned: whether every request becomes a job, synchronous ones too.
     """
-    of_job = ("Link", "Preference-Applied") if has_jobs(description) else ()
-    headers = (*of_job, *_FILE_HEADERS) if is_sectioned else of_job
-    responses = {"200": answer("The result, raw or in a document", content(result_forms(description)), headers)}
+    job_headers = ("Link", "Preference-Applied") if has_jobs(description) else ()
+    headers = (*job_headers, *_FILE_HEADERS) if is_sectioned else job_headers
+    responses = {"200": response("The result, raw or in a document", content(result_forms(description)), headers)}
     more: dict[str, Any] = {"description": description["description"], "requestBody": _body(description)}
     if has_jobs(description):
-        accepted = answer("The job, which goes on", _document("statusInfo"), ("Location", "Preference-Applied"))
-        responses["201"] = accepted | {"links": _links_of_job()}
+        accepted = response("The job, which goes on", _document("statusInfo"), ("Location", "Preference-Applied"))
+        responses["201"] = accepted | {"links": _job_links()}
         more["callbacks"] = _callbacks(description)
     if "reference" in description["outputTransmission"]:
-        responses["204"] = answer("The result is elsewhere, at a link", headers=of_job)
+        responses["204"] = response("The result is elsewhere, at a link", headers=job_headers)
     return _operation(
         f"execute{_camel(description)}",
         "processes",
         f"{description['title']}: execution",
-        responses | errors(_execution_errors(description)),
+        responses | error_responses(_execution_errors(description)),
         ["Prefer"] if has_jobs(description) else (),
         **more,
     )
 
 
 def _validation(description: Description) -> dict[str, Any]:
-    forecast = {"200": answer("The request would be accepted", _document("forecast"))}
+    success = {"200": response("The request would be accepted", _document("forecast"))}
     return _operation(
         f"validate{_camel(description)}",
         "processes",
         f"{description['title']}: what a request comes to, without its execution",
-        forecast | errors([status for status in _execution_errors(description) if status != 410]),
+        success | error_responses([status for status in _execution_errors(description) if status != 410]),
         requestBody=_body(description),
     )
 
 
 def _execution_errors(description: Description) -> list[int]:
-    of_job = [403, 410, 429] if has_jobs(description) else []
-    of_name = [409] if "resultName" in description["inputs"] else []
-    return [400, 406, 408, 413, 415, 500, 503, *of_job, *of_name]
+    job_errors = [403, 410, 429] if has_jobs(description) else []
+    name_errors = [409] if "resultName" in description["inputs"] else []
+    return [400, 406, 408, 413, 415, 500, 503, *job_errors, *name_errors]
 
 
 def _body(description: Description) -> dict[str, Any]:
     example = example_of(description)
-    shown = {} if example is None else {"example": example}
-    return {"required": True, "content": {JSON: {"schema": ref("schemas", request_name(description)), **shown}}}
+    example_member = {} if example is None else {"example": example}
+    return {
+        "required": True,
+        "content": {JSON: {"schema": ref("schemas", request_name(description)), **example_member}},
+    }
 
 
-def _links_of_job() -> dict[str, Any]:
+def _job_links() -> dict[str, Any]:
     parameters = {"jobId": "$response.body#/jobID"}
     return {
         operation: {"operationId": operation, "parameters": dict(parameters)}
@@ -214,13 +217,13 @@ def _links_of_job() -> dict[str, Any]:
 
 
 def _callbacks(description: Description) -> dict[str, Any]:
-    """Return what a subscriber is told, by POST to the URLs that the request names."""
+    """Return the requests that the service sends to a subscriber's URLs."""
     bodies = {"successUri": results_name(description), "inProgressUri": "statusInfo", "failedUri": "statusInfo"}
-    told = {"2XX": {"description": "Heard; at any other answer it is tried again"}}
+    responses = {"2XX": {"description": "Heard; at any other answer it is tried again"}}
     return {
         member: {
             f"{{$request.body#/subscriber/{member}}}": {
-                "post": {"requestBody": {"required": True, "content": _document(schema)}, "responses": told}
+                "post": {"requestBody": {"required": True, "content": _document(schema)}, "responses": responses}
             }
         }
         for member, schema in bodies.items()
@@ -229,18 +232,20 @@ def _callbacks(description: Description) -> dict[str, Any]:
 
 def _job_paths() -> dict[str, Any]:
     filters = ("type", "processID", "status", "datetime", "minDuration", "maxDuration", "limit", "offset", "f")
-    jobs = {"200": answer("A page of the list, the newest first", _document("jobList") | _HTML)}
-    job = {"200": answer("The job", _document("statusInfo") | _HTML)}
-    dismissed = {"200": answer("The job, dismissed", _document("statusInfo"))}
+    jobs = {"200": response("A page of the list, the newest first", _document("jobList") | _HTML_PAGE)}
+    job = {"200": response("The job", _document("statusInfo") | _HTML_PAGE)}
+    dismissed = {"200": response("The job, dismissed", _document("statusInfo"))}
     return {
-        "/jobs": {"get": _operation("getJobs", "jobs", "All jobs", jobs | errors([400, 500, 503]), filters)},
+        "/jobs": {"get": _operation("getJobs", "jobs", "All jobs", jobs | error_responses([400, 500, 503]), filters)},
         "/jobs/{jobId}": {
-            "get": _operation("getJob", "jobs", "How a job goes", job | errors([400, 404, 500, 503]), ["jobId", "f"]),
+            "get": _operation(
+                "getJob", "jobs", "How a job goes", job | error_responses([400, 404, 500, 503]), ["jobId", "f"]
+            ),
             "delete": _operation(
                 "dismissJob",
                 "jobs",
                 "Stop a job, or delete its result",
-                dismissed | errors([404, 410, 500, 503]),
+                dismissed | error_responses([404, 410, 500, 503]),
                 ["jobId"],
             ),
         },
@@ -248,8 +253,8 @@ def _job_paths() -> dict[str, Any]:
 
 
 def _result_paths(descriptions: Sequence[Description]) -> dict[str, Any]:
-    """Return the paths of results, which processes of these descriptions have."""
-    raw = merged(map(output_forms, descriptions))
+    """Return the paths of the results of the processes with these descriptions."""
+    raw = merge_forms(map(output_forms, descriptions))
     parameter = {
         "name": "output",
         "in": "path",
@@ -257,9 +262,9 @@ def _result_paths(descriptions: Sequence[Description]) -> dict[str, Any]:
         "required": True,
         "schema": {"type": "string", "enum": [name for item in descriptions for name in item["outputs"]]},
     }
-    by_reference = {"204": answer("The result is elsewhere, at a link", headers=["Link"])}
-    results = _file_responses(merged(map(result_forms, descriptions)), raw) | by_reference
-    results["200"]["content"] |= _HTML
+    by_reference = {"204": response("The result is elsewhere, at a link", headers=["Link"])}
+    results = _file_responses(merge_forms(map(result_forms, descriptions)), raw) | by_reference
+    results["200"]["content"] |= _HTML_PAGE
     head = {status: item for status, item in _file_responses({}, {}).items() if status not in ("206", "416")}
     head_parameters = ("jobId", *_CONDITIONS)
     return {
@@ -286,29 +291,31 @@ def _result_paths(descriptions: Sequence[Description]) -> dict[str, Any]:
 def _file_responses(whole: Forms, part: Forms) -> dict[str, Any]:
     parts = {media_type: {"schema": _PART} for media_type in part}
     return {
-        "200": answer("All of it", content(whole), _FILE_HEADERS),
-        "206": answer("The part that is wanted", parts, (*_FILE_HEADERS, "Content-Range")),
-        "304": answer("The client has it already", headers=_FILE_HEADERS),
-        **errors(_FILE_ERRORS),
+        "200": response("All of it", content(whole), _FILE_HEADERS),
+        "206": response("The part that is wanted", parts, (*_FILE_HEADERS, "Content-Range")),
+        "304": response("The client has it already", headers=_FILE_HEADERS),
+        **error_responses(_FILE_ERRORS),
     }
 
 
 def _operation_paths() -> dict[str, Any]:
-    figures = {"200": answer("Figures as Prometheus reads them", {"text/plain": {"schema": {"type": "string"}}})}
+    figures = {"200": response("Figures as Prometheus reads them", {"text/plain": {"schema": {"type": "string"}}})}
     return {
         "/metrics": {
-            "get": _operation("getMetrics", "operation", "Figures of jobs and slots", figures | errors([500, 503]))
+            "get": _operation(
+                "getMetrics", "operation", "Figures of jobs and slots", figures | error_responses([500, 503])
+            )
         }
     }
 
 
 def _schemas(descriptions: Mapping[str, Description]) -> dict[str, Any]:
-    """Return the schemas of the requests and the results documents of all processes."""
+    """Return the schemas of the requests and of the results documents of all processes."""
     return {request_name(item): request_schema(item) for item in descriptions.values()} | {
         results_name(item): results_schema(item) for item in descriptions.values()
     }
 
 
 def _camel(description: Description) -> str:
-    """Return a process's id as a part of an operation's."""
+    """Return the id of a process as a part of the id of an operation."""
     return "".join(word.capitalize() for word in description["id"].split("-"))

@@ -1,21 +1,21 @@
-"""Executions in the terms of OpenAPI 3.0: what a request may hold and what its answers are, by the description."""
+"""Execute requests and their results as OpenAPI 3.0 schemas, made from the descriptions of the processes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from processes.ogc.media_types import GEOJSON
 from processes.ogc.request import Description
-from processes.web.openapi.schemas import JSON, Schema, listed, record, ref
+from processes.sources.media_types import GEOJSON, JSON
+from processes.web.openapi.schemas import Schema, array, record, ref
 
 Forms = dict[str, list[Schema]]
-"""Media types of a content, and what each may hold."""
+"""Schemas by media type: what a content may be."""
 
 _NOT_OF_OPENAPI = ("contentMediaType", "contentEncoding", "contentSchema")
 """Keywords of descriptions that OpenAPI 3.0 does not have."""
 _QUALIFIED_TYPES: Mapping[str, list[str]] = {"geojson-feature-collection": [GEOJSON, JSON]}
-"""Media types of a qualified value, by the format of its schema; of other formats it may be any."""
+"""Media types of a qualified value by the format of its schema; for other formats every media type is allowed."""
 
 _EXAMPLES: Mapping[str, dict[str, Any]] = {
     "classify-objects": {
@@ -32,26 +32,26 @@ _EXAMPLES: Mapping[str, dict[str, Any]] = {
 
 
 def has_jobs(description: Description) -> bool:
-    """Say whether requests to a process become jobs where the client wants that."""
+    """Return whether a process can be executed asynchronously."""
     return "async-execute" in description["jobControlOptions"]
 
 
 def example_of(description: Description) -> Any:
-    """Return an execute request; None = there is no example."""
+    """Return an example of an execute request; None = there is none."""
     return _EXAMPLES.get(description["id"], description.get("example"))
 
 
 def to_openapi(schema: Mapping[str, Any]) -> Schema:
     """Return a description's schema without the keywords that OpenAPI 3.0 does not have."""
-    kept = {word: part for word, part in schema.items() if word not in _NOT_OF_OPENAPI}
-    for word, part in kept.items():
+    result = {word: part for word, part in schema.items() if word not in _NOT_OF_OPENAPI}
+    for word, part in result.items():
         if word in ("allOf", "anyOf", "oneOf"):
-            kept[word] = [to_openapi(item) for item in part]
+            result[word] = [to_openapi(item) for item in part]
         elif word in ("items", "not", "additionalProperties") and isinstance(part, Mapping):
-            kept[word] = to_openapi(part)
+            result[word] = to_openapi(part)
         elif word == "properties":
-            kept[word] = {name: to_openapi(item) for name, item in part.items()}
-    return kept
+            result[word] = {name: to_openapi(item) for name, item in part.items()}
+    return result
 
 
 def request_schema(description: Description) -> Schema:
@@ -82,18 +82,18 @@ def request_schema(description: Description) -> Schema:
 
 
 def _input(item: Mapping[str, Any]) -> Schema:
-    """Return what may be given for an input: a value, plain or qualified, or several."""
+    """Return the schema of an input: a value, plain or qualified, or an array of values."""
     value = to_openapi(item["schema"])
     forms = [value, *_qualified(value)]
-    least, most = item.get("minOccurs", 1), item.get("maxOccurs", 1)
-    if most != 1:
-        limits = {"minItems": least} | ({} if most == "unbounded" else {"maxItems": most})
-        forms = [*forms, listed(_any_of(forms), **limits)]
+    minimum, maximum = item.get("minOccurs", 1), item.get("maxOccurs", 1)
+    if maximum != 1:
+        limits = {"minItems": minimum} | ({} if maximum == "unbounded" else {"maxItems": maximum})
+        forms = [*forms, array(_any_of(forms), **limits)]
     return {"title": item["title"], "description": item["description"], "anyOf": forms}
 
 
 def _qualified(schema: Schema) -> list[Schema]:
-    """Return the form `{"value": …}` of a value; none where a value has such a form of its own."""
+    """Return the schema of the form `{"value": …}`; empty if the value has such a form of its own."""
     branches = schema.get("oneOf", [schema])
     if any("value" in branch.get("properties", {}) for branch in branches):
         return []
@@ -110,7 +110,7 @@ def _qualified(schema: Schema) -> list[Schema]:
 
 
 def _output(item: Mapping[str, Any], description: Description) -> Schema:
-    """Return how an output may be asked for."""
+    """Return the schema of a member of `outputs` in a request."""
     media_types = list(_branches(item))
     members = {
         "format": record(
@@ -134,7 +134,7 @@ def _branches(item: Mapping[str, Any]) -> dict[str, Schema]:
 
 
 def results_schema(description: Description) -> Schema:
-    """Return the schema of the results document; no output is in it that is not asked for."""
+    """Return the schema of the results document, which holds the requested outputs."""
     is_linked = "reference" in description["outputTransmission"]
     return {
         "type": "object",
@@ -150,7 +150,7 @@ def results_schema(description: Description) -> Schema:
 
 
 def _in_document(media_type: str, branch: Schema) -> Schema:
-    """Return what stands in a results document for an output; `processes.ogc.results` writes it."""
+    """Return the schema of an output in a results document, as `processes.ogc.results` writes it."""
     kind = {"mediaType": {"type": "string", "enum": [media_type]}}
     if branch.get("format") == "binary":
         base64 = {"type": "string", "enum": ["base64"]}
@@ -162,12 +162,12 @@ def _in_document(media_type: str, branch: Schema) -> Schema:
 def output_forms(description: Description) -> Forms:
     """Return the forms of an output itself."""
     items = [_branches(item) for item in description["outputs"].values()]
-    return merged({media_type: [branch]} for item in items for media_type, branch in item.items())
+    return merge_forms({media_type: [branch]} for item in items for media_type, branch in item.items())
 
 
 def result_forms(description: Description) -> Forms:
     """Return the forms of a result: the output itself, or a document."""
-    return merged([output_forms(description), {JSON: [ref("schemas", results_name(description))]}])
+    return merge_forms([output_forms(description), {JSON: [ref("schemas", results_name(description))]}])
 
 
 def request_name(description: Description) -> str:
@@ -180,8 +180,8 @@ def results_name(description: Description) -> str:
     return f"{description['id']}-results"
 
 
-def merged(parts: Iterable[Forms]) -> Forms:
-    """Return the forms of all parts together."""
+def merge_forms(parts: Iterable[Forms]) -> Forms:
+    """Return the forms of all parts in one mapping."""
     forms: Forms = {}
     for part in parts:
         for media_type, schemas in part.items():
@@ -190,7 +190,7 @@ def merged(parts: Iterable[Forms]) -> Forms:
 
 
 def content(forms: Forms) -> dict[str, Any]:
-    """Return forms as the content of a response."""
+    """Return the content of a response that has one of these forms."""
     return {media_type: {"schema": _any_of(schemas)} for media_type, schemas in forms.items()}
 
 

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of every service alike: schemas, parameters, headers, errors. Data, and no more."""
+"""The parts of the OpenAPI document that are the same for every service: schemas, parameters, headers, errors."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from processes.jobs.job import JobStatus
-
-JSON = "application/json"
-PROBLEM_JSON = "application/problem+json"
+from processes.sources.media_types import JSON, PROBLEM_JSON
 
 Schema = dict[str, Any]
 """A schema as OpenAPI 3.0 has it, or a reference to one."""
@@ -25,21 +23,21 @@ def text(description: str, **more: Any) -> Schema:
 
 
 def record(members: Mapping[str, Any], optional: Sequence[str] = (), **more: Any) -> Schema:
-    """Return the schema of an object, whose members are there unless they are named as optional."""
+    """Return the schema of an object; members are required unless `optional` names them."""
     required = [name for name in members if name not in optional]
     return {"type": "object"} | ({"required": required} if required else {}) | {"properties": dict(members), **more}
 
 
-def listed(items: Mapping[str, Any], **more: Any) -> Schema:
+def array(items: Mapping[str, Any], **more: Any) -> Schema:
     """Return the schema of an array."""
     return {"type": "array", "items": dict(items), **more}
 
 
 _NUMBER: Schema = {"type": "integer", "minimum": 0}
 _TIME: Schema = {"type": "string", "format": "date-time"}
-_TEXTS: Schema = listed({"type": "string"})
+_TEXTS: Schema = array({"type": "string"})
 _COUNTS: Schema = {"type": "object", "additionalProperties": _NUMBER}
-_LINKS = listed(ref("schemas", "link"))
+_LINKS = array(ref("schemas", "link"))
 
 _LINK = record(
     {
@@ -58,7 +56,7 @@ _PROBLEM = record(
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": text("What is wrong, and what would be right"),
         "instance": text("Path that it concerns", example="/processes/classify-objects/execution"),
-        "errors": listed(
+        "errors": array(
             record(
                 {
                     "pointer": text("RFC 6901 pointer from the root of the request's body", example="/inputs/model"),
@@ -111,8 +109,8 @@ _PROCESS_SUMMARY = record(
         "title": {"type": "string"},
         "description": {"type": "string"},
         "keywords": _TEXTS,
-        "jobControlOptions": listed({"type": "string", "enum": ["sync-execute", "async-execute", "dismiss"]}),
-        "outputTransmission": listed({"type": "string", "enum": ["value", "reference"]}),
+        "jobControlOptions": array({"type": "string", "enum": ["sync-execute", "async-execute", "dismiss"]}),
+        "outputTransmission": array({"type": "string", "enum": ["value", "reference"]}),
         "links": _LINKS,
     }
 )
@@ -144,7 +142,7 @@ _FORECAST = record(
         "images": _NUMBER,
         "objects": _NUMBER,
         "sections": {**_NUMBER, "description": "Parts that the work would be cut into"},
-        "fields": listed(record({"name": {"type": "string"}, "type": {"type": "string"}})),
+        "fields": array(record({"name": {"type": "string"}, "type": {"type": "string"}})),
         "estimatedSeconds": {"type": "number", "minimum": 0},
     },
     description="What a request comes to: size of the work, fields of the result, time",
@@ -163,25 +161,25 @@ SCHEMAS: Mapping[str, Schema] = {
     "link": _LINK,
     "problem": _PROBLEM,
     "landingPage": record({"title": {"type": "string"}, "description": {"type": "string"}, "links": _LINKS}),
-    "conformance": record({"conformsTo": listed({"type": "string", "format": "uri"})}),
+    "conformance": record({"conformsTo": array({"type": "string", "format": "uri"})}),
     "processSummary": _PROCESS_SUMMARY,
-    "processList": record({"processes": listed(ref("schemas", "processSummary")), "links": _LINKS}),
+    "processList": record({"processes": array(ref("schemas", "processSummary")), "links": _LINKS}),
     "process": _PROCESS,
     "subscriber": _SUBSCRIBER,
     "forecast": _FORECAST,
     "statusCode": {"type": "string", "enum": [status.value for status in JobStatus]},
     "summary": _SUMMARY,
     "statusInfo": _STATUS_INFO,
-    "jobList": record({"jobs": listed(ref("schemas", "statusInfo")), "links": _LINKS}),
+    "jobList": record({"jobs": array(ref("schemas", "statusInfo")), "links": _LINKS}),
 }
 
 
-def _parameter(place: str, name: str, description: str, schema: Schema, **more: Any) -> dict[str, Any]:
-    return {"name": name, "in": place, "description": description, **more, "schema": schema}
+def _parameter(location: str, name: str, description: str, schema: Schema, **more: Any) -> dict[str, Any]:
+    return {"name": name, "in": location, "description": description, **more, "schema": schema}
 
 
 def _query(name: str, description: str, schema: Schema, **more: Any) -> dict[str, Any]:
-    """Return a parameter of the query; a list in it has commas."""
+    """Return a query parameter; a list is separated by commas."""
     style = {"style": "form", "explode": False} if schema["type"] == "array" else {}
     return _parameter("query", name, description, schema, **style, **more)
 
@@ -198,9 +196,9 @@ PARAMETERS: Mapping[str, dict[str, Any]] = {
         {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 10},
     ),
     "offset": _query("offset", "Entries that are passed over", {**_NUMBER, "default": 0}),
-    "type": _query("type", "Jobs of these types", listed({"type": "string", "enum": ["process"]})),
+    "type": _query("type", "Jobs of these types", array({"type": "string", "enum": ["process"]})),
     "processID": _query("processID", "Jobs of these processes", _TEXTS),
-    "status": _query("status", "Jobs of these statuses", listed(ref("schemas", "statusCode"))),
+    "status": _query("status", "Jobs of these statuses", array(ref("schemas", "statusCode"))),
     "datetime": _query(
         "datetime",
         "Jobs made at this time, or in this interval `from/to`, either of which may be open (`..` or nothing)",
@@ -271,18 +269,24 @@ ERRORS: Mapping[int, str] = {
     500: "A fault of the server; its log has more",
     503: "Too many jobs or clients wait, or the job store cannot be reached",
 }
-"""What each status of an error says. 408, 413 and the like can be told of a body only."""
+"""Meaning of each status of an error. 408 and 413 occur only in responses to requests with a body."""
 
 _ERROR_HEADERS: Mapping[int, Sequence[str]] = {416: ["Content-Range"], 429: ["Retry-After"], 503: ["Retry-After"]}
 
 
 def _error(description: str, headers: Sequence[str]) -> dict[str, Any]:
     content = {media_type: {"schema": ref("schemas", "problem")} for media_type in (JSON, PROBLEM_JSON)}
-    return answer(description, content, headers)
+    return response(description, content, headers)
 
 
-def answer(description: str, content: Mapping[str, Any] | None = None, headers: Sequence[str] = ()) -> dict[str, Any]:
-    """Return a response; its headers are those of the components."""
+def response(description: str, content: Mapping[str, Any] | None = None, headers: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a response.
+
+    Args:
+        description: what the response means.
+        content: schema by media type; None = the response has no body.
+        headers: names of headers, which are components.
+    """
     return (
         {"description": description}
         | ({"headers": {name: ref("headers", name) for name in headers}} if headers else {})
@@ -296,7 +300,7 @@ RESPONSES: Mapping[str, dict[str, Any]] = {
 }
 
 
-def errors(statuses: Sequence[int]) -> dict[str, dict[str, str]]:
-    """Return the responses to errors of these statuses, and to any other."""
-    known = {str(status): ref("responses", f"error{status}") for status in sorted(statuses)}
-    return known | {"default": ref("responses", "error")}
+def error_responses(statuses: Sequence[int]) -> dict[str, dict[str, str]]:
+    """Return the responses for errors of these statuses, and for any other error."""
+    references = {str(status): ref("responses", f"error{status}") for status in sorted(statuses)}
+    return references | {"default": ref("responses", "error")}
