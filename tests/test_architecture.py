@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import pytest
+from tables import each_row
 
 PACKAGE = Path(__file__).parents[1] / "processes"
 
@@ -78,7 +78,7 @@ def test_every_room_has_its_place() -> None:
     assert {module.parts[0] for module in MODULES} == set().union(*LAYERS)
 
 
-@pytest.mark.parametrize("module", MODULES, ids=str)
+@each_row("module", MODULES, ids=str)
 def test_imports_run_downwards(module: Path) -> None:
     room = module.parts[0]
     for name in imports(module):
@@ -89,7 +89,7 @@ def test_imports_run_downwards(module: Path) -> None:
         assert other == room or layer(other) < layer(room), f"{module} imports {name}"
 
 
-@pytest.mark.parametrize("module", MODULES, ids=str)
+@each_row("module", MODULES, ids=str)
 def test_heavy_libraries_stay_in_their_homes(module: Path) -> None:
     for name in imports(module):
         homes = HOMES.get(name.split(".")[0])
@@ -97,7 +97,7 @@ def test_heavy_libraries_stay_in_their_homes(module: Path) -> None:
         assert allowed, f"{module} imports {name}"
 
 
-@pytest.mark.parametrize("module", MODULES, ids=str)
+@each_row("module", MODULES, ids=str)
 def test_modules_are_short_and_check_nothing_by_assert(module: Path) -> None:
     text = (PACKAGE / module).with_suffix(".py").read_text()
     assert text.count("\n") <= 350, f"{module} has more than one idea"

@@ -26,6 +26,8 @@ GRACE_S = 8
 """So long requests may take that are being answered when the server is told to stop."""
 STOPPING = "classify-objects-stopping"
 """Name of the application's extension that tells whether the server stops, a `threading.Event`."""
+OPENAPI = "openapi.json"
+"""Name of the OpenAPI document's file in the state folder; pygeoapi wants it as a file."""
 
 _CLIENT_ERRORS: Mapping[type[Exception], tuple[int, str]] = {
     errors.LimitRequestLine: (414, f"the request line is longer than {MAX_REQUEST_LINE} bytes"),
@@ -80,16 +82,18 @@ class HttpLog(Logger):  # type: ignore[misc]
 
 
 class HttpServer(BaseApplication):  # type: ignore[misc]
-    """The server of `application`, in the foreground.
+    """The server of a configuration's application, in the foreground.
 
     Args:
+        configuration: the `pygeoapi-config.yml`.
         address: to listen at, `host:port`, or `fd://n` for a socket that is open already.
         workers: processes.
         threads: requests that each of them serves at the same time.
         folder: for the server's own files.
     """
 
-    def __init__(self, address: str, workers: int, threads: int, folder: Path) -> None:
+    def __init__(self, configuration: Path, address: str, workers: int, threads: int, folder: Path) -> None:
+        self._configuration = configuration
         self._address = address
         self._workers = workers
         self._threads = threads
@@ -112,6 +116,6 @@ class HttpServer(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        from processes.web.app import application  # pygeoapi reads its configuration at import, in the worker
+        from processes.web.app import create_application  # it imports pygeoapi, which the workers do and not the master
 
-        return application
+        return create_application(self._configuration)

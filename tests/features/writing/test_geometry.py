@@ -13,12 +13,13 @@ from processes.crs import parse_crs
 from processes.features.writing.result import FILE_ENDINGS, GEOJSON, GEOJSON_SEQ, TABLE, MediaType
 from result_readers import FLATGEOBUF, GEOPACKAGE, NO_SUMMARY, PARQUET, read_result
 from result_standards import check_geopackage, check_geoparquet
+from tables import each_row
 
 WITH_GEOMETRY = [media_type for media_type in FILE_ENDINGS if media_type != TABLE]
 CHECKS = {GEOPACKAGE: check_geopackage, PARQUET: check_geoparquet}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("nowhere", "warnings"),
     [
         (0, []),
