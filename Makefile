@@ -14,7 +14,7 @@ serve: .venv/ready
 	$(BIN)/classify-objects serve
 
 test: .venv/ready-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=25
 
 # whole jobs, and what they survive: each row of the table of faults, with real processes; needs PostgreSQL's programs
 test-jobs: .venv/ready-dev

@@ -22,6 +22,7 @@ from processes.features.writing.format import Format
 from processes.features.writing.result import ClassStyle, RowBatch, result_layer
 from processes.features.writing.write import write_result
 from processes.settings import Settings
+from service import ROOT, Client, configure, load_application
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -34,6 +35,15 @@ def shared_data() -> Path:
             pytest.fail("the shared data is not there, and in CI it must be")
         pytest.skip("the shared data is not there")
     return SHARED / "data"
+
+
+@pytest.fixture(scope="session")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Client:
+    """Return a client of a service with the shipped models, which reads the folders of all tests and the real data."""
+    imagery = [tmp_path_factory.getbasetemp(), SHARED / "data"]
+    return Client(
+        load_application(configure(tmp_path_factory.mktemp("shipped"), models=[ROOT / "models"], imagery=imagery))
+    )
 
 
 @pytest.fixture

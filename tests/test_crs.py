@@ -17,9 +17,10 @@ from processes.crs import (
     same_coordinates,
 )
 from processes.errors import InputError
+from tables import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "code"),
     [
         ("EPSG:32633", 32633),
@@ -36,15 +37,13 @@ def test_name_of_an_epsg_crs_is_understood(text: str, code: int) -> None:
     assert epsg_name(parse_crs(text)) == f"EPSG:{code}"
 
 
-@pytest.mark.parametrize(
-    "text", [CRS84, CRS84.replace("http:", "https:"), f"{CRS84}h", "OGC:CRS84", "urn:ogc:def:crs:OGC:1.3:CRS84"]
-)
+@each_row("text", [CRS84, CRS84.replace("http:", "https:"), f"{CRS84}h", "OGC:CRS84", "urn:ogc:def:crs:OGC:1.3:CRS84"])
 def test_crs84_is_longitude_latitude(text: str) -> None:
     assert parse_crs(text).to_authority() == ("OGC", "CRS84")
     assert is_longitude_latitude(parse_crs(text))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "",
@@ -72,13 +71,13 @@ def test_other_words_name_no_crs_and_are_told_shortly(text: str) -> None:
     assert len(caught.value.detail) < 500
 
 
-@pytest.mark.parametrize("text", ["EPSG:5773", "EPSG:4978", "EPSG:5800"])
+@each_row("text", ["EPSG:5773", "EPSG:4978", "EPSG:5800"])
 def test_crs_without_a_map_is_refused(text: str) -> None:
     with pytest.raises(InputError):
         parse_crs(text)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("first", "second", "same"),
     [
         ("EPSG:4326", CRS84, True),
@@ -104,9 +103,7 @@ def test_crs_without_a_number_is_named_by_its_wkt() -> None:
     assert crs_from_text(epsg_name(crs_from_text(wkt))).equals(crs_from_text(wkt))
 
 
-@pytest.mark.parametrize(
-    ("source", "target"), [("EPSG:4326", "EPSG:32633"), ("EPSG:31468", "EPSG:3857"), (CRS84, "EPSG:2056")]
-)
+@each_row(("source", "target"), [("EPSG:4326", "EPSG:32633"), ("EPSG:31468", "EPSG:3857"), (CRS84, "EPSG:2056")])
 def test_every_vertex_goes_where_pyproj_takes_it_in_x_y_order(source: str, target: str) -> None:
     transformer = pyproj.Transformer.from_crs(source, target, always_xy=True)
     x, y = (4_468_000, 5_333_000) if source == "EPSG:31468" else (11.5, 48.1)
@@ -136,7 +133,7 @@ def test_missing_empty_and_high_geometries_stay_so() -> None:
     assert shapes[3].x == 15
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "POINT M (15 50 7)",

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from scene import make_scene, write_scene
-from service import ROOT, Client, configure, link, load_application
+from service import Client, link
 
 SEED, SIZE_PX, HOUSES = 301, 1600, 40
 
@@ -24,15 +24,14 @@ def test_a_scene_is_the_same_every_time(tmp_path: Path) -> None:
     assert len(hashes) == 1
 
 
-def test_roof_damage_knows_houses_that_it_has_not_seen(tmp_path: Path) -> None:
+def test_roof_damage_knows_houses_that_it_has_not_seen(tmp_path: Path, shipped: Client) -> None:
     write_scene(make_scene(SEED, SIZE_PX, HOUSES), tmp_path)
-    client = Client(load_application(configure(tmp_path, models=[ROOT / "models"], imagery=[tmp_path])))
     inputs = {
         "image": link(tmp_path / "scene.tif"),
         "features": link(tmp_path / "houses.geojson"),
         "model": "roof-damage",
     }
-    response = client.execute("classify-objects", inputs)
+    response = shipped.execute("classify-objects", inputs)
     assert response.status_code == 200, response.text
     features = json.loads(response.data)["features"]
     assert [feature["id"] for feature in features] == list(range(1, HOUSES + 1))

@@ -10,6 +10,7 @@ import pytest
 from conftest import MakePackage
 from processes.describe_model import model_info
 from processes.model.catalog import Catalog
+from service import models_checked_here
 
 
 @pytest.mark.parametrize(
@@ -32,12 +33,14 @@ def test_keys_of_the_package_are_told(
     tmp_path: Path, make_package: MakePackage, changes: dict[str, Any], told: dict[str, Any]
 ) -> None:
     make_package(**changes)
-    info = model_info(Catalog((tmp_path / "models",), tmp_path / "state", 2**24).model("brightness"))
+    with models_checked_here():
+        info = model_info(Catalog((tmp_path / "models",), tmp_path / "state", 2**24).model("brightness"))
     assert {name: info[name] for name in told} == told
     assert None not in info.values()
 
 
 def test_what_a_package_does_not_have_is_not_told(tmp_path: Path, make_package: MakePackage) -> None:
     make_package(Normalization="none")
-    info = model_info(Catalog((tmp_path / "models",), tmp_path / "state", 2**24).model("brightness"))
+    with models_checked_here():
+        info = model_info(Catalog((tmp_path / "models",), tmp_path / "state", 2**24).model("brightness"))
     assert not {"dataRange", "normalization", "minCellSize", "maxCellSize", "batchSize"} & info.keys()

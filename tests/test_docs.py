@@ -19,7 +19,7 @@ from processes.classify.description import describe
 from processes.programs.cli import main
 from processes.settings import Limits
 from scene import make_scene, write_scene
-from service import ROOT, Client, configure, load_application
+from service import ROOT, Client
 
 README = (ROOT / "README.md").read_text()
 
@@ -44,12 +44,11 @@ def test_options_of_the_command_line_exist() -> None:
     assert all(option in shown for option in options)
 
 
-def test_the_request_is_answered_as_shown(tmp_path: Path) -> None:
+def test_the_request_is_answered_as_shown(tmp_path: Path, shipped: Client) -> None:
     write_scene(make_scene(1, 800, 8), tmp_path)
     (body,) = re.findall(r"-d '(\{.*?\}\})'", README.replace("'$PWD'", "@"), re.DOTALL)
     request = json.loads(body.replace("@/demo", str(tmp_path)))
-    client = Client(load_application(configure(tmp_path, models=[ROOT / "models"], imagery=[tmp_path])))
-    answer = client.execute("classify-objects", request["inputs"]).json
+    answer = shipped.execute("classify-objects", request["inputs"]).json
     shown = re.search(r'"properties": (\{.*?\})\}', README)
     assert shown is not None
     assert list(answer["features"][0]["properties"]) == list(json.loads(shown[1]))
@@ -138,12 +137,6 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def town_client(town: Path, tmp_path_factory: pytest.TempPathFactory) -> Client:
-    home = tmp_path_factory.mktemp("service")
-    return Client(load_application(configure(home, models=[ROOT / "models"], imagery=[town])))
-
-
 PAGES = sorted((ROOT / "docs" / "inputs").glob("[!R]*.md"))
 EXAMPLE = re.compile(r"^```json\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -167,17 +160,17 @@ def test_every_input_has_its_page_with_its_example() -> None:
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "docs" / "outputs.md"], ids=lambda page: page.stem)
-def test_the_examples_of_a_page_are_answered(page: Path, town: Path, town_client: Client) -> None:
+def test_the_examples_of_a_page_are_answered(page: Path, town: Path, shipped: Client) -> None:
     examples = EXAMPLE.findall(page.read_text())
     assert examples
     for example in examples:
-        answer(example, town, town_client)
+        answer(example, town, shipped)
 
 
-def test_the_example_of_an_input_shows_its_effect(town: Path, town_client: Client) -> None:
+def test_the_example_of_an_input_shows_its_effect(town: Path, shipped: Client) -> None:
     def shown(name: str) -> Any:
         page = (ROOT / "docs" / "inputs" / f"{name}.md").read_text()
-        return answer(EXAMPLE.findall(page)[0], town, town_client)
+        return answer(EXAMPLE.findall(page)[0], town, shipped)
 
     houses = json.loads((town / "houses.geojson").read_text())["features"]
     plain = shown("model").json
@@ -211,12 +204,11 @@ def test_the_table_for_those_who_come_from_arcgis_is_complete() -> None:
         assert all((ROOT / proof).exists() for proof in proofs), row
 
 
-def test_the_examples_are_answered(tmp_path: Path) -> None:
+def test_the_examples_are_answered(tmp_path: Path, shipped: Client) -> None:
     write_scene(make_scene(1, 800, 8), tmp_path)
-    client = Client(load_application(configure(tmp_path, models=[ROOT / "models"], imagery=[tmp_path])))
     examples = sorted((ROOT / "openapi" / "examples").glob("*.json"))
     assert {example.stem for example in examples} == {"classify-objects", "describe-model", "echo"}
     for example in examples:
         request = json.loads(example.read_text().replace("file:///imagery", tmp_path.as_uri()))
-        response = client.execute(example.stem, request["inputs"])
+        response = shipped.execute(example.stem, request["inputs"])
         assert response.status_code == 200, response.text

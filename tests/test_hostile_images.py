@@ -11,16 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import psutil
 import pytest
 import rasterio
 from PIL import Image as PillowImage
 
-from conftest import definition, save_mean_network
+from hostile_service import start_hostile
 from rasters import make_raster
-from service import Client, configure, link, load_application, slots_of
+from service import Client, link, slots_of
 
 SECONDS = 20
 GROWTH_BYTES = 2**30
@@ -28,23 +27,15 @@ GROWTH_BYTES = 2**30
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("hostile")
-    for name, bands in (("three", 3), ("one", 1)):
-        (home / "models" / name).mkdir(parents=True)
-        save_mean_network(home / "models" / name / "net.onnx", bands, None)
-        normalization = {"mean": [0.5] * bands, "std": [1] * bands, "scale": 1 / 255}
-        keys = definition(ExtractBands=list(range(bands)), Normalization=normalization)
-        (home / "models" / name / "model.emd").write_bytes(msgspec.json.encode(keys))
-    (home / "imagery").mkdir()
-    make_raster(home / "imagery" / "sound.tif")
-    return home
+    return tmp_path_factory.getbasetemp() / "hostile"
 
 
 @pytest.fixture(scope="module")
-def client(home: Path) -> Client:
-    client = Client(load_application(configure(home, models=[home / "models"], imagery=[home / "imagery"])))
+def client(home: Path) -> Iterator[Client]:
+    client = start_hostile(home)
     assert_alive(client, home)  # whose slot is warm by that
-    return client
+    yield client
+    assert_alive(client, home)  # the same slot's process, by `bounded`: what has answered all of them
 
 
 @contextmanager
@@ -235,7 +226,6 @@ def test_harm_is_refused(client: Client, home: Path, tmp_path: Path, case: str) 
     assert response.status_code == status, response.text
     assert words in response.json["detail"], response.text
     assert str(home) not in response.json["detail"].replace(f"file://{home}", "")
-    assert_alive(client, home)
 
 
 @pytest.mark.parametrize("case", CLASSIFIED)
@@ -249,7 +239,6 @@ def test_what_is_only_odd_is_classified(client: Client, home: Path, tmp_path: Pa
     assert response.status_code == 200, response.text
     rows = response.json.get("data") or [feature["properties"] for feature in response.json["features"]]
     assert [row["ClassStatus"] for row in rows] == [status]
-    assert_alive(client, home)
 
 
 def assert_alive(client: Client, home: Path) -> None:

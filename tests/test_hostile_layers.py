@@ -14,13 +14,12 @@ import subprocess
 import sys
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,13 +28,13 @@ import pyproj
 import pytest
 import shapely
 
-from conftest import definition, save_mean_network
+from hostile_service import start_hostile
 from processes.errors import ServiceError
 from processes.features.reading.files import read_layer
 from processes.imagery.image import open_image
 from processes.imagery.source import FileSource, gdal_settings, readable
 from rasters import make_raster
-from service import Client, configure, left_in, link, load_application
+from service import Client, left_in, link
 from test_hostile_images import bounded
 
 X, Y = 500_010, 4_999_990
@@ -50,24 +49,15 @@ Write = Callable[[Path], object]
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("hostile")
-    (home / "models" / "black").mkdir(parents=True)
-    save_mean_network(home / "models" / "black" / "net.onnx", 3, None)
-    keys = definition(BlackenAroundFeature=1, CropSizeFixed=0)
-    (home / "models" / "black" / "model.emd").write_bytes(msgspec.json.encode(keys))
-    (home / "imagery").mkdir()
-    make_raster(home / "imagery" / "sound.tif")
-    return home
+    return tmp_path_factory.getbasetemp() / "hostile"
 
 
 @pytest.fixture(scope="module")
-def client(home: Path) -> Client:
-    limits = {"sync_max_objects": 300_000}
-    client = Client(
-        load_application(configure(home, models=[home / "models"], imagery=[home / "imagery"], limits=limits))
-    )
+def client(home: Path) -> Iterator[Client]:
+    client = start_hostile(home)
     assert_alive(client, home)  # whose slot is warm by that
-    return client
+    yield client
+    assert_alive(client, home)  # the same slot's process, by `bounded`: what has answered all of them
 
 
 def saved(content: bytes) -> Write:
@@ -344,7 +334,7 @@ def executed(client: Client, home: Path, tmp_path: Path, write: Write) -> Any:
             "classify-objects",
             {"image": link(home / "imagery" / "sound.tif"), "model": "black", "features": link(folder / "layer")},
         )
-    assert_alive(client, home)
+    assert not left_in(home / "state")
     return response
 
 
@@ -355,7 +345,6 @@ def assert_alive(client: Client, home: Path) -> None:
     }  # fmt: skip
     response = client.execute("classify-objects", inputs)
     assert response.status_code == 200, response.text
-    assert not left_in(home / "state")
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -11,15 +11,9 @@ import pytest
 import rasterio
 
 from result_readers import FORMATS, read_result
-from service import ROOT, Client, configure, link, load_application
+from service import Client, link
 
 FIXED_TOLERANCE, RESAMPLED_TOLERANCE = 1e-4, 2e-4
-
-
-@pytest.fixture(scope="module")
-def client(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Client:
-    folder = tmp_path_factory.mktemp("service")
-    return Client(load_application(configure(folder, models=[ROOT / "models"], imagery=[shared_data])))
 
 
 def compare(rows: list[dict[str, Any]], expected: Path, key: str, tolerance: float) -> None:
@@ -34,7 +28,7 @@ def compare(rows: list[dict[str, Any]], expected: Path, key: str, tolerance: flo
 
 
 @pytest.mark.parametrize("zone", [26910, 26911])
-def test_naip_trees(client: Client, shared_data: Path, zone: int) -> None:
+def test_naip_trees(shipped: Client, shared_data: Path, zone: int) -> None:
     folder = shared_data / "naip_trees"
     images = []
     for path in sorted(folder.glob("*.tif")):
@@ -46,7 +40,7 @@ def test_naip_trees(client: Client, shared_data: Path, zone: int) -> None:
         "features": link(folder / f"objects_{zone}.geojson"),
         "model": "urban-tree-naip",
     }
-    response = client.execute("classify-objects", inputs)
+    response = shipped.execute("classify-objects", inputs)
     assert response.status_code == 200, response.text
     assert response.mimetype == "application/geo+json"
     rows = [feature["properties"] for feature in response.json["features"]]
@@ -56,13 +50,13 @@ def test_naip_trees(client: Client, shared_data: Path, zone: int) -> None:
 
 @pytest.mark.parametrize("media_type", FORMATS)
 def test_every_format_holds_the_expected_labels(
-    client: Client, shared_data: Path, tmp_path: Path, media_type: str
+    shipped: Client, shared_data: Path, tmp_path: Path, media_type: str
 ) -> None:
     folder = shared_data / "naip_trees"
     objects = folder / "objects_26910.geojson"
     inputs = {"image": link(folder / "chico_2020_0.tif"), "features": link(objects), "model": "urban-tree-naip"}
     form = {"classifiedObjects": {"format": {"mediaType": media_type}}}
-    response = client.execute("classify-objects", inputs, outputs=form)
+    response = shipped.execute("classify-objects", inputs, outputs=form)
     assert response.status_code == 200, response.text
     found = read_result(media_type, response.data, tmp_path)
     rows = [row | {"Confidence": float(row["Confidence"])} for row in found.rows]
@@ -75,19 +69,19 @@ def test_every_format_holds_the_expected_labels(
     ("model", "tolerance"), [("tree-leaf-crown", FIXED_TOLERANCE), ("tree-leaf-box", RESAMPLED_TOLERANCE)]
 )
 def test_neon_crowns_on_a_mosaic_of_plots_900_km_apart(
-    client: Client, shared_data: Path, model: str, tolerance: float
+    shipped: Client, shared_data: Path, model: str, tolerance: float
 ) -> None:
     folder = shared_data / "neon_crowns"
     inputs = {"image": link(folder), "features": link(folder / "crowns_test_32617.geojson"), "model": model}
-    response = client.execute("classify-objects", inputs)
+    response = shipped.execute("classify-objects", inputs)
     assert response.status_code == 200, response.text
     rows = [feature["properties"] for feature in response.json["features"]]
     compare(rows, folder / f"expected_{model}.csv", "OBJECTID", tolerance)
 
 
-def test_images_without_a_reference_give_a_table(client: Client, shared_data: Path) -> None:
+def test_images_without_a_reference_give_a_table(shipped: Client, shared_data: Path) -> None:
     folder = shared_data / "neon_crown_images"
-    response = client.execute("classify-objects", {"image": link(folder), "model": "tree-leaf-box"})
+    response = shipped.execute("classify-objects", {"image": link(folder), "model": "tree-leaf-box"})
     assert response.status_code == 200, response.text
     assert response.mimetype == "application/json"
     assert response.json["schema"]["primaryKey"] == ["ImageID"]
@@ -96,9 +90,9 @@ def test_images_without_a_reference_give_a_table(client: Client, shared_data: Pa
     compare(rows, folder / "expected_tree-leaf-box.csv", "ImageID", RESAMPLED_TOLERANCE)
 
 
-def test_georeferenced_images_without_features_give_their_extents(client: Client, shared_data: Path) -> None:
+def test_georeferenced_images_without_features_give_their_extents(shipped: Client, shared_data: Path) -> None:
     folder = shared_data / "neon_crowns"
-    response = client.execute("classify-objects", {"image": link(folder), "model": "tree-leaf-box"})
+    response = shipped.execute("classify-objects", {"image": link(folder), "model": "tree-leaf-box"})
     assert response.status_code == 200, response.text
     features = response.json["features"]
     assert [feature["properties"]["ImageID"] for feature in features] == sorted(

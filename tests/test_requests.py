@@ -236,13 +236,14 @@ def test_bad_inputs(
     _assert_problem(response, status)
     faults = {fault["pointer"]: fault["detail"] for fault in response.json["errors"]}
     assert words in faults[pointer], faults
-    client.execute("echo", {"echo": "still there"})
-    assert (
-        client.execute(
-            "classify-objects", {"image": link(home / "imagery" / "a.tif"), "model": "brightness"}
-        ).status_code
-        == 200
-    )
+
+
+def test_after_bad_requests_good_ones_are_answered(client: Client, home: Path, sound: dict[str, Any]) -> None:
+    changes = ("image", "torn.tif"), ("image", "virtual.tif"), ("features", "torn.gpkg"), ("features", "torn.geojson")
+    for name, value in changes:
+        assert client.execute("classify-objects", sound | {name: _linked(value, home)}).status_code == 400
+        assert client.execute("classify-objects", sound).status_code == 200
+    assert client.execute("echo", {"echo": "still there"}).status_code == 200
 
 
 def _assert_problem(response: Any, status: int) -> None:

@@ -11,6 +11,7 @@ from pygeoapi.util import yaml_load
 
 from processes.settings import Limits, Settings, Tls, load_configuration, load_settings
 from service import ROOT
+from tables import each_row
 
 SHIPPED = ROOT / "pygeoapi-config.yml"
 VARIABLES = re.findall(r"\$\{CLASSIFY_(\w+)", SHIPPED.read_text())
@@ -78,7 +79,7 @@ def test_variables_change_what_a_deployment_changes(monkeypatch: pytest.MonkeyPa
     assert found.tls == Tls(Path("/tls/CA"), Path("/tls/CERT"), Path("/tls/KEY"))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("setting", "words"),
     [
         ({"scheduler": "tcp://scheduler:8786"}, r"'tcp://scheduler:8786'; only tls:// is spoken"),
@@ -151,7 +152,7 @@ def test_limits_that_are_given_replace_the_defaults(tmp_path: Path) -> None:
     assert found == Limits(max_images=3, max_body_mb=1)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("limits", "words"),
     [
         ({"max_imags": 3}, "there is no limit 'max_imags'; the limits are max_body_mb, "),

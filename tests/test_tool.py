@@ -17,10 +17,9 @@ from affine import Affine
 from pyproj import Transformer
 from shapely.geometry.base import BaseGeometry
 
-from conftest import MakePackage
 from model_oracle import LinearNetwork, augmented
 from rasters import NORTH_UP, SOUTH_UP, box_around, box_with_hole, make_raster, random_values, rotated, to_map
-from service import Client, configure, link, load_application
+from service import link
 from tool_oracle import CRS84, Feature, Request, Row, expected_rows, rectangles
 from tool_service import (
     EXACT,
@@ -132,10 +131,13 @@ def _told(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize(
-    ("model", "tolerance"),
-    [("fixed", EXACT), ("tall", EXACT), ("black", EXACT), ("mean", EXACT), ("variable", RESAMPLED), ("black-box", RESAMPLED)],
-)  # fmt: skip
-@pytest.mark.parametrize("crs", [UTM, CRS84])
+    ("model", "tolerance", "crs"),
+    [
+        *[("fixed", EXACT, UTM), ("tall", EXACT, UTM), ("black", EXACT, UTM), ("mean", EXACT, UTM)],
+        *[("variable", RESAMPLED, UTM), ("black-box", RESAMPLED, UTM)],
+        *[("fixed", EXACT, CRS84), ("black", EXACT, CRS84), ("variable", RESAMPLED, CRS84)],
+    ],
+)
 def test_chips_of_one_image(tool: Tool, image: Path, model: str, tolerance: float, crs: str) -> None:
     request = Request([image], random_features(1, 30, crs), crs)
     rows = tool.check(request, model, tolerance)
@@ -157,8 +159,17 @@ def test_mosaic_of_nodata_only(tool: Tool, folder: Path) -> None:
     assert statuses(tool.check(request, "fixed", EXACT)) == {"ok": 3, "nodata": 1, "outside-image": 1}
 
 
-@pytest.mark.parametrize("transform", [SOUTH_UP, rotated(17), rotated(200, 1.3), Affine(0.4, 0, 5e5, 0, -1.1, 5e6)])
-@pytest.mark.parametrize("model", ["fixed", "black-box"])
+@pytest.mark.parametrize(
+    ("transform", "model"),
+    [
+        (SOUTH_UP, "fixed"),
+        (SOUTH_UP, "black-box"),
+        (rotated(17), "black-box"),
+        (rotated(200, 1.3), "fixed"),
+        (Affine(0.4, 0, 5e5, 0, -1.1, 5e6), "fixed"),
+        (Affine(0.4, 0, 5e5, 0, -1.1, 5e6), "black-box"),
+    ],
+)
 def test_grids_that_are_not_north_up(tool: Tool, folder: Path, transform: Affine, model: str) -> None:
     path = make_raster(folder / "a.tif", width=WIDTH, height=HEIGHT, transform=transform)
     tool.check(Request([path], random_features(3, 30, UTM, transform), UTM), model)
@@ -197,8 +208,14 @@ def test_label_field_and_scores(tool: Tool, image: Path, model: str, media_type:
         assert statuses(rows, "After_2_Status")["below-threshold"] > 2
 
 
-@pytest.mark.parametrize("threshold", [None, 0, 0.5, 0.83, 1])
-@pytest.mark.parametrize("model", ["fixed", "multi", "one-output"])
+@pytest.mark.parametrize(
+    ("model", "threshold"),
+    [
+        *[("fixed", None), ("fixed", 0.83), ("fixed", 1)],
+        *[("multi", None), ("multi", 0), ("multi", 0.5), ("multi", 0.83), ("multi", 1)],
+        *[("one-output", 0), ("one-output", 0.5), ("one-output", 0.83)],
+    ],
+)
 def test_score_threshold(tool: Tool, image: Path, model: str, threshold: float | None) -> None:
     request = Request([image], random_features(7), UTM, score_threshold=threshold)
     if threshold == 0.83:
@@ -278,8 +295,13 @@ def test_data_range_is_that_of_the_image_each_cell_comes_from(tool: Tool, folder
         tool.check(replace(request, images=images), model, EXACT)
 
 
-@pytest.mark.parametrize("separate", [False, True])
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32", "float64"])
+@pytest.mark.parametrize(
+    ("dtype", "separate"),
+    [
+        *[("uint8", False), ("int16", False), ("uint16", True), ("int32", False), ("float32", True)],
+        *[("float32", False), ("float64", True), ("uint8", True)],
+    ],
+)
 def test_data_range_of_dtypes(tool: Tool, folder: Path, dtype: str, separate: bool) -> None:
     statistics = (-20.5, 140.25) if dtype.startswith("float") else None
     path = ranged_image(folder / "a.tif", statistics, dtype, 3)
@@ -431,15 +453,20 @@ def test_extent_that_no_feature_touches_gives_no_rows(tool: Tool, image: Path) -
     assert tool.check(request, "fixed", EXACT) == []
 
 
+ACROSS: list[dict[str, Any]] = [
+    {"bbox": [179.9996, -17.0005, -179.9996, -17.0]},
+    {"bbox": [179.9996, -17.0005, 0, -179.9996, -17.0, 9], "crs": "EPSG:4326"},
+    {"bbox": [-17.0005, 179.9996, -17.0, -179.9996], "crs": "http://www.opengis.net/def/crs/EPSG/0/4326"},
+]
+
+
 @pytest.mark.parametrize(
-    "extent",
+    ("crs", "extent"),
     [
-        {"bbox": [179.9996, -17.0005, -179.9996, -17.0]},
-        {"bbox": [179.9996, -17.0005, 0, -179.9996, -17.0, 9], "crs": "EPSG:4326"},
-        {"bbox": [-17.0005, 179.9996, -17.0, -179.9996], "crs": "http://www.opengis.net/def/crs/EPSG/0/4326"},
+        *[("EPSG:32660", extent) for extent in ACROSS],
+        *[("EPSG:32701", ACROSS[0]), ("EPSG:3832", ACROSS[0]), ("EPSG:3832", ACROSS[2])],
     ],
 )
-@pytest.mark.parametrize("crs", ["EPSG:32660", "EPSG:32701", "EPSG:3832"])
 def test_extent_across_the_antimeridian(tool: Tool, folder: Path, extent: dict[str, Any], crs: str) -> None:
     ((x, y),) = _transform(CRS84, crs, [(180, -17)])
     transform = Affine(2, 0, x - 100, 0, -2, y + 30)
@@ -615,11 +642,9 @@ def test_options_together(tool: Tool, mosaic: list[Path], case: dict[str, Any]) 
     assert tool.check(request, case["model"], RESAMPLED, case["media_type"])
 
 
-def test_classes_whose_names_differ_in_case_alone_have_their_scores(tmp_path: Path, make_package: MakePackage) -> None:
-    make_package(Classes=[{"Value": 1, "Name": "Oak"}, {"Value": 2, "Name": "oak"}])
-    image = make_raster(tmp_path / "a.tif")
-    client = Client(load_application(configure(tmp_path, models=[tmp_path / "models"], imagery=[tmp_path])))
-    inputs = {"image": link(image), "model": "brightness", "modelArguments": {"class_scores": True}}
+def test_classes_whose_names_differ_in_case_alone_have_their_scores(tool: Tool, image: Path, tmp_path: Path) -> None:
+    client = tool.client
+    inputs = {"image": link(image), "model": "two-cases", "modelArguments": {"class_scores": True}}
     (feature,) = client.execute("classify-objects", inputs).json["features"]
     assert feature["properties"]["Score_Oak"] + feature["properties"]["Score_oak"] == pytest.approx(1, abs=1e-5)
     form = {"classifiedObjects": {"format": {"mediaType": "application/geopackage+sqlite3"}}}

@@ -186,13 +186,22 @@ def test_images_of_all_kinds(tool: Tool, folder: Path, model: str, write: Callab
     path = write(folder)
     rows = tool.check(Request([path]), model)
     assert statuses(rows) in ({"ok": 1}, {"nodata": 1})
-    if rows[0].crs is None:
-        tool.check(Request([path], class_scores=True, label_field="Then"), model, media_type=TABLE)
-    else:
-        tool.check(Request([path]), model, media_type=GEOPACKAGE)
+    if rows[0].crs is not None:
         inside = to_map(shapely.Point(9, 7), place_of(path).transform)
         request = Request([path], [Feature(4, inside, {"n": 1})], rows[0].crs)
         assert CRS.from_wkt(rows[0].crs).to_epsg() is None or tool.check(epsg_named(request), model)
+
+
+@pytest.mark.parametrize("name", ["GeoTIFF", "rotated", "in degrees", "northing first", "nodata everywhere"])
+def test_images_with_a_reference_in_a_geopackage(tool: Tool, folder: Path, name: str) -> None:
+    ((model, write),) = (row[1:] for row in IMAGES if row[0] == name)
+    tool.check(Request([write(folder)]), model, media_type=GEOPACKAGE)
+
+
+@pytest.mark.parametrize("name", ["PNG", "JPEG", "alpha of PNG", "16 bits of PNG"])
+def test_images_without_a_reference_in_a_table(tool: Tool, folder: Path, name: str) -> None:
+    ((model, write),) = (row[1:] for row in IMAGES if row[0] == name)
+    tool.check(Request([write(folder)], class_scores=True, label_field="Then"), model, media_type=TABLE)
 
 
 def epsg_named(request: Request) -> Request:

@@ -94,6 +94,7 @@ MODELS: Final[Mapping[str, Model]] = {
     "ranged-black": _linear(**_unit(3), BlackenAroundFeature=1),
     "one-band": _linear((1, 8, 8), **_unit(1)),
     "four-bands": _linear((4, 8, 8), **_unit(4)),
+    "two-cases": Model(definition(Classes=[{"Value": 1, "Name": "Oak"}, {"Value": 2, "Name": "oak"}]), mean_network, 3),
     "thirteen-bands": _linear((13, 8, 8), **_unit(13, ExtractBands=None)),
 }
 

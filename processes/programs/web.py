@@ -12,6 +12,7 @@ from processes.model.catalog import Catalog
 from processes.settings import Settings, load_settings
 from processes.web.openapi.document import configured_document
 from processes.web.server import HttpServer
+from processes.web.views import OPENAPI
 
 _logger = logging.getLogger(__name__)
 
@@ -26,25 +27,17 @@ def start_web(configuration: Path, address: str) -> None:
     configuration = configuration.resolve()
     os.chdir(configuration.parent)
     settings = prepare(configuration)
-    HttpServer(address, settings.web_workers, settings.web_threads, settings.state).run()
+    HttpServer(configuration, address, settings.web_workers, settings.web_threads, settings.state).run()
 
 
 def prepare(configuration: Path) -> Settings:
-    """Make ready what the application needs when it is imported: its folders, its documents, its models."""
+    """Make ready what the application needs when it is created: its folders, its documents, its models."""
     settings = load_settings(configuration)
     for folder in (*settings.models, *settings.imagery):
         if not folder.is_dir():
             _logger.warning("folder %s is not there; it counts as empty until it appears", folder)
     settings.state.mkdir(parents=True, exist_ok=True)
-    os.environ["PYGEOAPI_CONFIG"] = str(configuration)
-    os.environ["PYGEOAPI_OPENAPI"] = str(_write_openapi(configuration, settings.state))
+    (settings.state / OPENAPI).write_bytes(msgspec.json.encode(configured_document(configuration)))
     usable = Catalog.from_settings(settings).usable_ids()
     _logger.info("models: %s", ", ".join(usable) or "none that can be used")
     return settings
-
-
-def _write_openapi(configuration: Path, state: Path) -> Path:
-    """Write the service's OpenAPI document; pygeoapi wants it as a file."""
-    path = state / "openapi.json"
-    path.write_bytes(msgspec.json.encode(configured_document(configuration)))
-    return path

@@ -1,12 +1,11 @@
-"""The WSGI application: pygeoapi's, with views and a form of errors of this project.
-
-pygeoapi reads its configuration when it is imported, from the files that `PYGEOAPI_CONFIG` and `PYGEOAPI_OPENAPI` name.
-"""
+"""The WSGI application: pygeoapi's, with views and a form of errors of this project."""
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
+import sys
 import threading
 import uuid
 from collections.abc import Sequence
@@ -17,7 +16,6 @@ from typing import Any
 from flask import Flask, Response, request
 from flask_cors import CORS
 from pygeoapi.api.processes import CONFORMANCE_CLASSES
-from pygeoapi.flask_app import APP, api_
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, NotFound
 
@@ -37,10 +35,11 @@ from processes.web.problem import (
     problem_response,
     pygeoapi_error_response,
 )
-from processes.web.server import STOPPING
+from processes.web.views import OPENAPI, STOPPING
 
 _logger = logging.getLogger(__name__)
 
+_PYGEOAPI = "pygeoapi.flask_app"
 _EXECUTE = "pygeoapi.execute_process_jobs"
 _LANDING = "pygeoapi.landing_page"
 _DESCRIBE = "pygeoapi.get_processes"
@@ -116,29 +115,49 @@ def _cors(origins: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _prepare(app: Flask) -> Flask:
-    if not isinstance(api_.manager, JobManager):
-        raise RuntimeError(f"server.manager is {api_.manager.name!r}; this service needs its own, {_MANAGER}")
+def create_application(configuration: Path) -> Flask:
+    """Return a new application, independent of those made before; its state folder has the OpenAPI document already.
+
+    Args:
+        configuration: the `pygeoapi-config.yml`; relative paths in it start at the working folder.
+    """
+    settings = load_settings(configuration)
+    pygeoapi = _import_pygeoapi(configuration, settings.state / OPENAPI)
+    app: Flask = pygeoapi.APP
+    api = pygeoapi.api_
+    if not isinstance(api.manager, JobManager):
+        raise RuntimeError(f"server.manager is {api.manager.name!r}; this service needs its own, {_MANAGER}")
     app.extensions[STOPPING] = threading.Event()
-    CONFORMANCE_CLASSES.extend(f"{_CLASSES}{name}" for name in _CONFORMANCE)
-    app.view_functions[_EXECUTE] = execute_view(api_, app.view_functions[_EXECUTE])
-    app.view_functions[_LANDING] = landing_view(api_, app.view_functions[_LANDING])
-    app.view_functions[_DESCRIBE] = describe_view(api_, app.view_functions[_DESCRIBE])
-    app.view_functions[_JOBS] = jobs_view(api_)
-    app.view_functions[_RESULTS] = results_view(api_)
+    classes = [f"{_CLASSES}{name}" for name in _CONFORMANCE]
+    CONFORMANCE_CLASSES.extend(name for name in classes if name not in CONFORMANCE_CLASSES)  # one list for all
+    app.view_functions[_EXECUTE] = execute_view(api, app.view_functions[_EXECUTE])
+    app.view_functions[_LANDING] = landing_view(api, app.view_functions[_LANDING])
+    app.view_functions[_DESCRIBE] = describe_view(api, app.view_functions[_DESCRIBE])
+    app.view_functions[_JOBS] = jobs_view(api)
+    app.view_functions[_RESULTS] = results_view(api)
     app.add_url_rule("/jobs/<job_id>/results/<output>", "job_output", app.view_functions[_RESULTS])
-    app.add_url_rule("/processes/<process_id>/validate", "validate", validate_view(api_), methods=["POST"])
-    app.add_url_rule("/metrics", "metrics", metrics_view(api_))
+    app.add_url_rule("/processes/<process_id>/validate", "validate", validate_view(api), methods=["POST"])
+    app.add_url_rule("/metrics", "metrics", metrics_view(api))
     app.url_map.merge_slashes = False  # it would redirect, to whatever host the client names
     app.before_request(_refuse_folders)
     app.register_error_handler(ServiceError, problem_response)
     app.register_error_handler(HTTPException, http_exception_response)
     app.register_error_handler(Exception, _unexpected_error_response)
     # the last one registered runs first: an error gets its form, is compressed, and gets the headers of CORS
-    CORS(app, **_cors(load_settings(Path(os.environ["PYGEOAPI_CONFIG"])).origins))
+    CORS(app, **_cors(settings.origins))
     app.after_request(compress)
     app.after_request(_complete)
     return app
 
 
-application = _prepare(APP)
+def _import_pygeoapi(configuration: Path, openapi: Path) -> Any:
+    """Return pygeoapi's module of its application, imported anew.
+
+    It reads its configuration while it is imported, from the files that two variables of the environment name, and
+    keeps the application and all that belongs to it as globals. An import for each application is the only way to have
+    one of its own configuration. What was made by a former import goes on with the globals of that.
+    """
+    os.environ["PYGEOAPI_CONFIG"] = str(configuration)
+    os.environ["PYGEOAPI_OPENAPI"] = str(openapi)
+    sys.modules.pop(_PYGEOAPI, None)
+    return importlib.import_module(_PYGEOAPI)

@@ -30,8 +30,7 @@ from processes.web.client import client_address
 from processes.web.prefer import Preferences
 from processes.web.problem import problem_response
 from processes.web.results import job_error, results_response
-from processes.web.server import STOPPING
-from processes.web.views import View, json_response
+from processes.web.views import STOPPING, View, json_response
 
 
 def execute_view(api: API, original: View) -> View:

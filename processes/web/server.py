@@ -25,6 +25,7 @@ from processes.ogc.problem import (
     problem_document,
 )
 from processes.sources.media_types import JSON
+from processes.web.views import STOPPING
 
 _logger = logging.getLogger(__name__)
 
@@ -32,8 +33,6 @@ MAX_REQUEST_LINE_BYTES = 8190
 BODY_TIMEOUT_S = 10
 GRACE_S = 8
 """Seconds that the server waits for running requests when it stops."""
-STOPPING = "classify-objects-stopping"
-"""Name of the application's extension that is set when the server stops, a `threading.Event`."""
 
 _CLIENT_ERRORS: Mapping[type[Exception], ServiceError] = {
     errors.LimitRequestLine: UriTooLongError(f"the request line is longer than {MAX_REQUEST_LINE_BYTES} bytes"),
@@ -96,16 +95,18 @@ class HttpLog(Logger):  # type: ignore[misc]
 
 
 class HttpServer(BaseApplication):  # type: ignore[misc]
-    """The server of `application`, in the foreground.
+    """The server of a configuration's application, in the foreground.
 
     Args:
+        configuration: the `pygeoapi-config.yml`.
         address: where the server listens, `host:port`, or `fd://n` for a socket that is already open.
         workers: number of processes.
         threads: number of requests that each process serves at the same time.
         folder: folder for the server's own files.
     """
 
-    def __init__(self, address: str, workers: int, threads: int, folder: Path) -> None:
+    def __init__(self, configuration: Path, address: str, workers: int, threads: int, folder: Path) -> None:
+        self._configuration = configuration
         self._address = address
         self._workers = workers
         self._threads = threads
@@ -128,6 +129,6 @@ class HttpServer(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        from processes.web.app import application  # pygeoapi reads its configuration at import, in the worker
+        from processes.web.app import create_application  # it imports pygeoapi, which the workers do and not the master
 
-        return application
+        return create_application(self._configuration)

@@ -1,4 +1,4 @@
-"""What every view of this package shares."""
+"""What the parts of the web server share."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from flask import Response
 
 from processes.sources.media_types import JSON
 
+STOPPING = "classify-objects-stopping"
+"""Name of the application's extension that is set when the server stops, a `threading.Event`."""
+OPENAPI = "openapi.json"
+"""Name of the OpenAPI document in the state folder. pygeoapi reads it from a file."""
 View = Callable[..., Any]
 """A Flask view: a function of the variable parts of a path that returns a response."""
 

@@ -31,6 +31,7 @@ from processes.model.arguments import ModelArguments
 from processes.model.definition import parse_definition
 from processes.model.session import Session, SessionKey
 from rasters import make_raster
+from tables import each_pair
 
 ORIGINS = [(0, 0), (7, 3), (21, 17), (40, 2), (5, 30), (33, 29), (18, 18), (50, 38), (1, 9), (44, 21), (12, 25)]
 """(column, row) of each chip's upper left cell."""
@@ -129,9 +130,7 @@ def test_augmentation_averages_the_probabilities_of_turns_and_mirrors(
     assert np.abs(plain - expected).max() > 0.05  # the network does mind how the chip is turned
 
 
-@pytest.mark.parametrize("augment", [False, True])
-@pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("batch_size", [None, 1, 2, 7, 11, 10_000, 10**300])
+@each_pair(batch_size=[None, 1, 2, 7, 11, 10_000, 10**300], threads=[1, 3], augment=[False, True])
 def test_batch_size_and_threads_change_nothing(
     folder: Path, batch_size: int | None, threads: int, augment: bool
 ) -> None:

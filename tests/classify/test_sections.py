@@ -6,7 +6,7 @@ import base64
 import itertools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from processes.ogc.execution import Execution
 from processes.ogc.process import Output, Sections
 from processes.settings import Settings
 from rasters import make_raster
-from service import link
+from service import link, models_checked_here
 
 X, Y = 500_000, 5_000_000
 CRS = {"type": "name", "properties": {"name": "EPSG:32633"}}
@@ -70,12 +70,13 @@ def imagery(settings: Settings) -> Path:
 
 
 @pytest.fixture
-def process(settings: Settings, make_package: MakePackage) -> ClassifyObjects:
+def process(settings: Settings, make_package: MakePackage) -> Iterator[ClassifyObjects]:
     make_package("fixed")
     make_package("variable", CropSizeFixed=0)
     make_package("black", BlackenAroundFeature=1)
     make_package("several", MetaDataMode="MultiLabeled_Tiles", Activation="sigmoid")
-    return ClassifyObjects(settings, Catalog.from_settings(settings), 1)
+    with models_checked_here():
+        yield ClassifyObjects(settings, Catalog.from_settings(settings), 1)
 
 
 class Sectioned:

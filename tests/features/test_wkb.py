@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 import pyarrow as pa
-import pytest
 import shapely
 
 from layers import wkt
 from processes.features.wkb import common_geometry_type, read_iso_types
+from tables import each_row
 
 SHAPES = {
     1: "POINT (1 2)",
@@ -21,9 +21,9 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("flavor", ["iso", "extended"])
-@pytest.mark.parametrize("byte_order", [0, 1], ids=["big-endian", "little-endian"])
-@pytest.mark.parametrize("dtype", [pa.binary(), pa.large_binary()], ids=str)
+@each_row("flavor", ["iso", "extended"])
+@each_row("byte_order", [0, 1], ids=["big-endian", "little-endian"])
+@each_row("dtype", [pa.binary(), pa.large_binary()], ids=str)
 def test_kinds_are_those_of_the_texts(flavor: Literal["iso", "extended"], byte_order: int, dtype: pa.DataType) -> None:
     texts = [
         shapely.to_wkb(shape, byte_order=byte_order, flavor=flavor, include_srid=flavor == "extended")
@@ -34,12 +34,12 @@ def test_kinds_are_those_of_the_texts(flavor: Literal["iso", "extended"], byte_o
     assert read_iso_types(column.slice(1, 1)) == {1001}
 
 
-@pytest.mark.parametrize("column", [None, pa.chunked_array([], pa.binary()), pa.chunked_array([[None]], pa.binary())])
+@each_row("column", [None, pa.chunked_array([], pa.binary()), pa.chunked_array([[None]], pa.binary())])
 def test_without_geometries_there_are_no_kinds(column: pa.ChunkedArray | None) -> None:
     assert read_iso_types(column) == set()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("kinds", "name"),
     [
         ({1}, "Point"),

@@ -135,11 +135,16 @@ def test_chips_of_turned_images(tmp_path: Path, rule: oracle.ChipRule, transform
     agree([path], everywhere(transform), rule)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"])
-@pytest.mark.parametrize("bands", [1, 3, 4, 8])
+@pytest.mark.parametrize(
+    ("dtype", "bands"),
+    [
+        *[("uint8", 1), ("uint8", 3), ("uint8", 4), ("uint8", 8), ("int8", 3), ("uint16", 8), ("int16", 1)],
+        *[("uint32", 4), ("int32", 3), ("float32", 4), ("float32", 1), ("float64", 8)],
+    ],
+)
 def test_chips_of_every_cell_type_and_band_count(tmp_path: Path, dtype: str, bands: int) -> None:
     path = make_raster(tmp_path / "a.tif", width=WIDTH, height=HEIGHT, dtype=dtype, bands=bands)
-    agree([path], everywhere(), BLACKENED)
+    agree([path], everywhere()[::2], BLACKENED)
     agree([path], everywhere()[:12], VARIABLE)
 
 
@@ -165,9 +170,17 @@ def test_chips_of_every_block_layout(tmp_path: Path, layout: dict[str, Any]) -> 
     agree([path], shapes, BLACKENED_VARIABLE)
 
 
-@RULES
 @pytest.mark.parametrize(
-    ("dtype", "nodata"), [("uint8", 0), ("int16", -9999), ("float32", float("nan")), ("float64", -1.7e308)]
+    ("rule", "dtype", "nodata"),
+    [
+        (FIXED, "uint8", 0),
+        (VARIABLE, "uint8", 0),
+        (BLACKENED, "uint8", 0),
+        (BLACKENED_VARIABLE, "uint8", 0),
+        (BLACKENED_VARIABLE, "int16", -9999),
+        (FIXED, "float32", float("nan")),
+        (BLACKENED, "float64", -1.7e308),
+    ],
 )
 def test_nodata_cells_are_zero(tmp_path: Path, rule: oracle.ChipRule, dtype: str, nodata: float) -> None:
     boxes = [(0, 0, 20, 20), (30, 20, 34, 48), (50, 0, 64, 30)]
@@ -184,8 +197,9 @@ def test_cells_that_a_mask_band_hides_are_zero(tmp_path: Path, rule: oracle.Chip
     assert "nodata" in agree([path], [*everywhere(), around(25, 17, 4, 4)], rule)
 
 
-@RULES
-@pytest.mark.parametrize("bands", [1, 3])
+@pytest.mark.parametrize(
+    ("rule", "bands"), [(FIXED, 1), (VARIABLE, 3), (BLACKENED, 3), (BLACKENED_VARIABLE, 1), (FIXED, 3)]
+)
 def test_transparent_cells_are_zero_and_alpha_is_no_band(tmp_path: Path, rule: oracle.ChipRule, bands: int) -> None:
     alpha = np.full((HEIGHT, WIDTH), 255, np.uint8)
     alpha[:, 20:40] = 0
@@ -211,7 +225,7 @@ def test_blackening_follows_outlines_of_every_kind(tmp_path: Path) -> None:
     ]
     shapes: list[Any] = [to_map(part) for part in parts]
     for step in (0.5, 0.25, 1e-3):
-        for _ in range(60):
+        for _ in range(25):
             corners = np.round(rng.uniform((10, 8), (54, 40), (rng.integers(3, 9), 2)) / step) * step
             outline = shapely.convex_hull(shapely.MultiPoint(corners))
             if outline.area > 0:

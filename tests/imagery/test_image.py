@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from processes.imagery.source import FileSource, gdal_settings
 from processes.imagery.tiles import BandSelection, TileReader
 from processes.model.catalog import Catalog, Model
 from rasters import NORTH_UP, make_raster
+from service import models_checked_here
+from tables import each_row
 
 EXIF_ORIENTATION = 0x0112
 WORLD_FILE = "0.5\n0\n0\n-0.5\n500000.25\n4999999.75\n"
@@ -45,7 +48,7 @@ def cells_of(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.floa
         return np.asarray(reader.read(np.zeros(1, np.int64)).chips[0], np.float32)
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
+@each_row("orientation", range(1, 9))
 def test_a_jpeg_is_seen_as_exif_turns_it(tmp_path: Path, orientation: int) -> None:
     path = tmp_path / "photo.jpg"
     plain = PillowImage.fromarray(np.random.default_rng(1).integers(0, 256, (24, 40, 3), np.uint8))
@@ -158,8 +161,7 @@ def test_masked_cells_are_zero(tmp_path: Path, name: str, driver: str, internal:
     np.testing.assert_array_equal(cells_of(path), expected)
 
 
-@pytest.mark.parametrize("bands", range(1, 14))
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+@each_row(("bands", "dtype"), zip(range(1, 14), itertools.cycle(["uint8", "int16", "float32"]), strict=False))
 def test_one_to_thirteen_bands(tmp_path: Path, bands: int, dtype: str) -> None:
     path = make_raster(tmp_path / "a.tif", bands=bands, dtype=dtype)
     with rasterio.open(path) as dataset:
@@ -195,7 +197,8 @@ def test_bands_are_found_by_name(
     tmp_path: Path, make_package: MakePackage, changes: dict[str, Any], taken: tuple[int, ...] | None
 ) -> None:
     package = make_package(ExtractBands=["Red", "Green", "Blue"])
-    model = Catalog((package.parent,), tmp_path / "state", 2**30).model(package.name)
+    with models_checked_here():
+        model = Catalog((package.parent,), tmp_path / "state", 2**30).model(package.name)
     image = opened(make_raster(tmp_path / "a.tif", **changes))
     if taken is None:
         with pytest.raises(RequestError, match=r"has no band '(Red|Green)'"):
@@ -222,7 +225,8 @@ def in_range(model: Model, paths: list[Path]) -> list[NDArray[np.float32]]:
 def ranged(make_package: MakePackage, tmp_path: Path) -> Model:
     """Return a model that takes three bands in another order, mapped to -1 to 3."""
     package = make_package(ExtractBands=[2, 0, 1], DataRange=[-1, 3])
-    return Catalog((package.parent,), tmp_path / "state", 2**30).model(package.name)
+    with models_checked_here():
+        return Catalog((package.parent,), tmp_path / "state", 2**30).model(package.name)
 
 
 @pytest.mark.parametrize(

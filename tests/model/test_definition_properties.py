@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from conftest import definition
 from processes.errors import PackageError
 from processes.model.definition import ModelDefinition, parse_definition
+from tables import each_row
 
 STATS = {
     name: [1.0, 2.0, 3.0, 4.0]
@@ -46,7 +47,7 @@ KEYS = {
 REQUIRED = {"ModelFile", "ImageHeight", "ImageWidth", "Classes"}
 INNER = ["x", "y", "scale", "mean", "std", *STATS, "Value", "Name", "ClassValue", "ClassName", "Color"]
 MOST_WORDS = 300
-MODEST = settings(derandomize=True, deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+MODEST = settings(derandomize=True, deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 
 scalars = (
     st.none()
@@ -149,7 +150,7 @@ def test_null_is_absent_for_any_set_of_keys(names: set[str]) -> None:
     assert isinstance(nulls, str) == bool(names & REQUIRED)
 
 
-@settings(MODEST, max_examples=100)
+@settings(MODEST, max_examples=40)
 @given(st.dictionaries(st.text().filter(lambda name: name not in KEYS), anything))
 def test_unknown_keys_of_any_value_change_nothing(more: dict[str, Any]) -> None:
     assert outcome(KEYS | more) == outcome(KEYS)
@@ -194,7 +195,7 @@ def test_damaged_text_is_read_or_refused(noise: bytes, place: int, length: int) 
         assert 0 < len(found) < MOST_WORDS
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("key", "value"),
     [
         (
@@ -216,7 +217,7 @@ def test_a_huge_value_is_refused_in_little_time_and_few_words(key: str, value: A
     assert len(found) < MOST_WORDS
 
 
-@pytest.mark.parametrize("depth", [10, 500, 1000, 1200, 1400, 1600, 100_000])
+@each_row("depth", [10, 500, 1000, 1200, 1400, 1600, 100_000])
 def test_deep_values_are_refused_whatever_their_depth(depth: int) -> None:
     with pytest.raises(PackageError) as caught:
         parse_definition(b'{"ModelType":' + b"[" * depth + b"]" * depth + b"}")

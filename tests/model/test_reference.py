@@ -20,6 +20,7 @@ from processes.model.check import CheckOutcome
 from processes.model.check_process import check
 from processes.model.definition import Activation, parse_definition
 from processes.model.session import Session, SessionKey
+from tables import each_pair, each_row
 
 MODELS = Path(__file__).parents[2] / "models"
 SIDE = 5
@@ -184,7 +185,7 @@ NORMALIZATIONS: list[tuple[dict[str, Any], Callable[[NDArray[np.float64]], NDArr
         "nothing",
     ],
 )
-@pytest.mark.parametrize("chip_dtype", ["uint8", "float32"])
+@each_row("chip_dtype", ["uint8", "float32"])
 def test_every_normalization(tmp_path: Path, keys: dict[str, Any], normalize: Any, chip_dtype: str) -> None:
     session = checked_session(save_linear(tmp_path / "package" / "net.onnx"), **({"Normalization": None} | keys))
     chips = random_chips(9, chip_dtype)
@@ -237,11 +238,13 @@ def test_bands_of_a_network_that_takes_any_number_are_those_of_the_normalization
     np.testing.assert_allclose(session.scores(chips)[:, 1], second, atol=1e-5)
 
 
-@pytest.mark.parametrize("chip_dtype", ["uint8", "float32"])
-@pytest.mark.parametrize("normalization", [None, {"scale": 2, "mean": [99, 100, 101], "std": [1, 1.5, -1]}])
-@pytest.mark.parametrize("batch", ["n", 1, 4, 7])
-@pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("dtype", ["float32", "float16", "float64", "uint8"])
+@each_pair(
+    dtype=["float32", "float16", "float64", "uint8"],
+    channels_last=[False, True],
+    batch=["n", 1, 4, 7],
+    normalization=[None, {"scale": 2, "mean": [99, 100, 101], "std": [1, 1.5, -1]}],
+    chip_dtype=["uint8", "float32"],
+)
 def test_every_input(
     tmp_path: Path, dtype: str, channels_last: bool, batch: Any, normalization: Any, chip_dtype: str
 ) -> None:
@@ -262,7 +265,7 @@ def test_every_input(
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("opset", [7, 10, 11, 17])
+@each_row("opset", [7, 10, 11, 17])
 def test_cells_are_rounded_and_kept_within_bytes_for_a_network_of_bytes(tmp_path: Path, opset: int) -> None:
     weights = np.eye(3 * SIDE * SIDE, 3, dtype=np.float32)  # the outputs are the first three cells
     network = save_linear(
@@ -284,7 +287,7 @@ def test_size_of_the_input_may_be_free(tmp_path: Path, side: Any, channels_last:
     np.testing.assert_allclose(found, softmax(logits_of(chips)), atol=1e-5)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("height", "width", "shape"),
     [
         (3, 3, ("n", 3, 3, 3)),
@@ -324,8 +327,8 @@ LAYOUTS: dict[str, tuple[Any, Any, dict[str, Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("squashed", [False, True])
-@pytest.mark.parametrize("layout", LAYOUTS)
+@each_row("squashed", [False, True])
+@each_row("layout", LAYOUTS)
 def test_every_layout_of_the_output(tmp_path: Path, layout: str, squashed: bool) -> None:
     """`(classes,)` of one chip, squashed, is what arcgis.learn leaves as `<name>-base.onnx`."""
     batch, (kind, inputs), constants, shape = LAYOUTS[layout]
@@ -340,10 +343,8 @@ def test_every_layout_of_the_output(tmp_path: Path, layout: str, squashed: bool)
     np.testing.assert_allclose(session.scores(chips), softmax(logits_of(chips)), atol=1e-5)
 
 
-@pytest.mark.parametrize("squashed", [False, True])
-@pytest.mark.parametrize(
-    ("batch", "shape"), [("n", ("n", 1)), ("n", ("n",)), (1, (1,)), (1, ()), (4, (4,)), (4, (4, 1))]
-)
+@each_row("squashed", [False, True])
+@each_row(("batch", "shape"), [("n", ("n", 1)), ("n", ("n",)), (1, (1,)), (1, ()), (4, (4,)), (4, (4, 1))])
 def test_one_output_for_two_classes_in_every_layout(tmp_path: Path, batch: Any, shape: Any, squashed: bool) -> None:
     sizes = [-1 if item == "n" else item for item in shape]
     last = [
@@ -412,7 +413,7 @@ ACTIVATIONS: list[tuple[str, str | None, str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "declared", "mode", "expected"), ACTIVATIONS)
+@each_row(("kind", "declared", "mode", "expected"), ACTIVATIONS)
 def test_every_activation(tmp_path: Path, kind: str, declared: str | None, mode: str, expected: Any) -> None:
     last = [helper.make_node(kind, ["logits"], ["output"])]
     network = save_linear(tmp_path / "package" / "net.onnx", last=last)
@@ -421,7 +422,7 @@ def test_every_activation(tmp_path: Path, kind: str, declared: str | None, mode:
     np.testing.assert_allclose(session.scores(chips), expected(logits_of(chips)), atol=1e-5)
 
 
-@pytest.mark.parametrize("opset", range(7, onnx.defs.onnx_opset_version() + 1))
+@each_row("opset", range(7, onnx.defs.onnx_opset_version() + 1))
 def test_every_opset_is_run_or_refused_by_name(tmp_path: Path, opset: int) -> None:
     network = save_linear(tmp_path / "package" / "net.onnx", opset=opset, ir_version=3 if opset < 9 else 10)
     keys = {"Normalization": {"scale": 0.1, "mean": [1, 2, 3], "std": [4, 5, 6]}}

@@ -33,6 +33,7 @@ from processes.model.session import (
     SessionKey,
     open_session,
 )
+from tables import each_pair, each_row
 
 MODELS = Path(__file__).parents[2] / "models"
 MAX_BYTES = 2**30
@@ -136,10 +137,12 @@ def test_scores_of_shipped_models_equal_plain_onnxruntime(name: str, dtype: str)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("chip_dtype", ["uint8", "float32"])
-@pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("batch", ["n", 1, 4])
-@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+@each_pair(
+    dtype=["float32", "float16", "float64"],
+    batch=["n", 1, 4],
+    channels_last=[False, True],
+    chip_dtype=["uint8", "float32"],
+)
 def test_networks_of_every_input_are_fed_what_they_take(
     tmp_path: Path, dtype: str, batch: Any, channels_last: bool, chip_dtype: str
 ) -> None:
@@ -153,7 +156,7 @@ def test_networks_of_every_input_are_fed_what_they_take(
     assert checked(network).problem is None
 
 
-@pytest.mark.parametrize("chip_dtype", ["uint8", "float32"])
+@each_row("chip_dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("element", [TensorProto.UINT8, TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE])
 def test_without_normalization_networks_take_the_cells_themselves(
     tmp_path: Path, element: int, chip_dtype: str
@@ -251,7 +254,7 @@ def squashed(path: Path, kind: str) -> Path:
     return save_network(path, [*band_means(into="means"), helper.make_node(kind, ["means"], ["output"])])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("kind", "mode", "expected"),
     [
         ("Identity", "Labeled_Tiles", "softmax"),
@@ -283,7 +286,7 @@ def test_activations_against_numpy_even_far_out() -> None:
     np.testing.assert_array_equal(probabilities(logits, "none", 3), logits)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("rows", "multi_label", "expected"),
     [
         ([[0.2, 0.8], [1, 0]], False, "none"),
@@ -309,7 +312,7 @@ def test_output_width_that_does_not_fit_the_classes_is_refused(tmp_path: Path, c
     assert problem_of(network, Classes=names) == f"the network has 3 outputs for {classes} classes"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("shape", "changes", "words"),
     [
         (("n", 3, 8, 16), {}, "ImageWidth is 8, the network takes 16"),
@@ -452,7 +455,7 @@ def test_opset_that_is_too_old_is_refused_with_a_way_out(tmp_path: Path) -> None
     assert problem_of(network) == "the network's ONNX opset is 6; 7 or newer is needed: convert it"
 
 
-@pytest.mark.parametrize("opset", [7, 8, 9, 11, 12, 13, 17])
+@each_row("opset", [7, 8, 9, 11, 12, 13, 17])
 def test_opset_from_seven_on_is_fine(tmp_path: Path, opset: int) -> None:
     network = save_network(tmp_path / "net.onnx", band_means(), opset=opset, ir_version=3 if opset < 9 else 8)
     assert checked(network).problem is None
@@ -473,14 +476,14 @@ def test_reasons_are_the_runtimes_words_without_its_source_code(tmp_path: Path) 
     assert "opset" in problem
 
 
-@pytest.mark.parametrize("data", [b"hello world, no network", b"<html>404</html>", b"\x80\x04\x95pickle", b""])
+@each_row("data", [b"hello world, no network", b"<html>404</html>", b"\x80\x04\x95pickle", b""])
 def test_file_that_is_no_network_is_refused(tmp_path: Path, data: bytes) -> None:
     network = tmp_path / "net.onnx"
     network.write_bytes(data)
     assert problem_of(network).startswith("the network ")
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
+@each_row("share", [0.1, 0.5, 0.9, 0.99])
 def test_torn_network_is_refused(tmp_path: Path, share: float) -> None:
     network = tmp_path / "net.onnx"
     data = (MODELS / "tree-leaf-box" / "tree-leaf-box.onnx").read_bytes()
@@ -519,7 +522,7 @@ def test_network_with_a_name_that_is_not_utf_8_is_refused(tmp_path: Path, name: 
     assert problem_of(network) == "the network is not an ONNX file"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("shape", "element", "words"),
     [
         ((3, 8, 8), TensorProto.FLOAT, "3 axes, not the four"),
@@ -548,7 +551,7 @@ def test_network_of_another_number_of_inputs_is_refused(tmp_path: Path, names: l
     assert f"the network has {len(names)} inputs" in problem_of(network)
 
 
-@pytest.mark.parametrize("element", [TensorProto.INT64, TensorProto.STRING, TensorProto.BOOL, None])
+@each_row("element", [TensorProto.INT64, TensorProto.STRING, TensorProto.BOOL, None])
 def test_network_without_scores_is_refused(tmp_path: Path, element: int | None) -> None:
     outputs = [helper.make_tensor_value_info("output", element, ["n", 3])] if element else []
     network = save_network(tmp_path / "net.onnx", band_means(), outputs=outputs)

@@ -14,16 +14,29 @@ import pyarrow.parquet as pq
 import pyogrio
 import pyproj
 import pytest
+from click.testing import CliRunner
 
 from conftest import MakePackage
+from processes.model.catalog import Catalog
+from processes.programs.cli import main
+from processes.settings import load_settings
 from rasters import box_around, make_raster, to_map
-from service import ROOT, configure
+from service import ROOT, configure, models_checked_here
+from tables import each_row
+
+
+def configured(folder: Path) -> Path:
+    """Return the configuration of a folder, whose models have been checked: each takes the command a second."""
+    if not (folder / "pygeoapi-config.yml").exists():
+        configuration = configure(folder, models=[folder / "models"], imagery=[])
+        with models_checked_here():
+            Catalog.from_settings(load_settings(configuration)).usable_ids()
+    return folder / "pygeoapi-config.yml"
 
 
 def call(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Call the command in a folder that has a configuration."""
-    if not (folder / "pygeoapi-config.yml").exists():
-        configure(folder, models=[folder / "models"], imagery=[])
+    configured(folder)
     command = [sys.executable, "-m", "processes.programs.cli", *map(str, arguments)]
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -131,7 +144,13 @@ def test_a_package_a_table_and_arguments(tmp_path: Path, make_package: MakePacka
     assert row["Score_dark"] + row["Score_bright"] == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize(
+@pytest.fixture
+def configuration(tmp_path: Path, make_package: MakePackage) -> Path:
+    make_package()
+    return configured(tmp_path)
+
+
+@each_row(
     ("changes", "words"),
     [
         ({"--model": "nothing"}, "there is no model 'nothing'; installed are: brightness"),
@@ -146,9 +165,8 @@ def test_a_package_a_table_and_arguments(tmp_path: Path, make_package: MakePacka
     ],
 )
 def test_faults_are_one_line_and_leave_nothing(
-    tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path], changes: dict[str, str], words: str
+    tmp_path: Path, configuration: Path, files: tuple[Path, Path], changes: dict[str, str], words: str
 ) -> None:
-    make_package()
     (tmp_path / "there.gpkg").write_text("something else")
     options = {
         "--image": str(files[0]),
@@ -157,13 +175,28 @@ def test_faults_are_one_line_and_leave_nothing(
         "--output": "out.gpkg",
     } | changes
     parts = [part for name, value in options.items() for part in (name, *(value.split() if " " in value else [value]))]
-    done = call(tmp_path, "run", "--quiet", *parts)
-    assert done.returncode == 1
-    error = [line for line in done.stderr.splitlines() if line.startswith("Error")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        done = CliRunner().invoke(main, ["--config", str(configuration), "run", "--quiet", *parts])
+    assert_is_one_line(done.exit_code, done.stderr, words)
+    assert (tmp_path / "there.gpkg").read_text() == "something else"
+    assert not list(tmp_path.glob("out*")) + list(tmp_path.glob(".classify*"))
+
+
+def assert_is_one_line(status: int, text: str, words: str) -> None:
+    assert status == 1
+    error = [line for line in text.splitlines() if line.startswith("Error")]
     assert len(error) == 1
     assert words in error[0]
-    assert "Traceback" not in done.stderr
-    assert (tmp_path / "there.gpkg").read_text() == "something else"
+    assert "Traceback" not in text
+
+
+def test_a_fault_ends_the_command_with_one_line(
+    tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path]
+) -> None:
+    make_package()
+    done = call(tmp_path, "run", "--image", files[0], "--model", "nothing", "--output", "out.gpkg")
+    assert_is_one_line(done.returncode, done.stderr, "there is no model 'nothing'; installed are: brightness")
     assert not list(tmp_path.glob("out*")) + list(tmp_path.glob(".classify*"))
 
 

@@ -13,7 +13,7 @@ from rasters import box_around, make_raster, to_map
 from service import Client, configure, link, load_application
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     for name in ("models/brightness", "imagery"):
@@ -26,12 +26,19 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.fixture(scope="module")
-def client(home: Path) -> Client:
-    return Client(load_application(configure(home, models=[home / "models"], imagery=[home / "imagery"])))
+@pytest.fixture(scope="session")
+def configuration(home: Path) -> Path:
+    limits = {"max_body_mb": 1}
+    return configure(home, models=[home / "models"], imagery=[home / "imagery"], limits=limits)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def client(configuration: Path) -> Client:
+    """Return a client of the one service that the tests of this folder share; a start takes seconds."""
+    return Client(load_application(configuration))
+
+
+@pytest.fixture(scope="session")
 def inputs(home: Path) -> dict[str, Any]:
     """Return the inputs of a request for one object."""
     polygon: Any = to_map(box_around(30, 20, 8, 8))

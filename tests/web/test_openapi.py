@@ -19,7 +19,7 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 from processes.settings import CONFIGURATION
 from processes.web.openapi.document import MEDIA_TYPE, configured_document
 from processes.web.openapi.schemas import HEADERS
-from service import ROOT, Client, configure, link, load_application
+from service import ROOT, Client, link
 
 EXAMPLES = sorted((ROOT / "openapi" / "examples").glob("*.json"))
 
@@ -31,16 +31,6 @@ def document() -> dict[str, Any]:
         for name in [name for name in os.environ if name.startswith("CLASSIFY_")]:
             patch.delenv(name)
         return configured_document(ROOT / CONFIGURATION)
-
-
-@pytest.fixture(scope="module")
-def configuration(home: Path) -> Path:
-    return configure(home, models=[home / "models"], imagery=[home / "imagery"])
-
-
-@pytest.fixture(scope="module")
-def client(configuration: Path) -> Client:
-    return Client(load_application(configuration))
 
 
 def faults(document: Mapping[str, Any], schema: Mapping[str, Any], value: Any) -> list[str]:

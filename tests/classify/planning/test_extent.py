@@ -12,13 +12,14 @@ from pyproj import Transformer
 from processes.classify.planning.extent import read_extent
 from processes.crs import parse_crs
 from processes.errors import RequestError
+from tables import each_row
 
 URI = "http://www.opengis.net/def/crs/EPSG/0/"
 URN = "urn:ogc:def:crs:EPSG::"
 CRS84H = "http://www.opengis.net/def/crs/OGC/0/CRS84h"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "boxes"),
     [
         ({"bbox": [7, 46, 8, 47]}, ((7, 46, 8, 47),)),
@@ -43,7 +44,7 @@ def test_numbers_are_read_in_the_order_of_the_crs(value: dict[str, Any], boxes: 
     np.testing.assert_allclose(read_extent(value, "").boxes, boxes)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "pointer", "words"),
     [
         ({"bbox": [7, 47, 8, 46]}, "/bbox", "southern edge 47 lies north of its northern one, 46"),

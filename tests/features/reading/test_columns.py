@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processes.features.layer import JSON_TEXT, OMIT_NULLS, TYPE_OF_VALUES, is_json_text
 from processes.features.reading.columns import AttributeColumn, ColumnType, column_type_of
+from tables import each_row
 
 ABSENT = msgspec.UNSET
 
@@ -35,7 +35,7 @@ def given_back(field: pa.Field, values: pa.ChunkedArray) -> list[Any]:
     return [ABSENT if value is None and field.metadata == OMIT_NULLS else value for value in found]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "expected"),
     [
         (None, ColumnType.EMPTY),
@@ -55,7 +55,7 @@ def test_kind_of_a_value_is_the_narrowest(value: Any, expected: ColumnType) -> N
     assert column_type_of(value) is expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("values", "expected"),
     [
         ([True, None, False], pa.bool_()),
@@ -74,7 +74,7 @@ def test_kind_of_a_value_is_the_narrowest(value: Any, expected: ColumnType) -> N
     ],
     ids=str,
 )
-@pytest.mark.parametrize("sliced", [False, True])
+@each_row("sliced", [False, True])
 def test_column_has_the_type_of_all_its_values_however_they_are_sliced(
     values: list[Any], expected: pa.DataType, sliced: bool
 ) -> None:
@@ -83,7 +83,7 @@ def test_column_has_the_type_of_all_its_values_however_they_are_sliced(
     assert given_back(field, column) == values
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("slices", "expected"),
     [
         ([[1, 2]], None),
@@ -132,6 +132,7 @@ _values = st.one_of(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(_values, min_size=1, max_size=5), max_size=5), st.integers(0, 2))
 def test_any_values_in_any_slices_come_back(slices: list[list[Any]], gaps: int) -> None:
     field, column = finished(*slices, gaps=gaps)

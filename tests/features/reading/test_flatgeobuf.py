@@ -18,6 +18,7 @@ import shapely
 from processes.errors import LayerError, LimitError
 from processes.features.layer import Layer
 from processes.features.reading.files import read_layer
+from tables import each_row
 
 
 def save(
@@ -46,8 +47,8 @@ def read(path: Path, limit: int = 100_000) -> Layer:
     return read_layer(path, "trees.fgb", None, limit)
 
 
-@pytest.mark.parametrize("index", ["YES", "NO"])
-@pytest.mark.parametrize("count", [1, 2, 16, 17, 300])
+@each_row("index", ["YES", "NO"])
+@each_row("count", [1, 2, 16, 17, 300])
 def test_features_come_in_the_order_of_the_file(tmp_path: Path, index: str, count: int) -> None:
     shapes = points(count)
     layer = read(save(tmp_path / "a.fgb", shapes, geometry_type="Point", SPATIAL_INDEX=index))
@@ -85,7 +86,7 @@ def test_attributes_keep_their_types_and_nulls(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("zones", "expected"),
     [
         ([None, None], pa.timestamp("ms")),
@@ -190,7 +191,7 @@ def test_file_without_a_count_is_read_to_its_end(tmp_path: Path) -> None:
         read(path)
 
 
-@pytest.mark.parametrize("count", [19, 21, 2**40, 2**64 - 1])
+@each_row("count", [19, 21, 2**40, 2**64 - 1])
 def test_count_that_is_not_true_is_refused(tmp_path: Path, count: int) -> None:
     path = save(tmp_path / "a.fgb", points(20), SPATIAL_INDEX="NO")
     data = path.read_bytes()
@@ -224,6 +225,6 @@ def test_file_that_looks_like_another_kind_too_is_never_opened_as_that(tmp_path:
         read(path)
 
 
-@pytest.mark.parametrize("name", ["a!b.fgb", "a.zip", "a.shp.zip!x", "a b#c?.fgb", "GPKG:a"])
+@each_row("name", ["a!b.fgb", "a.zip", "a.shp.zip!x", "a b#c?.fgb", "GPKG:a"])
 def test_name_of_the_file_says_nothing(tmp_path: Path, name: str) -> None:
     assert len(read(save(tmp_path / "a.fgb", points(3)).rename(tmp_path / name))) == 3

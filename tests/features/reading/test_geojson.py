@@ -20,6 +20,7 @@ from processes.features.layer import Layer
 from processes.features.reading.files import read_layer
 from processes.features.reading.geojson import read_geojson
 from processes.features.writing.geojson import GEOJSON
+from tables import each_row
 
 POINT = {"type": "Point", "coordinates": [1.5, 2.25]}
 
@@ -58,7 +59,7 @@ def exactly(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "ids",
     [
         [3, 1, 2],
@@ -77,8 +78,8 @@ def test_ids_survive(tmp_path: Path, ids: list[Any]) -> None:
     assert exactly([item["id"] for item in found]) == exactly(ids)
 
 
-@pytest.mark.parametrize("ids", [[None, None], [1, None, 3], ["a", None], [None, "b"]], ids=str)
-@pytest.mark.parametrize("null", [False, True])
+@each_row("ids", [[None, None], [1, None, 3], ["a", None], [None, "b"]], ids=str)
+@each_row("null", [False, True])
 def test_missing_ids_stay_missing(tmp_path: Path, ids: list[Any], null: bool) -> None:
     features = [feature(**({} if item is None and not null else {"id": item})) for item in ids]
     found = there_and_back(text_of(features), tmp_path)
@@ -97,12 +98,12 @@ def test_whole_numbers_among_fractions_stay_whole(tmp_path: Path) -> None:
     assert [item["properties"]["a"] for item in found] == [1, 2.5]
 
 
-@pytest.mark.parametrize("value", [True, [1], {}], ids=str)
+@each_row("value", [True, [1], {}], ids=str)
 def test_id_that_is_neither_number_nor_text_is_refused(value: Any) -> None:
     assert problem(text_of([feature(id=1), feature(id=value)])).startswith("feature 2 ")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "values",
     [
         [1, 2, 3],
@@ -176,7 +177,7 @@ def test_of_duplicate_keys_the_last_counts(tmp_path: Path) -> None:
     assert (found["id"], found["properties"], found["geometry"]["coordinates"]) == (2, {"a": "x"}, [3, 4])
 
 
-@pytest.mark.parametrize(
+@each_row(
     "geometry",
     [
         {"type": "Point", "coordinates": [13.123456789012345, -0.1]},
@@ -200,7 +201,7 @@ def test_of_duplicate_keys_the_last_counts(tmp_path: Path) -> None:
         {"type": "LineString", "coordinates": []},
         {"type": "MultiPolygon", "coordinates": []},
         {"type": "Point", "coordinates": []},
-        pytest.param({"type": "Polygon", "coordinates": []}),
+        {"type": "Polygon", "coordinates": []},
     ],
     ids=lambda geometry: "null" if geometry is None else f"{geometry['type']}-{len(str(geometry))}",
 )
@@ -210,7 +211,7 @@ def test_geometries_survive_exactly(tmp_path: Path, geometry: Any) -> None:
     assert found[0]["geometry"] == found[2]["geometry"] == POINT
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("geometries", "expected"),
     [
         ([POINT, None], "Point"),
@@ -230,7 +231,7 @@ def test_geometry_type_says_that_there_are_heights() -> None:
 UNCLOSED = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1]]]}
 
 
-@pytest.mark.parametrize(
+@each_row(
     "geometry",
     [
         UNCLOSED,
@@ -256,14 +257,19 @@ UNCLOSED = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1]]]}
         {"type": "GeometryCollection", "geometries": []},
         {"type": "GeometryCollection", "geometries": [POINT]},
         {"type": "FeatureCollection", "features": []},
-        pytest.param(feature()),
+        feature(),
     ],
     ids=lambda geometry: json.dumps(geometry)[:50],
 )
-@pytest.mark.parametrize("place", [1, 3, 9_000])
+@each_row("place", [1, 3])
 def test_wrong_geometry_is_named_by_the_position_of_its_feature(geometry: Any, place: int) -> None:
     features = [feature()] * (place - 1) + [feature(geometry)] + [feature()] * 2
     assert problem(text_of(features)).startswith(f"feature {place} ")
+
+
+@each_row("geometry", [UNCLOSED, {"type": "Point", "coordinates": [1]}, {"type": "Circle", "coordinates": [1, 2]}, 5])
+def test_wrong_geometry_behind_thousands_of_features_is_named_by_its_position(geometry: Any) -> None:
+    assert problem(text_of([feature()] * 8_999 + [feature(geometry), feature()])).startswith("feature 9000 ")
 
 
 def test_number_beyond_every_float_is_named_by_its_feature() -> None:
@@ -274,24 +280,24 @@ def test_number_beyond_every_float_is_named_by_its_feature() -> None:
     )
 
 
-@pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"01", b"1.", b"0x1"])
+@each_row("number", [b"NaN", b"Infinity", b"-Infinity", b"01", b"1.", b"0x1"])
 def test_number_that_json_does_not_know_is_refused(number: bytes) -> None:
     assert "not JSON" in problem(text_of([feature()]).replace(b"2.25", number))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "item", [1, None, "x", [], {}, {"type": "Feature"}, POINT, feature() | {"type": "feature"}, feature() | {"type": 1}]
 )
 def test_wrong_feature_is_named_by_its_position(item: Any) -> None:
     assert problem(text_of([feature(), item])).startswith("feature 2 ")
 
 
-@pytest.mark.parametrize("properties", [[1], "x", 5])
+@each_row("properties", [[1], "x", 5])
 def test_wrong_properties_are_named_by_their_feature(properties: Any) -> None:
     assert problem(text_of([feature(), feature(properties=properties)])).startswith("feature 2 ")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "document",
     [
         {},
@@ -312,14 +318,12 @@ def test_what_is_no_feature_collection_is_refused(document: Any) -> None:
     assert "GeoJSON FeatureCollection" in problem(json.dumps(document).encode())
 
 
-@pytest.mark.parametrize(
-    "text", [b"", b"{", b'{"type": "FeatureCollection", "features": [', text_of([]) + b" {}", text_of([])[:-1]]
-)
+@each_row("text", [b"", b"{", b'{"type": "FeatureCollection", "features": [', text_of([]) + b" {}", text_of([])[:-1]])
 def test_torn_text_is_refused(text: bytes) -> None:
     assert "not JSON" in problem(text)
 
 
-@pytest.mark.parametrize("where", ["attribute", "geometry", "id"])
+@each_row("where", ["attribute", "geometry", "id"])
 def test_text_that_is_not_utf_8_is_refused(where: str) -> None:
     item = {
         "attribute": feature(properties={"a": "é"}),
@@ -330,8 +334,8 @@ def test_text_that_is_not_utf_8_is_refused(where: str) -> None:
     assert "feature 2 " in problem(text.encode("latin-1"))
 
 
-@pytest.mark.parametrize("levels", [1_000, 10_000, 100_000])
-@pytest.mark.parametrize("where", ["properties", "coordinates", "foreign", "crs", "whole"])
+@each_row("levels", [1_000, 10_000, 100_000])
+@each_row("where", ["properties", "coordinates", "foreign", "crs", "whole"])
 def test_endless_nesting_is_refused_or_survived(levels: int, where: str) -> None:
     nested = b"[" * levels + b"]" * levels
     text = {
@@ -406,7 +410,7 @@ def test_legacy_crs_member_is_always_x_y_order(tmp_path: Path, name: str) -> Non
     assert found["geometry"] == POINT
 
 
-@pytest.mark.parametrize(
+@each_row(
     "crs",
     [
         None,
@@ -429,7 +433,7 @@ def test_crs_member_that_names_no_crs_is_refused(crs: Any) -> None:
     assert "the features' crs member" in problem(text_of([feature()], crs=crs))
 
 
-@pytest.mark.parametrize("name", ["EPSG:5773", "EPSG:4978", "EPSG:5800"])
+@each_row("name", ["EPSG:5773", "EPSG:4978", "EPSG:5800"])
 def test_crs_that_is_not_of_maps_is_refused(name: str) -> None:
     assert "crs member" in problem(text_of([feature()], crs={"type": "name", "properties": {"name": name}}))
 
@@ -458,7 +462,7 @@ def test_shapely_reads_what_is_written(tmp_path: Path) -> None:
     assert [part.wkt for part in shapely.get_parts(collection)] == [shape.wkt for shape in shapes]
 
 
-@pytest.mark.parametrize("prefix", [b"", b"\xef\xbb\xbf", b"\n\t ", b"\xef\xbb\xbf\r\n"])
+@each_row("prefix", [b"", b"\xef\xbb\xbf", b"\n\t ", b"\xef\xbb\xbf\r\n"])
 def test_file_may_begin_with_a_byte_order_mark_or_blanks(tmp_path: Path, prefix: bytes) -> None:
     path = tmp_path / "a.geojson"
     path.write_bytes(prefix + text_of([feature(), feature()]))
@@ -472,7 +476,7 @@ def test_file_may_begin_with_many_blanks(tmp_path: Path) -> None:
     assert len(read_layer(path, "a.geojson", None, 10)) == 1
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "words"),
     [
         (b"", "is empty"),

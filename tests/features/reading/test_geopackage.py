@@ -27,6 +27,7 @@ from processes.features.reading.files import read_layer
 from processes.features.reading.geojson import read_geojson
 from processes.features.writing.geopackage import GEOPACKAGE
 from processes.features.writing.write import rename_reserved
+from tables import each_row
 
 BOX = shapely.box(500_000, 5_500_000, 500_010, 5_500_020)
 
@@ -144,7 +145,7 @@ def test_of_several_layers_one_must_be_picked(tmp_path: Path) -> None:
     assert (layer.name, layer.attributes.column("n").to_pylist()) == ("big roofs", [3])
 
 
-@pytest.mark.parametrize("name", ["nonesuch", "", "gpkg_contents", "sqlite_master", "trees; DROP TABLE trees", "Trees"])
+@each_row("name", ["nonesuch", "", "gpkg_contents", "sqlite_master", "trees; DROP TABLE trees", "Trees"])
 def test_layer_that_is_not_there_lists_those_that_are(tmp_path: Path, name: str) -> None:
     path = save(tmp_path / "a.gpkg")
     said = problem(path, name)
@@ -202,7 +203,7 @@ def test_database_that_is_no_geopackage_is_refused(tmp_path: Path) -> None:
     assert "not a sound GeoPackage" in problem(path)
 
 
-@pytest.mark.parametrize("share", [0.0002, 0.01, 0.1, 0.5, 0.9, 0.999])
+@each_row("share", [0.0002, 0.01, 0.1, 0.5, 0.9, 0.999])
 def test_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
     path = save(tmp_path / "a.gpkg", {"n": list(range(3000))}, [BOX] * 3000)
     data = path.read_bytes()
@@ -233,7 +234,7 @@ def test_more_features_than_allowed_name_the_limit(tmp_path: Path) -> None:
         read(path, limit=1)
 
 
-@pytest.mark.parametrize("ids", [[1, 2, 3], [5, 90, 1000], [0, 1, 2**40]], ids=str)
+@each_row("ids", [[1, 2, 3], [5, 90, 1000], [0, 1, 2**40]], ids=str)
 def test_ascending_whole_numbers_become_the_fid(tmp_path: Path, ids: list[int]) -> None:
     path, warnings = write_layer(from_geojson([{"id": item} for item in ids]), GEOPACKAGE, tmp_path)
     assert execute(path, "SELECT fid FROM result ORDER BY rowid") == [(item,) for item in ids]
@@ -243,7 +244,7 @@ def test_ascending_whole_numbers_become_the_fid(tmp_path: Path, ids: list[int]) 
     assert warnings == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     "ids", [["b", "a", "c"], [3, 1, 2], [1, 1, 2], [-1, 0, 1], [1.5, 2.5, 3.5], ["1", "2", None], [1, None, 3]], ids=str
 )
 def test_other_ids_become_the_column_id(tmp_path: Path, ids: list[Any]) -> None:
@@ -265,7 +266,7 @@ def test_ids_of_mixed_types_are_written_as_texts(tmp_path: Path) -> None:
     assert execute(path, "SELECT id FROM result") == [("1",), ("a",), (None,)]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("ids", "taken", "renamed"),
     [
         ([1, 2], ["fid", "geom"], ["fid_1", "geom_1"]),
@@ -383,7 +384,7 @@ def test_summary_is_in_the_layers_metadata(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("target", ["EPSG:4326", "EPSG:3857", "EPSG:25833", "OGC:CRS84"])
+@each_row("target", ["EPSG:4326", "EPSG:3857", "EPSG:25833", "OGC:CRS84"])
 def test_output_crs_is_pyprojs_transformation_of_each_vertex(tmp_path: Path, target: str) -> None:
     crs = parse_crs(target)
     shapes = [BOX, None, shapely.Polygon(), shapely.box(500_100, 5_500_000, 500_200, 5_500_050)]
@@ -500,7 +501,7 @@ def test_json_columns_are_texts_and_coded_values_stay_codes(tmp_path: Path) -> N
     assert attributes.schema.field("extra").type == pa.string()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("code", "words"),
     [
         (8, "feature 2 is a CircularString"),

@@ -21,6 +21,7 @@ from processes.errors import LayerError, LimitError
 from processes.features.layer import JSON_TEXT, Layer
 from processes.features.reading import parquet_rows
 from processes.features.reading.files import read_layer
+from tables import each_row
 
 SHAPES = [shapely.box(0, 0, 1, 1), None, shapely.box(2, 2, 3, 3)]
 
@@ -94,14 +95,14 @@ def test_without_crs_it_is_crs84(tmp_path: Path, version: str) -> None:
     assert layer.crs == pyproj.CRS("OGC:CRS84")
 
 
-@pytest.mark.parametrize("name", ["EPSG:32633", "EPSG:4326", "OGC:CRS84", "EPSG:25833+5783"])
+@each_row("name", ["EPSG:32633", "EPSG:4326", "OGC:CRS84", "EPSG:25833+5783"])
 def test_crs_is_that_of_the_projjson(tmp_path: Path, name: str) -> None:
     member = pyproj.CRS(name).to_json_dict()
     layer = read(save(tmp_path / "a.parquet", {"geometry": wkb(SHAPES)}, geo({"crs": member})))
     assert layer.crs == pyproj.CRS(name)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("crs", "words"),
     [
         (None, "has no CRS"),
@@ -136,7 +137,7 @@ def test_primary_column_may_have_any_name(tmp_path: Path) -> None:
 NOON = dt.datetime(2024, 2, 29, 12, 0, 0, 123456, dt.UTC).replace(tzinfo=None)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("values", "kind", "expected"),
     [
         ([True, None], pa.bool_(), pa.bool_()),
@@ -209,7 +210,7 @@ def test_nested_values_become_json_texts(tmp_path: Path) -> None:
     assert {item.metadata[b"classify_objects:json"] for item in attributes.schema} == set(JSON_TEXT.values())
 
 
-@pytest.mark.parametrize(
+@each_row(
     "column",
     [
         pa.array([2**62], pa.timestamp("us")),
@@ -223,7 +224,7 @@ def test_value_without_a_place_in_any_result_is_named(tmp_path: Path, column: pa
     assert "attribute 'odd'" in said
 
 
-@pytest.mark.parametrize(("value", "given"), [(2**63 - 1, 2**63 - 1), (2**63, str(2**63)), (None, None)])
+@each_row(("value", "given"), [(2**63 - 1, 2**63 - 1), (2**63, str(2**63)), (None, None)])
 def test_unsigned_numbers_are_numbers_while_they_fit(tmp_path: Path, value: int | None, given: Any) -> None:
     column = pa.array([value], pa.uint64())
     layer = read(save(tmp_path / "a.parquet", {"odd": column, "geometry": wkb(SHAPES[:1])}))
@@ -264,7 +265,7 @@ RING = [(0.0, 0.0), (4.0, 0.0), (4.0, 4.0), (0.0, 0.0)]
 HOLE = [(2.0, 1.0), (3.0, 1.0), (3.0, 2.0), (2.0, 1.0)]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("encoding", "depth", "ordinates", "coordinates", "expected", "name"),
     [
         ("point", 0, XY, [(1, 2), None, (3, 4)], ["POINT (1 2)", None, "POINT (3 4)"], "Point"),
@@ -326,7 +327,7 @@ def test_native_encodings_are_read(
     assert layer.geometry_type == name
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("encoding", "column", "words"),
     [
         ("wkb", wkb(SHAPES[:1]), "encoding 'wkb' is not known; WKB, point, "),
@@ -363,7 +364,7 @@ def test_every_kind_of_wkb_is_read_and_held_as_iso(tmp_path: Path, options: Any)
     assert layer.geometry.to_pylist() == wkb([shape, None]).to_pylist()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "words"),
     [
         (shapely.to_wkb(shapely.from_wkt("GEOMETRYCOLLECTION (POINT (1 2))")), "feature 3 is a GeometryCollection"),
@@ -381,7 +382,7 @@ def test_geometry_that_is_none_of_ours_is_named_by_its_position(tmp_path: Path, 
     assert words in problem(save(tmp_path / "a.parquet", {"geometry": column}))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("metadata", "words"),
     [
         (False, "without the metadata `geo`"),

@@ -21,6 +21,7 @@ from processes.errors import LayerError, LimitError
 from processes.features.layer import Layer
 from processes.features.reading import shapefile_zip
 from processes.features.reading.files import read_layer
+from tables import each_row
 
 BOX = shapely.box(500_000, 5_500_000, 500_010, 5_500_020)
 
@@ -121,7 +122,7 @@ def test_heights_and_measures_stay(tmp_path: Path, text: str, name: str) -> None
     assert layer.geometry_type == name
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("cpg", "language", "encoding", "text"),
     [
         ("UTF-8", 0, "utf-8", "é中😀"),
@@ -162,7 +163,7 @@ def test_encoding_that_is_not_known_is_named(tmp_path: Path) -> None:
     assert "'klingon'" in said
 
 
-@pytest.mark.parametrize("stem", ["a/b/roofs", "ROOFS", "dächer", "a\\roofs", "a.b"])
+@each_row("stem", ["a/b/roofs", "ROOFS", "dächer", "a\\roofs", "a.b"])
 def test_shapefile_may_lie_in_a_folder_and_have_any_name(tmp_path: Path, stem: str) -> None:
     parts = {ending.upper(): data for ending, data in parts_of().items()}
     layer = read(packed(tmp_path / "a.zip", parts, stem))
@@ -231,7 +232,7 @@ def test_without_prj_there_is_no_crs(tmp_path: Path) -> None:
     assert "has no CRS: there is no .prj" in problem(packed(tmp_path / "a.zip", parts))
 
 
-@pytest.mark.parametrize("prj", [b"", b"nonsense", b'LOCAL_CS["x",UNIT["metre",1]]', b"\xff\xfe\x00"])
+@each_row("prj", [b"", b"nonsense", b'LOCAL_CS["x",UNIT["metre",1]]', b"\xff\xfe\x00"])
 def test_prj_that_names_no_crs_is_refused(tmp_path: Path, prj: bytes) -> None:
     assert "has no CRS" in problem(packed(tmp_path / "a.zip", parts_of() | {".prj": prj}))
 
@@ -252,7 +253,7 @@ def test_layer_without_features_is_empty(tmp_path: Path) -> None:
     assert (len(layer), layer.attributes.column_names) == (0, ["n"])
 
 
-@pytest.mark.parametrize("ending", [".shp", ".shx", ".dbf"])
+@each_row("ending", [".shp", ".shx", ".dbf"])
 def test_file_that_is_cut_off_anywhere_is_refused(tmp_path: Path, ending: str) -> None:
     parts = parts_of()
     for size in [*range(0, len(parts[ending]) - 1, 9), len(parts[ending]) - 2]:
@@ -282,7 +283,7 @@ def test_damaged_files_never_give_a_part_of_their_features(tmp_path: Path) -> No
     assert refused
 
 
-@pytest.mark.parametrize("name", ["../roofs", "/roofs", "a/../roofs"])
+@each_row("name", ["../roofs", "/roofs", "a/../roofs"])
 def test_name_that_points_out_of_the_zip_is_refused(tmp_path: Path, name: str) -> None:
     assert "points out of it" in problem(packed(tmp_path / "a.zip", parts_of(), name))
 
@@ -335,7 +336,7 @@ def test_bomb_is_refused_by_what_comes_out(tmp_path: Path) -> None:
     assert "zip" in problem(path)
 
 
-@pytest.mark.parametrize("share", [0.01, 0.3, 0.6, 0.95])
+@each_row("share", [0.01, 0.3, 0.6, 0.95])
 def test_torn_zip_is_refused(tmp_path: Path, share: float) -> None:
     path = packed(tmp_path / "a.zip", parts_of())
     data = path.read_bytes()

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyogrio
 import pyproj
-import pytest
 import shapely
 
 from conftest import write_layer
@@ -18,6 +17,7 @@ from layers import BOX, ODD_NAMES, TYPES, make_layer, make_table, points_at, typ
 from processes.crs import parse_crs
 from processes.features.layer import Layer
 from processes.features.writing.csv import CSV
+from tables import each_row
 
 
 def write(layer: Layer, folder: Path, crs: pyproj.CRS | None = None) -> Path:
@@ -64,7 +64,7 @@ def test_an_empty_text_is_in_quotes_and_a_null_is_not(tmp_path: Path) -> None:
     assert pyogrio.read_arrow(path, EMPTY_STRING_AS_NULL="NO")[1].num_rows == 2
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("ids", "texts"),
     [([7, 3], ["7", "3"]), (["b", "a,"], ["b", "a,"]), ([1, None], ["1", ""]), (["007", None], ["007", ""])],
     ids=str,

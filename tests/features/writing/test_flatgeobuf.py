@@ -20,6 +20,7 @@ from processes.crs import parse_crs
 from processes.errors import LayerError
 from processes.features.layer import Layer
 from processes.features.writing.flatgeobuf import FLATGEOBUF
+from tables import each_row
 
 MULTI = shapely.MultiPolygon([BOX])
 
@@ -46,7 +47,7 @@ def test_rows_stay_in_their_order(tmp_path: Path) -> None:
     assert [(shape.x, shape.y) for shape in shapes_in(path)] == list(map(tuple, places.tolist()))
 
 
-@pytest.mark.parametrize("ids", [[1, 2], [7, 3], [1, None], ["b", "a"], ["1", None]], ids=str)
+@each_row("ids", [[1, 2], [7, 3], [1, None], ["b", "a"], ["1", None]], ids=str)
 def test_ids_are_the_first_column(tmp_path: Path, ids: list[Any]) -> None:
     path = write(make_layer([BOX, BOX], ids=ids), tmp_path)
     assert list(attributes_in(path)[0]) == ["id", "n", "ClassStatus"]
@@ -108,7 +109,7 @@ def test_many_columns_survive(tmp_path: Path) -> None:
     assert attributes_in(write(make_layer([BOX], attributes), tmp_path))[0]["c199"] == 199
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("given", "layer_type", "found"),
     [
         (["POLYGON ((0 0, 1 0, 1 1, 0 0))", None], "Polygon", None),
@@ -134,7 +135,7 @@ def test_geometries_survive(tmp_path: Path, given: list[Any], layer_type: str, f
 
 
 @pytest.mark.filterwarnings("ignore:Measured")
-@pytest.mark.parametrize(
+@each_row(
     ("given", "layer_type"),
     [
         (["POINT M (1 2 4)"], b"PointM"),

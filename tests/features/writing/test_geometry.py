@@ -18,12 +18,13 @@ from processes.features.writing.parquet import PARQUET
 from processes.features.writing.table import TABLE
 from result_readers import NO_SUMMARY, read_result
 from result_standards import check_geopackage, check_geoparquet
+from tables import each_row
 
 WITH_GEOMETRY = [item for item in FORMATS if item is not TABLE]
 CHECKS = {GEOPACKAGE.media_type: check_geopackage, PARQUET.media_type: check_geoparquet}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("nowhere", "warnings"),
     [
         (0, []),

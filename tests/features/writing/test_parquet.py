@@ -18,6 +18,7 @@ from layers import BOX, ODD_NAMES, TYPES, make_layer, make_table, points_at, typ
 from processes.crs import CRS84, parse_crs
 from processes.features.layer import Layer
 from processes.features.writing.parquet import PARQUET
+from tables import each_row
 
 
 def write(layer: Layer, folder: Path, crs: pyproj.CRS | None = None, **options: Any) -> Path:
@@ -38,7 +39,7 @@ def texts_in(path: Path) -> list[bytes | None]:
     return texts
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("given", "found", "types", "bbox"),
     [
         (["POINT (1 2)", None, "POINT (5 0)"], None, ["Point"], [1, 0, 5, 2]),
@@ -88,7 +89,7 @@ def test_crs84_is_what_a_file_without_a_crs_has(tmp_path: Path) -> None:
     assert "crs" not in column_metadata(write(make_layer([wkt("POINT (1 2)")], crs=CRS84), tmp_path))
 
 
-@pytest.mark.parametrize("ids", [[1, 2], [7, 3], [1, None], ["b", "a"]], ids=str)
+@each_row("ids", [[1, 2], [7, 3], [1, None], ["b", "a"]], ids=str)
 def test_ids_are_the_first_column(tmp_path: Path, ids: list[Any]) -> None:
     table = parquet.read_table(write(make_layer([BOX, BOX], ids=ids), tmp_path))
     assert table.column_names == ["id", "n", "ClassStatus", "geometry"]

@@ -10,7 +10,6 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pyogrio
-import pytest
 import shapely
 
 from conftest import write_layer
@@ -18,6 +17,7 @@ from layers import BOX, make_layer, wkt
 from processes.features.reading.files import read_layer
 from processes.features.writing.geopackage import GEOPACKAGE
 from processes.features.writing.result import ClassStyle
+from tables import each_row
 
 STYLE = ClassStyle("ClassStatus", (("dark \"<&>'", (1, 2, 3)), ("größe\x01", None)))
 
@@ -38,7 +38,7 @@ def renderer_in(path: Path) -> Any:
     return ET.fromstring(text).find("renderer-v2")  # noqa: S314 - our own
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("shapes", "declared", "symbol", "color_key"),
     [
         ([BOX, shapely.MultiPolygon([BOX]), None], "Unknown", "fill", "color"),

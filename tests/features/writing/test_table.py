@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pytest
 
 from conftest import write_layer
 from layers import BOX, ODD_NAMES, TYPES, make_layer, make_table, typed_attributes
 from processes.features.layer import Layer
 from processes.features.reading.geojson import read_geojson
 from processes.features.writing.table import TABLE
+from tables import each_row
 
 
 def from_geojson(features: list[dict[str, Any]]) -> Layer:
@@ -77,7 +77,7 @@ def test_pandas_reads_a_table_without_rows_and_one_with_odd_names(tmp_path: Path
     assert table.iloc[0].drop("ClassStatus").tolist() == list(range(len(ODD_NAMES) + 2))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("ids", "expected"),
     [
         ([7, 3], ["7", "3"]),
