@@ -78,7 +78,7 @@ def load_application(configuration: Path) -> Any:
     runner = start_runner(configuration)
     application = create_application(configuration)
     intake = sys.modules["pygeoapi.flask_app"].api_.manager.intake
-    application.extensions |= {"runner": runner, "desk": intake}
+    application.extensions |= {"runner": runner, "intake": intake}
     return application
 
 
@@ -86,7 +86,7 @@ def load_application(configuration: Path) -> Any:
 def models_checked_here() -> Iterator[None]:
     """Check models in this process: sound ones need none of their own, whose start takes a second for each."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("processes.model.catalog.probe", check)
+        patch.setattr("processes.model.catalog.check_package", check)
         yield
 
 
@@ -96,7 +96,7 @@ class Client:
     def __init__(self, application: Any) -> None:
         self.http = application.test_client()
         self.runner: subprocess.Popen[bytes] = application.extensions["runner"]
-        self.intake: Intake = application.extensions["desk"]
+        self.intake: Intake = application.extensions["intake"]
         weakref.finalize(self, _end, self.runner, self.intake)
 
     def execute(self, process: str, inputs: Any, headers: Mapping[str, str] | None = None, **members: Any) -> Any:

@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from processes.errors import FailureError, ServiceError, UnavailableError, from_record
+from processes.jobs.counters import PACE_OBJECTS, PACE_SECONDS
 from processes.jobs.engine import Engine, EngineLostError
 from processes.jobs.files import Storage
 from processes.jobs.job import Job, Section, parallel_slots
 from processes.jobs.messages import running_message, successful_message
 from processes.jobs.runner_store import LeaseLostError, RunnerStore
 from processes.jobs.steps import ResultPublished, SlotEnded, Step, StepFailed, StepOutcome, StepReport, StepStopped
-from processes.jobs.tables import PACE_OBJECTS, PACE_SECONDS
 from processes.ogc.process import Sections
 
 _logger = logging.getLogger(__name__)

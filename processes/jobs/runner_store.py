@@ -11,12 +11,12 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from processes.errors import ServiceError, to_record
+from processes.jobs.counters import Counts, add_counts
 from processes.jobs.database import Database
 from processes.jobs.job import Job, JobStatus, ResultFile, Section
-from processes.jobs.tables import callback, count, job, request, section
+from processes.jobs.tables import callback, job, request, section
 from processes.ogc.process import Sections
 
 LEASE_S = 10
@@ -26,10 +26,6 @@ _DAY_S = 86_400
 
 class LeaseLostError(Exception):
     """The job is not this runner's any more: it was dismissed, or another runner has it."""
-
-
-Counts = Mapping[tuple[str, str], float]
-"""Amounts that are added to counters, by name and label."""
 
 
 class RunnerStore:
@@ -161,7 +157,7 @@ class RunnerStore:
                     for number, objects in enumerate(sections.objects)
                 ],
             )
-            _add(connection, counts)
+            add_counts(connection, counts)
 
     def sections(self, job_id: str) -> list[Section]:
         """Return the sections of a job that are not done, in their order."""
@@ -201,7 +197,7 @@ class RunnerStore:
             for item in failed:
                 row = section.update().where(section.c.job == job_id, section.c.number == item.number)
                 connection.execute(row.values(errors=item.errors, losses=item.losses))
-            _add(connection, counts)
+            add_counts(connection, counts)
 
     def set_message(self, job_id: str, fence: int, message: str) -> None:
         """Set the message that clients read."""
@@ -310,7 +306,7 @@ class RunnerStore:
     def add_counts(self, counts: Counts) -> None:
         """Add to counters."""
         with self._database.write() as connection:
-            _add(connection, counts)
+            add_counts(connection, counts)
 
     def _held(self, job_id: str, fence: int) -> sa.Update:
         return job.update().where(
@@ -329,7 +325,7 @@ class RunnerStore:
         with self._database.write() as connection:
             now = self._database.now(connection)
             self._update(connection, job_id, fence, finished=now, owner=None, lease=0, **values)
-            _add(connection, counts)
+            add_counts(connection, counts)
             row = connection.execute(job.select().where(job.c.id == job_id)).mappings().one()
             ended = Job.from_row(row)
             if ended.subscriber is not None:
@@ -348,11 +344,3 @@ def _ready(now: float, busy: Iterable[str], room: int, priority_room: int) -> li
 
 def _callback(subject: Job, event: str, url: str, now: float) -> sa.Insert:
     return callback.insert().values(job=subject.id, event=event, url=url, due=now)
-
-
-def _add(connection: sa.Connection, counts: Counts) -> None:
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    for (name, label), value in sorted(counts.items()):  # sorted, so that two runners do not wait for each other
-        row = insert(count).values(name=name, label=label, value=value)
-        added = {"value": count.c.value + row.excluded.value}
-        connection.execute(row.on_conflict_do_update(index_elements=["name", "label"], set_=added))

@@ -11,10 +11,11 @@ import msgspec
 import sqlalchemy as sa
 
 from processes.errors import ClientQueueFullError, NameTakenError, QueueFullError
+from processes.jobs.counters import Counts, read_counts, read_pace
 from processes.jobs.database import Database, serialise
 from processes.jobs.job import Job, JobStatus, Section
 from processes.jobs.request_summary import request_summary
-from processes.jobs.tables import PACE_OBJECTS, PACE_SECONDS, count, job, name_count, request, section
+from processes.jobs.tables import job, name_count, request, section
 from processes.ogc.execution import Execution
 from processes.ogc.process import Requirements
 from processes.settings import Limits
@@ -169,10 +170,7 @@ class JobStore:
     def pace(self, key: str) -> float | None:
         """Return objects per second of a slot, in past sections of jobs of a key; None = there were none."""
         with self._database.read() as connection:
-            query = sa.select(count.c.name, count.c.value).where(count.c.label == key)
-            found = {row.name: row.value for row in connection.execute(query)}
-        seconds = found.get(PACE_SECONDS, 0)
-        return found.get(PACE_OBJECTS, 0) / seconds if seconds else None
+            return read_pace(connection, key)
 
     def queue(self) -> Mapping[str, int]:
         """Return the number of jobs that wait and that run."""
@@ -182,10 +180,10 @@ class JobStore:
             found = {row[0]: row[1] for row in connection.execute(query)}
         return {status: found.get(status, 0) for status in waiting}
 
-    def counts(self) -> Mapping[tuple[str, str], float]:
+    def counts(self) -> Counts:
         """Return the counters of all runners, by name and label."""
         with self._database.read() as connection:
-            return {(row.name, row.label): row.value for row in connection.execute(count.select())}
+            return read_counts(connection)
 
     def _require_room(self, connection: sa.Connection, client: str) -> None:
         waiting = sa.select(sa.func.count()).select_from(job).where(job.c.status == JobStatus.ACCEPTED)

@@ -7,9 +7,6 @@ import sqlalchemy as sa
 VERSION = 1
 """Of the tables. A database of another version is refused."""
 
-PACE_OBJECTS, PACE_SECONDS = "pace_objects", "pace_seconds"
-"""Counters of the objects and seconds of sections, by pace key."""
-
 metadata = sa.MetaData()
 
 meta = sa.Table(
