@@ -147,7 +147,7 @@ class ClassifyObjects(SectionedProcess):
         planned: Callable[[int], None] = lambda _: None,
         progress: Progress = lambda _: None,
     ) -> Output:
-        """Do the work; `planned` and `progress` are called as `begin` calls them."""
+        """Do the work. Arguments are those of the interface; `planned` and `progress` are called as in `begin`."""
         plan, output = self._prepare(execution, folder)
         labels, _ = self._classify(plan, reading_order(plan.chips), planned, _Pace(progress))
         return _published(plan.rows, labels, output, folder)

@@ -301,7 +301,13 @@ def _gather_quickly(*streams: Any) -> None:
 
 
 def run_step(step: bytes, timeout_s: float, recycle_interval: int) -> bytes:
-    """Do a step in a slot of the Dask worker that this runs in."""
+    """Do a step in a slot of the Dask worker that this runs in, and return its report; both as MessagePack.
+
+    Args:
+        step: what to do.
+        timeout_s: seconds that a section may take.
+        recycle_interval: of the job.
+    """
     slots: SlotPool = get_worker().slots
     try:
         return slots.run(msgspec.msgpack.decode(step, type=Step), timeout_s, recycle_interval).encode()
@@ -312,5 +318,11 @@ def run_step(step: bytes, timeout_s: float, recycle_interval: int) -> bytes:
 
 
 async def stop_steps(job_id: str, fence: int, dask_worker: Worker) -> None:
-    """Stop steps in the slots of a Dask worker."""
+    """Stop steps in the slots of a Dask worker.
+
+    Args:
+        job_id: the job.
+        fence: number of the claim; steps of older claims are stopped too.
+        dask_worker: the worker, as Dask passes it.
+    """
     await asyncio.to_thread(dask_worker.slots.stop, job_id, fence)

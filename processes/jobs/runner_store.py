@@ -200,7 +200,13 @@ class RunnerStore:
             add_counts(connection, counts)
 
     def set_message(self, job_id: str, fence: int, message: str) -> None:
-        """Set the message that clients read."""
+        """Set the message that clients read.
+
+        Args:
+            job_id: the job.
+            fence: number of the claim.
+            message: the new one.
+        """
         with self._database.write() as connection:
             self._update(connection, job_id, fence, message=message)
 

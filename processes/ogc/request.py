@@ -269,17 +269,24 @@ def literal(value: InputValue) -> LiteralValue:
 def read_literals(
     request: ExecuteRequest, description: Description, names: Iterable[str], faults: list[Fault]
 ) -> dict[str, list[LiteralValue]]:
-    """Return the values of some inputs, checked against their schemas; what is wrong is added to `faults`."""
-    found: dict[str, list[LiteralValue]] = {}
+    """Return the values of some inputs, checked against their schemas.
+
+    Args:
+        request: the request.
+        description: of the process.
+        names: of the inputs.
+        faults: gets what is wrong.
+    """
+    literals: dict[str, list[LiteralValue]] = {}
     for name in names:
         for value in request.inputs.get(name, ()):
             try:
-                given = literal(value)
+                item = literal(value)
             except RequestError as err:
                 faults.extend(err.faults)
                 continue
-            errors = check_value(given.value, description["inputs"][name]["schema"], name, given.pointer)
+            errors = check_value(item.value, description["inputs"][name]["schema"], name, item.pointer)
             faults.extend(errors)
             if not errors:
-                found.setdefault(name, []).append(given)
-    return found
+                literals.setdefault(name, []).append(item)
+    return literals

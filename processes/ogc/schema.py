@@ -21,7 +21,14 @@ _MAX_QUOTED = 120
 
 
 def check_value(value: Any, schema: Mapping[str, Any], name: str, pointer: str) -> list[Fault]:
-    """Return what is wrong with a value, each fault with its pointer."""
+    """Return what is wrong with a value, each fault with its pointer.
+
+    Args:
+        value: as JSON has it.
+        schema: of the input.
+        name: of the input, for messages.
+        pointer: of the value in the request.
+    """
     if isinstance(value, dict) and "href" in value and "href" not in schema.get("properties", {}):
         return [Fault(pointer, InputError(f"{name} cannot be given as a link"))]
     errors = sorted(_Validator(schema).iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))
@@ -35,7 +42,7 @@ def check_value(value: Any, schema: Mapping[str, Any], name: str, pointer: str) 
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
-    """Say what a schema takes, in few words."""
+    """Return what a schema accepts, in few words."""
     name = str(schema.get("type", "an allowed value"))
     pattern, least = schema.get("pattern"), schema.get("minimum")
     return name + (f" like {pattern}" if pattern else "") + (f" of {least} or more" if least is not None else "")
@@ -53,7 +60,7 @@ _Validator: type[Draft4Validator] = jsonschema.validators.extend(  # type: ignor
 
 
 def _words(name: str, error: ValidationError) -> str:
-    """Say in JSON's terms what a schema does not allow."""
+    """Return in JSON's terms what a schema does not allow."""
     where = ".".join([name, *map(str, error.absolute_path)])
     shown, wanted, given = quoted(error.instance), cast(Any, error.validator_value), cast(Any, error.instance)
     match error.validator:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import socket
 import sys
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from processes import __version__
-
-if TYPE_CHECKING:
-    from processes.jobs.intake import Intake
+from processes.programs.cli_jobs import jobs, reported
 
 
 @click.group()
@@ -37,6 +33,9 @@ def main(context: click.Context, config: Path | None, parent: int | None) -> Non
     context.obj = config.resolve() if config is not None else _default_configuration()
 
 
+main.add_command(jobs)
+
+
 def _default_configuration() -> Path:
     from processes.settings import find_configuration
 
@@ -52,7 +51,7 @@ def serve(config: Path) -> None:
     """Start the service: the web server and a runner."""
     from processes.programs.serve import serve as start
 
-    with _reported():
+    with reported():
         start(config)
 
 
@@ -64,7 +63,7 @@ def web(config: Path, address: str | None) -> None:
     from processes.programs.web import start_web
     from processes.settings import load_configuration
 
-    with _reported():
+    with reported():
         bind = load_configuration(config)["server"]["bind"]
         start_web(config, address or f"{bind['host']}:{bind['port']}")
 
@@ -76,7 +75,7 @@ def runner(config: Path, name: str | None) -> None:
     """Start a runner: it works on the jobs in the store, on this machine or with a cluster."""
     from processes.programs.workers import start_runner
 
-    with _reported():
+    with reported():
         start_runner(config, name or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
 
 
@@ -89,7 +88,7 @@ def worker(config: Path, scheduler: str | None, host: str | None) -> None:
     from processes.programs.workers import start_worker
     from processes.settings import load_settings
 
-    with _reported():
+    with reported():
         address = scheduler or load_settings(config).scheduler
         if address is None or not address.startswith("tls://"):
             raise click.ClickException("name the scheduler, as tls://host:8786")
@@ -104,88 +103,8 @@ def scheduler(config: Path, host: str, port: int) -> None:
     """Start the scheduler of a cluster; it speaks TLS only."""
     from processes.programs.workers import start_scheduler
 
-    with _reported():
+    with reported():
         start_scheduler(config, host, port)
-
-
-@main.group(invoke_without_command=True)
-@click.pass_context
-def jobs(context: click.Context) -> None:
-    """List jobs, show one, dismiss one."""
-    if context.invoked_subcommand is None:
-        context.invoke(list_jobs)
-
-
-@jobs.command("list")
-@click.option("--status", "statuses", multiple=True, help="Only jobs of this status; may be repeated.")
-@click.option("--limit", default=20, show_default=True, help="So many at most, the newest first.")
-@click.pass_obj
-def list_jobs(config: Path, statuses: tuple[str, ...] = (), limit: int = 20) -> None:
-    """List jobs, the newest first."""
-    from processes.jobs.store import JobFilter
-
-    with _intake(config) as intake:
-        for job in intake.store.find(JobFilter(statuses=statuses), limit, 0):
-            created = f"{job.created:%Y-%m-%d %H:%M:%S}"
-            click.echo(f"{job.id}  {created}  {job.status:<10} {job.progress:>3} %  {job.process}  {job.message}")
-
-
-@jobs.command()
-@click.argument("job_id")
-@click.pass_obj
-def show(config: Path, job_id: str) -> None:
-    """Show all that is known of a job."""
-    with _intake(config) as intake:
-        job = intake.store.get(job_id)
-        if job is None:
-            raise click.ClickException(f"there is no job {job_id}")
-        for name, value in job.described().items():
-            click.echo(f"{name:<14} {value}")
-        for section in intake.store.sections(job_id):
-            state = "done" if section.is_done else f"{section.errors} errors, {section.losses} losses"
-            click.echo(f"section {section.number:>6} {section.objects} objects, {state}")
-
-
-@jobs.command()
-@click.argument("job_id")
-@click.pass_obj
-def dismiss(config: Path, job_id: str) -> None:
-    """Stop a job, or delete its results."""
-    with _intake(config) as intake:
-        try:
-            dismissed = intake.dismiss(job_id)
-        except KeyError as err:
-            raise click.ClickException(f"there is no job {job_id}") from err
-        click.echo(f"{job_id} {'dismissed' if dismissed is not None else 'was dismissed before'}")
-
-
-@contextmanager
-def _intake(config: Path) -> Iterator[Intake]:
-    """Give the desk of the configured job store; tell in one line what is wrong with it."""
-    from processes.errors import ServiceError
-    from processes.jobs.intake import Intake
-    from processes.settings import load_settings
-
-    with _reported():
-        intake = Intake(load_settings(config))
-        try:
-            yield intake
-        except ServiceError as err:
-            raise click.ClickException(err.detail) from err
-        finally:
-            intake.database.close()
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    """Set up logs, and report in one line what is wrong with the configuration, or with what it names."""
-    from processes.programs.logs import set_up_logs
-
-    set_up_logs()
-    try:
-        yield
-    except (ValueError, KeyError, OSError) as err:
-        raise click.ClickException(str(err)) from err
 
 
 @main.command()
