@@ -29,7 +29,7 @@ _UNFINISHED_S = 600
 
 
 class SlotPool:
-    """SlotPool that share a folder for what is needed while they work.
+    """Slots that share a folder for temporary files.
 
     Args:
         configuration: the `pygeoapi-config.yml`.
