@@ -88,7 +88,14 @@ class Grid:
         return self.window_corners(0, 0, self.width, self.height)
 
     def window_corners(self, column: int, row: int, width: int, height: int) -> Floats:
-        """Return a window's corners in the image's CRS, `(4, 2)`, in order around it."""
+        """Return a window's corners in the image's CRS, `(4, 2)`, in order around it.
+
+        Args:
+            column: first column.
+            row: first row.
+            width: number of columns.
+            height: number of rows.
+        """
         right, bottom = column + width, row + height
         return self.to_map(np.array([[column, row], [right, row], [right, bottom], [column, bottom]], np.float64))
 
