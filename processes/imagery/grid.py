@@ -91,8 +91,8 @@ class Grid:
         """Return a window's corners in the image's CRS, `(4, 2)`, in order around it.
 
         Args:
-            column: of the window's first cell.
-            row: of the window's first cell.
+            column: first column.
+            row: first row.
             width: number of columns.
             height: number of rows.
         """

@@ -121,9 +121,9 @@ class RunnerStore:
             ready = _ready(self._database.now(connection), busy, room, priority_room)
             return connection.scalar(sa.select(job.c.id).where(*ready).limit(1)) is not None
 
-    def release(self, owner: str | None = None) -> None:
-        """Release all jobs of this runner, or of a former one that is known to be gone."""
-        held = (job.c.owner == (owner or self._owner), job.c.status == JobStatus.RUNNING)
+    def release(self) -> None:
+        """Release all jobs of this runner, or of a former one of its name."""
+        held = (job.c.owner == self._owner, job.c.status == JobStatus.RUNNING)
         with self._database.write() as connection:
             connection.execute(job.update().where(*held).values(owner=None, lease=0))
 
@@ -302,12 +302,6 @@ class RunnerStore:
         candidates = list(job_ids)
         with self._database.read() as connection:
             return set(connection.scalars(sa.select(job.c.id).where(job.c.id.in_(candidates), job.c.has_files)))
-
-    def job(self, job_id: str) -> Job | None:
-        """Return a job; None = there is none."""
-        with self._database.read() as connection:
-            row = connection.execute(job.select().where(job.c.id == job_id)).mappings().first()
-            return None if row is None else Job.from_row(row)
 
     def add_counts(self, counts: Counts) -> None:
         """Add to counters."""
