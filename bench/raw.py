@@ -21,6 +21,7 @@ from processes.imagery.source import FileSource, gdal_settings
 from processes.imagery.tiles import TileReader
 from processes.model.arguments import read_arguments
 from processes.model.catalog import Catalog
+from processes.settings import Limits
 
 BATCH_SIZE = 16
 
@@ -29,7 +30,7 @@ def main(image_path: Path, objects: Path, package: Path, state: Path) -> None:
     model = Catalog((), state, 2**32).model_at(package)
     arguments, _ = read_arguments({}, model.definition, "")
     image = open_image(FileSource(image_path, image_path.name), 2**40)
-    layer = read_layer(objects, "objects", None, 2**40)
+    layer = read_layer(objects, "objects", None, Limits(max_objects=2**40))
     planned = plan(Sources([image], [""], layer, model, arguments), 2**40).chips
     normalization = model.definition.normalization
     if normalization is None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import data
 import networks
 from processes.features.reading.files import read_layer
+from processes.settings import Limits
 
 FOLDER = Path(__file__).parent / "data"
 SIDE_PX = 12_000
@@ -71,7 +72,7 @@ def memory(image: Path) -> bool:
     run_seconds(image, few, package)
     few_s, few_bytes = run_seconds(image, few, package)
     many_s, many_bytes = run_seconds(image, many, package)
-    layer_bytes = read_layer(many, many.name, None, 2**40).nbytes
+    layer_bytes = read_layer(many, many.name, None, Limits(max_objects=2**40)).nbytes
     allowed = MEMORY_FACTOR * few_bytes + layer_bytes
     print(
         f"peak memory: {few_bytes / 2**20:.0f} MiB with {MEMORY_OBJECTS[0]} objects ({few_s:.1f} s), "

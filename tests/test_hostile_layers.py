@@ -33,6 +33,7 @@ from processes.errors import ServiceError
 from processes.features.reading.files import read_layer
 from processes.imagery.image import open_image
 from processes.imagery.source import FileSource, gdal_settings, readable
+from processes.settings import Limits
 from rasters import make_raster
 from service import Client, left_in, link
 from test_hostile_images import bounded
@@ -455,7 +456,7 @@ def read_changed(sound: Path, folder: Path) -> None:
                     with gdal_settings(), readable("a"), source.open() as dataset:
                         dataset.read(window=((0, 8), (0, 8)))
                 else:
-                    layer = read_layer(target, path.name, None, 10_000)
+                    layer = read_layer(target, path.name, None, Limits(max_objects=10_000))
                     layer.geometries(0, len(layer))
             except ServiceError:
                 tell("refused")

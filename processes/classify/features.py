@@ -45,20 +45,19 @@ def read_features(value: InputValue, settings: Settings, folder: Path) -> Layer:
         ServiceError: they cannot be fetched or read; a RequestError where a member of the value is wrong.
     """
     members = _members(value)
-    limit = settings.limits.max_objects
     if members.href is not msgspec.UNSET:
         try:
             return _linked(_href(members.href), settings, folder)
         except ServiceError as err:
             raise RequestError.at(f"{value.pointer}/href", err) from err
     if members.value is msgspec.UNSET:
-        return read_geojson(bytes(value.text), "features", limit)
+        return read_geojson(bytes(value.text), "features", settings.limits)
     if members.mediaType not in (msgspec.UNSET, GEOJSON, "application/json"):
         raise RequestError.at(
             f"{value.pointer}/mediaType",
             LayerError(f"features of media type {quoted(members.mediaType)} must be linked; inline they are {GEOJSON}"),
         )
-    return read_geojson(bytes(members.value), "features", limit)
+    return read_geojson(bytes(members.value), "features", settings.limits)
 
 
 def stamp_features(value: InputValue, settings: Settings) -> list[FileStamp]:
@@ -97,15 +96,14 @@ def _href(text: msgspec.Raw) -> str:
 def _linked(href: str, settings: Settings, folder: Path) -> Layer:
     budget = DownloadBudget.of(settings)
     file = resolve(href, settings, folder, _ACCEPT, budget)
-    limit = settings.limits.max_objects
     if file.url is not None:
         with file.path.open("rb") as opened:
             head = opened.read(4096)
         if file.media_type in ("text/html", "application/xhtml+xml") and head.lstrip(BOM + b" \t\r\n").startswith(b"<"):
             raise LayerError(f"{display_link(href)} answers with a web page; {_ITEMS}")
         if head and looks_like_json(head):
-            return read_pages(_pages(file, settings, folder, budget), Path(file.name).stem, limit)
-    return read_layer(file.path, file.name, _layer_name(file), limit, folder)
+            return read_pages(_pages(file, settings, folder, budget), Path(file.name).stem, settings.limits)
+    return read_layer(file.path, file.name, _layer_name(file), settings.limits, folder)
 
 
 def _pages(first: LinkedFile, settings: Settings, folder: Path, budget: DownloadBudget) -> Iterator[FeaturePage]:

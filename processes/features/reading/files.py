@@ -11,6 +11,7 @@ from processes.features.reading.geojson import read_geojson
 from processes.features.reading.geopackage import read_geopackage
 from processes.features.reading.geoparquet import read_geoparquet
 from processes.features.reading.shapefile import read_shapefile
+from processes.settings import Limits
 
 BOM = b"\xef\xbb\xbf"
 
@@ -20,14 +21,14 @@ _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _PARQUET = b"PAR1"
 
 
-def read_layer(path: Path, name: str, layer: str | None, max_objects: int, scratch: Path | None = None) -> Layer:
+def read_layer(path: Path, name: str, layer: str | None, limits: Limits, scratch: Path | None = None) -> Layer:
     """Read a layer from a file.
 
     Args:
         path: a GeoJSON, a GeoPackage, a FlatGeobuf, a zipped Shapefile or a GeoParquet.
         name: name of the file in messages; also of the layer where the file has none.
         layer: name of the layer in a GeoPackage or of a Shapefile in a zip; None = the only one.
-        max_objects: limit of the number of features.
+        limits: of a layer.
         scratch: folder for temporary files; None = the system's.
 
     Raises:
@@ -38,13 +39,13 @@ def read_layer(path: Path, name: str, layer: str | None, max_objects: int, scrat
         with path.open("rb") as file:
             head = file.read(4096)
             if head.startswith(_SQLITE):
-                return read_geopackage(path, name, layer, max_objects, scratch)
+                return read_geopackage(path, name, layer, limits, scratch)
             if head.startswith(_FLATGEOBUF):
-                return read_flatgeobuf(path, name, max_objects, scratch)
+                return read_flatgeobuf(path, name, limits, scratch)
             if head.startswith(_ZIP):
-                return read_shapefile(path, name, layer, max_objects, scratch)
+                return read_shapefile(path, name, layer, limits, scratch)
             if head.startswith(_PARQUET):
-                return read_geoparquet(path, name, max_objects)
+                return read_geoparquet(path, name, limits)
             if not head:
                 raise LayerError(f"features {name!r}: the file is empty")
             if not looks_like_json(head):
@@ -52,7 +53,7 @@ def read_layer(path: Path, name: str, layer: str | None, max_objects: int, scrat
                     f"features {name!r}: not a GeoJSON or a GeoPackage, FlatGeobuf, zipped Shapefile or GeoParquet"
                 )
             text = head + file.read()
-            return read_geojson(text.removeprefix(BOM), Path(name).stem, max_objects)
+            return read_geojson(text.removeprefix(BOM), Path(name).stem, limits)
     except OSError as err:
         raise LayerError(f"features {name!r} cannot be read") from err
 

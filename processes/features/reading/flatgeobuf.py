@@ -7,9 +7,11 @@ import struct
 from io import BufferedReader
 from pathlib import Path
 
-from processes.errors import LayerError, LimitError
+from processes.errors import LayerError
 from processes.features.layer import Layer
 from processes.features.reading.gdal import plain_link, read_with_gdal
+from processes.features.reading.limits import require_few_features
+from processes.settings import Limits
 
 _MAGIC_BYTES = 8
 _MAX_HEADER_BYTES = 10 * 2**20
@@ -20,7 +22,7 @@ _INDEX_NODE_BYTES = 40
 _MIN_FEATURE_BYTES = 8
 
 
-def read_flatgeobuf(path: Path, name: str, max_objects: int, scratch: Path | None) -> Layer:
+def read_flatgeobuf(path: Path, name: str, limits: Limits, scratch: Path | None) -> Layer:
     """Read the one layer of a file, in the order of the file; arguments and errors as `read_layer` has them.
 
     There are no ids: the fid is only a position.
@@ -28,17 +30,17 @@ def read_flatgeobuf(path: Path, name: str, max_objects: int, scratch: Path | Non
     subject = f"features {name!r}"
     try:
         with path.open("rb") as file:
-            count = _count_features(file, path.stat().st_size, subject, max_objects)
+            count = _count_features(file, path.stat().st_size, subject, limits)
     except struct.error as err:
         raise LayerError(f"{subject} cannot be read; the FlatGeobuf is broken") from err
     with plain_link(path, ".fgb", scratch) as link:
-        result = read_with_gdal(link, "FlatGeobuf", subject, max_objects)
+        result = read_with_gdal(link, "FlatGeobuf", subject, limits)
     if len(result) != count:
         raise LayerError(f"{subject} cannot be read to its end; the FlatGeobuf is broken")
     return dataclasses.replace(result, name=Path(name).stem)
 
 
-def _count_features(file: BufferedReader, size: int, subject: str, max_objects: int) -> int:
+def _count_features(file: BufferedReader, size: int, subject: str, limits: Limits) -> int:
     """Count the features, from one to the next to the end of the file.
 
     Raises:
@@ -65,8 +67,8 @@ def _count_features(file: BufferedReader, size: int, subject: str, max_objects: 
         file.seek(feature_bytes, 1)
         position += 4 + feature_bytes
         count += 1
-        if count > max_objects:
-            raise LimitError("max_objects", max_objects, f"{subject} has {max(claimed, count)} features")
+        if count > limits.max_objects:  # the file may claim more than was counted
+            require_few_features(max(claimed, count), limits, subject)
     if position != size or (claimed and claimed != count):
         raise broken
     return count

@@ -14,10 +14,12 @@ import pyogrio
 import pyproj
 
 from processes.crs import crs_from_text, names_places
-from processes.errors import LayerError, LimitError
+from processes.errors import LayerError
 from processes.features.layer import Layer
 from processes.features.reading.attributes import plain_table, times_of_texts
+from processes.features.reading.limits import require_few_features
 from processes.features.wkb import common_geometry_type, read_iso_types, refuse_unread
+from processes.settings import Limits
 
 Driver = Literal["GPKG", "FlatGeobuf", "ESRI Shapefile"]
 
@@ -43,7 +45,7 @@ def read_with_gdal(
     path: Path,
     driver: Driver,
     subject: str,
-    max_objects: int,
+    limits: Limits,
     *,
     layer: str | None = None,
     encoding: str | None = None,
@@ -55,7 +57,7 @@ def read_with_gdal(
         path: the file.
         driver: the one that must open it.
         subject: how messages name the layer.
-        max_objects: limit of the number of features.
+        limits: of a layer.
         layer: None = the only one.
         encoding: of the texts; None = as the file says.
         keep_fid: True = the fid is the features' id.
@@ -68,8 +70,7 @@ def read_with_gdal(
         info = pyogrio.read_info(path, layer=layer, encoding=encoding)
         if info["driver"] != driver:
             raise LayerError(f"{subject} cannot be read; the file is broken")
-        if info["features"] > max_objects:
-            raise LimitError("max_objects", max_objects, f"{subject} has {info['features']} features")
+        require_few_features(info["features"], limits, subject)
         pyogrio.set_gdal_config_options(_OPTIONS)
         meta, table = pyogrio.read_arrow(
             path, layer=layer, encoding=encoding, return_fids=keep_fid, datetime_as_string=True

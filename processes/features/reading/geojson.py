@@ -14,11 +14,13 @@ import shapely
 from numpy.typing import NDArray
 
 from processes.crs import CRS84, parse_crs
-from processes.errors import InputError, LayerError, LimitError
+from processes.errors import InputError, LayerError
 from processes.features.layer import Layer, refuse_collections
 from processes.features.reading.columns import AttributeColumn
+from processes.features.reading.limits import require_few_features
 from processes.features.reading.paging import FeaturePage, content_crs
 from processes.features.wkb import common_geometry_type, read_iso_types
+from processes.settings import Limits
 
 _SLICE = 8192
 """Features that are parsed at a time."""
@@ -52,22 +54,22 @@ _geometry_type = msgspec.json.Decoder(_Geometry | None)
 _feature = msgspec.json.Decoder(_Feature)
 
 
-def read_geojson(text: bytes | memoryview, name: str, max_objects: int) -> Layer:
+def read_geojson(text: bytes | memoryview, name: str, limits: Limits) -> Layer:
     """Read a FeatureCollection.
 
     Args:
         text: the JSON document.
         name: what the client calls the layer.
-        max_objects: limit of the number of features.
+        limits: of a layer.
 
     Raises:
         LayerError: not a FeatureCollection, or one that RFC 7946 does not allow; with the feature's position from 1.
         LimitError: more features than allowed.
     """
-    return read_pages([FeaturePage(text)], name, max_objects)
+    return read_pages([FeaturePage(text)], name, limits)
 
 
-def read_pages(pages: Iterable[FeaturePage], name: str, max_objects: int) -> Layer:
+def read_pages(pages: Iterable[FeaturePage], name: str, limits: Limits) -> Layer:
     """Read a FeatureCollection in one or more pages, each requested after the one before is read.
 
     Arguments and errors as `read_geojson` has them.
@@ -81,8 +83,7 @@ def read_pages(pages: Iterable[FeaturePage], name: str, max_objects: int) -> Lay
             if crs != collector.crs:
                 raise LayerError(f"its CRS is {crs.name!r}, that of the first {collector.crs.name!r}")
             count = collector.count + len(collection.features)
-            if count > max_objects:
-                raise LimitError("max_objects", max_objects, f"the layer has {count} features")
+            require_few_features(count, limits, "the layer")
             collector.text_bytes += len(page.text)
             collector.add(collection.features, is_swapped)
         except LayerError as err:

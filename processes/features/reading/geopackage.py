@@ -8,9 +8,11 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from processes.errors import LayerError, LimitError
+from processes.errors import LayerError
 from processes.features.layer import Layer
 from processes.features.reading.gdal import plain_link, read_with_gdal
+from processes.features.reading.limits import require_few_features
+from processes.settings import Limits
 
 _QUERY_S = 30
 """Seconds after which a query is interrupted."""
@@ -24,15 +26,14 @@ _BROKEN = (sqlite3.Error, UnicodeDecodeError)
 """sqlite quotes a broken schema, whose bytes need not be text."""
 
 
-def read_geopackage(path: Path, name: str, layer: str | None, max_objects: int, scratch: Path | None) -> Layer:
+def read_geopackage(path: Path, name: str, layer: str | None, limits: Limits, scratch: Path | None) -> Layer:
     """Read a feature table, its fid as the id; arguments and errors as `read_layer` has them."""
     layer_name = _choose_layer(path, name, layer)
     subject = f"features {name!r}: layer {layer_name!r}"
     rows = _count_rows(path, layer_name, subject)
-    if rows > max_objects:
-        raise LimitError("max_objects", max_objects, f"{subject} has {rows} features")
+    require_few_features(rows, limits, subject)
     with plain_link(path, ".gpkg", scratch) as link:
-        result = read_with_gdal(link, "GPKG", subject, max_objects, layer=layer_name, keep_fid=True)
+        result = read_with_gdal(link, "GPKG", subject, limits, layer=layer_name, keep_fid=True)
     if len(result) < rows:  # GDAL ends the stream at a broken page without a word
         raise LayerError(f"{subject} cannot be read to its end; the file is broken")
     return result

@@ -14,12 +14,14 @@ import pyproj
 import shapely
 
 from processes.crs import CRS84, parse_crs
-from processes.errors import LayerError, LimitError
+from processes.errors import LayerError
 from processes.features.layer import Layer, from_wkb
 from processes.features.reading.attributes import plain_table, refuse_twins, with_signed_numbers
 from processes.features.reading.geoarrow import ENCODINGS, wkb_of
+from processes.features.reading.limits import require_few_features
 from processes.features.reading.parquet_rows import read_batches
 from processes.features.wkb import common_geometry_type, is_plain, read_iso_types, refuse_unread
+from processes.settings import Limits
 
 _MAX_GEO_BYTES = 8 * 2**20
 _BROKEN = (pa.ArrowException, OSError, ValueError, OverflowError, KeyError)
@@ -38,7 +40,7 @@ class _Geo(msgspec.Struct):
     columns: dict[str, _Column]
 
 
-def read_geoparquet(path: Path, name: str, max_objects: int) -> Layer:
+def read_geoparquet(path: Path, name: str, limits: Limits) -> Layer:
     """Read the primary geometry column and the attributes, in the order of the rows; there are no ids.
 
     Other geometry columns are left out, and so are columns of bounding boxes. Arguments and errors as `read_layer` has
@@ -48,8 +50,7 @@ def read_geoparquet(path: Path, name: str, max_objects: int) -> Layer:
     try:
         with pq.ParquetFile(path) as file:
             rows = file.metadata.num_rows
-            if rows > max_objects:
-                raise LimitError("max_objects", max_objects, f"{subject} has {rows} features")
+            require_few_features(rows, limits, subject)
             geo = _geo((file.metadata.metadata or {}).get(b"geo"), subject)
         return _layer(path, rows, geo, subject, Path(name).stem)
     except _BROKEN as err:

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from processes.errors import LayerError, LimitError
+from processes.errors import LayerError
 from processes.features.layer import Layer
 from processes.features.reading.gdal import read_with_gdal
+from processes.features.reading.limits import require_few_features, require_few_features_so_far
 from processes.features.reading.shapefile_zip import extract_shapefile
+from processes.settings import Limits
 
 _HEADER_BYTES = 100
 _FILE_CODE = 9994
@@ -24,7 +26,7 @@ _MAX_CPG_BYTES = 256
 _DEFAULT_ENCODING = "ISO-8859-1"
 
 
-def read_shapefile(path: Path, name: str, layer: str | None, max_objects: int, scratch: Path | None) -> Layer:
+def read_shapefile(path: Path, name: str, layer: str | None, limits: Limits, scratch: Path | None) -> Layer:
     """Read a Shapefile out of a zip; arguments and errors as `read_layer` has them. There are no ids."""
     subject = f"features {name!r}"
     with tempfile.TemporaryDirectory(prefix="classify-", dir=scratch) as unpacked:
@@ -32,22 +34,22 @@ def read_shapefile(path: Path, name: str, layer: str | None, max_objects: int, s
         stem = extract_shapefile(path, subject, layer, folder)
         subject = f"{subject}: Shapefile {stem!r}"
         try:
-            count = _count_features(folder, subject, max_objects)
+            count = _count_features(folder, subject, limits)
         except (struct.error, ValueError, OverflowError) as err:
             raise LayerError(f"{subject} cannot be read; the file is broken") from err
         if not (folder / "layer.prj").exists():
             raise LayerError(f"{subject} has no CRS: there is no .prj")
-        result = _read(folder, subject, max_objects)
+        result = _read(folder, subject, limits)
     if len(result) != count:
         raise LayerError(f"{subject} cannot be read to its end; the file is broken")
     return dataclasses.replace(result, name=stem)
 
 
-def _read(folder: Path, subject: str, max_objects: int) -> Layer:
+def _read(folder: Path, subject: str, limits: Limits) -> Layer:
     """Read the layer; texts without a stated encoding are UTF-8 where they can be."""
     path, encoding = folder / "layer.shp", _read_encoding(folder)
     try:
-        return read_with_gdal(path, "ESRI Shapefile", subject, max_objects)
+        return read_with_gdal(path, "ESRI Shapefile", subject, limits)
     except LayerError as err:
         if not isinstance(err.__cause__, pa.ArrowInvalid | UnicodeDecodeError) or _has_language(folder / "layer.dbf"):
             raise
@@ -56,7 +58,7 @@ def _read(folder: Path, subject: str, max_objects: int) -> Layer:
                 f"{subject} cannot be read: its texts are not in the encoding {encoding!r} of the .cpg, or "
                 "that is none that is known"
             ) from err
-        return read_with_gdal(path, "ESRI Shapefile", subject, max_objects, encoding=_DEFAULT_ENCODING)
+        return read_with_gdal(path, "ESRI Shapefile", subject, limits, encoding=_DEFAULT_ENCODING)
 
 
 def _read_encoding(folder: Path) -> str | None:
@@ -78,7 +80,7 @@ def _has_language(path: Path) -> bool:
         return file.read(30)[29:] not in (b"", b"\x00")
 
 
-def _count_features(folder: Path, subject: str, max_objects: int) -> int:
+def _count_features(folder: Path, subject: str, limits: Limits) -> int:
     """Count the features that are not deleted, and write the index where it is missing.
 
     Raises:
@@ -91,10 +93,9 @@ def _count_features(folder: Path, subject: str, max_objects: int) -> int:
     if size > shp.stat().st_size:
         raise LayerError(f"{subject} cannot be read to its end; the file is broken")
     if not (folder / "layer.shx").exists():
-        _write_index(shp, folder / "layer.shx", size, max_objects, subject)
+        _write_index(shp, folder / "layer.shx", size, limits, subject)
     count = _count_index_records(folder / "layer.shx", size, subject)
-    if count > max_objects:
-        raise LimitError("max_objects", max_objects, f"{subject} has {count} features")
+    require_few_features(count, limits, subject)
     dbf = folder / "layer.dbf"
     if not dbf.exists():
         return count
@@ -136,7 +137,7 @@ def _count_index_records(path: Path, shp_bytes: int, subject: str) -> int:
     return len(records)
 
 
-def _write_index(shp: Path, shx: Path, shp_bytes: int, max_objects: int, subject: str) -> None:
+def _write_index(shp: Path, shx: Path, shp_bytes: int, limits: Limits, subject: str) -> None:
     """Write the .shx that a .shp should have had, from record to record."""
     records = bytearray()
     with shp.open("rb") as file:
@@ -147,8 +148,7 @@ def _write_index(shp: Path, shx: Path, shp_bytes: int, max_objects: int, subject
             records += struct.pack(">II", position // 2, words)
             file.seek(words * 2, 1)
             position += 8 + words * 2
-            if len(records) // 8 > max_objects:
-                raise LimitError("max_objects", max_objects, f"{subject} has more features")
+            require_few_features_so_far(len(records) // 8, limits, subject)
     if position != shp_bytes:
         raise LayerError(f"{subject} cannot be read to its end; the file is broken")
     shx.write_bytes(header[:24] + struct.pack(">I", (_HEADER_BYTES + len(records)) // 2) + header[28:] + records)

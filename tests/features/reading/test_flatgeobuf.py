@@ -18,6 +18,7 @@ import shapely
 from processes.errors import LayerError, LimitError
 from processes.features.layer import Layer
 from processes.features.reading.files import read_layer
+from processes.settings import Limits
 from tables import each_row
 
 
@@ -44,7 +45,7 @@ def points(count: int) -> list[Any]:
 
 
 def read(path: Path, limit: int = 100_000) -> Layer:
-    return read_layer(path, "trees.fgb", None, limit)
+    return read_layer(path, "trees.fgb", None, Limits(max_objects=limit))
 
 
 @each_row("index", ["YES", "NO"])

@@ -20,6 +20,7 @@ from processes.features.layer import Layer
 from processes.features.reading.files import read_layer
 from processes.features.reading.geojson import read_geojson
 from processes.features.writing.geojson import GEOJSON
+from processes.settings import Limits
 from tables import each_row
 
 POINT = {"type": "Point", "coordinates": [1.5, 2.25]}
@@ -34,7 +35,7 @@ def text_of(features: Sequence[Any], **members: Any) -> bytes:
 
 
 def read(text: bytes, limit: int = 100_000) -> Layer:
-    return read_geojson(text, "layer", limit)
+    return read_geojson(text, "layer", Limits(max_objects=limit))
 
 
 def problem(text: bytes) -> str:
@@ -466,14 +467,14 @@ def test_shapely_reads_what_is_written(tmp_path: Path) -> None:
 def test_file_may_begin_with_a_byte_order_mark_or_blanks(tmp_path: Path, prefix: bytes) -> None:
     path = tmp_path / "a.geojson"
     path.write_bytes(prefix + text_of([feature(), feature()]))
-    layer = read_layer(path, "trees.geojson", None, 10)
+    layer = read_layer(path, "trees.geojson", None, Limits(max_objects=10))
     assert (len(layer), layer.name) == (2, "trees")
 
 
 def test_file_may_begin_with_many_blanks(tmp_path: Path) -> None:
     path = tmp_path / "a.geojson"
     path.write_bytes(b" " * 40 + text_of([feature()]))
-    assert len(read_layer(path, "a.geojson", None, 10)) == 1
+    assert len(read_layer(path, "a.geojson", None, Limits(max_objects=10))) == 1
 
 
 @each_row(
@@ -495,11 +496,11 @@ def test_file_that_is_no_layer_is_refused_without_its_path(tmp_path: Path, data:
     path = tmp_path / "a.geojson"
     path.write_bytes(data)
     with pytest.raises(LayerError, match=words) as caught:
-        read_layer(path, "trees.geojson", None, 10)
+        read_layer(path, "trees.geojson", None, Limits(max_objects=10))
     assert str(tmp_path) not in caught.value.detail
 
 
 def test_file_that_cannot_be_opened_is_refused_without_its_path(tmp_path: Path) -> None:
     for path in (tmp_path / "gone.geojson", tmp_path):
         with pytest.raises(LayerError, match=r"features 'a\.geojson' cannot be read"):
-            read_layer(path, "a.geojson", None, 10)
+            read_layer(path, "a.geojson", None, Limits(max_objects=10))

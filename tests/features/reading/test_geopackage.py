@@ -27,6 +27,7 @@ from processes.features.reading.files import read_layer
 from processes.features.reading.geojson import read_geojson
 from processes.features.writing.geopackage import GEOPACKAGE
 from processes.features.writing.write import rename_reserved
+from processes.settings import Limits
 from tables import each_row
 
 BOX = shapely.box(500_000, 5_500_000, 500_010, 5_500_020)
@@ -59,7 +60,7 @@ def save(
 
 
 def read(path: Path, layer: str | None = None, limit: int = 1_000_000) -> Layer:
-    return read_layer(path, "trees.gpkg", layer, limit)
+    return read_layer(path, "trees.gpkg", layer, Limits(max_objects=limit))
 
 
 def problem(path: Path, layer: str | None = None) -> str:
@@ -84,7 +85,7 @@ def execute(path: Path, *statements: str) -> list[Any]:
 def from_geojson(features: Sequence[dict[str, Any]]) -> Layer:
     point = {"type": "Point", "coordinates": [15, 50]}
     items = [{"type": "Feature", "geometry": point, "properties": {"a": 1}} | item for item in features]
-    return read_geojson(json.dumps({"type": "FeatureCollection", "features": items}).encode(), "layer", 1000)
+    return read_geojson(json.dumps({"type": "FeatureCollection", "features": items}).encode(), "layer", Limits())
 
 
 def columns_of(path: Path) -> list[str]:
@@ -411,7 +412,9 @@ def test_heights_survive_another_crs(tmp_path: Path) -> None:
 
 
 def test_layer_without_features_becomes_an_empty_layer(tmp_path: Path) -> None:
-    path, _ = write_layer(read_geojson(b'{"type": "FeatureCollection", "features": []}', "x", 1), GEOPACKAGE, tmp_path)
+    path, _ = write_layer(
+        read_geojson(b'{"type": "FeatureCollection", "features": []}', "x", Limits()), GEOPACKAGE, tmp_path
+    )
     assert execute(path, "SELECT count(*) FROM result") == [(0,)]
     assert len(read(path)) == 0
 

@@ -21,6 +21,7 @@ from processes.errors import LayerError, LimitError
 from processes.features.layer import JSON_TEXT, Layer
 from processes.features.reading import parquet_rows
 from processes.features.reading.files import read_layer
+from processes.settings import Limits
 from tables import each_row
 
 SHAPES = [shapely.box(0, 0, 1, 1), None, shapely.box(2, 2, 3, 3)]
@@ -52,7 +53,7 @@ def save(
 
 
 def read(path: Path, limit: int = 10_000_000) -> Layer:
-    return read_layer(path, "roofs.parquet", None, limit)
+    return read_layer(path, "roofs.parquet", None, Limits(max_objects=limit))
 
 
 def problem(path: Path) -> str:

@@ -21,6 +21,7 @@ from processes.errors import LayerError, LimitError
 from processes.features.layer import Layer
 from processes.features.reading import shapefile_zip
 from processes.features.reading.files import read_layer
+from processes.settings import Limits
 from tables import each_row
 
 BOX = shapely.box(500_000, 5_500_000, 500_010, 5_500_020)
@@ -59,7 +60,7 @@ def packed(
 
 
 def read(path: Path, layer: str | None = None, limit: int = 100_000) -> Layer:
-    return read_layer(path, "roofs.zip", layer, limit)
+    return read_layer(path, "roofs.zip", layer, Limits(max_objects=limit))
 
 
 def problem(path: Path, layer: str | None = None) -> str:

@@ -16,6 +16,7 @@ from layers import BOX, make_layer, typed_attributes, wkt
 from processes.features.reading.geojson import read_geojson
 from processes.features.writing.geojson import GEOJSON
 from processes.features.writing.geojson_seq import GEOJSON_SEQ
+from processes.settings import Limits
 
 
 def texts_of(data: bytes) -> list[Any]:
@@ -39,7 +40,7 @@ def test_features_are_those_of_the_collection(tmp_path: Path, ids: list[Any]) ->
 def test_nested_mixed_and_absent_attributes_come_back(tmp_path: Path) -> None:
     properties: list[dict[str, Any]] = [{"a": {"b": [1, None]}}, {"a": "x", "c": None}, {}]
     features = [{"type": "Feature", "geometry": None, "properties": item} for item in properties]
-    layer = read_geojson(json.dumps({"type": "FeatureCollection", "features": features}).encode(), "layer", 10)
+    layer = read_geojson(json.dumps({"type": "FeatureCollection", "features": features}).encode(), "layer", Limits())
     path, _ = write_layer(layer, GEOJSON_SEQ, tmp_path)
     assert [item["properties"] for item in texts_of(path.read_bytes())] == [
         {**item, "ClassStatus": "ok"} for item in properties

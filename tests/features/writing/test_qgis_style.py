@@ -17,6 +17,7 @@ from layers import BOX, make_layer, wkt
 from processes.features.reading.files import read_layer
 from processes.features.writing.geopackage import GEOPACKAGE
 from processes.features.writing.result import ClassStyle
+from processes.settings import Limits
 from tables import each_row
 
 STYLE = ClassStyle("ClassStatus", (("dark \"<&>'", (1, 2, 3)), ("größe\x01", None)))
@@ -84,4 +85,4 @@ def test_layer_of_points_and_polygons_has_none(tmp_path: Path) -> None:
 
 
 def test_styled_layer_is_still_the_only_one_to_classify_again(tmp_path: Path) -> None:
-    assert len(read_layer(write(tmp_path, [BOX, BOX]), "a.gpkg", None, 10)) == 2
+    assert len(read_layer(write(tmp_path, [BOX, BOX]), "a.gpkg", None, Limits())) == 2

@@ -13,12 +13,13 @@ from layers import BOX, ODD_NAMES, TYPES, make_layer, make_table, typed_attribut
 from processes.features.layer import Layer
 from processes.features.reading.geojson import read_geojson
 from processes.features.writing.table import TABLE
+from processes.settings import Limits
 from tables import each_row
 
 
 def from_geojson(features: list[dict[str, Any]]) -> Layer:
     items = [{"type": "Feature", "geometry": None, "properties": {"a": 1}} | item for item in features]
-    return read_geojson(json.dumps({"type": "FeatureCollection", "features": items}).encode(), "layer", 1000)
+    return read_geojson(json.dumps({"type": "FeatureCollection", "features": items}).encode(), "layer", Limits())
 
 
 def document_of(layer: Layer, folder: Path) -> dict[str, Any]:
