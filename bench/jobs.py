@@ -32,11 +32,10 @@ from processes.jobs.database import Database
 from processes.jobs.engine import Engine
 from processes.jobs.execution import JobExecution
 from processes.jobs.files import storage_of
-from processes.jobs.job import NewJob, ResponseOptions
 from processes.jobs.runner_store import RunnerStore
 from processes.jobs.store import JobStore
-from processes.ogc.process import Execution, SectionedProcess, Sections
-from processes.ogc.request import read_request
+from processes.ogc.execution import Execution
+from processes.ogc.process import Requirements, SectionedProcess, Sections
 from processes.registry import load_processes
 from processes.settings import load_settings
 
@@ -70,26 +69,25 @@ async def section_ms(configuration: Path, process: SectionedProcess, inputs: dic
     storage, database = storage_of(settings), Database(settings.job_store)
     job_id = str(uuid.uuid4())
     body = json.dumps({"inputs": inputs}).encode()
-    storage.put_order(job_id, body)
-    request, faults = read_request(body, process.describe())
+    storage.put_execution(job_id, body)
+    execution = Execution.read("classify-objects", body, process.describe(), client="bench")
     tool._FIRST_SECTION_S, tool._SECTION_S = 0, 0  # an object a section
     begun = None
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         files = storage.files(job_id, "plan-1", Path(scratch))
-        begun = process.begin(Execution(request, faults), files, lambda _: None, lambda _: None)
+        begun = process.begin(execution, files, lambda _: None, lambda _: None)
     if not isinstance(begun, Sections):
         raise SystemExit("the objects are too few for sections")
-    sections = begun.sections[: SECTIONS + 1]
+    sections = begun.objects[: SECTIONS + 1]
     for number in range(1, len(sections)):
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             process.run_section(storage.files(job_id, "plan-1", Path(scratch)), number, lambda _: None)
-    new = NewJob(job_id, "classify-objects", "bench", 0, ResponseOptions(), parallel_factor="1")
-    JobStore(database, settings.limits).accept(new)
+    JobStore(database, settings.limits).accept(job_id, execution, Requirements(parallel_factor="1"))
     runner_store = RunnerStore(database, "bench")
     job = runner_store.claim([], 1, 1)
     if job is None:
         raise SystemExit("there is no job")
-    runner_store.begin(job.id, job.fence, "plan-1", sections, begun.at_once, "", {})
+    runner_store.save_plan(job.id, job.fence, "plan-1", Sections(sections, begun.without_chip), "", {})
     async with Engine(configuration, settings) as engine:
         drive = JobExecution(
             replace(job, plan="plan-1", objects=sum(sections), done=sections[0]), runner_store, engine, storage
@@ -114,10 +112,10 @@ def request_ms(
     for _ in range(WARM + REQUESTS):
         start_s = time.perf_counter()
         with tempfile.TemporaryDirectory() as scratch:
-            request, faults = read_request(body, process.describe())
-            answer = process.execute(Execution(request, faults), Path(scratch))
-            if isinstance(answer.content, Path):
-                answer.content.read_bytes()
+            execution = Execution.read("classify-objects", body, process.describe())
+            output = process.execute(execution, Path(scratch))
+            if isinstance(output.content, Path):
+                output.content.read_bytes()
         direct.append(time.perf_counter() - start_s)
     asked: list[float] = []
     with serving(configuration, port):

@@ -1,4 +1,4 @@
-"""Coordinate reference systems as clients name them, and the way from one to another."""
+"""Coordinate reference systems: how clients name them, and the transformation between two."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def parse_crs(text: str) -> pyproj.CRS:
     """Return the CRS that a URI, a URN or `EPSG:n` names.
 
     Raises:
-        InputError: it names none.
+        InputError: the text names no CRS.
     """
     if _LONGITUDE_LATITUDE.fullmatch(text.strip()):
         return pyproj.CRS.from_user_input("OGC:CRS84")
@@ -47,12 +47,12 @@ def parse_crs(text: str) -> pyproj.CRS:
 
 @lru_cache(maxsize=256)
 def crs_from_text(text: str) -> pyproj.CRS:
-    """Return the CRS that a WKT or a PROJJSON of our own is."""
+    """Return the CRS of a WKT or a PROJJSON that this service has written or checked."""
     return pyproj.CRS.from_user_input(text)
 
 
 def names_places(wkt: str) -> bool:
-    """Say whether a CRS is one of places on the ground, and one that PROJ understands."""
+    """Return whether PROJ understands a CRS, and it is geographic or projected."""
     try:
         crs = crs_from_text(wkt)
     except pyproj.exceptions.CRSError:
@@ -61,43 +61,46 @@ def names_places(wkt: str) -> bool:
 
 
 def same_coordinates(first: pyproj.CRS, second: pyproj.CRS) -> bool:
-    """Say whether coordinates in x, y order mean the same in both."""
+    """Return whether x, y coordinates mean the same in both CRS."""
     return bool(first.equals(second, ignore_axis_order=True))
 
 
 def is_longitude_latitude(crs: pyproj.CRS) -> bool:
-    """Say whether a CRS is CRS84, or EPSG:4326, which is taken as such."""
+    """Return whether a CRS is CRS84, or EPSG:4326, which counts as CRS84."""
     return same_coordinates(crs, parse_crs(CRS84))
 
 
 def is_north_first(crs: pyproj.CRS) -> bool:
-    """Say whether the authority's axis order is y, x: the northing, or the latitude, before the easting."""
+    """Return whether the authority's axis order is y, x: the northing or the latitude first."""
     first, second = crs.axis_info[:2]
     along_meridian = ("north", "south")
-    if first.direction in along_meridian and second.direction in along_meridian:  # both are so near a pole
+    if (
+        first.direction in along_meridian and second.direction in along_meridian
+    ):  # near a pole both axes lie along a meridian
         return bool(first.name.lower().startswith("northing"))
     return first.direction in along_meridian
 
 
 def epsg_name(crs: pyproj.CRS) -> str:
-    """Return the authority's name, as `EPSG:n`, where there is one, else the WKT."""
+    """Return the authority's name of a CRS, such as `EPSG:n`; without one, the WKT."""
     authority = crs.to_authority()
     return ":".join(authority) if authority else str(crs.to_wkt())
 
 
 @dataclass(frozen=True, slots=True)
 class CrsTransform:
-    """The way from one CRS to another, vertex by vertex, in x, y order; heights and measures stay as they are."""
+    """The transformation from one CRS to another, of each vertex, in x, y order; Z and M stay as they are."""
 
     source: pyproj.CRS
     target: pyproj.CRS
 
     @property
     def is_identity(self) -> bool:
+        """Return whether coordinates stay as they are."""
         return same_coordinates(self.source, self.target)
 
     def geometries(self, geometries: NDArray[np.object_]) -> NDArray[np.object_]:
-        """Return geometries in the target CRS, missing ones as they are; what has no place there is infinite."""
+        """Return geometries in the target CRS; None stays None, and a vertex that cannot be transformed is infinite."""
         if self.is_identity:
             return geometries
         transformer = _transformer(self.source.to_wkt(), self.target.to_wkt())
@@ -109,37 +112,37 @@ class CrsTransform:
 
         has_z, has_m = shapely.has_z(geometries), shapely.has_m(geometries)
         result = np.array(geometries, dtype=object)
-        for chosen, include_z in ((~has_z & ~has_m, False), (has_z & ~has_m, True)):
-            if chosen.any():
-                result[chosen] = shapely.transform(geometries[chosen], forward, include_z=include_z)
+        for is_selected, include_z in ((~has_z & ~has_m, False), (has_z & ~has_m, True)):
+            if is_selected.any():
+                result[is_selected] = shapely.transform(geometries[is_selected], forward, include_z=include_z)
         if has_m.any():
-            result[has_m] = _transformed_measured(geometries[has_m], forward)
+            result[has_m] = _transform_with_m(geometries[has_m], forward)
         return result
 
 
-def _transformed_measured(
+def _transform_with_m(
     geometries: NDArray[np.object_], forward: Callable[[NDArray[np.float64]], NDArray[np.float64]]
 ) -> NDArray[np.object_]:
-    """Transform geometries with M, which shapely's `transform` loses, in their WKB."""
+    """Transform geometries with M in their WKB, as shapely's `transform` drops M."""
     texts = [bytearray(text) for text in shapely.to_wkb(geometries, output_dimension=4, byte_order=1, flavor="iso")]
     runs = [run for text in texts for run in _vertices(text)]
     if runs:
-        places = np.concatenate([run[:, :2] for run in runs])
-        known = ~np.isnan(places).any(axis=1)  # an empty point is one of NaN
-        places[known] = forward(places[known])
-        for run, moved in zip(runs, np.split(places, np.cumsum([len(run) for run in runs])), strict=False):
+        points = np.concatenate([run[:, :2] for run in runs])
+        has_value = ~np.isnan(points).any(axis=1)  # an empty point is written as NaN
+        points[has_value] = forward(points[has_value])
+        for run, moved in zip(runs, np.split(points, np.cumsum([len(run) for run in runs])), strict=False):
             run[:, :2] = moved
     return np.asarray(shapely.from_wkb([bytes(text) for text in texts]))
 
 
 def _vertices(text: bytearray) -> Iterator[NDArray[np.float64]]:
-    """Yield views of the vertices in a text of little-endian ISO WKB, `(n, dimensions)`."""
+    """Yield views of the vertices in little-endian ISO WKB, each `(n, dimensions)`, float64."""
     position = 0
     while position < len(text):
         kind, position = int.from_bytes(text[position + 1 : position + 5], "little"), position + 5
         width = (2, 3, 3, 4)[kind // 1000]
         parts = 1
-        if kind % 1000 >= 3:  # a polygon's rings; parts of multi-part geometries come with a type of their own
+        if kind % 1000 >= 3:  # a polygon's rings; each part of a multi-part geometry has its own type
             parts, position = int.from_bytes(text[position : position + 4], "little"), position + 4
         for _ in range(parts if kind % 1000 <= 3 else 0):
             count = 1

@@ -1,4 +1,4 @@
-"""The process `describe-model`: what an installed model is, takes and gives."""
+"""The process `describe-model`: classes, chip, bands and arguments of an installed model."""
 
 from __future__ import annotations
 
@@ -13,51 +13,53 @@ from processes import __version__
 from processes.errors import RequestError, collect_faults
 from processes.model.arguments import declared_arguments
 from processes.model.catalog import Catalog, Model
-from processes.model.processor import missing_gpu
-from processes.ogc.process import Execution, Output, Process, Requirements, choose_media_type
+from processes.model.runtime.runtimes import choose_processor
+from processes.ogc.execution import Execution
+from processes.ogc.media_types import choose_media_type
+from processes.ogc.process import Output, Process, RequireFreeName, Requirements
 from processes.ogc.request import Description, read_literals
 
 OUTPUT = "modelInfo"
 
 
 class DescribeModel(Process):
-    """Tells what an installed model is."""
+    """The process `describe-model`."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
     def describe(self) -> Description:
-        return _description(self._catalog.usable())
+        return _description(self._catalog.usable_ids())
 
     def frame(self) -> Description:
         return _description([])
 
-    def check(self, order: Execution) -> Requirements:
-        self._model(order)
+    def validate(self, execution: Execution, require_free_name: RequireFreeName = lambda _: None) -> Requirements:
+        self._model(execution)
         return Requirements()
 
-    def execute(self, order: Execution, folder: Path) -> Output:
-        model = self._model(order)
-        media_type = choose_media_type(["application/json"], order.accept)
+    def execute(self, execution: Execution, folder: Path) -> Output:
+        model = self._model(execution)
+        media_type = choose_media_type(["application/json"], execution.accept)
         return Output(OUTPUT, media_type, msgspec.json.encode(model_info(model)))
 
-    def _model(self, order: Execution) -> Model:
-        faults = list(order.faults)
+    def _model(self, execution: Execution) -> Model:
+        faults = list(execution.request.faults)
         description = {"inputs": {"model": {"schema": {"type": "string"}}}}
-        literals = read_literals(order.request, description, ["model"], faults)
-        for given in literals.get("model", ()):
-            with collect_faults(faults, given.pointer):
-                model = self._catalog.model(given.value)
+        literals = read_literals(execution.request, description, ["model"], faults)
+        for model_id in literals.get("model", ()):
+            with collect_faults(faults, model_id.pointer):
+                model = self._catalog.model(model_id.value)
                 if not faults:
                     return model
         raise RequestError(faults)
 
 
 def _description(models: Sequence[str]) -> Description:
-    """Return the description.
+    """Return the description of the process.
 
     Args:
-        models: ids of those that can be used; none = it does not say which there are.
+        models: ids of the usable models, which its schema lists; empty = it lists none.
     """
     schema: dict[str, Any] = {"type": "string"}
     if models:
@@ -93,7 +95,7 @@ def _description(models: Sequence[str]) -> Description:
 
 
 def model_info(model: Model) -> dict[str, Any]:
-    """Return what clients are told of a model; what it does not have is left out."""
+    """Return the output `modelInfo` of a model; keys without a value are left out."""
     definition = model.definition
     normalization = definition.normalization_for(model.bands)
     optional = {
@@ -121,5 +123,5 @@ def model_info(model: Model) -> dict[str, Any]:
         "bands": list(definition.bands) if definition.bands is not None else model.bands,
         **{name: value for name, value in optional.items() if value is not None},
         "arguments": [dataclasses.asdict(argument) for argument in declared_arguments(definition)],
-        "provider": "CPU" if missing_gpu() else "GPU",
+        "provider": choose_processor(),
     }

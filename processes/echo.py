@@ -1,4 +1,4 @@
-"""The process `echo`: gives its first input back. It is there for conformance tests."""
+"""The process `echo`, for conformance tests: its output is its first input."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import msgspec
 
 from processes.crs import parse_crs
 from processes.errors import RequestError, collect_faults
-from processes.ogc.process import Execution, Output, Process, Requirements, choose_media_type
+from processes.ogc.execution import Execution
+from processes.ogc.media_types import choose_media_type
+from processes.ogc.process import Output, Process, RequireFreeName, Requirements
 from processes.ogc.request import Description, LiteralValue, read_literals
 
 OUTPUT = "echo"
@@ -94,28 +96,28 @@ _DESCRIPTION: Mapping[str, Any] = {
 
 
 class Echo(Process):
-    """Gives its first input back."""
+    """The process `echo`."""
 
     def describe(self) -> Description:
         return deepcopy(dict(_DESCRIPTION))
 
-    def check(self, order: Execution) -> Requirements:
-        self._values(order)
+    def validate(self, execution: Execution, require_free_name: RequireFreeName = lambda _: None) -> Requirements:
+        self._values(execution)
         return Requirements()
 
-    def execute(self, order: Execution, folder: Path) -> Output:
-        values, outputs = self._values(order), order.request.outputs
-        asked = outputs[OUTPUT].media_type if outputs and OUTPUT in outputs else None
-        media_type = asked or choose_media_type(["application/json", "text/plain"], order.accept)
+    def execute(self, execution: Execution, folder: Path) -> Output:
+        values, outputs = self._values(execution), execution.request.outputs
+        requested = outputs[OUTPUT].media_type if outputs and OUTPUT in outputs else None
+        media_type = requested or choose_media_type(["application/json", "text/plain"], execution.accept)
         time.sleep(next((pause.value for pause in values.get("pause", ())), 0))
         texts = [text.value for text in values["echo"]]
         return Output(
             OUTPUT, media_type, "\n".join(texts).encode() if media_type == "text/plain" else msgspec.json.encode(texts)
         )
 
-    def _values(self, order: Execution) -> dict[str, list[LiteralValue]]:
-        faults = list(order.faults)
-        values = read_literals(order.request, _DESCRIPTION, _DESCRIPTION["inputs"], faults)
+    def _values(self, execution: Execution) -> dict[str, list[LiteralValue]]:
+        faults = list(execution.request.faults)
+        values = read_literals(execution.request, _DESCRIPTION, _DESCRIPTION["inputs"], faults)
         for area in values.get("area", ()):
             if "crs" in area.value:
                 with collect_faults(faults, f"{area.pointer}/crs"):

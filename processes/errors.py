@@ -1,23 +1,23 @@
 """Every error that a client can cause or see.
 
-    ServiceError                 a fault that may be told, in the client's terms
-    ├── InputError               something in the request, or what it points to, is wrong
-    │   ├── ImageError           an image that cannot be opened, read or used
-    │   ├── LayerError           a feature layer that cannot be opened, read or used
-    │   └── PackageError         a model package that is broken or does not fit the image
-    ├── ForbiddenError           the configuration does not allow what a link asks for
-    ├── LimitError               a configured limit is exceeded; names the limit and its value
-    │   ├── QueueFullError         … of all jobs that wait; another time there may be room
-    │   └── ClientQueueFullError   … of one client's jobs that wait
-    ├── NotAcceptableError                the client takes none of the forms that a result can have
-    ├── NameTakenError           the result name that was asked for is another job's
-    ├── UnavailableError         what the service needs does not answer, such as the job store
-    ├── FailureError             a fault of the service itself; says no more than a client may know
-    └── RequestError             what is wrong with one request: at least one Fault
+    ServiceError                   an error with a message for the client
+    ├── InputError                 the request, or something that it points to, is wrong
+    │   ├── ImageError             an image cannot be opened, read or used
+    │   ├── LayerError             a feature layer cannot be opened, read or used
+    │   └── PackageError           a model package is broken, or does not fit the image
+    ├── ForbiddenError             the configuration does not allow a link
+    ├── LimitError                 a configured limit is exceeded; the message has its name and value
+    │   ├── QueueFullError         too many jobs wait; a later request may be accepted
+    │   └── ClientQueueFullError   too many jobs of this client wait; a later request may be accepted
+    ├── NotAcceptableError         the client accepts none of the result's media types
+    ├── NameTakenError             another job has the requested result name
+    ├── UnavailableError           a part of the service does not answer, such as the job store
+    ├── FailureError               the service itself failed; the message holds no internals
+    └── RequestError               all faults of one request, at least one
 
 No message holds a server's path, a traceback or a credential: only the client's own words, and ours.
-Which HTTP status each becomes stands in one table, `processes.ogc.problem`. An error can be kept as a record and
-made again from it, so that a failed job tells later what a synchronous run would have told.
+The table in `processes.ogc.problem` has the HTTP status of each class. An error is stored as a record and restored from
+it, so that the client of a failed job reads the same error as the client of a synchronous run.
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ from typing import Any, Self
 
 
 class ServiceError(Exception):
-    """A fault that may be told to the client as it is."""
+    """An error with a message for the client."""
 
     @property
     def detail(self) -> str:
+        """Return the message."""
         return str(self.args[0]) if self.args else type(self).__name__
 
     @classmethod
-    def of(cls, detail: str) -> Self:
-        """Return an error of this class with words that are complete."""
+    def from_detail(cls, detail: str) -> Self:
+        """Return an error of this class with a complete message."""
         error = cls.__new__(cls)
         error.args = (detail,)
         return error
@@ -60,38 +61,44 @@ class PackageError(InputError):
 
 
 class ForbiddenError(ServiceError):
-    """The configuration does not allow what a link asks for."""
+    """The configuration does not allow a link."""
 
 
 class LimitError(ServiceError):
-    """A configured limit is exceeded."""
+    """A configured limit is exceeded.
 
-    def __init__(self, name: str, limit: int, found: str) -> None:
-        super().__init__(f"{found}: more than the limit {name} = {limit} allows")
+    Args:
+        name: of the limit in the configuration.
+        limit: its value.
+        reason: what exceeds it, as the start of the message.
+    """
+
+    def __init__(self, name: str, limit: int, reason: str) -> None:
+        super().__init__(f"{reason}: more than the limit {name} = {limit} allows")
 
 
 class QueueFullError(LimitError):
-    """Too many jobs wait already."""
+    """Too many jobs wait; a later request may be accepted."""
 
 
 class ClientQueueFullError(LimitError):
-    """Too many jobs of this client wait already."""
+    """Too many jobs of this client wait; a later request may be accepted."""
 
 
 class NotAcceptableError(ServiceError):
-    """The client takes none of the forms that a result can have."""
+    """The client accepts none of the result's media types."""
 
 
 class NameTakenError(ServiceError):
-    """A result of that name is there, or on its way."""
+    """Another job has the requested result name."""
 
 
 class UnavailableError(ServiceError):
-    """What the service needs does not answer now; another time it may."""
+    """A part of the service does not answer now; later it may."""
 
 
 class FailureError(ServiceError):
-    """A fault of the service itself."""
+    """The service itself failed."""
 
 
 def pointer_token(name: str) -> str:
@@ -104,16 +111,17 @@ class Fault:
     """One thing that is wrong with a request."""
 
     pointer: str
-    """RFC 6901 pointer from the root of the request's body; empty for the body itself."""
+    """RFC 6901 pointer from the root of the request's body; empty = the body itself."""
     error: ServiceError
 
     @property
     def detail(self) -> str:
+        """Return the error's message."""
         return self.error.detail
 
 
 class RequestError(ServiceError):
-    """All that is wrong with one request."""
+    """All faults of one request, at least one."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
@@ -121,13 +129,22 @@ class RequestError(ServiceError):
 
     @classmethod
     def at(cls, pointer: str, error: ServiceError) -> RequestError:
-        """Return `error` as the one fault at `pointer`; a RequestError stays as it is."""
+        """Return a RequestError with one fault; a RequestError is returned as it is."""
         return error if isinstance(error, RequestError) else cls([Fault(pointer, error)])
 
 
 @contextmanager
+def at_pointer(pointer: str) -> Iterator[None]:
+    """Raise a ServiceError of the block as a RequestError with one fault at `pointer`."""
+    try:
+        yield
+    except ServiceError as err:
+        raise RequestError.at(pointer, err) from err
+
+
+@contextmanager
 def collect_faults(faults: list[Fault], pointer: str) -> Iterator[None]:
-    """Add a fault that the client can mend to a list, as one at `pointer`, so that the others are found too."""
+    """Append a ServiceError of the block to a list, as a fault at `pointer`, so that later checks still run."""
     try:
         yield
     except ServiceError as err:
@@ -135,7 +152,7 @@ def collect_faults(faults: list[Fault], pointer: str) -> Iterator[None]:
 
 
 def to_record(error: ServiceError) -> dict[str, Any]:
-    """Return an error as plain values, from which `from_record` makes it again."""
+    """Return an error as plain values; `from_record` restores it."""
     record: dict[str, Any] = {"error": type(error).__name__, "detail": error.detail}
     if isinstance(error, RequestError):
         record["faults"] = [{"pointer": fault.pointer} | to_record(fault.error) for fault in error.faults]
@@ -143,16 +160,16 @@ def to_record(error: ServiceError) -> dict[str, Any]:
 
 
 def from_record(record: Mapping[str, Any]) -> ServiceError:
-    """Return the error that `to_record` made a record of; one of a class that is gone becomes a FailureError."""
+    """Return the error of a record of `to_record`; an unknown class, of an older version, becomes a FailureError."""
     if "faults" in record:
         return RequestError(Fault(item["pointer"], from_record(item)) for item in record["faults"])
-    return _KINDS.get(record["error"], FailureError).of(record["detail"])
+    return _CLASSES.get(record["error"], FailureError).from_detail(record["detail"])
 
 
-def _kinds(kind: type[ServiceError]) -> Iterator[tuple[str, type[ServiceError]]]:
-    yield kind.__name__, kind
-    for below in kind.__subclasses__():
-        yield from _kinds(below)
+def _classes(parent: type[ServiceError]) -> Iterator[tuple[str, type[ServiceError]]]:
+    yield parent.__name__, parent
+    for child in parent.__subclasses__():
+        yield from _classes(child)
 
 
-_KINDS: Mapping[str, type[ServiceError]] = dict(_kinds(ServiceError))
+_CLASSES: Mapping[str, type[ServiceError]] = dict(_classes(ServiceError))

@@ -16,8 +16,7 @@ import msgspec
 from pygeoapi.process.base import BaseProcessor, ProcessorExecuteError
 
 from processes.errors import LimitError, ServiceError
-from processes.ogc.process import Execution
-from processes.ogc.request import read_request
+from processes.ogc.execution import Execution
 from processes.registry import PLUGINS
 from processes.settings import Settings
 
@@ -50,13 +49,13 @@ class Plugin(BaseProcessor):  # type: ignore[misc] # pygeoapi is not typed
         """
         body = msgspec.json.encode({"inputs": data} | ({"outputs": outputs} if outputs else {}))
         try:
-            request, faults = read_request(body, self.process.frame())
+            execution = Execution.read(self.name, body, self.process.frame())
             with work_folder(self.settings) as folder:
-                answer = self.process.execute(Execution(request, faults), Path(folder))
-                content = answer.content.read_bytes() if isinstance(answer.content, Path) else answer.content
+                output = self.process.execute(execution, Path(folder))
+                content = output.content.read_bytes() if isinstance(output.content, Path) else output.content
                 # of this one type pygeoapi takes no bytes: it would write them as a JSON string
-                plain_json = answer.media_type == "application/json"
-                return answer.media_type, msgspec.json.decode(content) if plain_json else content
+                plain_json = output.media_type == "application/json"
+                return output.media_type, msgspec.json.decode(content) if plain_json else content
         except ServiceError as err:
             wrong = ProcessorExecuteError(err.detail, user_msg=err.detail)
             wrong.http_status_code = (

@@ -1,4 +1,4 @@
-"""The processes by the names of their pygeoapi plugins in the configuration; pygeoapi itself is not loaded here."""
+"""The processes, by the names of their plugins in the configuration. This module does not load pygeoapi."""
 
 from __future__ import annotations
 
@@ -12,29 +12,24 @@ from processes.model.catalog import Catalog
 from processes.ogc.process import Process
 from processes.settings import Settings, load_configuration
 
-Make = Callable[[Settings, int | None], Process]
-"""Makes a process; a section of it may use so many cores, None = all."""
+CreateProcess = Callable[[Settings, int | None], Process]
+"""Creates a process from the settings and the number of cores that a section may use; None = all."""
 
-PLUGINS: Mapping[str, Make] = {
+PLUGINS: Mapping[str, CreateProcess] = {
     "processes.plugin.ClassifyObjectsPlugin": lambda settings, cores: ClassifyObjects(
-        settings, catalog_of(settings), cores
+        settings, Catalog.from_settings(settings), cores
     ),
-    "processes.plugin.DescribeModelPlugin": lambda settings, _: DescribeModel(catalog_of(settings)),
+    "processes.plugin.DescribeModelPlugin": lambda settings, _: DescribeModel(Catalog.from_settings(settings)),
     "processes.plugin.EchoPlugin": lambda _, __: Echo(),
 }
 
 
-def catalog_of(settings: Settings) -> Catalog:
-    """Return the installed models of a deployment."""
-    return Catalog(settings.models, settings.state, settings.limits.max_model_mb * 2**20)
-
-
 def load_processes(configuration: Path, cores: int | None = None) -> dict[str, Process]:
-    """Return this project's processes that a configuration has, by id.
+    """Return the processes of this project that a configuration names, by id.
 
     Args:
         configuration: the `pygeoapi-config.yml`; relative paths in it start at its folder.
-        cores: that a section may use; None = all.
+        cores: number of cores that a section may use; None = all.
     """
     resources = load_configuration(configuration).get("resources", {})
     plugins = {name: item["processor"] for name, item in resources.items() if item.get("type") == "process"}

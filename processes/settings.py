@@ -1,6 +1,6 @@
-"""The configuration: `pygeoapi-config.yml`, where it concerns the processes.
+"""The settings of the processes, from `pygeoapi-config.yml`. No setting is read from anywhere else.
 
-A process stands there as a plugin with settings of its own, and nothing else is read from anywhere.
+A limit is added by one field of `Limits`, and its line in `pygeoapi-config.yml` and in the README's table.
 """
 
 from __future__ import annotations
@@ -21,32 +21,44 @@ _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much may be asked for. Each is named in the error that it causes."""
+    """The limits of requests and jobs, whole numbers above 0. An error that a limit causes names it."""
 
     max_body_mb: int = 64
+    """Size of a request's body, in MiB."""
     max_image_pixels: int = 40_000_000_000
+    """Width times height of one image, in cells."""
     max_images: int = 10_000
+    """Images of one request."""
     max_model_mb: int = 4096
+    """Unpacked size of a model package, in MiB."""
     max_objects: int = 50_000_000
+    """Objects of one request, and rows of its result."""
     max_download_mb: int = 4096
-    """Of one linked file."""
+    """Size of what is downloaded for one image, or for the features of a request, in MiB."""
     sync_max_objects: int = 20_000
+    """Objects of one synchronous request."""
     max_waiting_jobs: int = 1000
+    """Jobs that wait, of all clients."""
     max_waiting_jobs_per_client: int = 100
+    """Jobs that wait, of one client."""
     max_running_jobs: int = 16
-    """Of one runner; as many again that a client waits for."""
+    """Jobs that one runner works on at the same time; as many again are synchronous requests."""
     section_timeout_s: int = 600
+    """Seconds after which a section is stopped."""
     retention_days: int = 30
-    """So long results are kept after the end of their job, and its record as long again."""
+    """Days that results are kept after the end of their job; its record is kept twice as long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Files in PEM form by which the machines of a cluster know each other."""
+    """PEM files that identify the machines of a cluster to each other."""
 
     ca: Path
+    """Certificate of the authority that signed the others."""
     cert: Path
+    """Certificate of this machine."""
     key: Path
+    """Private key of this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +72,26 @@ class Settings:
     hosts: tuple[str, ...]
     """Hosts that `http:` and `https:` links may name; `*.example.org` for subdomains."""
     state: Path
-    """Folder for what is kept between requests."""
+    """Folder for what stays between requests."""
     limits: Limits
     job_store: str
-    """SQLAlchemy URL of the database that jobs are kept in."""
+    """SQLAlchemy URL of the database of jobs."""
     results: str
     """Folder for the files of jobs, or `s3://bucket/prefix`."""
     scheduler: str | None
-    """Address of a Dask scheduler, `tls://host:port`; None = jobs are done on this machine."""
+    """Address of a Dask scheduler, `tls://host:port`; None = jobs run on this machine."""
     tls: Tls | None
-    """None = as Dask's own configuration has it."""
+    """None = Dask's own configuration decides."""
     slots: int | None
-    """Sections that are done at the same time on this machine; None = as many as GPUs, without one as cores."""
+    """Sections that run at the same time on this machine; None = one per GPU, without a GPU one per core."""
     proxies: tuple[str, ...]
-    """Addresses of proxies that are believed whom they forward."""
+    """Addresses of the proxies whose `X-Forwarded-For` is trusted."""
     web_workers: int
     """Processes that answer requests."""
     web_threads: int
-    """Requests that each of them answers at the same time."""
+    """Requests that each web process answers at the same time."""
     origins: tuple[str, ...]
-    """Whose web pages may call the service; `*` = anybody's."""
+    """Origins of web pages that may call the service; `*` = any."""
 
     @classmethod
     def from_plugin(cls, definition: Mapping[str, Any], base: Path | None = None) -> Settings:
@@ -87,7 +99,7 @@ class Settings:
 
         Args:
             definition: the plugin's entry in the configuration.
-            base: folder that relative paths start from; the working folder by default.
+            base: folder that relative paths start at; None = the working folder.
 
         Raises:
             ValueError: a limit is unknown or not a whole number above 0, or a setting cannot be used.
@@ -97,7 +109,7 @@ class Settings:
         return cls(
             models=_folders(definition.get("models"), base),
             imagery=_folders(definition.get("imagery"), base),
-            hosts=tuple(host.lower() for host in _listed(definition.get("hosts"))),
+            hosts=tuple(host.lower() for host in _names(definition.get("hosts"))),
             state=state,
             limits=_limits(definition.get("limits") or {}),
             job_store=str(definition.get("job_store") or f"sqlite:///{state.absolute() / 'jobs.sqlite3'}"),
@@ -105,47 +117,47 @@ class Settings:
             scheduler=_scheduler(definition.get("scheduler")),
             tls=_tls(definition.get("tls") or {}, base),
             slots=_count("slots", definition.get("slots")),
-            proxies=_listed(definition.get("proxies")),
+            proxies=_names(definition.get("proxies")),
             web_workers=_count("web_workers", definition.get("web_workers")) or _WEB_WORKERS,
             web_threads=_count("web_threads", definition.get("web_threads")) or _WEB_THREADS,
-            origins=_listed(definition.get("origins", "*")),
+            origins=_names(definition.get("origins", "*")),
         )
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with `${NAME:-default}` in scalars, as pygeoapi has it; pygeoapi's own takes a second to import."""
+    """A YAML loader with `${NAME:-default}` in scalars, as pygeoapi's, which takes a second to import."""
 
 
-def _substituted(loader: _Loader, node: yaml.ScalarNode) -> str | int:
+def _replace_variables(loader: _Loader, node: yaml.ScalarNode) -> str | int:
     scalar = str(loader.construct_scalar(node))
     text = _VARIABLE.sub(lambda match: os.environ.get(match[1], match[2] or ""), scalar)
     return int(text) if text.isdecimal() else text
 
 
 _Loader.add_implicit_resolver("!env", re.compile(rf".*?{_VARIABLE.pattern}"), None)
-_Loader.add_constructor("!env", _substituted)
+_Loader.add_constructor("!env", _replace_variables)
 
 
 def load_configuration(path: Path) -> dict[str, Any]:
-    """Read the configuration, with variables replaced."""
+    """Read the configuration and replace its variables."""
     loaded = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe loader
     return loaded if isinstance(loaded, dict) else {}
 
 
 def find_configuration() -> Path:
-    """Return the configuration that this program goes by where none is named.
+    """Return the path of the configuration where the caller names none.
 
-    It is the one that the variable `PYGEOAPI_CONFIG` names, else that of the working folder, else the program's own.
+    The variable `PYGEOAPI_CONFIG` decides; without it the working folder's file, then this program's own.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is no such file.
     """
-    named = os.environ.get("PYGEOAPI_CONFIG")
-    own = Path(__file__).resolve().parents[1]
-    for path in [Path(named)] if named else [folder / CONFIGURATION for folder in (Path.cwd(), own)]:
+    variable = os.environ.get("PYGEOAPI_CONFIG")
+    own_folder = Path(__file__).resolve().parents[1]
+    for path in [Path(variable)] if variable else [folder / CONFIGURATION for folder in (Path.cwd(), own_folder)]:
         if path.is_file():
             return path.resolve()
-    raise FileNotFoundError(f"there is no {named or CONFIGURATION}")
+    raise FileNotFoundError(f"there is no {variable or CONFIGURATION}")
 
 
 def load_settings(path: Path) -> Settings:
@@ -158,7 +170,7 @@ def _folders(value: Any, base: Path) -> tuple[Path, ...]:
     return tuple(base / part for part in str(value or "").split(":") if part)
 
 
-def _listed(value: Any) -> tuple[str, ...]:
+def _names(value: Any) -> tuple[str, ...]:
     return tuple(part.strip() for part in str(value or "").split(",") if part.strip())
 
 
@@ -174,8 +186,8 @@ def _scheduler(value: Any) -> str | None:
     return str(value) if value else None
 
 
-def _tls(given: Mapping[str, Any], base: Path) -> Tls | None:
-    files = {name: given.get(name) for name in ("ca", "cert", "key")}
+def _tls(entries: Mapping[str, Any], base: Path) -> Tls | None:
+    files = {name: entries.get(name) for name in ("ca", "cert", "key")}
     missing = [name for name, path in files.items() if not path]
     if len(missing) == len(files):
         return None
@@ -193,10 +205,10 @@ def _count(name: str, value: Any) -> int | None:
 
 
 def _limits(values: Mapping[str, Any]) -> Limits:
-    known = {item.name for item in fields(Limits)}
+    names = {item.name for item in fields(Limits)}
     for name, value in values.items():
-        if name not in known:
-            raise ValueError(f"there is no limit {name!r}; the limits are {', '.join(sorted(known))}")
+        if name not in names:
+            raise ValueError(f"there is no limit {name!r}; the limits are {', '.join(sorted(names))}")
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"the limit {name} is {value!r}, not a whole number above 0")
     return Limits(**values)

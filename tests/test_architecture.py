@@ -36,7 +36,7 @@ HOMES: Mapping[str, set[str]] = {
     "distributed": {"jobs/engine"},
     "dask": {"jobs/engine"},
     "structlog": {"programs/logs"},
-    "onnxruntime": {"model/session"},
+    "onnxruntime": {"model/runtime/onnx_runtime"},
     "onnx": {"model/graph"},
     "rasterio": {"imagery/image", "imagery/tiles"},
     "pyogrio": {"features/reading/gdal", "features/writing/gdal"},

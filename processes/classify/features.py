@@ -13,7 +13,7 @@ from processes.features.layer import Layer
 from processes.features.reading.files import BOM, looks_like_json, read_layer
 from processes.features.reading.geojson import read_geojson, read_pages
 from processes.features.reading.paging import FeaturePage, leads_to_items, next_href
-from processes.ogc.process import GEOJSON
+from processes.ogc.media_types import GEOJSON
 from processes.ogc.request import InputValue
 from processes.ogc.schema import quoted
 from processes.settings import Settings
@@ -26,7 +26,7 @@ _ITEMS = "a link to features names a file, or the items of a collection as GeoJS
 
 
 class _Members(msgspec.Struct):
-    """The members that tell what a features input is; a collection itself is not looked into here."""
+    """The members that show what a features input is. The members of a collection are not read here."""
 
     href: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -39,10 +39,10 @@ def read_features(value: InputValue, settings: Settings, folder: Path) -> Layer:
     Args:
         value: the input's value.
         settings: what is allowed.
-        folder: where fetched files go.
+        folder: for fetched files.
 
     Raises:
-        ServiceError: they cannot be had or read; a RequestError where a member of the value is to blame.
+        ServiceError: they cannot be fetched or read; a RequestError where a member of the value is wrong.
     """
     members = _members(value)
     limit = settings.limits.max_objects
@@ -62,7 +62,7 @@ def read_features(value: InputValue, settings: Settings, folder: Path) -> Layer:
 
 
 def stamp_features(value: InputValue, settings: Settings) -> list[FileStamp]:
-    """Return the linked file of the features as it is now; nothing is opened.
+    """Return the stamp of the linked file; nothing is opened, and a file that is not there has no stamp.
 
     Raises:
         ServiceError: the value is no features, or the configuration does not allow its link.
@@ -76,8 +76,8 @@ def stamp_features(value: InputValue, settings: Settings) -> list[FileStamp]:
         path = allowed_path(href, settings)
     except ServiceError as err:
         raise RequestError.at(pointer, err) from err
-    pinned = None if path is None else stamp_file(pointer, path, file_name(href))
-    return [] if pinned is None else [pinned]
+    stamp = None if path is None else stamp_file(pointer, path, file_name(href))
+    return [] if stamp is None else [stamp]
 
 
 def _members(value: InputValue) -> _Members:
@@ -95,8 +95,8 @@ def _href(text: msgspec.Raw) -> str:
 
 
 def _linked(href: str, settings: Settings, folder: Path) -> Layer:
-    allowance = DownloadBudget.of(settings)
-    file = resolve(href, settings, folder, _ACCEPT, allowance)
+    budget = DownloadBudget.of(settings)
+    file = resolve(href, settings, folder, _ACCEPT, budget)
     limit = settings.limits.max_objects
     if file.url is not None:
         with file.path.open("rb") as opened:
@@ -104,12 +104,12 @@ def _linked(href: str, settings: Settings, folder: Path) -> Layer:
         if file.media_type in ("text/html", "application/xhtml+xml") and head.lstrip(BOM + b" \t\r\n").startswith(b"<"):
             raise LayerError(f"{display_link(href)} answers with a web page; {_ITEMS}")
         if head and looks_like_json(head):
-            return read_pages(_pages(file, settings, folder, allowance), Path(file.name).stem, limit)
+            return read_pages(_pages(file, settings, folder, budget), Path(file.name).stem, limit)
     return read_layer(file.path, file.name, _layer_name(file), limit, folder)
 
 
-def _pages(first: LinkedFile, settings: Settings, folder: Path, allowance: DownloadBudget) -> Iterator[FeaturePage]:
-    """Yield the pages of a collection's items, each fetched when the one before is read."""
+def _pages(first: LinkedFile, settings: Settings, folder: Path, budget: DownloadBudget) -> Iterator[FeaturePage]:
+    """Yield the pages of a collection's items. Each is fetched when the page before is read."""
     page, seen = first, {_key(str(first.url))}
     while True:
         text = page.path.read_bytes().removeprefix(BOM)
@@ -124,7 +124,7 @@ def _pages(first: LinkedFile, settings: Settings, folder: Path, allowance: Downl
             url = urljoin(str(page.url), href)
         except ValueError as err:
             raise LayerError("the link to the next page cannot be read") from err
-        page = fetch(url, settings, folder, _ACCEPT, allowance)
+        page = fetch(url, settings, folder, _ACCEPT, budget)
         keys = {_key(url), _key(str(page.url))}
         if keys & seen:
             raise LayerError(f"the pages go in a circle: {display_link(url)} comes a second time")
@@ -132,7 +132,7 @@ def _pages(first: LinkedFile, settings: Settings, folder: Path, allowance: Downl
 
 
 def _key(url: str) -> str:
-    """Return what tells pages apart."""
+    """Return the part of a URL by which pages differ."""
     return urldefrag(url)[0]
 
 

@@ -1,8 +1,8 @@
-"""A request to `classify-objects`, read: what the client asks for, and the files it points to, opened."""
+"""The inputs of `classify-objects`: read from a request, and the files behind them opened."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,24 +16,26 @@ from processes.classify.planning.extent import Extent, read_extent
 from processes.classify.planning.fields import DEFAULT_FIELD
 from processes.classify.planning.plan import checked
 from processes.classify.planning.sources import Options, Sources
-from processes.crs import CRS84, is_longitude_latitude, parse_crs
-from processes.errors import Fault, InputError, NameTakenError, RequestError, collect_faults
+from processes.classify.publish import require_crs84
+from processes.crs import parse_crs
+from processes.errors import Fault, NameTakenError, RequestError, collect_faults
 from processes.features.layer import Layer
 from processes.features.writing.format import Format
 from processes.features.writing.formats import format_of_media_type
 from processes.model.arguments import ModelArguments, read_arguments
 from processes.model.catalog import Catalog, Model
-from processes.model.processor import Processor, require_processor
-from processes.ogc.process import Requirements
+from processes.model.runtime.runtime import Processor
+from processes.model.runtime.runtimes import require_processor
+from processes.ogc.process import RequireFreeName, Requirements
 from processes.ogc.request import ExecuteRequest, LiteralValue, read_literals
 from processes.ogc.schema import quoted
 from processes.settings import Settings
 from processes.sources.stamps import FileStamp
 
 _MAX_SLOTS, _MAX_INTERVAL = 9999, 10**9
-"""More than that means no more."""
+"""Larger numbers mean no more than these."""
 
-LITERALS = (
+_LITERALS = (
     "model",
     "modelArguments",
     "classLabelField",
@@ -47,22 +49,22 @@ LITERALS = (
     "retries",
     "outputCrs",
 )
+"""Inputs that are neither images nor features."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """A request's inputs, read; what they link to is not yet opened."""
+    """The inputs of a request, read. The files behind links are not yet opened."""
 
-    request: ExecuteRequest
     model: Model
     arguments: ModelArguments
     options: Options
     output_format: Format | None
-    """None = as suits the result, and the client's `Accept`."""
+    """Of the output; None = as suits the result and the client's `Accept`."""
     crs: pyproj.CRS | None
     """Of the output; None = as suits the result."""
     requirements: Requirements
-    """Without pins and the stem of a name."""
+    """Without file stamps and the stem of a name."""
 
 
 def read_inputs(
@@ -70,47 +72,48 @@ def read_inputs(
     faults: list[Fault],
     catalog: Catalog,
     runs_here: bool,
-    require_free: Callable[[str], None] | None = None,
+    require_free_name: RequireFreeName = lambda _: None,
 ) -> Inputs | None:
     """Read what needs no file to be opened.
 
     Args:
         request: the request.
-        faults: gets what is wrong; then there may be no Inputs.
+        faults: gets what is wrong. Then None may be returned.
         catalog: the installed models.
-        runs_here: True = the model runs on this machine, so that a GPU must be here if one is asked for.
-        require_free: as `Order` has it.
+        runs_here: True = the model runs on this machine, which must have a GPU if one is asked for.
+        require_free_name: raises NameTakenError where another job has the result name.
     """
-    given = {name: found[0] for name, found in read_literals(request, describe([]), LITERALS, faults).items()}
-    literals = {name: item.value for name, item in given.items()}
-    media_type = request.outputs[OUTPUT].media_type if request.outputs and OUTPUT in request.outputs else None
+    literals = {name: values[0] for name, values in read_literals(request, describe([]), _LITERALS, faults).items()}
+    values = {name: item.value for name, item in literals.items()}
+    output = (request.outputs or {}).get(OUTPUT)
+    media_type = None if output is None else output.media_type
     output_format = None if media_type is None else format_of_media_type(media_type)
-    processor = cast("Processor | None", literals.get("processorType"))
+    processor = cast("Processor | None", values.get("processorType"))
     if runs_here and processor is not None:
-        with collect_faults(faults, given["processorType"].pointer):
+        with collect_faults(faults, literals["processorType"].pointer):
             require_processor(processor)
-    if require_free is not None and "resultName" in given:
+    if "resultName" in literals:
         try:
-            require_free(literals["resultName"])
+            require_free_name(values["resultName"])
         except NameTakenError as err:
-            faults.append(Fault(given["resultName"].pointer, err))
-    crs = _output_crs(given.get("outputCrs"), output_format, faults)
+            faults.append(Fault(literals["resultName"].pointer, err))
+    crs = _output_crs(literals.get("outputCrs"), output_format, faults)
     options = Options(
-        label_field=literals.get("classLabelField", DEFAULT_FIELD),
-        mode=literals.get("processingMode", "mosaic"),
-        extent=_extent(given.get("extent"), faults),
-        cell_size=literals.get("cellSize"),
+        label_field=values.get("classLabelField", DEFAULT_FIELD),
+        mode=values.get("processingMode", "mosaic"),
+        extent=_extent(literals.get("extent"), faults),
+        cell_size=values.get("cellSize"),
         processor=processor,
     )
-    if "model" not in given:
+    if "model" not in literals:
         return None
-    with collect_faults(faults, given["model"].pointer):
-        model = catalog.model(literals["model"])
-        asked = given.get("modelArguments", LiteralValue("", {}))
-        arguments, wrong = read_arguments(asked.value, model.definition, asked.pointer)
-        faults.extend(wrong)
-        if "classLabelField" in given or "classLabelField" not in request.inputs:  # else no fields can be told
-            return Inputs(request, model, arguments, options, output_format, crs, _requirements(literals))
+    with collect_faults(faults, literals["model"].pointer):
+        model = catalog.model(values["model"])
+        given_arguments = literals.get("modelArguments", LiteralValue("", {}))
+        arguments, argument_faults = read_arguments(given_arguments.value, model.definition, given_arguments.pointer)
+        faults.extend(argument_faults)
+        if "classLabelField" in literals or "classLabelField" not in request.inputs:  # else the fields are not known
+            return Inputs(model, arguments, options, output_format, crs, _requirements(values))
     return None
 
 
@@ -121,10 +124,10 @@ def open_sources(
 
     Args:
         request: the request.
-        inputs: what `read_inputs` made of it.
-        faults: what is wrong with it already.
+        inputs: what `read_inputs` returned.
+        faults: what is wrong with the request already.
         settings: what is allowed.
-        folder: where inline and fetched files go.
+        folder: for inline and fetched files.
 
     Raises:
         RequestError: everything that is wrong, each fault with its pointer.
@@ -141,21 +144,24 @@ def open_sources(
         arguments=inputs.arguments,
         options=inputs.options,
     )
-    if faults:  # what else can be seen of images and features is told too
+    if faults:  # faults that show in the images and features are reported too
         checked(sources, faults, "features" in request.inputs)
     return sources
 
 
 def stamp_links(request: ExecuteRequest, settings: Settings, faults: list[Fault]) -> tuple[tuple[FileStamp, ...], str]:
-    """Return the files that a request links to as they are now, and the stem of a name for the result.
+    """Return stamps of the files that a request links to, and the stem of a name for the result.
 
-    Nothing is opened; what can be told to be wrong without that is added to `faults`.
+    Args:
+        request: the request.
+        settings: what is allowed.
+        faults: gets what is wrong as far as no file needs to be opened.
     """
-    file_stamps, image = stamp_images(request, settings, faults)
+    stamps, image = stamp_images(request, settings, faults)
     for value in request.inputs.get("features", ()):
         with collect_faults(faults, value.pointer):
-            file_stamps += stamp_features(value, settings)
-    return tuple(file_stamps), name_stem(image)
+            stamps += stamp_features(value, settings)
+    return tuple(stamps), name_stem(image)
 
 
 def name_stem(image: str) -> str:
@@ -164,36 +170,33 @@ def name_stem(image: str) -> str:
     return f"{PROCESS_ID}-{''.join(safe)}"[:64]
 
 
-def _requirements(literals: Mapping[str, Any]) -> Requirements:
-    factor = literals.get("parallelProcessingFactor", "100%")
+def _requirements(values: Mapping[str, Any]) -> Requirements:
+    factor = values.get("parallelProcessingFactor", "100%")
     return Requirements(
-        result_name=literals.get("resultName"),
+        result_name=values.get("resultName"),
         parallel_factor=factor if isinstance(factor, str) else str(min(int(factor), _MAX_SLOTS)),
-        recycle_interval=min(int(literals.get("recycleInterval", 0)), _MAX_INTERVAL),
-        retries=int(literals.get("retries", 0)),
-        needs_gpu=literals.get("processorType") == "GPU",
+        recycle_interval=min(int(values.get("recycleInterval", 0)), _MAX_INTERVAL),
+        retries=int(values.get("retries", 0)),
+        needs_gpu=values.get("processorType") == "GPU",
     )
 
 
-def _output_crs(given: LiteralValue | None, output_format: Format | None, faults: list[Fault]) -> pyproj.CRS | None:
-    if given is None:
+def _output_crs(literal: LiteralValue | None, output_format: Format | None, faults: list[Fault]) -> pyproj.CRS | None:
+    if literal is None:
         return None
-    with collect_faults(faults, given.pointer):
-        crs = parse_crs(given.value)
-        if output_format is not None and output_format.is_crs84_only and not is_longitude_latitude(crs):
-            raise InputError(
-                f"outputCrs is {quoted(given.value)}, but {output_format.name} is always {CRS84}; "
-                "ask for another format"
-            )
+    with collect_faults(faults, literal.pointer):
+        crs = parse_crs(literal.value)
+        if output_format is not None:
+            require_crs84(output_format, crs, quoted(literal.value))
         return crs
     return None
 
 
-def _extent(given: LiteralValue | None, faults: list[Fault]) -> Extent | None:
-    if given is None:
+def _extent(literal: LiteralValue | None, faults: list[Fault]) -> Extent | None:
+    if literal is None:
         return None
-    with collect_faults(faults, given.pointer):
-        return read_extent(given.value, given.pointer)
+    with collect_faults(faults, literal.pointer):
+        return read_extent(literal.value, literal.pointer)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Labels of a section in a file of their own, and the labels of all sections put together again."""
+"""Files of labels: one per section, and put together again for the result."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from processes.classify.inference import Labels
 
 
 def save_labels(path: Path, rows: NDArray[np.int64], labels: Labels) -> None:
-    """Write what was found for some rows.
+    """Write the labels of some rows.
 
     Args:
         path: a new file.
-        rows: the rows' places in the result, `(k,)`.
+        rows: indices of the rows in the result, `(k,)`.
         labels: of these rows, `(k,)`.
     """
     columns = {
@@ -34,11 +34,11 @@ def save_labels(path: Path, rows: NDArray[np.int64], labels: Labels) -> None:
 
 
 def gather_labels(paths: Iterable[Path], labels: Labels) -> None:
-    """Put what was found in sections into its place, section by section.
+    """Copy the labels of sections to the labels of all rows, section by section.
 
     Args:
         paths: the sections' files.
-        labels: of all rows, not yet found, `(n,)`.
+        labels: of all rows, not yet filled, `(n,)`.
     """
     for path in paths:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks()
@@ -52,6 +52,6 @@ def gather_labels(paths: Iterable[Path], labels: Labels) -> None:
 
 
 def labels_of(labels: Labels, rows: NDArray[np.int64]) -> Labels:
-    """Return what was found for some of the rows."""
+    """Return the labels of some of the rows."""
     scores = None if labels.scores is None else labels.scores[rows]
     return Labels(labels.winner[rows], labels.confidence[rows], labels.status[rows], scores)

@@ -1,4 +1,4 @@
-"""Running a plan, or a section of one: from chips to labels."""
+"""From chips to labels: the one way that a whole execution, its first seconds and a section of it share."""
 
 from __future__ import annotations
 
@@ -7,46 +7,22 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from processes.classify.inference import ChipPlan, ClassStatus, Labels, classify, reading_order
-from processes.classify.planning.sources import Plan, Sources
+from processes.classify.inference import ChipPlan, Labels, classify
+from processes.classify.planning.sources import Sources
 from processes.errors import ImageError, PackageError, RequestError
-from processes.model.processor import available_threads, missing_gpu
+from processes.model.runtime.runtimes import choose_processor
 from processes.model.session import Session, SessionKey, open_session
-
-Progress = Callable[[int, int], None]
-"""Called with the rows done and the rows to do."""
-
-
-def run(plan: Plan, progress: Progress | None = None) -> Labels:
-    """Classify all rows of a plan, with all cores.
-
-    Raises:
-        RequestError: an image cannot be read to its end, or the network fails.
-    """
-    total, done = len(plan.rows), 0
-
-    def advance(rows: int) -> None:
-        nonlocal done
-        done += rows
-        if progress is not None:
-            progress(done, total)
-
-    rows, session = reading_order(plan.work), session_for(plan.rows.sources)
-    labels, _ = run_rows(plan.rows.sources, plan.work, rows, session, plan.rows.name, advance, available_threads())
-    labels.status[plan.rows.empty] = ClassStatus.EMPTY_GEOMETRY
-    if progress is not None:
-        progress(total, total)
-    return labels
+from processes.ogc.process import Progress
 
 
 def session_for(sources: Sources) -> Session:
-    """Return the opened network of a material, on the processor that is wanted or that there is.
+    """Return the opened network of the model, on the processor that is asked for, or else on the best one.
 
     Raises:
         RequestError: it cannot be opened.
     """
     model = sources.model
-    processor = sources.options.processor or ("GPU" if missing_gpu() is None else "CPU")
+    processor = sources.options.processor or choose_processor()
     key = SessionKey(model.network, model.sha256, model.definition, model.activation, processor, threads=1)
     try:
         return open_session(key)
@@ -54,23 +30,36 @@ def session_for(sources: Sources) -> Session:
         raise RequestError.at("/inputs/model", err) from err
 
 
-def run_rows(
+def classify_rows(
     sources: Sources,
-    work: ChipPlan,
+    chips: ChipPlan,
     rows: NDArray[np.int64],
     session: Session,
     name_row: Callable[[int], str],
-    progress: Callable[[int], None],
+    progress: Progress,
     threads: int,
     enough: Callable[[], bool] = lambda: False,
 ) -> tuple[Labels, int]:
-    """Classify some rows of a work, as `classify` does.
+    """Classify some rows, as `classify` does.
+
+    Args:
+        sources: what the run works on.
+        chips: where the chips lie.
+        rows: those to classify, in reading order, `(k,)`.
+        session: the opened network.
+        name_row: returns what a row is called, for messages.
+        progress: is called with the number of rows that were done.
+        threads: number of threads that work at the same time.
+        enough: True = no further batch is begun.
+
+    Returns:
+        The labels of all rows of `chips`, and how many of `rows`, counted from the first, were classified.
 
     Raises:
         RequestError: an image cannot be read to its end, or the network fails.
     """
     try:
-        return classify(work, rows, session, sources.arguments, name_row, progress, threads, enough)
+        return classify(chips, rows, session, sources.arguments, name_row, progress, threads, enough)
     except ImageError as err:
         raise RequestError.at("/inputs/image", err) from err
     except PackageError as err:

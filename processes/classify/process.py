@@ -1,7 +1,7 @@
 """The process `classify-objects`: a request in, a classified layer out.
 
 Read the inputs, open what they point to, plan the chips, run the model, publish the result. Large work is cut into
-sections: its plan is frozen into files, each section writes what it found into a file of its own, and the result is put
+sections: its plan is saved to files, each section writes its labels to a file of its own, and the result is put
 together from these.
 """
 
@@ -11,19 +11,17 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from processes.classify.description import OUTPUT, describe
 from processes.classify.inference import ClassStatus, Labels, reading_order, unlabelled
-from processes.classify.inputs import LITERALS, Inputs, name_stem, open_sources, read_inputs, stamp_links
+from processes.classify.inputs import name_stem, open_sources, read_inputs, stamp_links
 from processes.classify.label_files import gather_labels, labels_of, save_labels
-from processes.classify.pipeline import run, run_rows, session_for
+from processes.classify.pipeline import classify_rows, session_for
 from processes.classify.planning.plan import plan
 from processes.classify.planning.sources import Plan, PlannedRows, Sources
 from processes.classify.publish import publish, require_format, result_fields
@@ -32,6 +30,7 @@ from processes.classify.sections import (
     PLAN,
     ROWS,
     SECTIONS,
+    OutputOptions,
     SavedPlan,
     decode_plan,
     describe_plan,
@@ -39,63 +38,59 @@ from processes.classify.sections import (
     load_images,
     load_rows,
     load_section,
+    load_sources,
     save_rows,
 )
-from processes.errors import Fault, PackageError, RequestError, collect_faults
-from processes.features.writing.format import Format
+from processes.crs import crs_from_text
+from processes.errors import RequestError, at_pointer, collect_faults
 from processes.features.writing.formats import format_of_media_type, offered_formats
-from processes.imagery.image import Image
 from processes.model.catalog import Catalog
-from processes.model.processor import available_threads
+from processes.model.runtime.runtimes import available_threads
+from processes.ogc.execution import Execution
+from processes.ogc.media_types import choose_media_type
 from processes.ogc.process import (
     Estimate,
-    Execution,
-    Files,
+    JobFiles,
     Output,
     Progress,
+    RequireFreeName,
     Requirements,
     SectionedProcess,
     Sections,
-    choose_media_type,
 )
-from processes.ogc.request import Description, ExecuteRequest, InputValue
+from processes.ogc.request import Description
 from processes.settings import Settings
-from processes.sources.stamps import require_same_files, require_unchanged_files
+from processes.sources.stamps import FileStamp, require_same_files, require_unchanged_files
 
 _FIRST_SECTION_S = 2.5
-"""So long the first section takes; work that is done by then has no other."""
+"""Seconds that the first section takes. Work that ends earlier has no further section."""
 _SECTION_S = 4
-"""So long each further one would take at the speed of the first."""
+"""Seconds that each further section takes, at the speed of the first."""
 _OPENED = "opened"
-"""Where images and features lie that came with the request or were fetched."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """Work that can begin."""
-
-    inputs: Inputs
-    plan: Plan
-    output_format: Format
-    result_name: str
-
-    def published(self, labels: Labels, folder: Path) -> Output:
-        """Write the result into a folder."""
-        return _publish(self.plan.rows, labels, self.inputs, self.output_format, self.result_name, folder)
+"""Folder of images and features that came with the request or were fetched."""
 
 
 class _Pace:
-    """Measures how fast rows are done, the first batch left aside: within that the network is opened.
+    """Measures how fast rows are done. The first batch does not count: the network is opened within it.
 
     Args:
-        progress: is told of the rows too.
+        progress: is called with the number of rows, too.
     """
 
     def __init__(self, progress: Progress) -> None:
-        self.start_s = time.monotonic()
+        self._start_s = time.monotonic()
         self._progress = progress
         self._first_s = self._last_s = 0.0
         self._first_rows = self._rows = 0
+
+    def start(self, without_chip: int) -> None:
+        """Start the clock, and count the rows that need no work as done."""
+        self._progress(without_chip)
+        self._start_s = time.monotonic()
+
+    def seconds(self) -> float:
+        """Return the seconds since the start."""
+        return time.monotonic() - self._start_s
 
     def count(self, rows: int) -> None:
         """Count rows that are done."""
@@ -106,10 +101,10 @@ class _Pace:
         self._progress(rows)
 
     def rows_per_s(self) -> float:
-        """Return rows per second; of all where there was but one batch."""
+        """Return rows per second; of all rows where there was one batch only."""
         if self._last_s > self._first_s:
             return (self._rows - self._first_rows) / (self._last_s - self._first_s)
-        return self._rows / (time.monotonic() - self.start_s)
+        return self._rows / self.seconds()
 
 
 class ClassifyObjects(SectionedProcess):
@@ -118,7 +113,7 @@ class ClassifyObjects(SectionedProcess):
     Args:
         settings: what the deployment decides.
         catalog: the installed models.
-        threads: cores that a section uses; None = all.
+        threads: number of cores that a section uses; None = all.
     """
 
     def __init__(self, settings: Settings, catalog: Catalog, threads: int | None = None) -> None:
@@ -127,159 +122,149 @@ class ClassifyObjects(SectionedProcess):
         self._threads = threads
 
     def describe(self) -> Description:
-        return describe(self._catalog.usable())
+        return describe(self._catalog.usable_ids())
 
     def frame(self) -> Description:
         return describe([])
 
-    def check(self, order: Execution) -> Requirements:
-        faults = list(order.faults)
+    def validate(self, execution: Execution, require_free_name: RequireFreeName = lambda _: None) -> Requirements:
+        request, faults = execution.request, list(execution.request.faults)
         runs_here = self._settings.scheduler is None
-        inputs = read_inputs(order.request, faults, self._catalog, runs_here, order.require_free)
-        file_stamps, stem = stamp_links(order.request, self._settings, faults)
+        inputs = read_inputs(request, faults, self._catalog, runs_here, require_free_name)
+        stamps, stem = stamp_links(request, self._settings, faults)
         if faults or inputs is None:
             raise RequestError(faults)
         # an image that is an object of its own takes longer than a chip
-        pace_key = inputs.model.sha256 if "features" in order.request.inputs else f"{inputs.model.sha256}-images"
-        return dataclasses.replace(inputs.requirements, file_stamps=file_stamps, name_stem=stem, pace_key=pace_key)
+        pace_key = inputs.model.sha256 if "features" in request.inputs else f"{inputs.model.sha256}-images"
+        return dataclasses.replace(inputs.requirements, file_stamps=stamps, name_stem=stem, pace_key=pace_key)
 
-    def execute(self, order: Execution, folder: Path) -> Output:
-        prepared = self._prepare(order, folder)
-        return prepared.published(run(prepared.plan), folder)
+    def execute(
+        self,
+        execution: Execution,
+        folder: Path,
+        planned: Callable[[int], None] = lambda _: None,
+        progress: Progress = lambda _: None,
+    ) -> Output:
+        """Do the work; `planned` and `progress` are called as `begin` calls them."""
+        plan, output = self._prepare(execution, folder)
+        labels, _ = self._classify(plan, reading_order(plan.work), planned, _Pace(progress))
+        return _published(plan.rows, labels, output, folder)
 
-    def outline(self, order: Execution, folder: Path, measures: bool) -> Estimate:
-        rows, faults = self._prepare(order, folder).plan.rows, list[Fault]()
-        pace = None
-        if measures:
-            with collect_faults(faults, "/inputs/model"):
-                pace = session_for(rows.sources).chips_per_s() * (self._threads or available_threads())
-            if faults:
-                raise RequestError(faults)
-        return Estimate(len(rows.sources.images), len(rows), tuple(result_fields(rows)), pace)
+    def estimate(self, execution: Execution, folder: Path, measures_speed: bool) -> Estimate:
+        rows = self._prepare(execution, folder)[0].rows
+        objects_per_s = None
+        if measures_speed:
+            with at_pointer("/inputs/model"):
+                objects_per_s = session_for(rows.sources).chips_per_s() * self._thread_count()
+        return Estimate(len(rows.sources.images), len(rows), tuple(result_fields(rows)), objects_per_s)
 
-    def forecast(self, objects: int, objects_per_s: float, slots: int) -> tuple[int, float]:
+    def estimate_sections(self, objects: int, objects_per_s: float, slots: int) -> tuple[int, float]:
         left = objects - _FIRST_SECTION_S * objects_per_s
         if left <= 0:
             return 1, objects / objects_per_s
         return 1 + math.ceil(left / (objects_per_s * _SECTION_S)), _FIRST_SECTION_S + left / (objects_per_s * slots)
 
     def begin(
-        self, order: Execution, files: Files, planned: Callable[[int], None], progress: Progress
+        self, execution: Execution, files: JobFiles, planned: Callable[[int], None], progress: Progress
     ) -> Output | Sections:
-        prepared = self._prepare(order, files.scratch)
-        plan, sources = prepared.plan, prepared.plan.rows.sources
-        rows, session = reading_order(plan.work), session_for(sources)
-        planned(len(plan.rows))
-        progress(len(plan.rows) - len(rows))
-        pace = _Pace(progress)
-        labels, done = run_rows(
-            sources,
-            plan.work,
-            rows,
-            session,
-            plan.rows.name,
-            pace.count,
-            self._threads or available_threads(),
-            enough=lambda: time.monotonic() - pace.start_s > _FIRST_SECTION_S,
-        )
-        require_unchanged_files(order.file_stamps or ())
+        plan, output = self._prepare(execution, files.scratch)
+        rows, pace = reading_order(plan.work), _Pace(progress)
+        labels, done = self._classify(plan, rows, planned, pace, lambda: pace.seconds() > _FIRST_SECTION_S)
+        require_unchanged_files(execution.file_stamps or ())
         if done == len(rows):
-            labels.status[plan.rows.empty] = ClassStatus.EMPTY_GEOMETRY
-            return prepared.published(labels, files.scratch)
+            return _published(plan.rows, labels, output, files.scratch)
         sections = _cut(rows[done:], pace.rows_per_s())
-        _freeze(prepared, order, rows[:done], labels, sections, files)
+        _save(plan, output, execution.file_stamps or (), rows[:done], labels, sections, files)
         return Sections((done, *map(len, sections)), len(plan.rows) - len(rows))
 
-    def run_section(self, files: Files, section: int, progress: Progress) -> None:
-        if files.has(_labels_name(section)):  # somebody did it, and did not live to tell
+    def run_section(self, files: JobFiles, section: int, progress: Progress) -> None:
+        if files.has(_labels_name(section)):  # another process did it, and ended before it could report
             return
-        saved, inputs = self._thaw(files)
+        saved = decode_plan(files.fetch(PLAN).read_bytes())
         images = load_images(saved, partial(_located, files))
-        sources = _sources(inputs, images)
+        sources = load_sources(saved, images, self._catalog)
         with files.open(SECTIONS) as source:
-            work, rows = load_section(saved, images, source, section - 1)
-        placed = np.unique(work.placement.image).tolist()
+            chips, rows = load_section(saved, images, source, section - 1)
+        placed = np.unique(chips.placement.image).tolist()
         # cells of a mosaic may come from any of its images
         used = {image.path for image in (saved.images if saved.is_mosaic else map(saved.images.__getitem__, placed))}
-        file_stamps = [item for item in saved.file_stamps if item.path in used]
-        require_unchanged_files(file_stamps)
-        labels, _ = run_rows(
+        stamps = [stamp for stamp in saved.file_stamps if stamp.path in used]
+        require_unchanged_files(stamps)
+        labels, _ = classify_rows(
             sources,
-            work,
+            chips,
             np.arange(len(rows)),
             session_for(sources),
-            lambda row: _thawed_rows(saved, sources, files).name(int(rows[row])),
+            lambda row: _loaded_rows(saved, sources, files).name(int(rows[row])),
             progress,
-            self._threads or available_threads(),
+            self._thread_count(),
         )
-        require_unchanged_files(file_stamps)
+        require_unchanged_files(stamps)
         path = files.scratch / _labels_name(section)
         save_labels(path, rows, labels)
         files.keep(path.name, path)
 
-    def finish(self, files: Files) -> Output:
-        saved, inputs = self._thaw(files)
-        rows = _thawed_rows(saved, _sources(inputs, load_images(saved, Path)), files)
-        labels = unlabelled(len(rows), inputs.model.definition, inputs.arguments)
+    def finish(self, files: JobFiles) -> Output:
+        saved = decode_plan(files.fetch(PLAN).read_bytes())
+        sources = load_sources(saved, load_images(saved, Path), self._catalog)
+        rows = _loaded_rows(saved, sources, files)
+        labels = unlabelled(len(rows), sources.model.definition, sources.arguments)
         gather_labels((files.fetch(_labels_name(section)) for section in range(saved.sections)), labels)
-        labels.status[rows.empty] = ClassStatus.EMPTY_GEOMETRY
-        output_format = format_of_media_type(saved.media_type)
-        return _publish(rows, labels, inputs, output_format, saved.result_name, files.scratch)
+        return _published(rows, labels, saved.output, files.scratch)
 
-    def _prepare(self, order: Execution, folder: Path) -> _Prepared:
+    def _thread_count(self) -> int:
+        return self._threads or available_threads()
+
+    def _prepare(self, execution: Execution, folder: Path) -> tuple[Plan, OutputOptions]:
         """Read the inputs, open what they point to, and plan.
 
         Raises:
             RequestError: everything that is wrong with the request.
         """
-        faults = list(order.faults)
-        inputs = read_inputs(order.request, faults, self._catalog, runs_here=True)
-        self._require_pinned(order)
+        request, faults = execution.request, list(execution.request.faults)
+        inputs = read_inputs(request, faults, self._catalog, runs_here=True)
+        self._require_same_files(execution)
         opened = folder / _OPENED
         opened.mkdir()
-        sources = open_sources(order.request, inputs, faults, self._settings, opened)
+        sources = open_sources(request, inputs, faults, self._settings, opened)
         if inputs is None:
             raise RequestError(faults)
         offers = [item.media_type for item in offered_formats(sources.is_table)]
-        output_format = inputs.output_format or format_of_media_type(choose_media_type(offers, order.accept))
+        output_format = inputs.output_format or format_of_media_type(choose_media_type(offers, execution.accept))
         with collect_faults(faults, "/outputs"):
             require_format(sources, output_format, inputs.crs)
-        planned = plan(sources, self._settings.limits.max_objects, order.max_objects, faults)
-        self._require_pinned(order)
-        name = order.result_name or inputs.requirements.result_name or name_stem(sources.images[0].name)
-        return _Prepared(inputs, planned, output_format, name)
+        planned = plan(sources, self._settings.limits.max_objects, execution.max_objects, faults)
+        self._require_same_files(execution)
+        name = execution.result_name or inputs.requirements.result_name or name_stem(sources.images[0].name)
+        crs = None if inputs.crs is None else inputs.crs.to_json()
+        return planned, OutputOptions(output_format.media_type, crs, name)
 
-    def _require_pinned(self, order: Execution) -> None:
-        if order.file_stamps is not None:
-            require_same_files(order.file_stamps, stamp_links(order.request, self._settings, [])[0])
+    def _require_same_files(self, execution: Execution) -> None:
+        if execution.file_stamps is not None:
+            require_same_files(execution.file_stamps, stamp_links(execution.request, self._settings, [])[0])
 
-    def _thaw(self, files: Files) -> tuple[SavedPlan, Inputs]:
-        """Return a plan, and what the client asked for, read once more.
-
-        Raises:
-            RequestError: the model is another one by now, or this machine lacks what is asked for.
-        """
-        saved = decode_plan(files.fetch(PLAN).read_bytes())
-        values = {name: [InputValue(f"/inputs/{name}", msgspec.Raw(text))] for name, text in saved.asked.items()}
-        faults: list[Fault] = []
-        inputs = read_inputs(ExecuteRequest(values, None, "raw", None), faults, self._catalog, runs_here=True)
-        if faults or inputs is None:
-            raise RequestError(faults)
-        if inputs.model.sha256 != saved.model_sha256:
-            changed = PackageError(f"the model {inputs.model.id!r} was changed after the request was accepted")
-            raise RequestError.at("/inputs/model", changed)
-        return saved, inputs
-
-
-def _sources(inputs: Inputs, images: Sequence[Image]) -> Sources:
-    return Sources(images, [], None, inputs.model, inputs.arguments, inputs.options)
+    def _classify(
+        self,
+        plan: Plan,
+        rows: NDArray[np.int64],
+        planned: Callable[[int], None],
+        pace: _Pace,
+        enough: Callable[[], bool] = lambda: False,
+    ) -> tuple[Labels, int]:
+        """Classify rows of a plan in reading order, as `classify_rows` does."""
+        session = session_for(plan.rows.sources)
+        planned(len(plan.rows))
+        pace.start(len(plan.rows) - len(rows))
+        return classify_rows(
+            plan.rows.sources, plan.work, rows, session, plan.rows.name, pace.count, self._thread_count(), enough
+        )
 
 
-def _thawed_rows(saved: SavedPlan, sources: Sources, files: Files) -> PlannedRows:
+def _loaded_rows(saved: SavedPlan, sources: Sources, files: JobFiles) -> PlannedRows:
     return load_rows(saved, sources, files.fetch(ROWS), files.fetch(LAYER))
 
 
-def _located(files: Files, path: str) -> Path:
+def _located(files: JobFiles, path: str) -> Path:
     """Return where an image of a plan lies: a relative path is one of the job's own files."""
     return Path(path) if Path(path).is_absolute() else files.fetch(path)
 
@@ -293,45 +278,39 @@ def _cut(rows: NDArray[np.int64], rows_per_s: float) -> list[NDArray[np.int64]]:
     return np.array_split(rows, math.ceil(len(rows) / max(1, rows_per_s * _SECTION_S)))
 
 
-def _freeze(
-    prepared: _Prepared,
-    order: Execution,
+def _save(
+    plan: Plan,
+    output: OutputOptions,
+    file_stamps: Sequence[FileStamp],
     done: NDArray[np.int64],
     labels: Labels,
     sections: Sequence[NDArray[np.int64]],
-    files: Files,
+    files: JobFiles,
 ) -> None:
-    """Keep a plan, what the first section found, and the images that came with the request or were fetched."""
-    folder = files.scratch / "frozen"
+    """Keep the plan, the labels of the first section, and the images that came with the request or were fetched."""
+    folder = files.scratch / "plan"
     folder.mkdir()
-    save_rows(prepared.plan, sections, folder)
+    save_rows(plan, sections, folder)
     save_labels(folder / _labels_name(0), done, labels_of(labels, done))
     opened = files.scratch / _OPENED
     images = []
-    for image in prepared.plan.work.images:
+    for image in plan.work.images:
         if image.path.is_relative_to(opened):
             name = f"{_OPENED}-{image.path.name}"
             files.keep(name, image.path)
             image = dataclasses.replace(image, path=Path(name))
         images.append(image)
-    asked = {name: bytes(given[0].text) for name, given in order.request.inputs.items() if name in LITERALS}
-    saved = describe_plan(
-        prepared.plan,
-        images,
-        len(sections) + 1,
-        order.file_stamps or (),
-        asked,
-        prepared.output_format.media_type,
-        prepared.result_name,
-    )
+    saved = describe_plan(plan, images, len(sections) + 1, file_stamps, output)
     (folder / PLAN).write_bytes(encode_plan(saved))
     for path in sorted(folder.iterdir()):
         files.keep(path.name, path)
 
 
-def _publish(
-    rows: PlannedRows, labels: Labels, inputs: Inputs, output_format: Format, name: str, folder: Path
-) -> Output:
+def _published(rows: PlannedRows, labels: Labels, output: OutputOptions, folder: Path) -> Output:
+    """Write the result into a folder."""
+    labels.status[rows.empty] = ClassStatus.EMPTY_GEOMETRY
+    output_format = format_of_media_type(output.media_type)
     path = folder / f"{OUTPUT}{output_format.ending}"
-    summary = publish(rows, labels, output_format, inputs.crs, path, name)
-    return Output(OUTPUT, output_format.media_type, path, summary)
+    crs = None if output.crs is None else crs_from_text(output.crs)
+    summary = publish(rows, labels, output_format, crs, path, output.result_name)
+    return Output(OUTPUT, output.media_type, path, summary)

@@ -18,7 +18,7 @@ from processes.classify.inference import ClassStatus, Labels
 from processes.classify.planning.fields import IMAGE_ID
 from processes.classify.planning.sources import PlannedRows, Sources
 from processes.crs import CRS84, epsg_name, is_longitude_latitude
-from processes.errors import InputError, RequestError
+from processes.errors import InputError, RequestError, at_pointer
 from processes.features.writing.format import Format
 from processes.features.writing.formats import offered_formats
 from processes.features.writing.result import ROWS_AT_ONCE, ClassStyle, RowBatch, result_layer
@@ -53,13 +53,21 @@ def require_format(sources: Sources, output_format: Format, crs: pyproj.CRS | No
                 "ask for another format"
             ),
         )
-    if output_format.is_crs84_only and crs is not None and not is_longitude_latitude(crs):
-        raise RequestError.at(
-            "/inputs/outputCrs",
-            InputError(
-                f"outputCrs is {epsg_name(crs)}, but {output_format.name} is always {CRS84}; ask for another format"
-            ),
-        )
+    if crs is not None:
+        with at_pointer("/inputs/outputCrs"):
+            require_crs84(output_format, crs, epsg_name(crs))
+
+
+def require_crs84(output_format: Format, crs: pyproj.CRS, name: str) -> None:
+    """Raise InputError where a format has coordinates in CRS84 only, and the output is to have another CRS.
+
+    Args:
+        output_format: the format.
+        crs: CRS of the output.
+        name: name of the CRS, for the message.
+    """
+    if output_format.is_crs84_only and not is_longitude_latitude(crs):
+        raise InputError(f"outputCrs is {name}, but {output_format.name} is always {CRS84}; ask for another format")
 
 
 def publish(

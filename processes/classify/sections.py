@@ -11,7 +11,7 @@ The files are Arrow's and MessagePack: read where they lie, and with nothing in 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from mmap import ACCESS_COPY, mmap
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from processes.classify.inference import ChipPlan
 from processes.classify.planning.feature_rows import footprints_of
-from processes.classify.planning.sources import Plan, PlannedRows, Sources
+from processes.classify.planning.sources import Options, Plan, PlannedRows, Sources
 from processes.crs import crs_from_text
+from processes.errors import PackageError, at_pointer
 from processes.features.layer import Layer
 from processes.imagery.chips import Placement
 from processes.imagery.grid import ChipRule, Grid
@@ -33,6 +34,9 @@ from processes.imagery.image import Image
 from processes.imagery.mosaic import Mosaic
 from processes.imagery.separate import ObjectImagePairs
 from processes.imagery.tiles import BandSelection
+from processes.model.arguments import ModelArguments
+from processes.model.catalog import Catalog
+from processes.model.runtime.runtimes import require_processor
 from processes.sources.stamps import FileStamp
 
 PLAN, SECTIONS, ROWS, LAYER = "plan.msgpack", "sections.arrow", "rows.arrow", "layer.arrow"
@@ -60,6 +64,15 @@ class SavedImage(msgspec.Struct, frozen=True):
     tile: tuple[int, int]
 
 
+class OutputOptions(msgspec.Struct, frozen=True):
+    """The form of the result."""
+
+    media_type: str
+    crs: str | None
+    """As PROJJSON; None = that of the features or images, CRS84 in GeoJSON."""
+    result_name: str
+
+
 class SavedPlan(msgspec.Struct, frozen=True):
     """What a plan's rows have in common."""
 
@@ -78,13 +91,15 @@ class SavedPlan(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...]
     sections: int
     """How many there are, the first one too."""
-    model_sha256: str
     file_stamps: tuple[FileStamp, ...]
-    """The images as they were."""
-    asked: dict[str, bytes]
-    """Inputs of the request that are no links, each as its JSON text."""
-    media_type: str
-    result_name: str
+    """The images as they were when the request was accepted."""
+    model: str
+    """Its id."""
+    model_sha256: str
+    arguments: ModelArguments
+    options: Options
+    """Without the extent, which the rows follow already."""
+    output: OutputOptions
 
 
 def save_rows(plan: Plan, sections: Sequence[NDArray[np.int64]], folder: Path) -> None:
@@ -121,9 +136,7 @@ def describe_plan(
     images: Sequence[Image],
     sections: int,
     file_stamps: Sequence[FileStamp],
-    asked: Mapping[str, bytes],
-    media_type: str,
-    result_name: str,
+    output: OutputOptions,
 ) -> SavedPlan:
     """Return what a plan's rows have in common.
 
@@ -131,10 +144,8 @@ def describe_plan(
         plan: the plan.
         images: its images; a relative path is the name that a file is kept under beside the plan.
         sections: how many there are, the first one too.
-        pins: its images as they were.
-        asked: inputs of the request that are no links, each as its JSON text.
-        media_type: of the result.
-        result_name: of the result's layer.
+        file_stamps: its images as they were when the request was accepted.
+        output: the form of the result.
     """
     rows, work = plan.rows, plan.work
     return SavedPlan(
@@ -150,11 +161,12 @@ def describe_plan(
         geometry_type=rows.layer.geometry_type,
         warnings=rows.warnings,
         sections=sections,
-        model_sha256=rows.sources.model.sha256,
         file_stamps=tuple(file_stamps),
-        asked=dict(asked),
-        media_type=media_type,
-        result_name=result_name,
+        model=rows.sources.model.id,
+        model_sha256=rows.sources.model.sha256,
+        arguments=rows.sources.arguments,
+        options=dataclasses.replace(rows.sources.options, extent=None),
+        output=output,
     )
 
 
@@ -171,6 +183,26 @@ def decode_plan(content: bytes) -> SavedPlan:
 def load_images(saved: SavedPlan, locate: Callable[[str], Path]) -> list[Image]:
     """Return the images of a plan; `locate` says where a file of the plan lies on this machine."""
     return [_thawed_image(image, locate(image.path)) for image in saved.images]
+
+
+def load_sources(saved: SavedPlan, images: Sequence[Image], catalog: Catalog) -> Sources:
+    """Return what a plan works on, with the model as it is installed on this machine, and without the layer.
+
+    Args:
+        saved: the plan.
+        images: its images.
+        catalog: the installed models.
+
+    Raises:
+        RequestError: the model is another one by now, or this machine lacks the processor that is asked for.
+    """
+    with at_pointer("/inputs/processorType"):
+        require_processor(saved.options.processor)
+    with at_pointer("/inputs/model"):
+        model = catalog.model(saved.model)
+        if model.sha256 != saved.model_sha256:
+            raise PackageError(f"the model {model.id!r} was changed after the request was accepted")
+    return Sources(images, [], None, model, saved.arguments, saved.options)
 
 
 def load_section(

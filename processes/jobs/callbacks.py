@@ -1,9 +1,8 @@
-"""Telling subscribers how their jobs go: after the fact is in the store, in bounded time, and never to a job's harm."""
+"""Callbacks to subscribers: sent in bounded time, when the event is in the job store, without effect on the job."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -22,17 +21,17 @@ _logger = logging.getLogger(__name__)
 
 _TIMEOUT_S = 10
 _DELAYS_S = (2, 10, 60, 600)
-"""Pauses before it is tried again; after the last try it is given up."""
-_TAKEN_S = 60
-"""A callback that was taken up and never heard of again is taken up anew after so long."""
+"""Seconds before each further try. After the last one the callback is given up."""
+_CLAIM_S = 60
+"""Seconds after which a callback that was claimed, and neither sent nor delayed, can be claimed again."""
 _MAX_INLINE_BYTES = 16 * 2**20
-"""A larger result is told of by a link."""
+"""Of a larger result a link is sent."""
 _JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """Somebody who is to be told of a job."""
+    """A message to a subscriber about a job."""
 
     id: int
     job: Job
@@ -40,11 +39,11 @@ class Callback:
     """`in-progress`, `success` or `failed`."""
     url: str
     tries: int
-    """How often it was tried before."""
+    """Number of tries so far."""
 
 
 class Callbacks:
-    """Callbacks that are due, and their making.
+    """Callbacks that are due.
 
     Args:
         database: the job store.
@@ -59,8 +58,8 @@ class Callbacks:
         self._settings = settings
         self._base_url = base_url
 
-    def take(self) -> Callback | None:
-        """Take up the callback whose turn it is; None = none is due."""
+    def claim(self) -> Callback | None:
+        """Claim the callback that has been due for longest; None = none is due."""
         with self._database.write() as connection:
             now = self._database.now(connection)
             query = (
@@ -73,17 +72,17 @@ class Callbacks:
             row = connection.execute(query).first()
             if row is None:
                 return None
-            found = connection.execute(job.select().where(job.c.id == row.job)).mappings().first()
-            if found is None or found["status"] == JobStatus.DISMISSED:
+            job_row = connection.execute(job.select().where(job.c.id == row.job)).mappings().first()
+            if job_row is None or job_row["status"] == JobStatus.DISMISSED:
                 connection.execute(callback.delete().where(callback.c.id == row.id))
                 return None
-            taken = {"due": now + _TAKEN_S, "tries": row.tries + 1}
-            connection.execute(callback.update().where(callback.c.id == row.id).values(taken))
-            return Callback(row.id, Job.from_row(found), row.event, row.url, row.tries)
+            claimed = {"due": now + _CLAIM_S, "tries": row.tries + 1}
+            connection.execute(callback.update().where(callback.c.id == row.id).values(claimed))
+            return Callback(row.id, Job.from_row(job_row), row.event, row.url, row.tries)
 
-    def make(self, due: Callback) -> None:
-        """Make a callback, and enter that it is made, or when it is to be tried again."""
-        told = {"job": due.job.id, "callback": due.event, "url": display_link(due.url)}
+    def send(self, due: Callback) -> None:
+        """Send a callback, and record that it is sent, or when the next try is due."""
+        context = {"job": due.job.id, "callback": due.event, "url": display_link(due.url)}
         try:
             status = post(due.url, self._settings, self._body(due), _JSON, _TIMEOUT_S)
             if not 200 <= status < 300:
@@ -91,11 +90,11 @@ class Callbacks:
         except (ServiceError, OSError) as err:
             if isinstance(err, InputError) and due.tries < len(_DELAYS_S):
                 self._delay(due, _DELAYS_S[due.tries])
-                _logger.warning("callback failed, tried again later", extra=told | {"reason": str(err)})
+                _logger.warning("callback failed, tried again later", extra=context | {"reason": str(err)})
                 return
-            _logger.error("callback given up", extra=told | {"reason": str(err)})
+            _logger.error("callback given up", extra=context | {"reason": str(err)})
         else:
-            _logger.info("callback made", extra=told | {"status": status})
+            _logger.info("callback sent", extra=context | {"status": status})
         with self._database.write() as connection:
             connection.execute(callback.delete().where(callback.c.id == due.id))
 
@@ -106,16 +105,12 @@ class Callbacks:
 
     def _body(self, due: Callback) -> bytes:
         """Return the results of a successful job as OGC's document, the status of any other."""
-        told = due.job
-        if due.event != "success" or told.result is None:
-            return msgspec.json.encode(status_info(told, self._base_url))
-        if told.wanted.nothing:
+        subject, result = due.job, due.job.result
+        if due.event != "success" or result is None:
+            return msgspec.json.encode(status_info(subject, self._base_url))
+        if subject.response.nothing:
             return b"{}"
-        if told.wanted.by_reference or told.result.size_bytes > _MAX_INLINE_BYTES:
-            return msgspec.json.encode({told.result.output: output_link(told, self._base_url)})
-        return b"".join(self._document(told))
-
-    def _document(self, told: Job) -> Iterator[bytes]:
-        if told.result is not None:
-            file = self._storage.open_result(told.id, told.result.name)
-            yield from results_document(told.result.output, told.result.media_type, blocks_of(file))
+        if subject.response.by_reference or result.size_bytes > _MAX_INLINE_BYTES:
+            return msgspec.json.encode({result.output: output_link(subject, self._base_url)})
+        file = self._storage.open_result(subject.id, result.name)
+        return b"".join(results_document(result.output, result.media_type, blocks_of(file)))

@@ -18,9 +18,9 @@ _LOCK = 20_811_062
 _BUSY_S = 30
 _CONNECT_S = 3
 _GONE_S = 10
-"""A database host that has not answered for so long is gone."""
+"""Seconds after which a database host that does not answer counts as gone."""
 _CACHE_KIB = 512
-"""Of the database's pages that a connection keeps; SQLite's own 2 MiB each are more than a queue of jobs needs."""
+"""Database pages that a connection caches. SQLite's own 2 MiB are more than a queue of jobs needs."""
 _POOL = 8
 """Connections that a process keeps, …"""
 _OVERFLOW = 40
@@ -28,10 +28,10 @@ _OVERFLOW = 40
 
 
 class Database:
-    """Transactions, with the one clock that all machines go by. The tables are made where they are not there yet.
+    """Transactions, and the one clock of all machines. Missing tables are created.
 
     Args:
-        url: SQLAlchemy's; nothing is connected to before it is needed.
+        url: of SQLAlchemy. The first transaction connects.
     """
 
     def __init__(self, url: str) -> None:
@@ -39,7 +39,7 @@ class Database:
         self._is_prepared = False
 
     def prepare(self) -> None:
-        """Make the tables where they are not there yet.
+        """Create missing tables.
 
         Raises:
             UnavailableError: the database does not answer.
@@ -61,7 +61,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """Give a connection that only reads.
+        """Yield a connection that only reads.
 
         Raises:
             UnavailableError: the database does not answer.
@@ -72,7 +72,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """Give a connection whose changes all take effect at the end, or none of them.
+        """Yield a connection whose changes all take effect at the end, or none of them.
 
         Raises:
             UnavailableError: the database does not answer; then nothing has changed, or all, and nobody knows.
@@ -93,7 +93,7 @@ class Database:
 
 
 def serialise(connection: sa.Connection) -> None:
-    """Let other writers that serialise wait until this transaction ends. SQLite has but one writer anyway."""
+    """Make other writers that serialise wait until this transaction ends. SQLite has one writer anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
 

@@ -1,6 +1,6 @@
-"""The engine: brings steps to slots, on this machine or on a cluster. The only home of Dask.
+"""The engine: sends steps to slots, on this machine or on a cluster. The only home of Dask.
 
-It holds nothing that matters. A step that is lost on its way, with its worker or with the scheduler, is done again.
+It holds no state that matters. A step that is lost, with its worker or with the scheduler, is done again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from processes.errors import FailureError, InputError, RequestError, to_record
 from processes.jobs.files import NO_SPACE
 from processes.jobs.slots import SlotPool, slot_count
 from processes.jobs.steps import Step, StepFailed, StepReport
-from processes.model.processor import count_gpus
+from processes.model.runtime.runtimes import count_gpus
 from processes.settings import Settings, find_configuration, load_settings
 
 _logger = logging.getLogger(__name__)
@@ -34,9 +34,9 @@ _GPU = "GPU"
 _ANSWER_S = 5
 _GATHER_S = 0.001
 _SILENT_S = 30
-"""A worker of a cluster that has been silent for so long counts as lost."""
+"""Seconds after which a silent worker of a cluster counts as lost."""
 _DASK: Mapping[str, Any] = {
-    "distributed.scheduler.allowed-failures": 1_000_000,  # the job's books say when it is enough
+    "distributed.scheduler.allowed-failures": 1_000_000,  # the job store counts them
     "distributed.scheduler.work-stealing": False,
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "500ms",
@@ -49,11 +49,11 @@ _LOST = (FutureCancelledError, KilledWorker, CommClosedError, TimeoutError, OSEr
 
 
 class EngineLostError(Exception):
-    """The step did not come to its end, and that was not its fault."""
+    """The step was lost in the engine."""
 
 
 class LentSlotsPlugin(WorkerPlugin):  # type: ignore[misc] # Dask is not typed
-    """Gives a Dask worker slots that are started and ended by somebody else."""
+    """Lends a Dask worker slots that its owner starts and ends."""
 
     name = "classify-objects-lent-slots"  # not that of `OwnSlotsPlugin`, which would take its place and end it
 
@@ -61,16 +61,16 @@ class LentSlotsPlugin(WorkerPlugin):  # type: ignore[misc] # Dask is not typed
         self._slots = slots
 
     async def setup(self, worker: Worker) -> None:
-        """Give the worker the slots."""
+        """Attach the slots to the worker."""
         worker.slots = self._slots
 
     async def teardown(self, worker: Worker) -> None:
-        """End what the worker does; nobody would hear of it."""
+        """Stop the worker's steps: nobody would receive their reports."""
         await asyncio.to_thread(self._slots.interrupt)
 
 
 class OwnSlotsPlugin(WorkerPlugin):  # type: ignore[misc]
-    """Gives a Dask worker that has no slots as many as it has threads, by the configuration of its machine."""
+    """Starts slots for a Dask worker that has none, one per thread, by the configuration of its machine."""
 
     name = "classify-objects-slots"
     idempotent = True
@@ -79,7 +79,7 @@ class OwnSlotsPlugin(WorkerPlugin):  # type: ignore[misc]
         self._slots: SlotPool | None = None
 
     async def setup(self, worker: Worker) -> None:
-        """Give the worker its slots, unless it has some."""
+        """Start the worker's slots, unless it has some."""
         if hasattr(worker, "slots"):
             return
         configuration = find_configuration()
@@ -89,13 +89,13 @@ class OwnSlotsPlugin(WorkerPlugin):  # type: ignore[misc]
             await worker.set_resources(**{_GPU: worker.state.nthreads})
 
     async def teardown(self, worker: Worker) -> None:
-        """End the slots that the worker got here."""
+        """End the slots that were started here."""
         if self._slots is not None:
             await asyncio.to_thread(self._slots.close)
 
 
 class _NoSpans:
-    """Takes the place of Dask's own account of who had which task done, which it would keep for ever."""
+    """Replaces Dask's own record of finished tasks, which would grow for ever."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         """Keep nothing."""
@@ -105,11 +105,11 @@ class _NoSpans:
         return {}
 
     def heartbeat(self, *_: object) -> None:
-        """Leave aside what a worker tells."""
+        """Ignore what a worker reports."""
 
 
 class HeadlessScheduler(Scheduler):  # type: ignore[misc]
-    """A scheduler without pages, that remembers nothing of tasks that are done.
+    """A scheduler without web pages that keeps no record of finished tasks.
 
     Args:
         options: of Dask's scheduler.
@@ -123,16 +123,18 @@ class HeadlessScheduler(Scheduler):  # type: ignore[misc]
 
 
 class HeadlessWorker(Worker):  # type: ignore[misc]
-    """A worker without pages."""
+    """A worker without web pages."""
 
     def start_http_server(self, *_: object, **__: object) -> None:
         """Start none: it would listen on all interfaces."""
 
 
 def set_up_dask(*, is_cluster: bool) -> None:
-    """Set what Dask does in this process; of what it does it tells errors only.
+    """Configure Dask in this process; it logs errors only.
 
-    Within one process nobody can be lost alone: a process that was frozen for a while has lost nothing.
+    Args:
+        is_cluster: whether workers run in other processes. Within one process no worker can be lost alone: a process
+            that was frozen for a while has lost nothing.
     """
     dask.config.set({**_DASK, "distributed.scheduler.worker-ttl": f"{_SILENT_S}s" if is_cluster else None})
     for name in ("distributed", "distributed.client"):
@@ -153,7 +155,7 @@ def security_of(settings: Settings) -> Security:
 
 
 class Engine:
-    """Steps go in, reports come out.
+    """Runs steps in slots and returns their reports.
 
     Args:
         configuration: the `pygeoapi-config.yml`.
@@ -168,7 +170,7 @@ class Engine:
         self._slots: SlotPool | None = None
         self._connecting = asyncio.Lock()
         self._sent: dict[Future, Step] = {}
-        """Steps whose reports are waited for."""
+        """Steps that were sent, and whose reports are not there yet."""
 
     async def __aenter__(self) -> Self:
         set_up_dask(is_cluster=self._settings.scheduler is not None)
@@ -187,8 +189,8 @@ class Engine:
             )
             await self._own.enter_async_context(worker)
             self._client = await Client(scheduler.address, asynchronous=True)
-            _hurry(self._client.scheduler_comm, worker.batched_stream)
-            _hurry(*scheduler.stream_comms.values(), *scheduler.client_comms.values())
+            _gather_quickly(self._client.scheduler_comm, worker.batched_stream)
+            _gather_quickly(*scheduler.stream_comms.values(), *scheduler.client_comms.values())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -198,8 +200,8 @@ class Engine:
         if self._slots is not None:
             await asyncio.to_thread(self._slots.close)
 
-    def width(self) -> int:
-        """Return how many slots there are at present."""
+    def slot_count(self) -> int:
+        """Return the number of slots at present."""
         if self._slots is not None:
             return self._slots.count
         if self._client is None or self._client.status != "running":
@@ -207,7 +209,7 @@ class Engine:
         return int(self._client.scheduler_info(n_workers=0).get("total_threads", 0))
 
     async def connect(self) -> None:
-        """Connect to the scheduler, where there is one and the connection is lost.
+        """Connect to the scheduler of a cluster where the connection is lost.
 
         Raises:
             EngineLostError: it does not answer.
@@ -240,7 +242,7 @@ class Engine:
             step: what to do.
             priority: steps of a higher one go first.
             recycle_interval: of the job.
-            needs_gpu: True = only a slot with a GPU will do.
+            needs_gpu: True = the slot must have a GPU.
 
         Raises:
             EngineLostError: the step was lost.
@@ -292,8 +294,8 @@ class Engine:
                 await asyncio.wait_for(self._client.cancel(waiting), _ANSWER_S)
 
 
-def _hurry(*streams: Any) -> None:
-    """Gather messages within a process no longer than need be; Dask does it for up to 10 ms, as networks want it."""
+def _gather_quickly(*streams: Any) -> None:
+    """Send messages within a process at once. Dask collects them for up to 10 ms, which suits networks."""
     for stream in streams:
         stream.interval = _GATHER_S
 

@@ -1,4 +1,4 @@
-"""Driving a job: its beginning, its sections, its end, and what goes wrong on the way."""
+"""The execution of a job by a runner: its beginning, its sections, its end, and what goes wrong on the way."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from processes.jobs.files import Storage
 from processes.jobs.job import Job, Section, parallel_slots
 from processes.jobs.messages import running_message, successful_message
 from processes.jobs.runner_store import LeaseLostError, RunnerStore
-from processes.jobs.steps import Cut, ResultPublished, SlotEnded, Step, StepFailed, StepOutcome, StepReport, StepStopped
+from processes.jobs.steps import ResultPublished, SlotEnded, Step, StepFailed, StepOutcome, StepReport, StepStopped
 from processes.jobs.tables import PACE_OBJECTS, PACE_SECONDS
+from processes.ogc.process import Sections
 
 _logger = logging.getLogger(__name__)
 
 MAX_LOSSES = 5
-"""So many slot processes a section may end, one after the other; then the job fails."""
+"""Slot processes that a section may end, one after the other, before the job fails."""
 _LOST_S = 1
 """Pause before a step that was lost on its way is sent again."""
 _MAX_PAUSE_S = 5
-_LOOK_S = 1
+_POLL_S = 1
 _WRITE_S = 0.1
-"""Sections that end within so long are entered into the books together."""
+"""Sections that end within this time are recorded together."""
 
 Action = Literal["begin", "section", "finish"]
 
@@ -43,17 +44,17 @@ class _FailedError(Exception):
 
 
 class _StoppedError(Exception):
-    """The job is not to be worked on any more."""
+    """The work on the job was stopped."""
 
 
 class JobExecution:
-    """One job, on its way.
+    """One job, from its claim to its end.
 
     Args:
         job: as it was claimed.
-        ledger: its books.
-        engine: does its steps.
-        storage: its files.
+        runner_store: the job store.
+        engine: does the steps.
+        storage: the files of jobs.
     """
 
     def __init__(self, job: Job, runner_store: RunnerStore, engine: Engine, storage: Storage) -> None:
@@ -62,12 +63,12 @@ class JobExecution:
         self._engine = engine
         self._storage = storage
         self._counts: Counter[tuple[str, str]] = Counter()
-        """What is not yet entered of the counters."""
+        """Amounts that are not yet added to the counters."""
         self._start_s = time.monotonic()
         self._abandoned = asyncio.Event()
 
     async def run(self) -> None:
-        """Work on the job until it ends, is stopped, or is another runner's."""
+        """Work on the job until it ends, is stopped, or belongs to another runner."""
         try:
             self._log("job claimed", process_id=self.job.process)
             if self.job.fence > 1:  # what is left of the former claim must not work beside this one
@@ -79,11 +80,11 @@ class JobExecution:
             await self._engine.stop(self.job.id, self.job.fence)
             self._log("job let go")
         except Exception:
-            _logger.exception("a job could not be driven", extra={"job": self.job.id})
+            _logger.exception("a job could not be executed", extra={"job": self.job.id})
             await self._fail(FailureError(f"the server failed; the log has it as job {self.job.id}"))
 
     async def abandon(self) -> None:
-        """Stop, as the job is not ours any more; `run` returns soon after."""
+        """Stop, as the job is not this runner's any more; `run` returns soon after."""
         self._abandoned.set()
         await self._engine.stop(self.job.id, self.job.fence)
 
@@ -91,25 +92,26 @@ class JobExecution:
         """Begin, do all sections, finish."""
         if self.job.plan is None:
             plan = f"plan-{self.job.fence}"
-            begun = await self._persevere("begin", plan)
+            begun = await self._run_alone("begin", plan)
             if isinstance(begun, ResultPublished):
                 return begun
-            await self._enter(plan, _expected(begun, Cut))
+            await self._record_plan(plan, _expect(begun, Sections))
         await self._do_sections()
-        await self._write(self._store.say, "writing the result")
-        return _expected(await self._persevere("finish", self.job.plan or ""), ResultPublished)
+        await self._write(self._store.set_message, "writing the result")
+        return _expect(await self._run_alone("finish", self.job.plan or ""), ResultPublished)
 
-    async def _enter(self, plan: str, cut: Cut) -> None:
-        total, done = cut.at_once + sum(cut.sections), cut.at_once + cut.sections[0]
+    async def _record_plan(self, plan: str, sections: Sections) -> None:
+        done = sections.without_chip + sections.objects[0]
+        total = sections.without_chip + sum(sections.objects)
         self.job = dataclasses.replace(self.job, plan=plan, objects=total, done=done)
         self._count("objects", "", done)
         message = running_message(done, total, None)
-        await self._write(self._store.begin, plan, cut.sections, cut.at_once, message, self._take_counts())
-        self._log("job cut into sections", objects=total, sections=len(cut.sections))
+        await self._write(self._store.save_plan, plan, sections, message, self._pop_counts())
+        self._log("job cut into sections", objects=total, sections=len(sections.objects))
 
     async def _do_sections(self) -> None:
-        """Do all sections that are not done, as many at the same time as the job may."""
-        todo = deque(await self._patiently(lambda: self._store.sections(self.job.id)))
+        """Do all sections that are not done, at most the allowed number at the same time."""
+        todo = deque(await self._with_patience(lambda: self._store.sections(self.job.id)))
         running: dict[asyncio.Task[StepReport | None], Section] = {}
         done: list[Section] = []
         again: list[Section] = []
@@ -119,57 +121,57 @@ class JobExecution:
             while todo or running or done or again:
                 for task in [task for task in running if task.done()]:
                     state = running.pop(task)
-                    retried = self._judge("section", state, task.result())
+                    retried = self._evaluate("section", state, task.result())
                     if retried is None:
                         done.append(state)
                     else:
                         again.append(retried)
                         todo.appendleft(retried)
-                limit = parallel_slots(self.job.parallel_factor, self._engine.width())
+                limit = parallel_slots(self.job.parallel_factor, self._engine.slot_count())
                 while todo and len(running) < limit:
                     state = todo.popleft()
                     running[asyncio.create_task(self._attempt("section", self.job.plan or "", state))] = state
                 now_s = time.monotonic()
                 if (done or again) and (not running or now_s - written_s > _WRITE_S):
-                    await self._enter_sections(done, again, now_s - begun_s, before)
+                    await self._record_sections(done, again, now_s - begun_s, before)
                     done, again, written_s = [], [], now_s
                 elif running:
-                    wait_s = _WRITE_S if done or again else _LOOK_S
+                    wait_s = _WRITE_S if done or again else _POLL_S
                     await asyncio.wait(running, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in running:
                 task.cancel()
 
-    async def _enter_sections(
+    async def _record_sections(
         self, done: Sequence[Section], again: Sequence[Section], seconds: float, before: int
     ) -> None:
-        """Enter sections that ended into the job's books.
+        """Record sections that ended.
 
         Args:
             done: those that are done.
             again: those that will be tried again.
-            seconds: that sections have been worked on here.
-            before: objects that were done by then.
+            seconds: time that this runner has worked on sections of the job.
+            before: number of objects that were done before that.
         """
         objects = sum(item.objects for item in done)
         self.job = dataclasses.replace(self.job, done=self.job.done + objects)
         self._count("objects", "", objects)
         total, here = self.job.objects or 0, self.job.done - before
         message = running_message(self.job.done, total, (total - self.job.done) * seconds / here if here else None)
-        await self._write(self._store.record, done, again, message, self._take_counts())
+        await self._write(self._store.record_sections, done, again, message, self._pop_counts())
 
-    async def _persevere(self, action: Literal["begin", "finish"], plan: str) -> StepOutcome:
-        """Do a step that stands alone, as often as it may be tried."""
+    async def _run_alone(self, action: Literal["begin", "finish"], plan: str) -> StepOutcome:
+        """Do a step that runs alone, and try it again as often as allowed."""
         state = Section(0, 0, False, 0, 0)
         while True:
             report = await self._attempt(action, plan, state)
-            retried = self._judge(action, state, report)
+            retried = self._evaluate(action, state, report)
             if retried is None and report is not None:
                 return report.outcome
             state = retried or state
 
     async def _attempt(self, action: Action, plan: str, state: Section) -> StepReport | None:
-        """Do a step once; None = it was lost on its way."""
+        """Do a step once; None = it was lost in the engine."""
         job = self.job
         await self._pause(min(0.1 * 2**state.errors, _MAX_PAUSE_S) if state.errors else 0)
         step = Step(job.id, job.fence, job.process, action, plan, state.number, job.result_name)
@@ -197,11 +199,11 @@ class JobExecution:
         if self._abandoned.is_set():
             raise _StoppedError
 
-    def _judge(self, action: Action, state: Section, report: StepReport | None) -> Section | None:
-        """Say what a report means: None = the step is done, else what is known of it, to be tried again.
+    def _evaluate(self, action: Action, state: Section, report: StepReport | None) -> Section | None:
+        """Return None where a report says that the step is done, else the section with its errors and losses, to retry.
 
         Raises:
-            _FailedError: it is not to be tried again.
+            _FailedError: there is no further retry.
         """
         if report is None:
             return state
@@ -246,38 +248,38 @@ class JobExecution:
         message = successful_message(finished.summary, objects)
         self._count("jobs", "successful")
         self._count("objects", "", objects - self.job.done)
-        end = (message, finished.result, finished.summary, objects, self._take_counts())
+        end = (message, finished.result, finished.summary, objects, self._pop_counts())
         await self._write(self._store.succeed, *end)
         self._log("job successful", seconds=round(time.monotonic() - self._start_s, 3))
-        await self._tidy(lambda: self._storage.keep_only(self.job.id, finished.result.name))
+        await self._remove_files(lambda: self._storage.keep_only(self.job.id, finished.result.name))
 
     async def _fail(self, error: ServiceError) -> None:
         await self._engine.stop(self.job.id, self.job.fence)
         self._count("jobs", "failed")
         try:
-            await self._write(self._store.fail, error, self._take_counts())
+            await self._write(self._store.fail, error, self._pop_counts())
         except LeaseLostError:
             self._log("job let go")
             return
         self._log("job failed", logging.WARNING, reason=error.detail)
-        await self._tidy(lambda: self._storage.remove(self.job.id))
+        await self._remove_files(lambda: self._storage.remove(self.job.id))
 
-    async def _tidy(self, remove: Callable[[], None]) -> None:
-        """Remove files that are not needed any more; what is left of them goes with the result."""
+    async def _remove_files(self, remove: Callable[[], None]) -> None:
+        """Remove files that are not needed any more. Those that cannot be removed go with the result."""
         try:
             await asyncio.to_thread(remove)
         except OSError:
             _logger.exception("files could not be removed", extra={"job": self.job.id})
 
     async def _write(self, write: Callable[..., None], *values: object) -> None:
-        """Write to the job's books, however long it takes until the store answers.
+        """Write to the job store, however long it takes until it answers.
 
         Raises:
-            LeaseLostError: the job is not ours any more.
+            LeaseLostError: the job is not this runner's any more.
         """
-        await self._patiently(lambda: write(self.job.id, self.job.fence, *values))
+        await self._with_patience(lambda: write(self.job.id, self.job.fence, *values))
 
-    async def _patiently[T](self, ask: Callable[[], T]) -> T:
+    async def _with_patience[T](self, ask: Callable[[], T]) -> T:
         while True:
             try:
                 return await asyncio.to_thread(ask)
@@ -291,15 +293,15 @@ class JobExecution:
         self._count("sections", label)
         self._count("section_seconds", label, report.seconds)
 
-    def _take_counts(self) -> Mapping[tuple[str, str], float]:
-        taken, self._counts = self._counts, Counter()
-        return {key: value for key, value in taken.items() if value}
+    def _pop_counts(self) -> Mapping[tuple[str, str], float]:
+        counts, self._counts = self._counts, Counter()
+        return {key: value for key, value in counts.items() if value}
 
     def _log(self, event: str, level: int = logging.INFO, **about: object) -> None:
         _logger.log(level, event, extra={"job": self.job.id, "fence": self.job.fence} | about)
 
 
-def _expected[T](outcome: StepOutcome, kind: type[T]) -> T:
+def _expect[T](outcome: StepOutcome, kind: type[T]) -> T:
     if not isinstance(outcome, kind):
-        raise TypeError(f"a step came to {outcome}")
+        raise TypeError(f"a step ended with {outcome}")
     return outcome

@@ -1,10 +1,10 @@
-"""The files of jobs, in a folder or in an object store: a job's order, its plan, its sections, its result.
+"""The files of jobs, in a folder or in an object store: a job's execution, its plan, its sections, its result.
 
-    <job>/order               what was asked for
-    <job>/<plan>/…            what a process keeps for later steps of its work
+    <job>/execution           the request
+    <job>/<plan>/…            files of a process for later steps of its work
     <job>/<plan>/result-…     the result
 
-A file appears under its name once it is whole, never before, and is not changed after.
+A file appears under its name when it is whole, never before, and is not changed after.
 """
 
 from __future__ import annotations
@@ -26,37 +26,44 @@ import pyarrow as pa
 from pyarrow import fs
 
 from processes.errors import FailureError
+from processes.ogc.process import JobFiles
 from processes.settings import Settings
 
 _logger = logging.getLogger(__name__)
 
 NO_SPACE = "there is no space left where it keeps its files"
 
-_ORDER = "order"
+_EXECUTION = "execution"
 _UNUSED_S = 3600
-"""Copies of a job's files that no step has used for so long are removed."""
+"""Seconds after which unused copies of a job's files are removed."""
 _COPY_BYTES = 8 * 2**20
 
 
 class Storage(Protocol):
     """Where the files of all jobs are."""
 
-    def put_order(self, job_id: str, content: bytes) -> None:
-        """Keep what was asked for; the first file of a job.
+    def put_execution(self, job_id: str, content: bytes) -> None:
+        """Keep an execution; it is the first file of a job.
 
         Raises:
             FailureError: it cannot be stored.
         """
 
-    def order(self, job_id: str) -> bytes:
-        """Return what was asked for.
+    def execution(self, job_id: str) -> bytes:
+        """Return the execution that `put_execution` kept.
 
         Raises:
             FileNotFoundError: the job's files are gone.
         """
 
     def files(self, job_id: str, plan: str, scratch: Path) -> JobFiles:
-        """Return the files of a plan of a job, for a step that has a folder of its own."""
+        """Return the files of a plan of a job.
+
+        Args:
+            job_id: the job.
+            plan: folder of the plan.
+            scratch: an empty folder of this machine, for the step.
+        """
 
     def open_result(self, job_id: str, name: str) -> BinaryIO:
         """Open a result for reading at any place.
@@ -75,17 +82,6 @@ class Storage(Protocol):
         """Yield the jobs that have files, each with its age in seconds."""
 
 
-class JobFiles(Protocol):
-    """The files of one plan of a job; see `processes.ogc.process.Files`."""
-
-    @property
-    def scratch(self) -> Path: ...
-    def keep(self, name: str, path: Path) -> None: ...
-    def has(self, name: str) -> bool: ...
-    def fetch(self, name: str) -> Path: ...
-    def open(self, name: str) -> Any: ...
-
-
 def storage_of(settings: Settings) -> Storage:
     """Return the storage that the configuration names."""
     if settings.results.startswith("s3://"):
@@ -95,7 +91,7 @@ def storage_of(settings: Settings) -> Storage:
 
 @contextmanager
 def _storing() -> Iterator[None]:
-    """Turn failures to write into words for the client."""
+    """Translate failures to write into errors that a client may read."""
     try:
         yield
     except OSError as err:
@@ -109,16 +105,16 @@ class FolderStorage:
 
     folder: Path
 
-    def put_order(self, job_id: str, content: bytes) -> None:
+    def put_execution(self, job_id: str, content: bytes) -> None:
         with _storing():
             home = self.folder / job_id
             home.mkdir(parents=True)
-            scratch = home / f".{_ORDER}"
+            scratch = home / f".{_EXECUTION}"
             scratch.write_bytes(content)
-            _publish(scratch, home / _ORDER)
+            _publish(scratch, home / _EXECUTION)
 
-    def order(self, job_id: str) -> bytes:
-        return (self.folder / job_id / _ORDER).read_bytes()
+    def execution(self, job_id: str) -> bytes:
+        return (self.folder / job_id / _EXECUTION).read_bytes()
 
     def files(self, job_id: str, plan: str, scratch: Path) -> JobFiles:
         return FolderFiles(self.folder / job_id / plan, scratch)
@@ -189,7 +185,7 @@ def _remove(path: Path) -> None:
 
 
 class ObjectStorage:
-    """Files in an object store that speaks S3; what is read is copied to this machine, once for all steps of a job.
+    """Files in an object store with S3's interface. A file that is read is copied to this machine, once for a job.
 
     Credentials are those of the environment, as for any client of S3. `endpoint_override`, `region` and `scheme` can be
     given in the URL.
@@ -204,14 +200,14 @@ class ObjectStorage:
         self._copies = copies
         self._opened: tuple[fs.FileSystem, str] | None = None
 
-    def put_order(self, job_id: str, content: bytes) -> None:
+    def put_execution(self, job_id: str, content: bytes) -> None:
         store, root = self._store()
-        with _storing(), store.open_output_stream(f"{root}/{job_id}/{_ORDER}") as stream:
+        with _storing(), store.open_output_stream(f"{root}/{job_id}/{_EXECUTION}") as stream:
             stream.write(content)
 
-    def order(self, job_id: str) -> bytes:
+    def execution(self, job_id: str) -> bytes:
         store, root = self._store()
-        with store.open_input_file(f"{root}/{job_id}/{_ORDER}") as file:
+        with store.open_input_file(f"{root}/{job_id}/{_EXECUTION}") as file:
             return bytes(file.read())
 
     def files(self, job_id: str, plan: str, scratch: Path) -> JobFiles:

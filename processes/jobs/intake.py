@@ -1,14 +1,14 @@
-"""The desk: where requests become jobs, and where somebody waits for one. No work is done here."""
+"""The intake: executions become jobs here, and clients wait for them here. No work is done here."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -26,46 +26,22 @@ from processes.errors import (
 )
 from processes.jobs.database import Database
 from processes.jobs.files import Storage, storage_of
-from processes.jobs.job import Job, NewJob, ResponseOptions, parallel_slots
-from processes.jobs.request_summary import request_summary
+from processes.jobs.job import Job, parallel_slots
 from processes.jobs.slots import slot_count
-from processes.jobs.steps import DryRun, ExecutionRecord
 from processes.jobs.store import JobStore
 from processes.jobs.wakeup_pipe import WakeupPipe
-from processes.ogc.process import Accept, Estimate, Execution, Process, Requirements, SectionedProcess
-from processes.ogc.request import ExecuteRequest
+from processes.ogc.execution import DryRun, Execution
+from processes.ogc.process import Estimate, Process, Requirements, SectionedProcess
 from processes.settings import Settings
 from processes.sources.links import allowed_path
 
-WAITED_FOR = 10
-"""Priority of a job that a client waits for."""
-_FIRST_LOOK_S, _LAST_LOOK_S = 0.005, 0.25
-_PATIENCE = 0.05
-"""Pause between two looks at a job, as a share of the time that it was waited for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A request as it arrived."""
-
-    process_id: str
-    process: Process
-    body: bytes
-    request: ExecuteRequest
-    faults: tuple[Fault, ...]
-    """What is wrong with its frame."""
-    accept: Accept
-    client: str
-    """Address that it came from."""
-    is_waited_for: bool
-    max_objects: int | None
-    """Limit of a synchronous run; None = it is none."""
-    by_reference: bool
-    """True = a link to the result is wanted."""
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.005, 0.25
+_PAUSE_SHARE = 0.05
+"""Pause before a job is read again, as a share of the time waited so far."""
 
 
 class Intake:
-    """Takes requests in.
+    """Accepts executions.
 
     Args:
         settings: what the configuration says.
@@ -77,97 +53,121 @@ class Intake:
         self.store = JobStore(self.database, settings.limits)
         self.storage: Storage = storage_of(settings)
         self._wakeup_pipe = WakeupPipe(settings.state)
-        self._places = threading.BoundedSemaphore(max(1, settings.web_threads // 2))
+        self._waiting = threading.BoundedSemaphore(max(1, settings.web_threads // 2))
 
-    def accept(self, ask: Ask) -> Job:
-        """Make a job of a request.
+    def validate(self, process: Process, execution: Execution) -> Requirements:
+        """Return what an execution needs.
 
         Raises:
             RequestError: everything that is wrong with it, as far as no file needs to be opened.
-            NameTakenError, CrowdedError, ClientCrowdedError: it cannot be taken now.
+        """
+        return process.validate(self.with_subscriber_faults(execution), self.store.require_free)
+
+    def with_subscriber_faults(self, execution: Execution) -> Execution:
+        """Return an execution with a fault for each URL of its subscriber that the configuration does not allow."""
+        request, faults = execution.request, list[Fault]()
+        if request.subscriber is None:
+            return execution
+        urls = {
+            "successUri": request.subscriber.success_uri,
+            "inProgressUri": request.subscriber.in_progress_uri,
+            "failedUri": request.subscriber.failed_uri,
+        }
+        for member, url in urls.items():
+            if url is not None:
+                with collect_faults(faults, f"/subscriber/{member}"):
+                    if allowed_path(url, self.settings) is not None:
+                        raise ForbiddenError(f"{member} is a file; only http and https links can be called")
+        checked = dataclasses.replace(request, faults=(*request.faults, *faults))
+        return dataclasses.replace(execution, request=checked)
+
+    def accept(self, process: Process, execution: Execution) -> Job:
+        """Make a job of an execution.
+
+        Raises:
+            RequestError: everything that is wrong with it, as far as no file needs to be opened.
+            NameTakenError, QueueFullError, ClientQueueFullError: it cannot be accepted now.
             UnavailableError: the job store does not answer.
         """
-        requirements = self.check(ask)
-        return self._put(
-            ask,
-            requirements,
-            ExecutionRecord(ask.body, list(ask.accept), ask.max_objects, list(requirements.file_stamps)),
-        )
+        requirements = self.validate(process, execution)
+        return self._put(dataclasses.replace(execution, file_stamps=requirements.file_stamps), requirements)
 
-    def faults_of(self, ask: Ask, error: RequestError, is_stopping: Callable[[], bool]) -> ServiceError:
-        """Return all that is wrong with a faulty request: what needs files to be opened is looked for in a slot."""
-        if not (isinstance(ask.process, SectionedProcess) and ask.request.inputs):
+    def with_file_faults(
+        self, process: Process, execution: Execution, error: RequestError, is_stopping: Callable[[], bool]
+    ) -> ServiceError:
+        """Return all that is wrong with a faulty request, faults that show in its files too: a dry run finds them.
+
+        Args:
+            process: that is asked for.
+            execution: the request.
+            error: what is known to be wrong.
+            is_stopping: returns whether the server stops.
+        """
+        if not (isinstance(process, SectionedProcess) and execution.request.inputs):
             return error
-        if all(isinstance(fault.error, NameTakenError) for fault in error.faults):  # that is told at once
+        if all(isinstance(fault.error, NameTakenError) for fault in error.faults):  # that is reported at once
             return error
         try:
-            with self._tried(ask, DryRun(to_record(error)), is_stopping) as job:
+            with self._dry_run(execution, DryRun(to_record(error)), is_stopping) as job:
                 return job.error if isinstance(job.error, RequestError) else error
         except ServiceError:
             return error
 
-    def forecast(self, ask: Ask, requirements: Requirements, is_stopping: Callable[[], bool]) -> dict[str, Any]:
-        """Return what a request comes to: images, objects, sections, the result's fields, seconds.
+    def estimate(
+        self,
+        process: SectionedProcess,
+        execution: Execution,
+        requirements: Requirements,
+        is_stopping: Callable[[], bool],
+    ) -> dict[str, Any]:
+        """Return the number of images, objects and sections, the result's fields and the seconds of an execution.
 
         Args:
-            ask: the request.
-            terms: on which it can be worked off.
-            is_stopping: says whether the server stops.
+            process: that is asked for.
+            execution: the request.
+            requirements: what it needs.
+            is_stopping: returns whether the server stops.
 
         Raises:
-            ServiceError: it would not be done.
+            ServiceError: it would fail.
         """
-        process = ask.process
-        if not isinstance(process, SectionedProcess):
-            raise TypeError(f"{ask.process_id} has no sections")
         pace = None if requirements.pace_key is None else self.store.pace(requirements.pace_key)
-        with self._tried(ask, DryRun(measures=pace is None), is_stopping) as job:
+        with self._dry_run(execution, DryRun(measures_speed=pace is None), is_stopping) as job:
             if job.error is not None or job.result is None:
                 raise job.error or FailureError(f"the job was {job.status}")
             with self.storage.open_result(job.id, job.result.name) as file:
-                outline = msgspec.json.decode(file.read(), type=Estimate)
+                estimate = msgspec.json.decode(file.read(), type=Estimate)
         slots = parallel_slots(requirements.parallel_factor, slot_count(self.settings))
-        sections, seconds = process.forecast(outline.objects, pace or outline.objects_per_s or 1, slots)
+        sections, seconds = process.estimate_sections(estimate.objects, pace or estimate.objects_per_s or 1, slots)
         return {
-            "images": outline.images,
-            "objects": outline.objects,
+            "images": estimate.images,
+            "objects": estimate.objects,
             "sections": sections,
-            "fields": outline.fields,
+            "fields": estimate.fields,
             "estimatedSeconds": round(seconds, 3),
         }
 
     @contextlib.contextmanager
-    def _tried(self, ask: Ask, dry_run: DryRun, is_stopping: Callable[[], bool]) -> Iterator[Job]:
-        """Give a job that tried a request out, and has ended; nothing is left of it."""
-        job = self._put(
-            ask, Requirements(), ExecutionRecord(ask.body, list(ask.accept), ask.max_objects, None, dry_run)
-        )
-        try:
-            job = self.wait(job, None, is_stopping)
-            yield job
-        finally:
-            if job.status.has_ended:
-                self.store.forget(job.id)
-                self.storage.remove(job.id)
-            else:  # the server stops, and nobody will look at it any more
-                self.dismiss(job.id)
+    def waiting_permit(self) -> Iterator[bool]:
+        """Yield a permit to wait; False = there is none left.
 
-    @contextlib.contextmanager
-    def place(self) -> Iterator[bool]:
-        """Give a place to wait in, while there is one; False = all are taken.
-
-        Half of the requests that a web process answers at the same time may wait for something: the others are told of
-        jobs, and dismiss them, without delay.
+        Half of the requests that a web process answers at the same time may wait for something. The others are about
+        jobs and dismissals, and are answered without delay.
         """
-        has_place = self._places.acquire(blocking=False)
+        is_permitted = self._waiting.acquire(blocking=False)
         try:
-            yield has_place
+            yield is_permitted
         finally:
-            if has_place:
-                self._places.release()
+            if is_permitted:
+                self._waiting.release()
 
     def wait(self, job: Job, timeout_s: float | None, is_stopping: Callable[[], bool]) -> Job:
-        """Wait until a job has ended, or for so many seconds; return it as it is then.
+        """Wait until a job has ended, or until the time is over; return it as it is then.
+
+        Args:
+            job: the job.
+            timeout_s: seconds to wait; None = as long as it takes.
+            is_stopping: returns whether the server stops.
 
         Raises:
             UnavailableError: the server stops.
@@ -180,65 +180,37 @@ class Intake:
                 break
             if is_stopping():
                 raise UnavailableError(f"the server stops; the job {job.id} goes on when it is back")
-            time.sleep(min(max(_FIRST_LOOK_S, waited_s * _PATIENCE), _LAST_LOOK_S, left_s))
+            time.sleep(min(max(_FIRST_PAUSE_S, waited_s * _PAUSE_SHARE), _LAST_PAUSE_S, left_s))
             job = self.store.get(job.id) or job
         return job
 
     def dismiss(self, job_id: str) -> Job | None:
-        """Dismiss a job, as `JobStore.dismiss` does, and let its runner know."""
+        """Dismiss a job, as `JobStore.dismiss` does, and wake its runner."""
         job = self.store.dismiss(job_id)
-        self._wakeup_pipe.ring()
+        self._wakeup_pipe.wake()
         return job
 
-    def check(self, ask: Ask) -> Requirements:
-        """Return on which terms a request can be worked off.
-
-        Raises:
-            RequestError: everything that is wrong with it, as far as no file needs to be opened.
-        """
-        return ask.process.check(self.order(ask))
-
-    def order(self, ask: Ask) -> Execution:
-        """Return a request as its process takes it, with what is wrong with its frame and its subscriber."""
-        faults = list(ask.faults)
-        self._check_subscriber(ask.request, faults)
-        return Execution(ask.request, faults, ask.accept, require_free=self.store.require_free)
-
-    def _put(self, ask: Ask, requirements: Requirements, record: ExecutionRecord) -> Job:
-        job_id = str(uuid.uuid4())
-        new = NewJob(
-            id=job_id,
-            process=ask.process_id,
-            client=ask.client,
-            priority=WAITED_FOR if ask.is_waited_for else 0,
-            wanted=ResponseOptions(ask.request.response == "document", ask.by_reference, ask.request.outputs == {}),
-            result_name=requirements.result_name,
-            name_stem=requirements.name_stem,
-            parallel_factor=requirements.parallel_factor,
-            recycle_interval=requirements.recycle_interval,
-            retries=requirements.retries,
-            needs_gpu=requirements.needs_gpu,
-            subscriber=ask.request.subscriber if record.dry_run is None else None,
-            pace_key=requirements.pace_key,
-            request=request_summary(ask.body),
-        )
-        self.storage.put_order(job_id, record.encode())
+    @contextlib.contextmanager
+    def _dry_run(self, execution: Execution, dry_run: DryRun, is_stopping: Callable[[], bool]) -> Iterator[Job]:
+        """Yield the job of a dry run that has ended; after that nothing of it is left."""
+        job = self._put(dataclasses.replace(execution, dry_run=dry_run), Requirements())
         try:
-            job = self.store.accept(new)
+            job = self.wait(job, None, is_stopping)
+            yield job
+        finally:
+            if job.status.has_ended:
+                self.store.forget(job.id)
+                self.storage.remove(job.id)
+            else:  # the server stops, and nobody will read it any more
+                self.dismiss(job.id)
+
+    def _put(self, execution: Execution, requirements: Requirements) -> Job:
+        job_id = str(uuid.uuid4())
+        self.storage.put_execution(job_id, execution.encode())
+        try:
+            job = self.store.accept(job_id, execution, requirements)
         except BaseException:
             self.storage.remove(job_id)
             raise
-        self._wakeup_pipe.ring()
+        self._wakeup_pipe.wake()
         return job
-
-    def _check_subscriber(self, request: ExecuteRequest, faults: list[Fault]) -> None:
-        """Add a fault for each URL of the subscriber that the configuration does not allow to be called."""
-        if request.subscriber is None:
-            return
-        told = request.subscriber
-        members = {"successUri": told.success_uri, "inProgressUri": told.in_progress_uri, "failedUri": told.failed_uri}
-        for member, url in members.items():
-            if url is not None:
-                with collect_faults(faults, f"/subscriber/{member}"):
-                    if allowed_path(url, self.settings) is not None:
-                        raise ForbiddenError(f"{member} is a file; only http and https links can be called")

@@ -1,4 +1,4 @@
-"""A job: a request that was accepted, and what became of it."""
+"""A job: an execution that was accepted, and its state."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Self
 import msgspec
 
 from processes.errors import ServiceError, from_record
+from processes.ogc.execution import ResponseOptions
 from processes.ogc.request import Subscriber
 
 
@@ -27,17 +28,6 @@ class JobStatus(StrEnum):
     @property
     def has_ended(self) -> bool:
         return self not in (JobStatus.ACCEPTED, JobStatus.RUNNING)
-
-
-class ResponseOptions(msgspec.Struct, frozen=True):
-    """In which form a client wants the result."""
-
-    is_document: bool = False
-    """True = OGC's results document, False = the output itself."""
-    by_reference: bool = False
-    """True = a link to the output in place of it."""
-    nothing: bool = False
-    """True = no output is wanted."""
 
 
 class ResultFile(msgspec.Struct, frozen=True):
@@ -59,34 +49,9 @@ class Section:
     objects: int
     is_done: bool
     errors: int
-    """Attempts that reported one."""
+    """Number of attempts that reported an error."""
     losses: int
-    """Slot processes that it ended, one after the other."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """A job that asks to be accepted."""
-
-    id: str
-    process: str
-    client: str
-    """Address that the request came from."""
-    priority: int
-    """Jobs of a higher one go first."""
-    wanted: ResponseOptions
-    result_name: str | None = None
-    name_stem: str | None = None
-    """What a name is made from where there is none; None = the result has no name."""
-    parallel_factor: str = "100%"
-    recycle_interval: int = 0
-    retries: int = 0
-    needs_gpu: bool = False
-    subscriber: Subscriber | None = None
-    pace_key: str | None = None
-    """Jobs of the same key take about as long for an object."""
-    request: str | None = None
-    """What may be shown of the request, JSON text; None = nothing."""
+    """Number of slot processes that it ended, one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +68,7 @@ class Job:
     updated: datetime
     started: datetime | None
     finished: datetime | None
-    wanted: ResponseOptions
+    response: ResponseOptions
     result_name: str | None
     parallel_factor: str
     recycle_interval: int
@@ -112,24 +77,24 @@ class Job:
     subscriber: Subscriber | None
     pace_key: str | None
     plan: str | None
-    """Folder of its plan among its files; None = there is none yet, or none is needed."""
+    """Folder of its plan among its files; None = not planned yet, or one section is enough."""
     objects: int | None
-    """Objects to do; None = not known yet."""
+    """Number of objects; None = not known yet."""
     done: int
-    """Objects done."""
+    """Number of objects done."""
     result: ResultFile | None
     """None = there is none, or it is gone."""
     summary: Mapping[str, Any] | None
     error: ServiceError | None
     """Why it failed."""
     fence: int
-    """Number of the claim under which it is worked on; who holds an older one may write nothing."""
+    """Number of the claim under which a runner works on it. A runner with an older claim may write nothing."""
     is_expired: bool
-    """True = its files went when their time was over."""
+    """True = its files were removed after the retention."""
 
     @classmethod
     def from_row(cls, row: Mapping[Any, Any]) -> Self:
-        """Make a job of its row in the store."""
+        """Return the job of a row of the store."""
         subscriber = _decoded(row["subscriber"])
         return cls(
             id=row["id"],
@@ -142,7 +107,7 @@ class Job:
             updated=_time(row["updated"]),
             started=None if row["started"] is None else _time(row["started"]),
             finished=None if row["finished"] is None else _time(row["finished"]),
-            wanted=msgspec.json.decode(row["wanted"], type=ResponseOptions),
+            response=msgspec.json.decode(row["wanted"], type=ResponseOptions),
             result_name=row["result_name"],
             parallel_factor=row["parallel_factor"],
             recycle_interval=row["recycle_interval"],
@@ -168,7 +133,7 @@ class Job:
         return min(99, 100 * self.done // self.objects) if self.objects else 0
 
     def described(self) -> dict[str, str]:
-        """Return what an operator may want to know, by name, in words."""
+        """Return what operators see of the job, by name, as text."""
         known = {
             "id": self.id,
             "process": self.process,
@@ -194,7 +159,7 @@ class Job:
 
 
 def is_job_id(text: str) -> bool:
-    """Say whether a text can be the id of a job."""
+    """Return whether a text can be the id of a job."""
     try:
         return str(uuid.UUID(text)) == text
     except ValueError:
@@ -202,17 +167,17 @@ def is_job_id(text: str) -> bool:
 
 
 def parallel_slots(factor: str, slots: int) -> int:
-    """Return how many sections of a job may be done at the same time.
+    """Return the number of sections of a job that may be done at the same time.
 
     Esri's parallel processing factor: a share of the slots in percent, or a number of them; at least one.
 
     Args:
         factor: `80%` or `4`.
-        slots: how many there are.
+        slots: number of slots.
     """
     number = int(factor.removesuffix("%"))
-    wanted = slots * min(number, 100) // 100 if factor.endswith("%") else min(number, slots)
-    return max(1, wanted)
+    sections = slots * min(number, 100) // 100 if factor.endswith("%") else min(number, slots)
+    return max(1, sections)
 
 
 def _decoded(text: str | None) -> Any:

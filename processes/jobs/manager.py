@@ -24,9 +24,10 @@ from pygeoapi.util import JobStatus as TheirStatus
 from pygeoapi.util import RequestedProcessExecutionMode, Subscriber
 
 from processes.errors import FailureError, LimitError, ServiceError
-from processes.jobs.intake import Ask, Intake
+from processes.jobs.intake import Intake
 from processes.jobs.job import Job, JobStatus
 from processes.jobs.store import JobFilter
+from processes.ogc.execution import Execution
 from processes.ogc.request import read_request
 from processes.plugin import Plugin
 from processes.registry import PLUGINS
@@ -94,7 +95,8 @@ class JobManager(BaseManager):  # type: ignore[misc] # pygeoapi is not typed
             return self._execute_at_once(plugin, data_dict, requested_outputs)
         is_async = execution_mode == RequestedProcessExecutionMode.respond_async
         try:
-            job = self.intake.accept(_ask(process_id, plugin, data_dict, requested_outputs, subscriber, not is_async))
+            execution = _execution(process_id, plugin, data_dict, requested_outputs, subscriber, not is_async)
+            job = self.intake.accept(plugin.process, execution)
             if is_async:
                 return job.id, "application/json", None, TheirStatus.accepted, {"Preference-Applied": "respond-async"}
             job = self.intake.wait(job, None, lambda: False)
@@ -122,29 +124,33 @@ class JobManager(BaseManager):  # type: ignore[misc] # pygeoapi is not typed
         return str(uuid.uuid4()), media_type, content, TheirStatus.successful, {}
 
 
-def _ask(
+def _execution(
     process_id: str,
     plugin: Plugin,
     inputs: dict[str, Any],
     outputs: dict[str, Any] | None,
     subscriber: Subscriber | None,
-    is_waited_for: bool,
-) -> Ask:
+    is_awaited: bool,
+) -> Execution:
     body: dict[str, Any] = {"inputs": inputs}
     if outputs is not None:
         body["outputs"] = outputs
     if subscriber is not None:
-        told = {
+        urls = {
             "successUri": subscriber.success_uri,
             "inProgressUri": subscriber.in_progress_uri,
             "failedUri": subscriber.failed_uri,
         }
-        body["subscriber"] = {name: url for name, url in told.items() if url is not None}
-    text = msgspec.json.encode(body)
-    request, faults = read_request(text, plugin.process.frame())
-    limit = plugin.settings.limits.sync_max_objects if is_waited_for else None
-    about = (text, request, tuple(faults), (), "pygeoapi", is_waited_for, limit, request.by_reference)
-    return Ask(process_id, plugin.process, *about)
+        body["subscriber"] = {name: url for name, url in urls.items() if url is not None}
+    request = read_request(msgspec.json.encode(body), plugin.process.frame())
+    return Execution(
+        process_id,
+        request,
+        client="pygeoapi",
+        is_awaited=is_awaited,
+        by_reference=request.by_reference,
+        max_objects=plugin.settings.limits.sync_max_objects if is_awaited else None,
+    )
 
 
 def _record(job: Job) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""The runner: claims jobs and drives each through its steps. It can be killed at any time, and started again.
+"""The runner: claims jobs and executes them. It can be killed at any time, and started again.
 
-All that it knows stands in the store and in the files of the jobs. Several runners may share both.
+All its state lies in the job store and in the files of the jobs. Several runners may share both.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from processes.settings import Settings
 
 _logger = logging.getLogger(__name__)
 
-_LOOK_S = 0.05
-"""Pause between two looks for work, and for jobs that were dismissed, unless somebody rings."""
+_POLL_S = 0.05
+"""Pause between two looks for work and for dismissed jobs, unless somebody wakes the runner."""
 _RETRY_S = 1
-"""Pause before a store that does not answer is asked again."""
-_TIDY_S = 0.5
+"""Pause before a job store that does not answer is tried again."""
+_CLEAN_S = 0.5
 _EXPIRE_S = 60
-_SWEEP_S = 3600
-_STRAY_S = 3600
-"""Files of no job are removed when they are so old; younger ones may be of a job that is just being accepted."""
+_STRAY_CHECK_S = 3600
+_STRAY_AGE_S = 3600
+"""Age at which files of no job are removed. Younger ones may belong to a job that is just being accepted."""
 _CALLBACKS_AT_ONCE = 8
 
 
 @dataclass(slots=True)
-class _Driven:
+class _ActiveJob:
     """A job that this runner works on."""
 
-    drive: JobExecution
+    execution: JobExecution
     task: asyncio.Task[None]
     stopping: asyncio.Task[None] | None = None
 
@@ -65,35 +65,43 @@ class Runner:
         self._storage = storage_of(settings)
         self._engine = Engine(configuration, settings)
         self._callbacks = Callbacks(self._database, self._storage, settings, base_url)
-        self._driven: dict[str, _Driven] = {}
+        self._active: dict[str, _ActiveJob] = {}
         self._wakeup_pipe = WakeupPipe(settings.state)
-        self._rung = asyncio.Event()
-        # of their own: hosts that hang must not hold up what else is done in threads
+        self._woken = asyncio.Event()
+        # threads of their own: hosts that hang must not delay other work in threads
         self._callers = ThreadPoolExecutor(_CALLBACKS_AT_ONCE, "callback")
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Work until `stopping` is set; then give back what is not finished."""
+        """Work until `stopping` is set; then release the jobs that are not finished."""
         if not await self._prepare(stopping):
             return
         async with self._engine:
-            with self._wakeup_pipe.heard(self._rung):
+            with self._wakeup_pipe.sets(self._woken):
                 await self._work(stopping)
-            await self._give_back()
+            await self._return_jobs()
         self._callers.shutdown(wait=False, cancel_futures=True)
         self._database.close()
         _logger.info("runner stopped")
 
     async def _work(self, stopping: asyncio.Event) -> None:
-        _logger.info("runner started", extra={"slots": self._engine.width()})
-        loops = (self._connect, self._claim, self._renew, self._tidy, self._expire, self._sweep, self._call)
-        tasks = [asyncio.create_task(self._forever(loop)) for loop in loops]
+        _logger.info("runner started", extra={"slots": self._engine.slot_count()})
+        loops = (
+            self._connect,
+            self._claim,
+            self._renew,
+            self._remove_files,
+            self._expire,
+            self._remove_strays,
+            self._send_callbacks,
+        )
+        tasks = [asyncio.create_task(self._repeat(loop)) for loop in loops]
         await stopping.wait()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _prepare(self, stopping: asyncio.Event) -> bool:
-        """Make the store ready as soon as it answers; give back what a former runner of this name held."""
+        """Prepare the store as soon as it answers; release the jobs of a former runner of this name."""
         while not stopping.is_set():
             try:
                 await asyncio.to_thread(self._database.prepare)
@@ -106,12 +114,12 @@ class Runner:
                 return True
         return False
 
-    async def _forever(self, look: Callable[[], Coroutine[Any, Any, float]]) -> None:
-        """Do something again and again, with the pause that it asks for, whatever happens."""
+    async def _repeat(self, action: Callable[[], Coroutine[Any, Any, float]]) -> None:
+        """Repeat an action, with the pause in seconds that it returns, whatever happens."""
         is_down = False
         while True:
             try:
-                pause_s = await look()
+                pause_s = await action()
                 is_down = False
             except UnavailableError:
                 if not is_down:
@@ -123,7 +131,7 @@ class Runner:
             await asyncio.sleep(pause_s)
 
     async def _connect(self) -> float:
-        """See to it that the engine is connected."""
+        """Connect the engine where it is not connected."""
         try:
             await self._engine.connect()
         except EngineLostError as err:
@@ -131,94 +139,94 @@ class Runner:
         return _RETRY_S
 
     async def _claim(self) -> float:
-        """Stop what is not ours any more, and take the job whose turn it is, if there is room."""
-        self._rung.clear()
-        fences = {job_id: driven.drive.job.fence for job_id, driven in self._driven.items()}
-        for job_id in await asyncio.to_thread(self._store.lost, fences):
+        """Stop jobs that are not this runner's any more, and claim the next job if there is room."""
+        self._woken.clear()
+        fences = {job_id: active.execution.job.fence for job_id, active in self._active.items()}
+        for job_id in await asyncio.to_thread(self._store.lost_jobs, fences):
             self._abandon(job_id)
-        waited_for = sum(driven.drive.job.priority > 0 for driven in self._driven.values())
-        room = self._settings.limits.max_running_jobs - (len(self._driven) - waited_for)
-        priority_room = self._settings.limits.max_running_jobs - waited_for
-        rooms = (list(self._driven), room, priority_room)
+        awaited = sum(active.execution.job.priority > 0 for active in self._active.values())
+        room = self._settings.limits.max_running_jobs - (len(self._active) - awaited)
+        priority_room = self._settings.limits.max_running_jobs - awaited
+        rooms = (list(self._active), room, priority_room)
         job = None
-        if self._engine.width() and await asyncio.to_thread(self._store.waits, *rooms):
+        if self._engine.slot_count() and await asyncio.to_thread(self._store.has_waiting, *rooms):
             job = await asyncio.to_thread(self._store.claim, *rooms)
         if job is None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._rung.wait(), _LOOK_S)
+                await asyncio.wait_for(self._woken.wait(), _POLL_S)
             return 0
-        drive = JobExecution(job, self._store, self._engine, self._storage)
-        self._driven[job.id] = _Driven(drive, asyncio.create_task(self._drive(drive)))
+        execution = JobExecution(job, self._store, self._engine, self._storage)
+        self._active[job.id] = _ActiveJob(execution, asyncio.create_task(self._execute(execution)))
         return 0
 
-    async def _drive(self, drive: JobExecution) -> None:
+    async def _execute(self, execution: JobExecution) -> None:
         try:
-            await drive.run()
+            await execution.run()
         finally:
-            del self._driven[drive.job.id]
+            del self._active[execution.job.id]
             with contextlib.suppress(UnavailableError):
-                await self._tidy()
+                await self._remove_files()
 
     def _abandon(self, job_id: str) -> None:
-        """Stop the steps of a job that is not ours any more; that ends its drive."""
-        driven = self._driven.get(job_id)
-        if driven is not None and driven.stopping is None:
-            driven.stopping = asyncio.create_task(driven.drive.abandon())
+        """Stop the execution of a job that is not this runner's any more."""
+        active = self._active.get(job_id)
+        if active is not None and active.stopping is None:
+            active.stopping = asyncio.create_task(active.execution.abandon())
 
     async def _renew(self) -> float:
-        fences = {job_id: driven.drive.job.fence for job_id, driven in self._driven.items()}
+        fences = {job_id: active.execution.job.fence for job_id, active in self._active.items()}
         if fences:
             for job_id in await asyncio.to_thread(self._store.renew, fences):
                 self._abandon(job_id)
         return LEASE_S / 4
 
-    async def _tidy(self) -> float:
+    async def _remove_files(self) -> float:
         """Remove the files of jobs that were dismissed, or whose time is over."""
-        for job_id in await asyncio.to_thread(self._store.untidy, list(self._driven)):
+        for job_id in await asyncio.to_thread(self._store.removable, list(self._active)):
             await asyncio.to_thread(self._storage.remove, job_id)
-            await asyncio.to_thread(self._store.tidied, job_id)
+            await asyncio.to_thread(self._store.mark_removed, job_id)
             _logger.info("files removed", extra={"job": job_id})
-        return _TIDY_S
+        return _CLEAN_S
 
     async def _expire(self) -> float:
         await asyncio.to_thread(self._store.expire, self._settings.limits.retention_days)
         return _EXPIRE_S
 
-    async def _sweep(self) -> float:
-        """Remove files of jobs that there are not."""
-        await asyncio.to_thread(self._remove_strays)
-        return _SWEEP_S
+    async def _remove_strays(self) -> float:
+        """Remove files that belong to no job."""
+        await asyncio.to_thread(self._remove_stray_files)
+        return _STRAY_CHECK_S
 
-    def _remove_strays(self) -> None:
-        old = [name for name, age_s in self._storage.jobs() if age_s > _STRAY_S and is_job_id(name)]
+    def _remove_stray_files(self) -> None:
+        old = [name for name, age_s in self._storage.jobs() if age_s > _STRAY_AGE_S and is_job_id(name)]
         for start in range(0, len(old), 500):
             part = old[start : start + 500]
-            for job_id in set(part) - self._store.known(part):
+            for job_id in set(part) - self._store.with_files(part):
                 self._storage.remove(job_id)
                 _logger.info("files of no job removed", extra={"job": job_id})
 
-    async def _call(self) -> float:
-        """Make the callbacks that are due."""
+    async def _send_callbacks(self) -> float:
+        """Send the callbacks that are due."""
         due: dict[str, list[Callback]] = {}
         for _ in range(_CALLBACKS_AT_ONCE):
-            found = await asyncio.to_thread(self._callbacks.take)
-            if found is None:
+            callback = await asyncio.to_thread(self._callbacks.claim)
+            if callback is None:
                 break
-            due.setdefault(found.job.id, []).append(found)
+            due.setdefault(callback.job.id, []).append(callback)
         loop = asyncio.get_running_loop()
-        await asyncio.gather(*(loop.run_in_executor(self._callers, self._make_calls, calls) for calls in due.values()))
-        return _TIDY_S
+        await asyncio.gather(*(loop.run_in_executor(self._callers, self._send_all, calls) for calls in due.values()))
+        return _CLEAN_S
 
-    def _make_calls(self, of_job: Sequence[Callback]) -> None:
-        """Make callbacks of one job, in their order."""
-        for item in of_job:
-            self._callbacks.make(item)
+    def _send_all(self, callbacks: Sequence[Callback]) -> None:
+        """Send the callbacks of one job, in their order."""
+        for callback in callbacks:
+            self._callbacks.send(callback)
 
-    async def _give_back(self) -> None:
-        """Stop all steps and give the jobs back, to be gone on with by whoever comes next."""
-        driven = list(self._driven.values())
+    async def _return_jobs(self) -> None:
+        """Stop all steps and release the jobs, for the next runner."""
+        active = list(self._active.values())
         with contextlib.suppress(UnavailableError):
             await asyncio.to_thread(self._store.release)
-        if driven:
-            await asyncio.gather(*(item.drive.abandon() for item in driven))
-            await asyncio.wait([item.task for item in driven], timeout=LEASE_S / 4)
+        if active:
+            await asyncio.gather(*(item.execution.abandon() for item in active))
+            await asyncio.wait([item.task for item in active], timeout=LEASE_S / 4)

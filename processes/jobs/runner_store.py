@@ -1,7 +1,7 @@
-"""The job store as runners see it: claim jobs, keep their books, end them.
+"""The job store as runners use it: claim jobs, record their progress, end them.
 
-A runner holds a job by a lease that it renews. Each claim has a number, the fence, and every write names it: a runner
-that was frozen, and whose job another one has taken over meanwhile, can change nothing any more.
+A runner holds a job by a lease that it renews. Each claim has a number, the fence, and every write names it. A runner
+that was frozen while another one claimed its job can change nothing any more.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from processes.errors import ServiceError, to_record
 from processes.jobs.database import Database
 from processes.jobs.job import Job, JobStatus, ResultFile, Section
 from processes.jobs.tables import callback, count, job, request, section
+from processes.ogc.process import Sections
 
 LEASE_S = 10
-"""So long a runner may be silent before others take its jobs over."""
+"""Seconds after which the jobs of a silent runner can be claimed by others."""
 _DAY_S = 86_400
 
 
@@ -28,17 +29,17 @@ class LeaseLostError(Exception):
 
 
 Counts = Mapping[tuple[str, str], float]
-"""What is added to counters, by name and label."""
+"""Amounts that are added to counters, by name and label."""
 
 
 class RunnerStore:
-    """The books of a runner.
+    """The job store of one runner.
 
     Each method raises UnavailableError where the database does not answer, and those that write to a job raise
     LeaseLostError where it is not the runner's any more.
 
     Args:
-        database: where they are kept.
+        database: the job store.
         owner: the runner's name, which no other runner has.
     """
 
@@ -47,14 +48,14 @@ class RunnerStore:
         self._owner = owner
 
     def claim(self, busy: Iterable[str], room: int, priority_room: int) -> Job | None:
-        """Take the job whose turn it is: of those that lost their runner, else of those that wait.
+        """Claim the next job: one that lost its runner, else one that waits.
 
         Those of higher priority come first, then those of clients with the fewest running jobs, then the oldest.
 
         Args:
             busy: jobs that this runner works on.
-            room: how many more it can take.
-            priority_room: how many more it can take of those that a client waits for.
+            room: number of further jobs that this runner has room for.
+            priority_room: number of further jobs of those that a client waits for.
         """
         running = (
             sa.select(job.c.client, sa.func.count().label("jobs"))
@@ -94,13 +95,13 @@ class RunnerStore:
                 )
             )
             row = connection.execute(job.select().where(job.c.id == job_id)).mappings().one()
-            found = Job.from_row(row)
-            if found.fence == 1 and found.subscriber is not None and found.subscriber.in_progress_uri is not None:
-                connection.execute(_call(found, "in-progress", found.subscriber.in_progress_uri, now))
-            return found
+            claimed = Job.from_row(row)
+            if claimed.fence == 1 and claimed.subscriber is not None and claimed.subscriber.in_progress_uri is not None:
+                connection.execute(_callback(claimed, "in-progress", claimed.subscriber.in_progress_uri, now))
+            return claimed
 
     def renew(self, fences: Mapping[str, int]) -> set[str]:
-        """Prolong the leases of jobs, given with their fences; return those that are not the runner's any more."""
+        """Renew the leases of jobs, given with their fences; return those that are not the runner's any more."""
         with self._database.write() as connection:
             now = self._database.now(connection)
             return {
@@ -109,7 +110,7 @@ class RunnerStore:
                 if not connection.execute(self._held(job_id, fence).values(lease=now + LEASE_S)).rowcount
             }
 
-    def lost(self, fences: Mapping[str, int]) -> set[str]:
+    def lost_jobs(self, fences: Mapping[str, int]) -> set[str]:
         """Return those of some jobs, given with their fences, that are not the runner's any more."""
         if not fences:
             return set()
@@ -118,52 +119,59 @@ class RunnerStore:
             held = {row.id for row in connection.execute(query) if row.fence == fences[row.id]}
         return set(fences) - held
 
-    def waits(self, busy: Iterable[str], room: int, priority_room: int) -> bool:
-        """Say whether there is a job to claim; arguments as `claim` has them."""
+    def has_waiting(self, busy: Iterable[str], room: int, priority_room: int) -> bool:
+        """Return whether there is a job to claim; arguments as `claim` has them."""
         with self._database.read() as connection:
             ready = _ready(self._database.now(connection), busy, room, priority_room)
             return connection.scalar(sa.select(job.c.id).where(*ready).limit(1)) is not None
 
     def release(self, owner: str | None = None) -> None:
-        """Give all jobs of this runner back, or of a former one that is known to be gone."""
+        """Release all jobs of this runner, or of a former one that is known to be gone."""
         held = (job.c.owner == (owner or self._owner), job.c.status == JobStatus.RUNNING)
         with self._database.write() as connection:
             connection.execute(job.update().where(*held).values(owner=None, lease=0))
 
-    def begin(
-        self, job_id: str, fence: int, plan: str, sections: Sequence[int], at_once: int, message: str, counts: Counts
-    ) -> None:
-        """Enter a plan: its folder, the objects of each section, of which the first is done, and those without one."""
+    def save_plan(self, job_id: str, fence: int, plan: str, sections: Sections, message: str, counts: Counts) -> None:
+        """Record a plan and its sections, of which the first is done.
+
+        Args:
+            job_id: the job.
+            fence: number of the claim.
+            plan: folder of the plan among the job's files.
+            sections: that the work was cut into.
+            message: that clients read.
+            counts: for the counters.
+        """
         with self._database.write() as connection:
             if connection.scalar(sa.select(job.c.plan).where(job.c.id == job_id, job.c.fence == fence)) == plan:
-                return  # it was entered before, and the answer was lost
+                return  # it was recorded before, and the answer was lost
             self._update(
                 connection,
                 job_id,
                 fence,
                 plan=plan,
-                objects=at_once + sum(sections),
-                done=at_once + sections[0],
+                objects=sections.without_chip + sum(sections.objects),
+                done=sections.without_chip + sections.objects[0],
                 message=message,
             )
             connection.execute(
                 section.insert(),
                 [
                     {"job": job_id, "number": number, "objects": objects, "is_done": number == 0}
-                    for number, objects in enumerate(sections)
+                    for number, objects in enumerate(sections.objects)
                 ],
             )
             _add(connection, counts)
 
     def sections(self, job_id: str) -> list[Section]:
-        """Return the sections of a job that are to be done, in their order."""
+        """Return the sections of a job that are not done, in their order."""
         query = section.select().where(section.c.job == job_id, section.c.is_done.is_(False)).order_by(section.c.number)
         with self._database.read() as connection:
             return [
                 Section(row.number, row.objects, False, row.errors, row.losses) for row in connection.execute(query)
             ]
 
-    def record(
+    def record_sections(
         self,
         job_id: str,
         fence: int,
@@ -172,13 +180,22 @@ class RunnerStore:
         message: str,
         counts: Counts,
     ) -> None:
-        """Enter sections that are done, and those that failed and will be tried again."""
+        """Record sections that are done, and those that failed and will be tried again.
+
+        Args:
+            job_id: the job.
+            fence: number of the claim.
+            done: sections that are done.
+            failed: sections that will be tried again, with their errors and losses.
+            message: that clients read.
+            counts: for the counters.
+        """
         with self._database.write() as connection:
             numbers = [item.number for item in done]
             rows = (section.c.job == job_id, section.c.number.in_(numbers))
-            # some of it may have been entered before, and the answer was lost
-            known = set(connection.scalars(sa.select(section.c.number).where(*rows, section.c.is_done)))
-            objects = sum(item.objects for item in done if item.number not in known)
+            # some of it may have been recorded before, and the answer was lost
+            recorded = set(connection.scalars(sa.select(section.c.number).where(*rows, section.c.is_done)))
+            objects = sum(item.objects for item in done if item.number not in recorded)
             self._update(connection, job_id, fence, done=job.c.done + objects, message=message)
             connection.execute(section.update().where(*rows).values(is_done=True))
             for item in failed:
@@ -186,8 +203,8 @@ class RunnerStore:
                 connection.execute(row.values(errors=item.errors, losses=item.losses))
             _add(connection, counts)
 
-    def say(self, job_id: str, fence: int, message: str) -> None:
-        """Enter what is going on."""
+    def set_message(self, job_id: str, fence: int, message: str) -> None:
+        """Set the message that clients read."""
         with self._database.write() as connection:
             self._update(connection, job_id, fence, message=message)
 
@@ -201,7 +218,17 @@ class RunnerStore:
         objects: int,
         counts: Counts,
     ) -> None:
-        """End a job whose result is published."""
+        """End a job whose result is published.
+
+        Args:
+            job_id: the job.
+            fence: number of the claim.
+            message: that clients read.
+            result: file of the result.
+            summary: counts and warnings; None = there are none.
+            objects: number of objects of the job.
+            counts: for the counters.
+        """
         self._end(
             job_id,
             fence,
@@ -216,7 +243,14 @@ class RunnerStore:
         )
 
     def fail(self, job_id: str, fence: int, error: ServiceError, counts: Counts) -> None:
-        """End a job that cannot be done."""
+        """End a job that cannot be done.
+
+        Args:
+            job_id: the job.
+            fence: number of the claim.
+            error: why.
+            counts: for the counters.
+        """
         self._end(
             job_id,
             fence,
@@ -227,16 +261,16 @@ class RunnerStore:
             error=msgspec.json.encode(to_record(error)).decode(),
         )
 
-    def tidied(self, job_id: str) -> None:
-        """Enter that the files of a job are gone."""
+    def mark_removed(self, job_id: str) -> None:
+        """Record that the files of a job are removed."""
         with self._database.write() as connection:
             connection.execute(
                 job.update().where(job.c.id == job_id).values(has_files=False, is_untidy=False, owner=None, lease=0)
             )
             connection.execute(section.delete().where(section.c.job == job_id))
 
-    def untidy(self, busy: Iterable[str], limit: int = 100) -> list[str]:
-        """Return jobs whose files are not needed any more, and that no runner works on."""
+    def removable(self, busy: Iterable[str], limit: int = 100) -> list[str]:
+        """Return up to `limit` jobs whose files are not needed any more, and that no runner works on."""
         with self._database.read() as connection:
             now = self._database.now(connection)
             query = (
@@ -249,7 +283,7 @@ class RunnerStore:
             return list(connection.scalars(query))
 
     def expire(self, retention_days: int) -> None:
-        """Mark results whose time is over, and remove the records of those whose files went as long ago."""
+        """Mark results that are older than the retention, and remove the records of those twice as old."""
         with self._database.write() as connection:
             old = self._database.now(connection) - retention_days * _DAY_S
             connection.execute(
@@ -261,11 +295,11 @@ class RunnerStore:
             connection.execute(request.delete().where(request.c.job.in_(sa.select(job.c.id).where(*gone))))
             connection.execute(job.delete().where(*gone))
 
-    def known(self, job_ids: Iterable[str]) -> set[str]:
+    def with_files(self, job_ids: Iterable[str]) -> set[str]:
         """Return those of some ids that are jobs whose files may be needed."""
-        wanted = list(job_ids)
+        candidates = list(job_ids)
         with self._database.read() as connection:
-            return set(connection.scalars(sa.select(job.c.id).where(job.c.id.in_(wanted), job.c.has_files)))
+            return set(connection.scalars(sa.select(job.c.id).where(job.c.id.in_(candidates), job.c.has_files)))
 
     def job(self, job_id: str) -> Job | None:
         """Return a job; None = there is none."""
@@ -273,7 +307,7 @@ class RunnerStore:
             row = connection.execute(job.select().where(job.c.id == job_id)).mappings().first()
             return None if row is None else Job.from_row(row)
 
-    def add(self, counts: Counts) -> None:
+    def add_counts(self, counts: Counts) -> None:
         """Add to counters."""
         with self._database.write() as connection:
             _add(connection, counts)
@@ -301,19 +335,19 @@ class RunnerStore:
             if ended.subscriber is not None:
                 url = ended.subscriber.success_uri if event == "success" else ended.subscriber.failed_uri
                 if url is not None:
-                    connection.execute(_call(ended, event, url, now))
+                    connection.execute(_callback(ended, event, url, now))
 
 
 def _ready(now: float, busy: Iterable[str], room: int, priority_room: int) -> list[sa.ColumnElement[bool]]:
-    """Return what a job must be to be claimed."""
+    """Return the conditions under which a job can be claimed."""
     is_lost = sa.and_(job.c.status == JobStatus.RUNNING, job.c.lease < now)
     has_room = [job.c.priority <= 0] * (room > 0) + [job.c.priority > 0] * (priority_room > 0)
     is_free = sa.or_(job.c.status == JobStatus.ACCEPTED, is_lost)
     return [is_free, sa.or_(sa.false(), *has_room), job.c.id.not_in(list(busy))]
 
 
-def _call(told: Job, event: str, url: str, now: float) -> sa.Insert:
-    return callback.insert().values(job=told.id, event=event, url=url, due=now)
+def _callback(subject: Job, event: str, url: str, now: float) -> sa.Insert:
+    return callback.insert().values(job=subject.id, event=event, url=url, due=now)
 
 
 def _add(connection: sa.Connection, counts: Counts) -> None:

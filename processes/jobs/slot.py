@@ -25,13 +25,13 @@ from processes.errors import LimitError, to_record
 from processes.jobs.steps import STOP, PlanMade, SlotEnded, Step, StepFailed, StepReport, StepStopped
 
 _GRACE_S = 0.4
-"""A step that was asked to stop and has not done so by then is killed with its process."""
-_LOOK_S = 0.05
+"""Seconds that a step has to stop; after that its process is killed."""
+_POLL_S = 0.05
 _END_S = 5
 _LONG = 6
-"""What comes before the first section and after the last one may take so many times as long as a section."""
+"""The work before the first section and after the last one may take this many times the time of a section."""
 _REMEMBERED = 1000
-"""Jobs whose sections a process counts; of more than that it cannot work on any at the same time."""
+"""Number of jobs whose sections are counted. A process never works on so many at the same time."""
 _DECODER: msgspec.msgpack.Decoder[StepReport | PlanMade] = msgspec.msgpack.Decoder(StepReport | PlanMade)
 
 
@@ -55,7 +55,7 @@ class Slot:
         self._stop = threading.Event()
 
     def knows(self, job_id: str) -> bool:
-        """Say whether the process has worked for a job before."""
+        """Return whether the process has worked for a job before."""
         return job_id in self._sections
 
     def start(self) -> None:
@@ -85,8 +85,8 @@ class Slot:
             self._connection.close()
             self._connection = None
 
-    def take(self) -> None:
-        """Make ready for a step; what `stop` asks for from now on concerns it."""
+    def reserve(self) -> None:
+        """Reserve the slot for a step: from now on `stop` stops this step."""
         self._stop.clear()
 
     def stop(self) -> None:
@@ -94,12 +94,12 @@ class Slot:
         self._stop.set()
 
     def run(self, step: Step, timeout_s: float, recycle_interval: int) -> StepReport:
-        """Do a step, and report what came of it.
+        """Do a step and return its report.
 
         Args:
             step: what to do.
-            timeout_s: limit of a section.
-            recycle_interval: sections of the job after which the process is replaced; 0 = never.
+            timeout_s: seconds that a section may take.
+            recycle_interval: number of sections of the job after which the process is replaced; 0 = never.
         """
         report = self._run(step, timeout_s)
         if step.action != "finish":
@@ -125,7 +125,7 @@ class Slot:
         try:
             self._connection.send_bytes(msgspec.msgpack.encode(step))
             while True:
-                if self._connection.poll(_LOOK_S):
+                if self._connection.poll(_POLL_S):
                     message: StepReport | PlanMade = _DECODER.decode(self._connection.recv_bytes())
                     if not isinstance(message, PlanMade):
                         return message
@@ -139,14 +139,14 @@ class Slot:
                     return StepReport(StepStopped(), now_s - first_s, pid=pid)
                 if now_s - start_s > limit_s:
                     self.close()
-                    slow = LimitError("section_timeout_s", int(timeout_s), _took(step, limit_s))
+                    slow = LimitError("section_timeout_s", int(timeout_s), _too_slow(step, limit_s))
                     return StepReport(StepFailed(to_record(slow)), now_s - first_s, pid=pid)
         except (EOFError, OSError):
             outcome = StepStopped() if stop_s is not None else SlotEnded(self._reason())
             return StepReport(outcome, time.monotonic() - first_s, pid=pid)
 
     def _reason(self) -> str:
-        """Say how the process ended, and see to it that nothing of it is left."""
+        """Return how the process ended, and end what is left of it."""
         status = None
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -157,6 +157,6 @@ class Slot:
         return f"it was ended by {signal.Signals(-status).name}" if status < 0 else f"it exited with status {status}"
 
 
-def _took(step: Step, limit_s: float) -> str:
+def _too_slow(step: Step, limit_s: float) -> str:
     what = {"begin": "the beginning", "section": f"section {step.section}", "finish": "the end"}[step.action]
     return f"{what} of the job took longer than {limit_s:g} s"

@@ -1,4 +1,4 @@
-"""The slots of a machine: which of them does which step, and who is told to stop."""
+"""The slots of a machine: which of them does which step, and which are stopped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import msgspec
 
 from processes.jobs.slot import Slot
 from processes.jobs.steps import Step, StepReport, StepStopped
-from processes.model.processor import available_threads, count_gpus
+from processes.model.runtime.runtimes import available_threads, count_gpus
 from processes.settings import Settings
 
 _logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class SlotPool:
     Args:
         configuration: the `pygeoapi-config.yml`.
         settings: what it says.
-        count: how many slots there are.
+        count: number of slots.
     """
 
     def __init__(self, configuration: Path, settings: Settings, count: int) -> None:
@@ -46,13 +46,13 @@ class SlotPool:
         self._stopped: OrderedDict[str, int] = OrderedDict()
         self._changed = threading.Condition()
         self.folder = settings.state / "work" / f"slots-{uuid.uuid4().hex}"
-        """For files that are needed while the slots are there."""
+        """For temporary files, until the slots are closed."""
         self._lock_file: int | None = None
 
     def start(self) -> None:
-        """Start all slots' processes, and remove what slots left that are gone."""
+        """Start all slots' processes, and remove the folders of slots that are gone."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_left(self.folder.parent)
+        _remove_orphans(self.folder.parent)
         self.folder.mkdir()
         self._lock_file = os.open(self.folder / _LOCK, os.O_CREAT | os.O_RDWR)
         fcntl.flock(self._lock_file, fcntl.LOCK_EX)
@@ -61,7 +61,7 @@ class SlotPool:
         _logger.info("slots started", extra={"slots": self.count})
 
     def close(self) -> None:
-        """End all slots and remove their files; after that they are gone for good."""
+        """End all slots and remove their files; they cannot be started again."""
         for slot in self._all:
             slot.close()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -70,16 +70,16 @@ class SlotPool:
             self._lock_file = None  # its number may be that of another file by now
 
     def run(self, step: Step, timeout_s: float, recycle_interval: int) -> StepReport:
-        """Do a step in a slot that is free, or gets free; arguments and report as `Slot.run` has them."""
+        """Do a step in the next free slot; arguments and report as `Slot.run` has them."""
         key = uuid.uuid4().hex
         with self._changed:
             self._changed.wait_for(lambda: self._free)
             if step.fence <= self._stopped.get(step.job, -1):
                 return StepReport(StepStopped(), 0)
-            known = [slot for slot in self._free if slot.knows(step.job)]
-            slot = known[-1] if known else self._free[-1]
+            experienced = [slot for slot in self._free if slot.knows(step.job)]
+            slot = experienced[-1] if experienced else self._free[-1]
             self._free.remove(slot)
-            slot.take()
+            slot.reserve()
             self._busy[key] = (slot, step)
         scratch = None
         try:
@@ -116,7 +116,7 @@ class SlotPool:
 
 
 def slot_count(settings: Settings) -> int:
-    """Return how many slots this machine has."""
+    """Return the number of slots of this machine."""
     return settings.slots or count_gpus() or available_threads()
 
 
@@ -127,7 +127,7 @@ def _variables(number: int, cores: int) -> dict[str, str]:
     return variables | {"CUDA_VISIBLE_DEVICES": str(number % gpus)} if gpus else variables
 
 
-def _remove_left(work: Path) -> None:
+def _remove_orphans(work: Path) -> None:
     """Remove the folders of slots whose owner is gone: nobody holds their lock."""
     for folder in work.glob("slots-*"):
         try:

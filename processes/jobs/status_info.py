@@ -71,7 +71,7 @@ def output_link(job: Job, base_url: str) -> dict[str, str]:
 
 
 def _type(job: Job) -> str:
-    return _JSON if job.wanted.is_document or job.result is None else job.result.media_type
+    return _JSON if job.response.is_document or job.result is None else job.result.media_type
 
 
 def _rfc3339(time: datetime) -> str:

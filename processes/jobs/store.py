@@ -1,4 +1,4 @@
-"""The job store as those see it who ask for jobs: accept, look at, list and dismiss them. It is the only truth."""
+"""The job store as the web server uses it: accept, read, list and dismiss jobs. It is the only truth."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ import sqlalchemy as sa
 
 from processes.errors import ClientQueueFullError, NameTakenError, QueueFullError
 from processes.jobs.database import Database, serialise
-from processes.jobs.job import Job, JobStatus, NewJob, Section
+from processes.jobs.job import Job, JobStatus, Section
+from processes.jobs.request_summary import request_summary
 from processes.jobs.tables import PACE_OBJECTS, PACE_SECONDS, count, job, name_count, request, section
+from processes.ogc.execution import Execution
+from processes.ogc.process import Requirements
 from processes.settings import Limits
 
+AWAITED_PRIORITY = 10
+"""Priority of a job that a client waits for; that of any other is 0."""
 _MAX_NAME = 64
-_TOLD_S = 0.001
-"""Clients are told times in milliseconds, so that a time of theirs is as long."""
+_TIME_STEP_S = 0.001
+"""Clients see times in milliseconds, so a time that they name stands for one."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs are wanted; None and empty = any."""
+    """Which jobs are listed; None and empty = any."""
 
     processes: Sequence[str] = ()
     statuses: Sequence[str] = ()
@@ -44,8 +49,13 @@ class JobStore:
         self._database = database
         self._limits = limits
 
-    def accept(self, new: NewJob) -> Job:
-        """Put a job into the queue.
+    def accept(self, job_id: str, execution: Execution, requirements: Requirements) -> Job:
+        """Put an execution into the queue, as a job.
+
+        Args:
+            job_id: of the new job.
+            execution: the request.
+            requirements: what it needs.
 
         Raises:
             NameTakenError: another job has the result name.
@@ -54,15 +64,17 @@ class JobStore:
         """
         with self._database.write() as connection:
             serialise(connection)
-            self._require_room(connection, new.client)
-            name = new.result_name or _free_name(connection, new.name_stem)
+            self._require_room(connection, execution.client)
+            name = requirements.result_name or _free_name(connection, requirements.name_stem)
             if name is not None:
                 _require_free(connection, name)
             now = self._database.now(connection)
-            connection.execute(job.insert().values(**_row(new), result_name=name, created=now, updated=now))
-            if new.request is not None:
-                connection.execute(request.insert().values(job=new.id, text=new.request))
-            return _get(connection, new.id)
+            row = _row(job_id, execution, requirements)
+            connection.execute(job.insert().values(**row, result_name=name, created=now, updated=now))
+            summary = request_summary(execution.request.body)
+            if summary is not None:
+                connection.execute(request.insert().values(job=job_id, text=summary))
+            return _get(connection, job_id)
 
     def get(self, job_id: str) -> Job | None:
         """Return a job; None = there is none."""
@@ -70,7 +82,7 @@ class JobStore:
             return _find(connection, job_id)
 
     def request(self, job_id: str) -> str | None:
-        """Return what may be shown of a job's request, JSON text; None = nothing."""
+        """Return the part of a job's request that may be shown, as JSON text; None = nothing."""
         with self._database.read() as connection:
             return connection.scalar(sa.select(request.c.text).where(request.c.job == job_id))
 
@@ -83,27 +95,33 @@ class JobStore:
                 for row in connection.execute(query)
             ]
 
-    def find(self, wanted: JobFilter, limit: int, offset: int) -> list[Job]:
-        """Return jobs, the newest first."""
+    def find(self, job_filter: JobFilter, limit: int, offset: int) -> list[Job]:
+        """Return jobs, the newest first.
+
+        Args:
+            job_filter: which jobs.
+            limit: number of jobs at most.
+            offset: number of jobs to skip.
+        """
         query = job.select().order_by(job.c.created.desc(), job.c.id).limit(limit).offset(offset)
-        if wanted.processes:
-            query = query.where(job.c.process.in_(wanted.processes))
-        if wanted.statuses:
-            query = query.where(job.c.status.in_(wanted.statuses))
-        if wanted.created_from is not None:
-            query = query.where(job.c.created >= wanted.created_from.timestamp())
-        if wanted.created_to is not None:
-            query = query.where(job.c.created < wanted.created_to.timestamp() + _TOLD_S)
+        if job_filter.processes:
+            query = query.where(job.c.process.in_(job_filter.processes))
+        if job_filter.statuses:
+            query = query.where(job.c.status.in_(job_filter.statuses))
+        if job_filter.created_from is not None:
+            query = query.where(job.c.created >= job_filter.created_from.timestamp())
+        if job_filter.created_to is not None:
+            query = query.where(job.c.created < job_filter.created_to.timestamp() + _TIME_STEP_S)
         with self._database.read() as connection:
-            if wanted.min_duration_s is not None or wanted.max_duration_s is not None:
+            if job_filter.min_duration_s is not None or job_filter.max_duration_s is not None:
                 duration = sa.func.coalesce(job.c.finished, self._database.now(connection)) - job.c.started
                 query = query.where(job.c.started.is_not(None))
-                if not wanted.statuses:
+                if not job_filter.statuses:
                     query = query.where(job.c.status != JobStatus.ACCEPTED)
-                if wanted.min_duration_s is not None:
-                    query = query.where(duration >= wanted.min_duration_s)
-                if wanted.max_duration_s is not None:
-                    query = query.where(duration <= wanted.max_duration_s)
+                if job_filter.min_duration_s is not None:
+                    query = query.where(duration >= job_filter.min_duration_s)
+                if job_filter.max_duration_s is not None:
+                    query = query.where(duration <= job_filter.max_duration_s)
             return [Job.from_row(row) for row in connection.execute(query).mappings()]
 
     def dismiss(self, job_id: str) -> Job | None:
@@ -149,7 +167,7 @@ class JobStore:
             _require_free(connection, name)
 
     def pace(self, key: str) -> float | None:
-        """Return how many objects a slot did in a second, in past sections of jobs of a key; None = there were none."""
+        """Return objects per second of a slot, in past sections of jobs of a key; None = there were none."""
         with self._database.read() as connection:
             query = sa.select(count.c.name, count.c.value).where(count.c.label == key)
             found = {row.name: row.value for row in connection.execute(query)}
@@ -157,7 +175,7 @@ class JobStore:
         return found.get(PACE_OBJECTS, 0) / seconds if seconds else None
 
     def queue(self) -> Mapping[str, int]:
-        """Return how many jobs wait and how many run."""
+        """Return the number of jobs that wait and that run."""
         with self._database.read() as connection:
             waiting = (JobStatus.ACCEPTED, JobStatus.RUNNING)
             query = sa.select(job.c.status, sa.func.count()).where(job.c.status.in_(waiting)).group_by(job.c.status)
@@ -165,7 +183,7 @@ class JobStore:
         return {status: found.get(status, 0) for status in waiting}
 
     def counts(self) -> Mapping[tuple[str, str], float]:
-        """Return what runners have counted, by name and label."""
+        """Return the counters of all runners, by name and label."""
         with self._database.read() as connection:
             return {(row.name, row.label): row.value for row in connection.execute(count.select())}
 
@@ -185,21 +203,22 @@ class JobStore:
             )
 
 
-def _row(new: NewJob) -> dict[str, Any]:
+def _row(job_id: str, execution: Execution, requirements: Requirements) -> dict[str, Any]:
+    subscriber = None if execution.dry_run is not None else execution.request.subscriber
     return {
-        "id": new.id,
-        "process": new.process,
-        "client": new.client,
-        "priority": new.priority,
+        "id": job_id,
+        "process": execution.process_id,
+        "client": execution.client,
+        "priority": AWAITED_PRIORITY if execution.is_awaited else 0,
         "status": JobStatus.ACCEPTED,
         "message": "waiting",
-        "wanted": msgspec.json.encode(new.wanted).decode(),
-        "parallel_factor": new.parallel_factor,
-        "recycle_interval": new.recycle_interval,
-        "retries": new.retries,
-        "needs_gpu": new.needs_gpu,
-        "pace_key": new.pace_key,
-        "subscriber": None if new.subscriber is None else msgspec.json.encode(asdict(new.subscriber)).decode(),
+        "wanted": msgspec.json.encode(execution.response).decode(),
+        "parallel_factor": requirements.parallel_factor,
+        "recycle_interval": requirements.recycle_interval,
+        "retries": requirements.retries,
+        "needs_gpu": requirements.needs_gpu,
+        "pace_key": requirements.pace_key,
+        "subscriber": None if subscriber is None else msgspec.json.encode(asdict(subscriber)).decode(),
     }
 
 

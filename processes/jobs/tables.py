@@ -8,7 +8,7 @@ VERSION = 1
 """Of the tables. A database of another version is refused."""
 
 PACE_OBJECTS, PACE_SECONDS = "pace_objects", "pace_seconds"
-"""Counters of what sections did, by the key of jobs that take about as long for an object."""
+"""Counters of the objects and seconds of sections, by pace key."""
 
 metadata = sa.MetaData()
 

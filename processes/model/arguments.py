@@ -1,4 +1,4 @@
-"""ModelArguments of a model: what may be given, and its reading.
+"""The arguments of a model: which ones it has, and how a request's values are read.
 
 ArcGIS sends arguments as strings, so strings that parse are accepted.
 """
@@ -18,19 +18,21 @@ _MULTI_LABEL_THRESHOLD = 0.5
 
 @dataclass(frozen=True, slots=True)
 class ModelArguments:
-    """ModelArguments as the pipeline takes them."""
+    """The arguments of one run, read."""
 
     batch_size: int | None
-    """Chips per call of the network; None = what suits it."""
+    """Chips per call of the network, 1 or more; None = as many as suit it."""
     score_threshold: float
-    """0..1: a label of lower probability is not given."""
+    """0..1: an object gets no label of lower probability."""
     test_time_augmentation: bool
+    """True: the probabilities of a chip are averaged over its turns and mirrors."""
     class_scores: bool
+    """True: the result has a field with the probability of each class."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeclaredArgument:
-    """An argument that a model has, as Esri's `getParameterInfo` describes one."""
+    """An argument of a model, in the form of Esri's `getParameterInfo`."""
 
     name: str
     dataType: Literal["numeric", "boolean"]  # noqa: N815 - Esri's spelling, which clients read
@@ -42,7 +44,7 @@ class DeclaredArgument:
 
 
 def declared_arguments(definition: ModelDefinition) -> list[DeclaredArgument]:
-    """Return the arguments that a model has, with their defaults."""
+    """Return the arguments of a model, with their defaults."""
     threshold = _MULTI_LABEL_THRESHOLD if definition.multi_label else 0
     return [
         DeclaredArgument(
@@ -76,21 +78,29 @@ def declared_arguments(definition: ModelDefinition) -> list[DeclaredArgument]:
 
 
 def read_arguments(
-    given: Mapping[str, Any], definition: ModelDefinition, pointer: str
+    raw_values: Mapping[str, Any], definition: ModelDefinition, pointer: str
 ) -> tuple[ModelArguments, list[Fault]]:
-    """Read the arguments of a request and say what is wrong with them."""
+    """Read the arguments of a request.
+
+    Args:
+        raw_values: as the request has them, by name.
+        definition: of the model; its defaults fill what is absent.
+        pointer: of the arguments in the request.
+
+    Returns:
+        The arguments, and a fault for each value that cannot be used; the default is in its place.
+    """
     values = {argument.name: argument.value for argument in declared_arguments(definition)}
     faults = []
-    for name, value in given.items():
-        where = f"{pointer}/{pointer_token(name)}"
+    for name, value in raw_values.items():
         try:
             values[name] = _read(name, value, list(values))
         except InputError as err:
-            faults.append(Fault(where, err))
+            faults.append(Fault(f"{pointer}/{pointer_token(name)}", err))
     return ModelArguments(**{name: values[name] for name in ModelArguments.__slots__}), faults
 
 
-def _read(name: str, value: Any, known: list[str]) -> Any:
+def _read(name: str, value: Any, names: list[str]) -> Any:
     match name:
         case "batch_size":
             number = _number(name, value)
@@ -105,7 +115,7 @@ def _read(name: str, value: Any, known: list[str]) -> Any:
         case "test_time_augmentation" | "class_scores":
             return _boolean(name, value)
         case _:
-            raise InputError(f"there is no model argument {_short(name)}; the arguments are {', '.join(known)}")
+            raise InputError(f"there is no model argument {_short(name)}; the arguments are {', '.join(names)}")
 
 
 def _number(name: str, value: Any) -> float:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -19,11 +20,14 @@ from processes.errors import InputError, PackageError
 from processes.model.check import CheckOutcome, check_package
 from processes.model.definition import Activation, ModelDefinition
 from processes.model.package import Package, package_id, read_package
+from processes.settings import Settings
 
 _logger = logging.getLogger(__name__)
 
 _TRY_AGAIN_S = 600
-_CHECK_VERSION = 2  # another number makes every package be checked again
+"""Seconds after which a check that was not conclusive is repeated."""
+_CHECK_VERSION = 2
+"""A new number invalidates all recorded outcomes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,64 +35,73 @@ class Model:
     """A model that can be used."""
 
     id: str
+    """As requests name it."""
     network: Path
+    """The ONNX file."""
     sha256: str
+    """Digest of the ONNX file, in hex."""
     definition: ModelDefinition
     activation: Activation
+    """What turns the network's outputs into probabilities: the definition's, else what the check found."""
     bands: int | None
-    """Bands that the network takes; None = any number."""
+    """Number of bands that the network takes; None = any number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The packages of some folders, looked up anew at every call: a package can come and go while the service runs."""
+    """The packages of some folders. Every call reads the folders again: packages come and go while the service runs."""
 
     folders: tuple[Path, ...]
     state: Path
-    """Where unpacked packages and the outcomes of checks are kept."""
+    """Folder for unpacked packages and the outcomes of checks."""
     max_bytes: int
     """Limit of a package's unpacked size."""
 
-    def packages(self) -> dict[str, Path]:
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return the catalog of a deployment's models."""
+        return cls(settings.models, settings.state, settings.limits.max_model_mb * 2**20)
+
+    def package_paths(self) -> dict[str, Path]:
         """Return the path of every package, by id.
 
-        Of the same id in two folders the first folder wins, in one folder a `.dlpk` before a folder.
+        Where two packages have the same id, the first folder wins; within a folder a `.dlpk` wins.
         """
-        found: dict[str, Path] = {}
+        paths: dict[str, Path] = {}
         for folder in self.folders:
             for path in _packages_in(folder):
-                found.setdefault(package_id(path), path)
-        return dict(sorted(found.items()))
+                paths.setdefault(package_id(path), path)
+        return dict(sorted(paths.items()))
 
-    def usable(self) -> list[str]:
+    def usable_ids(self) -> list[str]:
         """Return the ids of the models that can be used."""
-        return [package.id for package in self.checked() if package.problem is None]
+        return [package.id for package in self.check_packages() if package.problem is None]
 
-    def checked(self) -> list[Package]:
-        """Return every package with what is wrong with it; new ones are checked side by side."""
-        paths = list(self.packages().values())
+    def check_packages(self) -> list[Package]:
+        """Return every package, with its problem if it has one; new packages are checked at the same time."""
+        paths = list(self.package_paths().values())
         with ThreadPoolExecutor(max_workers=max(1, min(len(paths), os.cpu_count() or 1))) as pool:
-            return list(pool.map(lambda path: self.look(path)[0], paths))
+            return list(pool.map(lambda path: self._check(path)[0], paths))
 
     def model(self, model_id: str) -> Model:
-        """Return the model of that id.
+        """Return the model of an id.
 
         Raises:
-            InputError: there is none; names those there are.
-            PackageError: the package is broken; says why.
+            InputError: there is no such model; the message lists the usable ones.
+            PackageError: the package is broken; the message has the reason.
         """
-        path = self.packages().get(model_id)
+        path = self.package_paths().get(model_id)
         if path is None:
-            raise InputError(f"there is no model {model_id!r}; installed are: {_listed(self.usable())}")
+            raise InputError(f"there is no model {model_id!r}; installed are: {_listed(self.usable_ids())}")
         return self.model_at(path)
 
     def model_at(self, path: Path) -> Model:
-        """Return the model of a package outside the folders, or of one of them.
+        """Return the model of a package, which may lie outside the folders.
 
         Raises:
-            PackageError: the package is broken; says why.
+            PackageError: the package is broken; the message has the reason.
         """
-        package, outcome = self.look(path)
+        package, outcome = self._check(path)
         if (
             package.problem is not None
             or package.network is None
@@ -98,16 +111,16 @@ class Catalog:
             raise PackageError(f"the model {package.id!r} cannot be used: {package.problem}")
         return Model(package.id, package.network, package.sha256, package.definition, outcome.activation, outcome.bands)
 
-    def look(self, path: Path) -> tuple[Package, CheckOutcome]:
-        """Read a package and the outcome of its check, which is made where there is none yet."""
+    def _check(self, path: Path) -> tuple[Package, CheckOutcome]:
+        """Read a package and the outcome of its check; without a recorded outcome the package is checked now."""
         package = read_package(path, self.state / "packages", self.max_bytes)
         if package.problem is not None:
             return package, CheckOutcome(package.problem)
         record = self.state / "checks" / f"{_key(package)}.json"
-        outcome = _recorded(record)
+        outcome = _read_record(record)
         if outcome is None:
             outcome = check_package(path, self.state / "packages", self.max_bytes)
-            _record(record, outcome)
+            _write_record(record, outcome)
             _logger.info("model %s checked: %s", package.id, outcome.problem or "sound")
         return dataclasses.replace(package, problem=outcome.problem), outcome
 
@@ -140,21 +153,21 @@ def _has_definition(folder: Path) -> bool:
 
 
 def _key(package: Package) -> str:
-    """What an outcome depends on: network, definition, files with weights beside it, and how the check is made."""
-    beside = hashlib.sha256()
+    """Return a hash of what an outcome depends on: network, definition, files beside it, version of the check."""
+    weights = hashlib.sha256()
     if package.network is not None:
         for path in sorted(package.network.parent.rglob("*")):
             try:
                 status = path.stat()
-            except OSError:  # a link that leads nowhere, or gone since
+            except OSError:  # a broken link, or a file that was removed just now
                 continue
-            beside.update(os.fsencode(path) + f":{status.st_size}:{status.st_mtime_ns};".encode())
-    said = msgspec.json.encode([_CHECK_VERSION, package.sha256, package.definition, beside.hexdigest()])
-    return hashlib.sha256(said).hexdigest()
+            weights.update(os.fsencode(path) + f":{status.st_size}:{status.st_mtime_ns};".encode())
+    dependencies = msgspec.json.encode([_CHECK_VERSION, package.sha256, package.definition, weights.hexdigest()])
+    return hashlib.sha256(dependencies).hexdigest()
 
 
-def _recorded(record: Path) -> CheckOutcome | None:
-    """Return a former outcome; one that was not conclusive counts for some minutes only."""
+def _read_record(record: Path) -> CheckOutcome | None:
+    """Return a recorded outcome; None = there is none, or one that was not conclusive and is too old."""
     try:
         outcome = msgspec.json.decode(record.read_bytes(), type=CheckOutcome)
         is_fresh = time.time() - record.stat().st_mtime < _TRY_AGAIN_S
@@ -163,8 +176,8 @@ def _recorded(record: Path) -> CheckOutcome | None:
     return outcome if outcome.conclusive or is_fresh else None
 
 
-def _record(record: Path, outcome: CheckOutcome) -> None:
-    """Keep an outcome; where the state folder cannot be written the check is made again next time."""
+def _write_record(record: Path, outcome: CheckOutcome) -> None:
+    """Write an outcome; where that fails, the next call checks again."""
     try:
         record.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=record.parent, delete=False) as file:

@@ -1,6 +1,6 @@
-"""Asking whether a package's network can be used: it is opened and run once, on random chips.
+"""The check of a package's network: it is opened and run once, on random chips.
 
-That is done in a child process, so that a network that crashes or hangs its runtime harms nobody.
+The check runs in a child process, so that a network that crashes or blocks its runtime harms no other work.
 """
 
 from __future__ import annotations
@@ -14,22 +14,31 @@ import msgspec
 from processes.model.definition import Activation
 
 TIMEOUT_S = 60
+"""Seconds after which a check is ended."""
 
 
 class CheckOutcome(msgspec.Struct, frozen=True):
-    """What the check of a network found."""
+    """The outcome of a network's check."""
 
     problem: str | None = None
-    """Why the network cannot be used; None = it can."""
+    """Why the network cannot be used, in words for the client; None = it can."""
     activation: Activation = "none"
+    """What turns the network's outputs into probabilities."""
     bands: int | None = None
-    """Bands that the network takes; None = any number."""
+    """Number of bands that the network takes; None = any number."""
     conclusive: bool = True
-    """False: the check itself came to no end, and another time it may."""
+    """False: the check did not end by itself; another one may."""
 
 
 def check_package(path: Path, unpack_folder: Path, max_bytes: int, timeout_s: float = TIMEOUT_S) -> CheckOutcome:
-    """Check a package's network in a child process; whatever happens there comes back as an outcome."""
+    """Check a package's network in a child process. A crash or a time-out is an outcome too.
+
+    Args:
+        path: the `.dlpk` file or the package folder.
+        unpack_folder: folder for the contents of `.dlpk` files.
+        max_bytes: limit of the unpacked size.
+        timeout_s: seconds after which the child process is ended.
+    """
     command = [sys.executable, "-m", "processes.model.check_process", str(path), str(unpack_folder), str(max_bytes)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=timeout_s, check=True)

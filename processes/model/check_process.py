@@ -19,18 +19,22 @@ from numpy.typing import NDArray
 from processes.errors import PackageError
 from processes.model.check import CheckOutcome
 from processes.model.package import read_package
-from processes.model.processor import available_threads
+from processes.model.runtime.runtime import Chips
+from processes.model.runtime.runtimes import available_threads
 from processes.model.scores import find_activation
-from processes.model.session import Chips, Session, SessionKey
+from processes.model.session import Session, SessionKey
 
-TRIAL_CHIPS = 16
-_CELLS_AT_ONCE = 2**22  # so that large chips do not take all memory
+_CHIPS = 16
+"""Number of random chips; CONTRACT asks for at least so many."""
+_CALL_CELLS = 2**22
+"""Limit of a call's cells of one band, so that large chips do not fill the memory."""
 _NORMALIZED_RANGE = (-2.5, 2.5)
+"""Range of normalised values that random chips cover."""
 _BYTE_RANGE = (0, 255)
 
 
 def check(path: Path, unpack_folder: Path, max_bytes: int) -> CheckOutcome:
-    """Open a package's network and run it on random chips, in this process."""
+    """Open a package's network and run it on random chips, in this process. Arguments as `check_package` has them."""
     package = read_package(path, unpack_folder, max_bytes)
     definition = package.definition
     if package.network is None or package.sha256 is None or definition is None:
@@ -50,14 +54,14 @@ def check(path: Path, unpack_folder: Path, max_bytes: int) -> CheckOutcome:
 def _run(session: Session) -> NDArray[np.float32]:
     """Return the outputs for random chips, `(16, outputs)`."""
     definition = session.key.definition
-    size = max(1, min(TRIAL_CHIPS, _CELLS_AT_ONCE // (definition.chip_width * definition.chip_height)))
+    size = max(1, min(_CHIPS, _CALL_CELLS // (definition.chip_width * definition.chip_height)))
     rng = np.random.default_rng(0)
-    counts = [min(size, TRIAL_CHIPS - start) for start in range(0, TRIAL_CHIPS, size)]
+    counts = [min(size, _CHIPS - start) for start in range(0, _CHIPS, size)]
     return np.concatenate([session.outputs(_random_chips(session, count, rng)) for count in counts])
 
 
 def _random_chips(session: Session, count: int, rng: np.random.Generator) -> Chips:
-    """Return noise of the range that the network is made for, dark and bright, dull and rich in contrast."""
+    """Return noise in the range that the network expects, with chips of all brightnesses and contrasts."""
     definition, normalization = session.key.definition, session.normalization
     bands = session.network.bands or len(
         definition.bands or (normalization.scale if normalization is not None else range(3))
@@ -79,7 +83,7 @@ def _random_chips(session: Session, count: int, rng: np.random.Generator) -> Chi
 
 
 def _limit_memory() -> None:
-    """Let a network take half of the machine's memory, and where memory runs out let this process be the one to go."""
+    """Limit this process to half of the machine's memory, and make it the first to be killed where memory runs out."""
     limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     with contextlib.suppress(OSError, ValueError):  # a lower limit holds already
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

@@ -1,4 +1,4 @@
-"""The Esri model definition (.emd): read once into a frozen value.
+"""The Esri model definition (.emd), read once into a frozen value.
 
 Keys and their meaning are those of Esri's public documentation; `Normalization` and `Activation` are this
 project's own. Unknown keys are ignored, null counts as absent, a known key of the wrong type or range is an error.
@@ -22,7 +22,7 @@ from processes.model.keys import (
     read_numbers,
     read_text,
     require,
-    wrong,
+    wrong_value,
 )
 from processes.model.normalization import Normalization, read_normalization
 
@@ -30,50 +30,65 @@ Activation = Literal["softmax", "sigmoid", "none"]
 
 MAX_CHIP_SIDE_PX = 8192
 MAX_BATCH_SIZE = 4096
-MAX_BANDS = 65535  # what GDAL counts
-MAX_DATA_VALUE = 1e38  # so that a range has a width in float32
+MAX_BANDS = 65535  # as many as GDAL can count
+MAX_DATA_VALUE = 1e38  # so that float32 holds the width of a range
 
 
 @dataclass(frozen=True, slots=True)
 class ModelClass:
-    """One class of the model; its place in the list is its place in the network's output."""
+    """One class of the model; its index in the list is its index in the network's output."""
 
     value: int
+    """The class value, as the result has it."""
     name: str
+    """The class name, the label of an object."""
     color: tuple[int, int, int] | None
-    """Red, green, blue, 0..255; None where the package gives none."""
+    """Red, green, blue, 0..255; None = the package has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelDefinition:
-    """An .emd, checked."""
+    """The content of an .emd, checked. The names of Esri's keys stand in backquotes."""
 
     framework: str | None
+    """`Framework`, the library that the network was trained with; None = not stated."""
     network_file: str
-    """`ModelFile`, with forward slashes. Whether it is there, and ONNX, is the package's matter."""
+    """`ModelFile`, with forward slashes; `processes.model.package` checks that it is an ONNX file of the package."""
     chip_width: int
+    """`ImageWidth`: cells of a chip as the network takes it."""
     chip_height: int
-    """Cells of a chip as the network takes it."""
+    """`ImageHeight`: cells of a chip as the network takes it."""
     bands: tuple[int | str, ...] | None
-    """Bands to take, in order: 0-based positions or band names; None = all bands but alpha."""
+    """`ExtractBands`: the bands that the network takes, in order, as indices from 0 or names; None = all but alpha."""
     fixed_size: bool
-    """True: a window of the chip's size around the object. False: the object's box, resampled."""
+    """`CropSizeFixed`. True: a window of the chip's size around the object. False: the object's box, resampled."""
     blacken: bool
-    """True: cells outside the object's polygon become 0."""
+    """`BlackenAroundFeature`. True: cells outside the object's polygon become 0."""
     map_space: bool
+    """`ImageSpaceUsed` is `MAP_SPACE`. True: test-time augmentation turns and mirrors chips. False: mirrors only."""
     data_range: tuple[float, float] | None
+    """`DataRange`: cells are mapped from their band's range to this one; None = they stay as they are."""
     batch_size: int | None
+    """`BatchSize`: chips per call of the network; None = as many as suit it."""
     min_cell_size: float | None
+    """`MinCellSize`, in units of the image's CRS; None = no limit."""
     max_cell_size: float | None
-    """Units of the image's CRS."""
+    """`MaxCellSize`, in units of the image's CRS; None = no limit."""
     multi_label: bool
+    """`MetaDataMode` is `MultiLabeled_Tiles`. True: an object can have several labels, or none."""
     normalization: Normalization | None
+    """What is done to each cell before the network; None = nothing."""
     activation: Activation | None
-    """None = found by a trial run of the network."""
+    """What turns the network's outputs into probabilities; None = not stated, the check of the network finds it."""
     classes: tuple[ModelClass, ...]
+    """`Classes`, two or more, in the order of the network's outputs."""
 
     def normalization_for(self, bands: int | None) -> Normalization | None:
-        """Return the normalisation for a network that takes so many bands, None = any; what is assumed is for three."""
+        """Return the normalisation for a network.
+
+        Args:
+            bands: number of bands that it takes; None = any. An assumed normalisation is for three bands.
+        """
         if self.normalization is not None and self.normalization.is_assumed and bands not in (None, 3):
             return None
         return self.normalization
@@ -120,47 +135,47 @@ def parse_definition(text: bytes) -> ModelDefinition:
 
 
 def _configuration(name: str, value: Any) -> None:
-    """Esri has a name here, or an object with a name."""
+    """Check a value that Esri writes as a name, or as an object with a name."""
     if not isinstance(value, str | dict):
-        raise wrong(name, value, "a text or an object")
+        raise wrong_value(name, value, "a text or an object")
 
 
 def _cell_size(name: str, value: Any) -> float | None:
-    """Esri writes cell sizes as a number or as {"x": …, "y": …}."""
+    """Read a cell size, which Esri writes as a number or as {"x": …, "y": …}."""
     sizes = [value.get("x"), value.get("y")] if isinstance(value, dict) else [value]
     for size in sizes:
         if size is not None and read_number(name, size) < 0:
-            raise wrong(name, size, "a number of 0 or more")
+            raise wrong_value(name, size, "a number of 0 or more")
     return float(sizes[0]) if sizes[0] else None
 
 
 def _range(name: str, value: Any) -> tuple[float, float]:
     limits = read_numbers(name, value)
     if len(limits) != 2 or limits[0] >= limits[1] or max(map(abs, limits)) > MAX_DATA_VALUE:
-        raise wrong(name, value, f"two numbers, the smaller one first, within {MAX_DATA_VALUE:g}")
+        raise wrong_value(name, value, f"two numbers, the smaller one first, within {MAX_DATA_VALUE:g}")
     return limits[0], limits[1]
 
 
 def _bands(name: str, value: Any) -> tuple[int | str, ...]:
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_BANDS:
-        raise wrong(name, value, "a list of band numbers or names")
+        raise wrong_value(name, value, "a list of band numbers or names")
     for item in value:
         if isinstance(item, str) and item.strip():
             continue
         if not is_number(item) or item != int(item) or not 0 <= item < MAX_BANDS:
-            raise wrong(name, value, "a list of band numbers (from 0) or names")
+            raise wrong_value(name, value, "a list of band numbers (from 0) or names")
     return tuple(item if isinstance(item, str) else int(item) for item in value)
 
 
 def _activation(name: str, value: Any) -> Activation:
     if value not in ("softmax", "sigmoid", "none"):
-        raise wrong(name, value, "softmax, sigmoid or none")
+        raise wrong_value(name, value, "softmax, sigmoid or none")
     return cast(Activation, value)
 
 
 def _classes(name: str, value: Any) -> tuple[ModelClass, ...]:
     if not isinstance(value, list) or len(value) < 2:
-        raise wrong(name, value, "a list of two or more classes")
+        raise wrong_value(name, value, "a list of two or more classes")
     classes = tuple(_class(item) for item in value)
     ((name_of_most, count),) = Counter(item.name for item in classes).most_common(1)
     if count > 1:
@@ -170,7 +185,7 @@ def _classes(name: str, value: Any) -> tuple[ModelClass, ...]:
 
 def _class(item: Any) -> ModelClass:
     if not isinstance(item, dict):
-        raise wrong("Classes", item, "a list of objects")
+        raise wrong_value("Classes", item, "a list of objects")
     item = {key: value for key, value in item.items() if value is not None}
     value = item.get("Value", item.get("ClassValue"))
     name = item.get("Name", item.get("ClassName"))
@@ -185,10 +200,10 @@ def _color(value: Any) -> tuple[int, int, int] | None:
     if value is None:
         return None
     if not isinstance(value, list) or len(value) < 3 or not all(is_number(item) for item in value):
-        raise wrong("Classes.Color", value, "a list of red, green and blue")
+        raise wrong_value("Classes.Color", value, "a list of red, green and blue")
     red, green, blue = (int(item) for item in value[:3])
     if min(red, green, blue) < 0:  # Esri's mark for "no colour"
         return None
     if max(red, green, blue) > 255:
-        raise wrong("Classes.Color", value, "a list of red, green and blue, 0 to 255")
+        raise wrong_value("Classes.Color", value, "a list of red, green and blue, 0 to 255")
     return red, green, blue

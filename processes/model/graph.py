@@ -1,7 +1,7 @@
-"""The ONNX graph: what it takes and gives, and the graph with the preparation of chips put in front.
+"""The ONNX graph: its input and output, and the preparation of chips that is put in front of it.
 
-The only home of `onnx`. Chips enter the graph as they were cut, `(n, bands, height, width)`, and are normalised
-there: done in numpy the same work costs a third of a small network's time.
+The only home of `onnx`. Chips enter the graph as they were cut, `(n, bands, height, width)`, and the graph normalises
+them: numpy would need a third of a small network's time for it.
 """
 
 from __future__ import annotations
@@ -28,31 +28,43 @@ _DTYPES = {
 _ELEMENTS = {name: element for element, name in _DTYPES.items()}
 _SCORES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 _CHIPS = "classify_objects_chips"
-_MIN_OPSET = 7  # from here on Mul and Add broadcast as numpy does
+_MIN_OPSET = 7  # since this one Mul and Add broadcast as numpy does
 
 ChipDtype = Literal["uint8", "float32"]
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What an ONNX classifier takes and gives; None = any."""
+    """The input and the output of an ONNX classifier."""
 
     input_name: str
     output_name: str
+    """The output that holds the scores."""
     dtype: str
+    """Of the input: float16, float32, float64 or uint8."""
     channels_last: bool
+    """True: the input is `(n, height, width, bands)`. False: `(n, bands, height, width)`."""
     batch: int | None
+    """Chips of one call; None = any number."""
     bands: int | None
+    """None = any number."""
     height: int | None
+    """In cells; None = any."""
     width: int | None
+    """In cells; None = any."""
     output_rank: int | None
-    """2 for `(n, classes)`, 1 for `(classes,)` of a single chip."""
+    """2 for `(n, classes)`, 1 for `(classes,)` of a single chip; None = not stated."""
     external_data: bool
-    """True: weights lie in files next to the ONNX file."""
+    """True: weights lie in files beside the ONNX file."""
 
 
 def load(path: Path, chip_height: int, chip_width: int) -> tuple[onnx.ModelProto, Network]:
-    """Read an ONNX file and what it takes and gives; the chip's size tells the order of the input's axes.
+    """Read an ONNX file.
+
+    Args:
+        path: the file.
+        chip_height: of the definition, in cells; height and width decide the order of the input's axes.
+        chip_width: of the definition, in cells.
 
     Raises:
         PackageError: not ONNX, or not an image classifier: one input of rank 4, an output of scores (the first one
@@ -86,7 +98,7 @@ def load(path: Path, chip_height: int, chip_width: int) -> tuple[onnx.ModelProto
         raise PackageError("the network has no output of float32, float16 or float64: no scores")
     if not isinstance(inputs[0].name, str) or not isinstance(output.name, str):  # bytes, where they are not UTF-8
         raise PackageError("the network is not an ONNX file")
-    _refuse_scattered_weights(model)
+    _require_weights_in_graph(model)
     return model, Network(
         input_name=inputs[0].name,
         output_name=output.name,
@@ -104,10 +116,16 @@ def load(path: Path, chip_height: int, chip_width: int) -> tuple[onnx.ModelProto
 def with_preparation(
     model: onnx.ModelProto, network: Network, normalization: Normalization | None, dtype: ChipDtype
 ) -> bytes:
-    """Return the serialised model with cast and normalisation in front, and transposition where it wants bands last.
+    """Return the serialised model with the preparation of chips in front: cast, normalisation, order of axes.
 
-    The result takes `(n, bands, height, width)` of `dtype` where the network takes prepared chips. `model` is
-    changed on the way and of no use afterwards.
+    Args:
+        model: the ONNX model; it is changed, and must not be used afterwards.
+        network: its input and output.
+        normalization: None = the network takes cells as they are.
+        dtype: of the chips, `(n, bands, height, width)`, that the result takes.
+
+    Raises:
+        PackageError: the model is of an old opset.
     """
     opset = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 0)
     if opset < _MIN_OPSET:
@@ -116,53 +134,53 @@ def with_preparation(
     nodes: list[onnx.NodeProto] = []
     current = _CHIPS
 
-    def then(kind: str, *constants: str, **attributes: Any) -> None:
+    def append(kind: str, *constants: str, **attributes: Any) -> None:
         nonlocal current
         result = f"{_CHIPS}_{len(nodes)}"
         nodes.append(helper.make_node(kind, [current, *constants], [result], **attributes))
         current = result
 
     if normalization is not None:
-        then("Cast", to=TensorProto.FLOAT)
+        append("Cast", to=TensorProto.FLOAT)
         for kind, values in (("Mul", normalization.scale), ("Add", normalization.offset)):
             name = f"{_CHIPS}_{kind}"
             per_band = np.asarray(values, np.float32).reshape(-1, 1, 1)
             graph.initializer.append(numpy_helper.from_array(per_band, name))
-            then(kind, name)
+            append(kind, name)
     if network.dtype != (dtype if normalization is None else "float32"):
         if network.dtype == "uint8":
-            _round_to_bytes(graph, then, opset)
-        then("Cast", to=_ELEMENTS[network.dtype])
+            _round_to_bytes(graph, append, opset)
+        append("Cast", to=_ELEMENTS[network.dtype])
     if network.channels_last:
-        then("Transpose", perm=[0, 2, 3, 1])
-    then("Identity")
+        append("Transpose", perm=[0, 2, 3, 1])
+    append("Identity")
     nodes[-1].output[0] = network.input_name
     for node in reversed(nodes):
         graph.node.insert(0, node)
-    taken = next(value for value in graph.input if value.name == network.input_name)
-    graph.input.remove(taken)
+    former = next(value for value in graph.input if value.name == network.input_name)
+    graph.input.remove(former)
     shape = [network.batch or "n", network.bands or "bands", network.height or "height", network.width or "width"]
     graph.input.append(helper.make_tensor_value_info(_CHIPS, _ELEMENTS[dtype], shape))
     return bytes(model.SerializeToString())
 
 
-def _round_to_bytes(graph: onnx.GraphProto, then: Callable[..., None], opset: int) -> None:
-    """Round halves up and keep within 0..255: a cast alone cuts the fraction off, and what it makes of 256 is open."""
+def _round_to_bytes(graph: onnx.GraphProto, append: Callable[..., None], opset: int) -> None:
+    """Round halves up and clip to 0..255. A cast alone cuts the fraction off, and its result for 256 is undefined."""
     least, most = 0.0, 255.0
     has_limits_as_inputs = opset >= 11  # before, they were attributes of Clip
     constants = {"half": 0.5} | ({"least": least, "most": most} if has_limits_as_inputs else {})
     for name, value in constants.items():
         graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), f"{_CHIPS}_{name}"))
-    then("Add", f"{_CHIPS}_half")
-    then("Floor")
+    append("Add", f"{_CHIPS}_half")
+    append("Floor")
     if has_limits_as_inputs:
-        then("Clip", f"{_CHIPS}_least", f"{_CHIPS}_most")
+        append("Clip", f"{_CHIPS}_least", f"{_CHIPS}_most")
     else:
-        then("Clip", min=least, max=most)
+        append("Clip", min=least, max=most)
 
 
-def _refuse_scattered_weights(model: onnx.ModelProto) -> None:
-    """Raise PackageError where weights other than the graph's own lie in a file: the runtime seeks them anywhere."""
+def _require_weights_in_graph(model: onnx.ModelProto) -> None:
+    """Raise PackageError where weights other than initializers lie in a file: the runtime would open any path."""
     tensors = [tensor for function in model.functions for node in function.node for tensor in _tensors_of(node)]
     tensors += [tensor for node in model.graph.node for tensor in _tensors_of(node)]
     tensors += [part for item in model.graph.sparse_initializer for part in (item.values, item.indices)]
@@ -196,5 +214,5 @@ def _extent(axis: onnx.TensorShapeProto.Dimension) -> int | None:
 
 
 def _element_name(element: int) -> str:
-    known = TensorProto.DataType.values()
-    return str(TensorProto.DataType.Name(element)).lower() if element and element in known else "of no known type"
+    elements = TensorProto.DataType.values()
+    return str(TensorProto.DataType.Name(element)).lower() if element and element in elements else "of no known type"

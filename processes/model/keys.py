@@ -1,4 +1,4 @@
-"""Values of an .emd's keys: read as the type that is wanted, or refused with the key's name and the value."""
+"""Values of an .emd's keys, read as the expected type; an error has the key's name and the value."""
 
 from __future__ import annotations
 
@@ -15,46 +15,59 @@ _SHOWN_CHARACTERS = 80
 
 
 def get[T](keys: Mapping[str, Any], name: str, read: Callable[[str, Any], T], default: Any) -> T:
-    """Return what `read` makes of a key, or the default where it is absent."""
+    """Return the value of a key, or the default where the key is absent.
+
+    Args:
+        keys: of the .emd.
+        name: of the key.
+        read: a reader of this module, or one like them.
+        default: as it is; it is not read.
+    """
     return read(name, keys[name]) if name in keys else default
 
 
 def require[T](keys: Mapping[str, Any], name: str, read: Callable[[str, Any], T]) -> T:
-    """Return what `read` makes of a key that has to be there."""
+    """Return the value of a key that must be present; arguments as `get` has them."""
     if name not in keys:
         raise PackageError(f"the .emd has no {name}")
     return read(name, keys[name])
 
 
 def show(value: object) -> str:
-    """Return a value as JSON, cut short: it stands in messages."""
+    """Return a value as JSON for a message, cut to 80 characters."""
     try:
         return msgspec.json.encode(value).decode(errors="replace")[:_SHOWN_CHARACTERS]
-    except RecursionError:  # it was decoded, but only just
+    except RecursionError:  # decoding allows deeper nesting than encoding
         return "nested too deeply"
 
 
-def wrong(name: str, value: object, wanted: str) -> PackageError:
-    """Return the error for a value that is not what is wanted."""
-    return PackageError(f"{name} is {show(value)}, not {wanted}")
+def wrong_value(name: str, value: object, expected: str) -> PackageError:
+    """Return the error for a wrong value.
+
+    Args:
+        name: of the key.
+        value: the wrong value.
+        expected: what is accepted, in words.
+    """
+    return PackageError(f"{name} is {show(value)}, not {expected}")
 
 
 def read_text(name: str, value: Any) -> str:
     """Read a text that is not blank."""
     if not isinstance(value, str) or not value.strip():
-        raise wrong(name, value, "a text")
+        raise wrong_value(name, value, "a text")
     return value
 
 
 def read_flag(name: str, value: Any) -> bool:
     """Read a boolean, which Esri writes as a number too."""
     if not isinstance(value, int | float) or value not in _FLAGS:
-        raise wrong(name, value, "0, 1, true or false")
+        raise wrong_value(name, value, "0, 1, true or false")
     return bool(value)
 
 
 def is_number(value: Any) -> bool:
-    """Say whether a value is a number that a float can hold."""
+    """Return whether a value is a number that a float can hold."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
@@ -63,7 +76,7 @@ def read_integer(low: int, high: int) -> Callable[[str, Any], int]:
 
     def read(name: str, value: Any) -> int:
         if not is_number(value) or value != int(value) or not low <= value <= high:
-            raise wrong(name, value, f"a whole number from {low} to {high}")
+            raise wrong_value(name, value, f"a whole number from {low} to {high}")
         return int(value)
 
     return read
@@ -72,12 +85,12 @@ def read_integer(low: int, high: int) -> Callable[[str, Any], int]:
 def read_number(name: str, value: Any) -> float:
     """Read a number."""
     if not is_number(value):
-        raise wrong(name, value, "a number")
+        raise wrong_value(name, value, "a number")
     return float(value)
 
 
 def read_numbers(name: str, value: Any) -> tuple[float, ...]:
     """Read a list of at least one number."""
     if not isinstance(value, list) or not value:
-        raise wrong(name, value, "a list of numbers")
+        raise wrong_value(name, value, "a list of numbers")
     return tuple(read_number(name, item) for item in value)

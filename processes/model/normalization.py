@@ -1,4 +1,4 @@
-"""Normalisation: what a network wants done to each cell, as Esri's statistics or the package's own key say it."""
+"""Normalisation: what is done to each cell before the network, from Esri's statistics or the key `Normalization`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from processes.errors import PackageError
-from processes.model.keys import read_number, read_numbers, require, show, wrong
+from processes.model.keys import read_number, read_numbers, require, show, wrong_value
 
 Bands = tuple[int | str, ...]
 
@@ -21,9 +21,11 @@ class Normalization:
     """`value * scale + offset`, one pair per band, within what float32 holds."""
 
     scale: tuple[float, ...]
+    """Factor of each band."""
     offset: tuple[float, ...]
+    """What is added to each band after that."""
     is_assumed: bool = False
-    """True: the package says nothing, and ImageNet's statistics are taken if the network takes three bands."""
+    """True: the package states none; ImageNet's statistics apply if the network takes three bands."""
 
 
 def read_normalization(keys: Mapping[str, Any], framework: str | None, bands: Bands | None) -> Normalization | None:
@@ -31,23 +33,25 @@ def read_normalization(keys: Mapping[str, Any], framework: str | None, bands: Ba
 
     Args:
         keys: of the .emd, without nulls.
-        framework: `Framework`.
-        bands: `ExtractBands`, read.
+        framework: `Framework`; None = absent.
+        bands: `ExtractBands`; None = absent.
 
     Raises:
-        PackageError: it is of the wrong type, or not for the bands that are taken.
+        PackageError: a key has the wrong type, or other bands than `ExtractBands`.
     """
     if "Normalization" in keys:
-        found = _own(keys["Normalization"])
+        normalization = _own(keys["Normalization"])
     elif "NormalizationStats" in keys:
-        found = _esri(keys["NormalizationStats"], bands)
+        normalization = _esri(keys["NormalizationStats"], bands)
     elif framework is not None and framework.startswith("arcgis.learn") and (bands is None or len(bands) == 3):
-        found = replace(_affine((1 / 255,) * 3, _IMAGENET_MEAN, _IMAGENET_STD), is_assumed=True)
+        normalization = replace(_affine((1 / 255,) * 3, _IMAGENET_MEAN, _IMAGENET_STD), is_assumed=True)
     else:
         return None
-    if found is not None and bands is not None and len(found.scale) != len(bands):
-        raise PackageError(f"the normalisation is for {len(found.scale)} bands, ExtractBands takes {len(bands)}")
-    return found
+    if normalization is not None and bands is not None and len(normalization.scale) != len(bands):
+        raise PackageError(
+            f"the normalisation is for {len(normalization.scale)} bands, ExtractBands takes {len(bands)}"
+        )
+    return normalization
 
 
 def _affine(scale: tuple[float, ...], mean: tuple[float, ...], std: tuple[float, ...]) -> Normalization:
@@ -67,43 +71,43 @@ def _own(value: Any) -> Normalization | None:
     if isinstance(value, dict):
         value = {key: item for key, item in value.items() if item is not None}
     if not isinstance(value, dict) or not {"mean", "std"} <= value.keys():
-        raise wrong("Normalization", value, '"none" or an object with scale, mean and std')
+        raise wrong_value("Normalization", value, '"none" or an object with scale, mean and std')
     mean = read_numbers("Normalization.mean", value["mean"])
     std = read_numbers("Normalization.std", value["std"])
     scale = read_number("Normalization.scale", value.get("scale", 1))
     if len(mean) != len(std):
         raise PackageError(f"Normalization has {len(mean)} means and {len(std)} deviations")
     if 0 in std:
-        raise wrong("Normalization.std", value["std"], "without zeros")
+        raise wrong_value("Normalization.std", value["std"], "without zeros")
     return _affine((scale,) * len(mean), mean, std)
 
 
 def _esri(value: Any, bands: Bands | None) -> Normalization:
-    """arcgis.learn's statistics: scale to the training raster's range, then standardise.
+    """Read arcgis.learn's statistics: scale to the training raster's range, then standardise.
 
     The arrays are per band of the training raster and indexed through ExtractBands. max = min divides by 1, a
     scaled_std of 0 counts as 0.01.
     """
     if not isinstance(value, dict):
-        raise wrong("NormalizationStats", value, "an object of per-band arrays")
+        raise wrong_value("NormalizationStats", value, "an object of per-band arrays")
     value = {f"NormalizationStats.{key}": item for key, item in value.items() if item is not None}
     names = ("band_min_values", "band_max_values", "scaled_mean_values", "scaled_std_values")
     arrays = {name: require(value, f"NormalizationStats.{name}", read_numbers) for name in names}
-    positions = _positions(bands, len(arrays[names[0]]))
+    indices = _band_indices(bands, len(arrays[names[0]]))
     for name, array in arrays.items():
-        if (bands is None and len(array) != len(positions)) or max(positions) >= len(array):
-            taken = f"{len(positions)} bands" if bands is None else show(bands)
-            raise PackageError(f"NormalizationStats.{name} has {len(array)} values, taken are {taken}")
-    low, high, mean, std = (tuple(array[position] for position in positions) for array in arrays.values())
+        if (bands is None and len(array) != len(indices)) or max(indices) >= len(array):
+            extracted = f"{len(indices)} bands" if bands is None else show(bands)
+            raise PackageError(f"NormalizationStats.{name} has {len(array)} values, taken are {extracted}")
+    low, high, mean, std = (tuple(array[index] for index in indices) for array in arrays.values())
     width = tuple((h - v) or 1.0 for v, h in zip(low, high, strict=True))
     shifted = tuple(v / w + m for v, w, m in zip(low, width, mean, strict=True))
     return _affine(tuple(1 / w for w in width), shifted, tuple(s or 0.01 for s in std))
 
 
-def _positions(bands: Bands | None, count: int) -> list[int]:
+def _band_indices(bands: Bands | None, count: int) -> list[int]:
     if bands is None:
         return list(range(count))
-    positions = [band for band in bands if isinstance(band, int)]
-    if len(positions) < len(bands):
+    indices = [band for band in bands if isinstance(band, int)]
+    if len(indices) < len(bands):
         raise PackageError("NormalizationStats needs ExtractBands as numbers")
-    return positions
+    return indices

@@ -25,26 +25,26 @@ _ARCHIVE = "the .dlpk"
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A model package as found: sound as far as its files tell, or with the reason why not."""
+    """A model package, its files read but its network not yet tried."""
 
     id: str
     """File name without ending."""
     definition: ModelDefinition | None
-    """None where the .emd itself cannot be read."""
+    """None = the .emd cannot be read."""
     network: Path | None
-    """The ONNX file on disk; None where there is none that can be used."""
+    """The ONNX file; None = the package has none that can be used."""
     sha256: str | None
-    """Of the network's file, in hex."""
+    """Digest of the ONNX file, in hex; None = there is no such file."""
     problem: str | None
     """Why the package cannot be used, in words for the client; None = it can."""
 
 
 def read_package(path: Path, unpack_folder: Path, max_bytes: int) -> Package:
-    """Read a `.dlpk` file or a package folder; a broken one comes back with its problem, never as an exception.
+    """Read a `.dlpk` file or a package folder; a broken package has a problem and raises nothing.
 
     Args:
         path: the file or the folder.
-        unpack_folder: where the contents of `.dlpk` files are kept, one folder for each.
+        unpack_folder: folder for the contents of `.dlpk` files, a subfolder for each.
         max_bytes: limit of the unpacked size.
     """
     definition = None
@@ -52,7 +52,7 @@ def read_package(path: Path, unpack_folder: Path, max_bytes: int) -> Package:
         folder = path if path.is_dir() else _unpacked(path, unpack_folder, max_bytes)
         definition = parse_definition(_definition_text(folder))
         network = _network(folder, definition)
-        _refuse_large(folder, max_bytes)
+        _require_size(folder, max_bytes)
         status = network.stat()
         return Package(
             package_id(path), definition, network, _sha256(network, status.st_size, status.st_mtime_ns), None
@@ -70,17 +70,17 @@ def read_package(path: Path, unpack_folder: Path, max_bytes: int) -> Package:
 
 
 def package_id(path: Path) -> str:
-    """Return the model id that a package file or folder has."""
+    """Return the model id of a package file or folder."""
     return path.stem if path.suffix.lower() == ".dlpk" else path.name
 
 
 def _definition_text(folder: Path) -> bytes:
-    found = sorted(item for item in folder.iterdir() if item.suffix.lower() == ".emd" and item.is_file())
-    if len(found) != 1:
-        raise PackageError(f"the package has {len(found)} .emd files at its root, not exactly one")
-    if found[0].stat().st_size > MAX_DEFINITION_BYTES:
+    definitions = sorted(item for item in folder.iterdir() if item.suffix.lower() == ".emd" and item.is_file())
+    if len(definitions) != 1:
+        raise PackageError(f"the package has {len(definitions)} .emd files at its root, not exactly one")
+    if definitions[0].stat().st_size > MAX_DEFINITION_BYTES:
         raise PackageError(f"the .emd is larger than {MAX_DEFINITION_BYTES} bytes")
-    return found[0].read_bytes()
+    return definitions[0].read_bytes()
 
 
 def _network(folder: Path, definition: ModelDefinition) -> Path:
@@ -98,33 +98,33 @@ def _network(folder: Path, definition: ModelDefinition) -> Path:
     return network
 
 
-def _refuse_large(folder: Path, max_bytes: int) -> None:
+def _require_size(folder: Path, max_bytes: int) -> None:
     size = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
     if size > max_bytes:
         raise PackageError(_too_large("package holds", size, max_bytes))
 
 
-def _too_large(what: str, size: int, max_bytes: int) -> str:
-    return f"the {what} {size} bytes, more than the limit max_model_mb = {max_bytes >> 20} allows"
+def _too_large(subject: str, size: int, max_bytes: int) -> str:
+    return f"the {subject} {size} bytes, more than the limit max_model_mb = {max_bytes >> 20} allows"
 
 
 def _lies_in(folder: Path, file: Path) -> bool:
-    """Say whether a file is in a folder, links followed; one that leads round in a circle is nowhere."""
+    """Return whether a file is in a folder, links followed. A circle of links is in no folder."""
     return Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
 
 
 @lru_cache(maxsize=1024)
 def _sha256(path: Path, _size: int, _mtime_ns: int) -> str:
-    """Hash a file; size and time are there so that a changed file is hashed again."""
+    """Hash a file. Size and time are arguments so that a changed file is hashed again."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _unpacked(path: Path, unpack_folder: Path, max_bytes: int) -> Path:
-    """Return the folder that holds the contents of a `.dlpk`, unpacking it the first time."""
+    """Return the folder with the contents of a `.dlpk`, which is unpacked the first time."""
     status = path.stat()
-    place = f"{path.stem}-{_short_hash(os.fsencode(path.resolve()))}-"
-    target = unpack_folder / f"{place}{_short_hash(f'{status.st_size}:{status.st_mtime_ns}'.encode())}"
+    prefix = f"{path.stem}-{_short_hash(os.fsencode(path.resolve()))}-"
+    target = unpack_folder / f"{prefix}{_short_hash(f'{status.st_size}:{status.st_mtime_ns}'.encode())}"
     if target.is_dir():
         return target
     unpack_folder.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ def _unpacked(path: Path, unpack_folder: Path, max_bytes: int) -> Path:
     try:
         _unpack(path, scratch, max_bytes)
         os.replace(scratch, target)
-        _remove_former(target, place)
+        _remove_former(target, prefix)
     except OSError:
         if not target.is_dir():  # else another process was first
             raise
@@ -141,9 +141,9 @@ def _unpacked(path: Path, unpack_folder: Path, max_bytes: int) -> Path:
     return target
 
 
-def _remove_former(target: Path, place: str) -> None:
-    """Remove what was unpacked of former versions of a package."""
-    for folder in target.parent.glob(f"{glob.escape(place)}*"):
+def _remove_former(target: Path, prefix: str) -> None:
+    """Remove the unpacked contents of former versions of a package."""
+    for folder in target.parent.glob(f"{glob.escape(prefix)}*"):
         if folder != target:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -155,9 +155,9 @@ def _short_hash(data: bytes) -> str:
 def _unpack(path: Path, folder: Path, max_bytes: int) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
-            left = max_bytes
+            remaining_bytes = max_bytes
             for member, name in _checked_members(archive, max_bytes):
-                left -= extract(archive, member, folder.joinpath(*name.parts), left, _ARCHIVE)
+                remaining_bytes -= extract(archive, member, folder.joinpath(*name.parts), remaining_bytes, _ARCHIVE)
     except BROKEN_ZIP as err:
         raise PackageError(f"{_ARCHIVE} is not a sound zip archive") from err
 

@@ -1,4 +1,4 @@
-"""What comes out of a network, made into probabilities: its shape checked, its activation found and applied."""
+"""The outputs of a network as probabilities: shape checked, activation found and applied."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ from numpy.typing import NDArray
 from processes.errors import PackageError
 from processes.model.definition import Activation
 
-_ROUNDING = 1e-5  # of probabilities that a network works out: 1.0000001 is one
+_ROUNDING = 1e-5
+"""A value so close outside 0..1 is still a probability: 1.0000001 is rounding."""
 _SUM_TOLERANCE = 1e-3
+"""Probabilities of a chip add up to 1 within this."""
 
 
 def rows_of(output: object, chips: int, classes: int) -> NDArray[np.float32]:
     """Return a network's output as `(chips, outputs)`, one output per class, or one alone for two classes.
 
-    Axes of length one do not matter, and of a single chip the batch axis may be missing.
+    Axes of length one are ignored, and the output of a single chip may lack the batch axis.
+
+    Args:
+        output: of the runtime, not yet checked.
+        chips: number of chips that the network ran on.
+        classes: number of classes of the model.
 
     Raises:
-        PackageError: it has other rows than chips, or other columns than classes.
+        PackageError: the number of rows is not that of the chips, or the number of columns not that of the classes.
     """
     array = np.asarray(output)
     if array.dtype.kind != "f" or (chips > 1 and (array.ndim == 0 or array.shape[0] != chips)):
@@ -26,18 +33,27 @@ def rows_of(output: object, chips: int, classes: int) -> NDArray[np.float32]:
     width = array.size // chips
     if width != classes and not (width == 1 and classes == 2):
         raise PackageError(f"the network has {width} outputs for {classes} classes")
-    with np.errstate(over="ignore"):  # becomes infinite, which is told with the object's name
+    with np.errstate(over="ignore"):  # becomes infinite, which is reported with the object's name
         return array.reshape(chips, width).astype(np.float32)
 
 
 def probabilities(outputs: NDArray[np.float32], activation: Activation, classes: int) -> NDArray[np.float32]:
-    """Apply the activation; a single output for two classes becomes the pair of probabilities."""
+    """Apply the activation; a single output for two classes becomes the pair of probabilities.
+
+    Args:
+        outputs: `(n, outputs)`, as the network returns them.
+        activation: that of the model.
+        classes: number of classes of the model.
+
+    Returns:
+        `(n, classes)`, 0..1.
+    """
     if outputs.shape[1] == 1 and classes == 2:
-        second = _tidy(outputs) if activation == "none" else _sigmoid(outputs)
+        second = _clip_rounding(outputs) if activation == "none" else _sigmoid(outputs)
         return np.concatenate([1 - second, second], axis=1)
     match activation:
         case "none":
-            return _tidy(outputs)
+            return _clip_rounding(outputs)
         case "sigmoid":
             return _sigmoid(outputs)
         case "softmax":
@@ -47,17 +63,17 @@ def probabilities(outputs: NDArray[np.float32], activation: Activation, classes:
 
 
 def find_activation(outputs: NDArray[np.float32], multi_label: bool) -> Activation:
-    """Say from a trial run's outputs `(n, outputs)` what turns them into probabilities."""
-    tidy = _tidy(outputs)
-    inside = bool(((tidy >= 0) & (tidy <= 1)).all())
+    """Return the activation that turns outputs of random chips, `(n, outputs)`, into probabilities."""
+    clipped = _clip_rounding(outputs)
+    inside = bool(((clipped >= 0) & (clipped <= 1)).all())
     if outputs.shape[1] == 1 or multi_label:
         return "none" if inside else "sigmoid"
     adds_up = bool(np.allclose(outputs.sum(axis=1), 1, atol=_SUM_TOLERANCE))
     return "none" if inside and adds_up else "softmax"
 
 
-def _tidy(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Put on the edge of 0..1 what rounding alone has carried over it."""
+def _clip_rounding(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Clip to 0..1 the values that lie outside by rounding alone."""
     inside = np.clip(outputs, 0, 1)
     return np.where(np.abs(inside - outputs) <= _ROUNDING, inside, outputs)
 

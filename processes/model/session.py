@@ -1,12 +1,10 @@
-"""Inference: chips in, probabilities out. The only home of onnxruntime.
+"""Inference: chips in, probabilities out.
 
-A caller sees `Session.scores` and `batch_size` and nothing of the runtime below.
+A session prepares the network, opens it in a runtime, and checks its outputs.
 """
 
 from __future__ import annotations
 
-import os
-import re
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,44 +18,22 @@ from processes.errors import PackageError
 from processes.model import graph
 from processes.model.definition import Activation, ModelDefinition
 from processes.model.normalization import Normalization
-from processes.model.processor import Processor
+from processes.model.runtime.runtime import Chips, Processor, RunNetwork
+from processes.model.runtime.runtimes import choose_runtime
 from processes.model.scores import probabilities, rows_of
-
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it reports home, from the moment of its import
-
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 GPU_BATCH_SIZE = 128
 _CPU_BATCH_CELLS = 16 * 64 * 64  # small networks run best on the CPU with this much at once: the data stays in cache
 _CPU_BATCH_SIZES = (4, 32)
-_PROVIDERS: dict[Processor, str] = {"CPU": "CPUExecutionProvider", "GPU": "CUDAExecutionProvider"}
-_LOG_ERRORS_ONLY = 3
-
-_RUNTIME_ERRORS = (
-    ort_errors.EngineError,
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
-    ort_errors.NoSuchFile,
-    ort_errors.EPFail,
-    RuntimeError,
-    ValueError,
-)
-
-Chips = NDArray[np.uint8] | NDArray[np.float32]
 
 
 class NonFiniteScoresError(PackageError):
-    """The network gave something that is not a number."""
+    """An output of the network is not a finite number."""
 
     def __init__(self, chips: list[int]) -> None:
         super().__init__("the model's output is not a finite number")
         self.chips = chips
-        """Positions in the batch."""
+        """Indices of the chips in the batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +41,31 @@ class SessionKey:
     """What a session is opened with; sessions of the same key are the same."""
 
     network: Path
+    """The ONNX file."""
     sha256: str
+    """Digest of the ONNX file, in hex."""
     definition: ModelDefinition
     activation: Activation
+    """What turns the network's outputs into probabilities."""
     processor: Processor
     threads: int
+    """Threads of the CPU for one call of the network."""
 
 
 class Session:
-    """An opened network; safe to call from several threads."""
+    """An opened network; several threads may call it."""
 
     def __init__(self, key: SessionKey) -> None:
         self.key = key
         self._opening = Lock()
-        self._sessions: dict[graph.ChipDtype, onnxruntime.InferenceSession] = {}
+        self._opened: dict[graph.ChipDtype, RunNetwork] = {}
         _, self.network = graph.load(key.network, key.definition.chip_height, key.definition.chip_width)
         self.normalization = key.definition.normalization_for(self.network.bands)
-        check_fit(key.definition, self.normalization, self.network)
+        _require_fit(key.definition, self.normalization, self.network)
 
     @property
     def batch_size(self) -> int:
-        """Chips per call that suit the network, where nobody asked for a number."""
+        """Return the number of chips per call that suits the network, where no request names one."""
         definition = self.key.definition
         if self.network.batch is not None:
             return self.network.batch
@@ -97,10 +77,10 @@ class Session:
         return min(max(_CPU_BATCH_CELLS // (definition.chip_width * definition.chip_height), low), high)
 
     def chips_per_s(self) -> float:
-        """Return how fast one thread runs the network, measured on a batch of chips that are all 0."""
+        """Return how many chips per second one thread runs, measured on a batch of chips that are all 0."""
         shape = (self.batch_size, self.network.bands or len(self.key.definition.bands or "RGB"))
         chips = np.zeros((*shape, self.key.definition.chip_height, self.key.definition.chip_width), np.uint8)
-        self.outputs(chips)  # the network is opened
+        self.outputs(chips)  # opens the network, which must not be measured
         start_s = time.perf_counter()
         self.outputs(chips)
         return float(len(chips) / (time.perf_counter() - start_s))
@@ -124,68 +104,50 @@ class Session:
         return probabilities(outputs, self.key.activation, len(self.key.definition.classes))
 
     def outputs(self, chips: Chips) -> NDArray[np.float32]:
-        """Return what the network gives, `(n, outputs)`, before any activation.
+        """Return the network's outputs before any activation, `(n, outputs)`.
 
         Raises:
             PackageError: the network fails, or its outputs fit neither the chips nor the classes.
         """
-        session = self._session("uint8" if chips.dtype == np.uint8 else "float32")
+        run = self._open("uint8" if chips.dtype == np.uint8 else "float32")
         size = self.network.batch
         if size is None:
-            return self._run(session, chips)
+            return self._rows(run, chips)
         parts = []
         for start in range(0, len(chips), size):
             part = chips[start : start + size]
             full = np.concatenate([part, *([part[-1:]] * (size - len(part)))]) if len(part) < size else part
-            parts.append(self._run(session, full)[: len(part)])
+            parts.append(self._rows(run, full)[: len(part)])
         return np.concatenate(parts)
 
-    def _run(self, session: onnxruntime.InferenceSession, chips: Chips) -> NDArray[np.float32]:
-        try:
-            (output,) = session.run([self.network.output_name], {session.get_inputs()[0].name: chips})
-        except _RUNTIME_ERRORS as err:
-            raise PackageError(f"the network cannot be run: {_reason(err)}") from err
-        return rows_of(output, len(chips), len(self.key.definition.classes))
+    def _rows(self, run: RunNetwork, chips: Chips) -> NDArray[np.float32]:
+        return rows_of(run(chips), len(chips), len(self.key.definition.classes))
 
-    def _session(self, dtype: graph.ChipDtype) -> onnxruntime.InferenceSession:
+    def _open(self, dtype: graph.ChipDtype) -> RunNetwork:
+        """Return the network that takes chips of a dtype, opened the first time."""
         with self._opening:
-            if dtype not in self._sessions:
-                self._sessions[dtype] = self._open(dtype)
-        return self._sessions[dtype]
-
-    def _open(self, dtype: graph.ChipDtype) -> onnxruntime.InferenceSession:
-        key = self.key
-        model, network = graph.load(key.network, key.definition.chip_height, key.definition.chip_width)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = key.threads
-        options.log_severity_level = _LOG_ERRORS_ONLY
-        if network.external_data:
-            options.add_session_config_entry(
-                "session.model_external_initializers_file_folder_path", str(key.network.parent)
-            )
-        if key.processor == "GPU":
-            onnxruntime.preload_dlls()  # CUDA and cuDNN as Python packages carry them
-        prepared = graph.with_preparation(model, network, self.normalization, dtype)
-        try:
-            session = onnxruntime.InferenceSession(
-                prepared, options, providers=[_PROVIDERS[key.processor]], enable_fallback=0
-            )
-        except _RUNTIME_ERRORS as err:
-            raise PackageError(f"the network cannot be opened: {_reason(err)}") from err
-        if session.get_providers()[0] != _PROVIDERS[key.processor]:  # it goes on without a provider that fails to load
-            raise PackageError(f"the network cannot be opened on the {key.processor}")
-        return session
+            if dtype not in self._opened:
+                key = self.key
+                model, network = graph.load(key.network, key.definition.chip_height, key.definition.chip_width)
+                self._opened[dtype] = choose_runtime(key.processor).open(
+                    graph.with_preparation(model, network, self.normalization, dtype),
+                    network.output_name,
+                    key.network.parent if network.external_data else None,
+                    key.processor,
+                    key.threads,
+                )
+        return self._opened[dtype]
 
 
 @lru_cache(maxsize=8)
 def open_session(key: SessionKey) -> Session:
-    """Return the session of `key`, opened once and kept."""
+    """Return the session of a key; the last ones are kept open."""
     return Session(key)
 
 
-def check_fit(definition: ModelDefinition, normalization: Normalization | None, network: graph.Network) -> None:
+def _require_fit(definition: ModelDefinition, normalization: Normalization | None, network: graph.Network) -> None:
     """Raise PackageError where the definition and the network contradict each other."""
-    for name, said, taken in (
+    for name, declared, accepted in (
         ("ImageWidth", definition.chip_width, network.width),
         ("ImageHeight", definition.chip_height, network.height),
         ("the number of ExtractBands", definition.bands and len(definition.bands), network.bands),
@@ -195,17 +157,7 @@ def check_fit(definition: ModelDefinition, normalization: Normalization | None, 
             network.bands,
         ),
     ):
-        if said is not None and taken is not None and said != taken:
-            raise PackageError(f"{name} is {said}, the network takes {taken}")
+        if declared is not None and accepted is not None and declared != accepted:
+            raise PackageError(f"{name} is {declared}, the network takes {accepted}")
     if network.output_rank == 1 and network.batch != 1 and len(definition.classes) != 2:
         raise PackageError("the network's output has no batch axis, its input has one of any size")
-
-
-def _reason(err: BaseException) -> str:
-    """Return the runtime's words without file paths, error codes and C++ signatures."""
-    if isinstance(err, UnicodeError):
-        return "a name in it is not UTF-8"
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(err)).split("\n")[0]
-    text = re.sub(r"\S+\.(?:h|cc|cpp):\d+ (?:[^(]*::\w+\(.*?\)(?: const)?|\w+) ", "", text)
-    text = re.sub(r"^ONNX Runtime only \*guarantees\*.*(?=Current official support)", "", text)
-    return re.sub(r"(?:/[\w.+-]+){2,}/?", "…", text)[:300]

@@ -71,14 +71,18 @@ class Subscriber:
 
 @dataclass(frozen=True, slots=True)
 class ExecuteRequest:
-    """An execute request whose inputs and outputs are those of the description."""
+    """An execute request, read: its frame is checked, the values of its inputs are not."""
 
+    body: bytes
+    """Its JSON text."""
     inputs: Mapping[str, Sequence[InputValue]]
     """For each input given, its values in their order: one, or several where the description allows them."""
     outputs: Mapping[str, OutputRequest] | None
     """None = all outputs, as the process likes; empty = the client wants none."""
     response: Response
     subscriber: Subscriber | None
+    faults: tuple[Fault, ...] = ()
+    """What is wrong with the frame: names, occurrences, outputs. The process adds its own, and all are reported."""
 
     @property
     def by_reference(self) -> bool:
@@ -98,10 +102,10 @@ class _Body(msgspec.Struct):
     subscriber: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-def read_request(body: bytes, description: Description) -> tuple[ExecuteRequest, list[Fault]]:
-    """Read an execute request and say what is wrong with its frame: names, occurrences, outputs.
+def read_request(body: bytes, description: Description) -> ExecuteRequest:
+    """Read an execute request and check its frame: names, occurrences, outputs.
 
-    The values of inputs are not looked at; `check_literals` and the process do that.
+    The values of inputs are not read; `read_literals` and the process do that.
 
     Args:
         body: the request's JSON text.
@@ -117,7 +121,7 @@ def read_request(body: bytes, description: Description) -> tuple[ExecuteRequest,
         inputs = dict(_inputs(parsed.inputs, description, faults))
         outputs = _outputs(parsed.outputs, description, faults)
         response, subscriber = _response(parsed.response, faults), _subscriber(parsed.subscriber, faults)
-        return ExecuteRequest(inputs, outputs, response, subscriber), faults
+        return ExecuteRequest(body, inputs, outputs, response, subscriber, tuple(faults))
     except msgspec.ValidationError as err:
         raise RequestError.at("", InputError(f"the request is not an execute request: {err}")) from err
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:

@@ -52,7 +52,7 @@ def serve(config: Path) -> None:
     """Start the service: the web server and a runner."""
     from processes.programs.serve import serve as start
 
-    with _told():
+    with _reported():
         start(config)
 
 
@@ -64,7 +64,7 @@ def web(config: Path, address: str | None) -> None:
     from processes.programs.web import start_web
     from processes.settings import load_configuration
 
-    with _told():
+    with _reported():
         bind = load_configuration(config)["server"]["bind"]
         start_web(config, address or f"{bind['host']}:{bind['port']}")
 
@@ -76,7 +76,7 @@ def runner(config: Path, name: str | None) -> None:
     """Start a runner: it works on the jobs in the store, on this machine or with a cluster."""
     from processes.programs.workers import start_runner
 
-    with _told():
+    with _reported():
         start_runner(config, name or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
 
 
@@ -89,7 +89,7 @@ def worker(config: Path, scheduler: str | None, host: str | None) -> None:
     from processes.programs.workers import start_worker
     from processes.settings import load_settings
 
-    with _told():
+    with _reported():
         address = scheduler or load_settings(config).scheduler
         if address is None or not address.startswith("tls://"):
             raise click.ClickException("name the scheduler, as tls://host:8786")
@@ -104,7 +104,7 @@ def scheduler(config: Path, host: str, port: int) -> None:
     """Start the scheduler of a cluster; it speaks TLS only."""
     from processes.programs.workers import start_scheduler
 
-    with _told():
+    with _reported():
         start_scheduler(config, host, port)
 
 
@@ -166,7 +166,7 @@ def _intake(config: Path) -> Iterator[Intake]:
     from processes.jobs.intake import Intake
     from processes.settings import load_settings
 
-    with _told():
+    with _reported():
         intake = Intake(load_settings(config))
         try:
             yield intake
@@ -177,8 +177,8 @@ def _intake(config: Path) -> Iterator[Intake]:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Log, and tell in one line what is wrong with the configuration, or with what it names."""
+def _reported() -> Iterator[None]:
+    """Set up logs, and report in one line what is wrong with the configuration, or with what it names."""
     from processes.programs.logs import set_up_logs
 
     set_up_logs()
@@ -195,9 +195,7 @@ def models(config: Path) -> None:
     from processes.model.catalog import Catalog
     from processes.settings import load_settings
 
-    settings = load_settings(config)
-    catalog = Catalog(settings.models, settings.state, settings.limits.max_model_mb * 2**20)
-    packages = catalog.checked()
+    packages = Catalog.from_settings(load_settings(config)).check_packages()
     for package in packages:
         click.echo(package.id)
         if package.definition is not None:
@@ -280,13 +278,12 @@ class _OutputOption(click.Option):
 @click.option("--overwrite", is_flag=True, help="Replace the result where it is there already.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @click.pass_obj
-def run(config: Path, /, quiet: bool, **options: Any) -> None:
+def run(config: Path, /, output: Path, overwrite: bool, quiet: bool, **options: Any) -> None:
     """Classify objects from files to a file, without a server."""
     from processes.errors import ServiceError
-    from processes.programs.local import LocalRun, run_local
+    from processes.programs.local import run_local
     from processes.settings import load_settings
 
-    wanted = LocalRun(**options)
     try:
         with (
             click.progressbar(length=1, label="classifying", file=sys.stderr, show_pos=False)
@@ -294,22 +291,61 @@ def run(config: Path, /, quiet: bool, **options: Any) -> None:
             else _Silent() as bar
         ):
 
-            def progress(done: int, total: int) -> None:
-                bar.length = max(total, 1)
-                bar.update(done - bar.pos)
+            def planned(objects: int) -> None:
+                bar.length = max(objects, 1)
 
-            summary = run_local(wanted, load_settings(config), progress)
+            summary = run_local(
+                _inputs(**options),
+                output,
+                load_settings(config),
+                overwrite=overwrite,
+                planned=planned,
+                progress=bar.update,
+            )
     except ServiceError as err:
         raise click.ClickException(err.detail) from err
     counts = ", ".join(f"{name} {count}" for name, count in summary["counts"].items())
     others = ", ".join(f"{name} {count}" for name, count in summary["status"].items() if name != "ok" and count)
-    click.echo(f"{wanted.output}: {counts}" + (f"; not labelled: {others}" if others else ""))
+    click.echo(f"{output}: {counts}" + (f"; not labelled: {others}" if others else ""))
     for warning in summary["warnings"]:
         click.echo(f"warning: {warning}", err=True)
 
 
+def _inputs(
+    *,
+    images: tuple[Path, ...],
+    features: Path | None,
+    layer: str | None,
+    model: str,
+    arguments: tuple[str, ...],
+    label_field: str,
+    mode: str,
+    extent: tuple[float, float, float, float] | None,
+    extent_crs: str | None,
+    cell_size: float | None,
+    processor: str | None,
+    output_crs: str | None,
+) -> dict[str, Any]:
+    """Return what the options ask for as the inputs of an execute request."""
+    from processes.programs.local import link_to
+
+    inputs = {
+        "image": [link_to(path) for path in images],
+        "features": None if features is None else link_to(features, layer),
+        "model": model,
+        "modelArguments": {name: value for name, _, value in (item.partition("=") for item in arguments)},
+        "classLabelField": label_field,
+        "processingMode": mode,
+        "extent": None if extent is None else {"bbox": extent} | ({"crs": extent_crs} if extent_crs else {}),
+        "cellSize": cell_size,
+        "processorType": processor,
+        "outputCrs": output_crs,
+    }
+    return {name: value for name, value in inputs.items() if value is not None}
+
+
 class _Silent:
-    """Takes the place of the progress bar."""
+    """A progress bar that shows nothing."""
 
     pos = length = 0
 

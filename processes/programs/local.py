@@ -1,105 +1,85 @@
-"""The tool without a server: files of this machine to a file of this machine."""
+"""The tool without a server: files of this machine to a file of this machine, by the process that the service runs."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+from urllib.parse import quote
 
-from processes.classify.pipeline import Progress, run
-from processes.classify.planning.extent import read_extent
-from processes.classify.planning.fields import FIELD_NAME
-from processes.classify.planning.plan import plan
-from processes.classify.planning.sources import Mode, Options, Sources
-from processes.classify.publish import publish, require_format
-from processes.crs import CRS84, parse_crs
-from processes.errors import ImageError, InputError, RequestError
-from processes.features.reading.files import read_layer
+import msgspec
+
+from processes.classify.description import OUTPUT, PROCESS_ID
+from processes.classify.process import ClassifyObjects
+from processes.errors import InputError
 from processes.features.writing.format import Format
 from processes.features.writing.formats import FORMATS, format_of_ending
-from processes.imagery.image import ENDINGS, open_image, unique_names
-from processes.model.arguments import ModelArguments, read_arguments
 from processes.model.catalog import Catalog, Model
-from processes.model.processor import Processor, require_processor
+from processes.ogc.execution import Execution
 from processes.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class LocalRun:
-    """What the command line asks for; each field as its option has it."""
+class _LocalCatalog(Catalog):
+    """The installed models, and any package by its path."""
 
-    images: tuple[Path, ...]
-    features: Path | None
-    layer: str | None
-    model: str
-    arguments: tuple[str, ...]
-    """Each as `name=value`."""
-    label_field: str
-    mode: Mode
-    extent: tuple[float, float, float, float] | None
-    extent_crs: str | None
-    cell_size: float | None
-    processor: str | None
-    output_crs: str | None
-    output: Path
-    overwrite: bool
+    def model(self, model_id: str) -> Model:
+        if os.sep not in model_id and not model_id.lower().endswith(".dlpk"):
+            return super().model(model_id)
+        if not Path(model_id).exists():
+            raise InputError(f"there is no model package {model_id}")
+        return self.model_at(Path(model_id))
 
 
-def run_local(wanted: LocalRun, settings: Settings, progress: Progress) -> dict[str, Any]:
+def link_to(path: Path, layer: str | None = None) -> dict[str, str]:
+    """Return a link to a file or a folder of this machine, and to a layer in it."""
+    ending = "/" if path.is_dir() else f"#layer={quote(layer)}" if layer else ""
+    return {"href": path.absolute().as_uri() + ending}
+
+
+def run_local(
+    inputs: Mapping[str, Any],
+    output: Path,
+    settings: Settings,
+    *,
+    overwrite: bool,
+    planned: Callable[[int], None],
+    progress: Callable[[int], None],
+) -> Mapping[str, Any]:
     """Classify, write the output and return its summary; on failure there is no output.
+
+    Args:
+        inputs: of the process, as an execute request has them; links may point to any file of this machine.
+        output: the file; its ending names the format.
+        settings: what the configuration says.
+        overwrite: True = a file that is there already is replaced.
+        planned: is called with the number of objects.
+        progress: is called with the number of objects that were done.
 
     Raises:
         ServiceError: something that was asked for cannot be done.
     """
-    output_format = _output_format(wanted.output)
-    if wanted.output.exists() and not wanted.overwrite:
-        raise InputError(f"{wanted.output} is there already; --overwrite replaces it")
-    if not wanted.output.absolute().parent.is_dir():
-        raise InputError(f"the folder of {wanted.output} is not there")
-    if not FIELD_NAME.fullmatch(wanted.label_field):
-        raise InputError(f"the label field is {wanted.label_field!r}, which does not match {FIELD_NAME.pattern}")
-    if wanted.cell_size is not None and not 0 < wanted.cell_size < float("inf"):
-        raise InputError(f"the cell size is {wanted.cell_size}; it must be more than 0")
-    processor = cast("Processor | None", wanted.processor)
-    require_processor(processor)
-    crs = parse_crs(wanted.output_crs) if wanted.output_crs else None
-    model = _model(wanted.model, settings)
-    paths = list(_image_paths(wanted.images))
-    limits = settings.limits
-    names = unique_names([path.name for path in paths])
-    layer = None
-    if wanted.features is not None:
-        layer = read_layer(wanted.features, wanted.features.name, wanted.layer, limits.max_objects)
-    sources = Sources(
-        images=[open_image(path, name, limits.max_image_pixels) for path, name in zip(paths, names, strict=True)],
-        image_pointers=[f"/inputs/image/{place}" for place in range(len(paths))],
-        layer=layer,
-        model=model,
-        arguments=_arguments(wanted.arguments, model),
-        options=Options(
-            label_field=wanted.label_field,
-            mode=wanted.mode,
-            extent=None
-            if wanted.extent is None
-            else read_extent({"bbox": wanted.extent, "crs": wanted.extent_crs or CRS84}, ""),
-            cell_size=wanted.cell_size,
-            processor=processor,
-        ),
+    output_format = _output_format(output)
+    if output.exists() and not overwrite:
+        raise InputError(f"{output} is there already; --overwrite replaces it")
+    if not output.absolute().parent.is_dir():
+        raise InputError(f"the folder of {output} is not there")
+    settings = dataclasses.replace(settings, imagery=(Path("/"),))
+    catalog = _LocalCatalog.from_settings(settings)
+    process = ClassifyObjects(settings, catalog)
+    body = msgspec.json.encode(
+        {"inputs": inputs, "outputs": {OUTPUT: {"format": {"mediaType": output_format.media_type}}}}
     )
-    require_format(sources, output_format, crs)
-    planned = plan(sources, limits.max_objects)
-    labels = run(planned, progress)
+    execution = Execution.read(PROCESS_ID, body, process.frame(), result_name=output.stem)
     try:
-        with tempfile.TemporaryDirectory(dir=wanted.output.absolute().parent, prefix=".classify-") as folder:
-            written = Path(folder) / f"result{output_format.ending}"
-            summary = publish(planned.rows, labels, output_format, crs, written, wanted.output.stem)
-            os.replace(written, wanted.output)
+        with tempfile.TemporaryDirectory(dir=output.absolute().parent, prefix=".classify-") as folder:
+            result = process.execute(execution, Path(folder), planned, progress)
+            os.replace(Path(folder) / f"{OUTPUT}{output_format.ending}", output)
     except OSError as err:
-        raise InputError(f"{wanted.output} cannot be written: {err.strerror}") from err
-    return summary
+        raise InputError(f"{output} cannot be written: {err.strerror}") from err
+    return result.summary or {}
 
 
 def _output_format(output: Path) -> Format:
@@ -108,31 +88,3 @@ def _output_format(output: Path) -> Format:
         endings = ", ".join(item.ending for item in FORMATS)
         raise InputError(f"{output} has no ending that names a format; there are {endings}")
     return output_format
-
-
-def _model(model: str, settings: Settings) -> Model:
-    catalog = Catalog(settings.models, settings.state, settings.limits.max_model_mb * 2**20)
-    if os.sep in model or model.lower().endswith(".dlpk"):
-        if not Path(model).exists():
-            raise InputError(f"there is no model package {model}")
-        return catalog.model_at(Path(model))
-    return catalog.model(model)
-
-
-def _arguments(given: tuple[str, ...], model: Model) -> ModelArguments:
-    pairs = {name: value for name, _, value in (argument.partition("=") for argument in given)}
-    arguments, faults = read_arguments(pairs, model.definition, "")
-    if faults:
-        raise RequestError(faults)
-    return arguments
-
-
-def _image_paths(given: tuple[Path, ...]) -> Iterator[Path]:
-    for path in given:
-        if not path.is_dir():
-            yield path
-            continue
-        found = sorted(entry for entry in path.iterdir() if entry.name.lower().endswith(ENDINGS) and entry.is_file())
-        if not found:
-            raise ImageError(f"folder {path} holds no images ({', '.join(ENDINGS)})")
-        yield from found

@@ -8,11 +8,11 @@ import sys
 import structlog
 
 _QUIET = ("tornado.access", "pygeoapi.api", "pygeoapi.l10n", "asyncio")
-"""They tell what nobody asked for, such as each word of a schema that is no language."""
+"""Their messages are of no use here, such as one for each word of a schema that is no language."""
 
 
 def set_up_logs(level: int = logging.INFO) -> None:
-    """Let this process log to its standard error."""
+    """Set up logs of this process, to its standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

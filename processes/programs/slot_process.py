@@ -18,17 +18,24 @@ import msgspec
 
 from processes.jobs.files import storage_of
 from processes.jobs.steps import STOP, PlanMade, Step, StepReport, do_step
+from processes.model.runtime.runtimes import load_runtime
 from processes.programs.logs import set_up_logs
 from processes.registry import load_processes
 from processes.settings import load_settings
 
 _OOM_SCORE = "500"
-"""Where memory runs out, this process goes rather than its owner."""
+"""Where memory runs out, the system kills this process rather than its owner."""
 
 
 def main(descriptor: int, configuration: Path, cores: int) -> None:
-    """Do what comes, until the connection closes."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # the owner says when it is over
+    """Do each step that arrives, until the connection closes.
+
+    Args:
+        descriptor: of the connection to the owner.
+        configuration: the `pygeoapi-config.yml`.
+        cores: that a section may use.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):  # the owner decides when it ends
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
@@ -39,7 +46,7 @@ def main(descriptor: int, configuration: Path, cores: int) -> None:
     stopped = threading.Event()
 
     def listen() -> None:
-        """Take what the owner sends; when it is gone, go too, with whatever this process has started."""
+        """Receive messages of the owner. When it is gone, end this process and all that it has started."""
         try:
             while True:
                 message = connection.recv_bytes()
@@ -53,6 +60,7 @@ def main(descriptor: int, configuration: Path, cores: int) -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     processes, storage = load_processes(configuration, cores), storage_of(load_settings(configuration))
+    load_runtime()
 
     def send(message: StepReport | PlanMade) -> None:
         connection.send_bytes(msgspec.msgpack.encode(message))

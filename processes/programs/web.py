@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from processes.registry import catalog_of
+from processes.model.catalog import Catalog
 from processes.settings import Settings, load_settings
 from processes.web.openapi.document import configured_document
 from processes.web.server import HttpServer
@@ -38,7 +38,7 @@ def prepare(configuration: Path) -> Settings:
     settings.state.mkdir(parents=True, exist_ok=True)
     os.environ["PYGEOAPI_CONFIG"] = str(configuration)
     os.environ["PYGEOAPI_OPENAPI"] = str(_write_openapi(configuration, settings.state))
-    usable = catalog_of(settings).usable()
+    usable = Catalog.from_settings(settings).usable_ids()
     _logger.info("models: %s", ", ".join(usable) or "none that can be used")
     return settings
 

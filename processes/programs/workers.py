@@ -1,4 +1,4 @@
-"""Starting what works on jobs: a runner, and the worker and the scheduler of a cluster."""
+"""Programs that work on jobs: a runner, and the worker and the scheduler of a cluster."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 from processes.jobs.engine import HeadlessScheduler, HeadlessWorker, LentSlotsPlugin, security_of, set_up_dask
 from processes.jobs.runner import Runner
 from processes.jobs.slots import SlotPool, slot_count
-from processes.model.processor import count_gpus
+from processes.model.runtime.runtimes import count_gpus
 from processes.settings import load_configuration, load_settings
 
 _logger = logging.getLogger(__name__)
 
 _CLOSE_S = 5
-"""A worker whose scheduler is gone does not close by itself; it is ended after so long."""
+"""Seconds that a worker has to close. Without its scheduler it does not close by itself."""
 _RETRY_S = 1
-_UNREACHABLE = (OSError, TimeoutError, RuntimeError)  # what Dask raises where it cannot connect
+_UNREACHABLE = (OSError, TimeoutError, RuntimeError)  # raised by Dask where it cannot connect
 
 
 def start_runner(configuration: Path, name: str) -> None:

@@ -1,1 +1,1 @@
-"""What a request points to: links and hosts that are allowed, archives, and stamps of files."""
+"""What a request points to: allowed links and hosts, archives, stamps of files."""

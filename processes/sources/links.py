@@ -1,4 +1,4 @@
-"""Links: what the configuration allows, and the files behind them.
+"""Links of a request: which ones the configuration allows, and the files that they name.
 
 A `file:` link must point below an allowed folder, with every symbolic link resolved; an `http:` or `https:` link must
 name an allowed host.
@@ -14,39 +14,39 @@ from urllib.parse import SplitResult, unquote
 
 from processes.errors import ForbiddenError, InputError
 from processes.settings import Settings
-from processes.sources.hosts import BrokenOffError, DownloadBudget, display_link, open_link, require_host, split_link
+from processes.sources.hosts import DownloadBudget, DownloadError, display_link, open_link, require_host, split_link
 
 _COPY_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class LinkedFile:
-    """A file behind a link, on this machine."""
+    """A file that a link names, on this machine."""
 
     path: Path
     name: str
     """File name as the client's link has it."""
     fragment: str
-    """What stands behind `#` in the link, decoded."""
+    """The part behind `#` in the link, decoded; empty = there is none."""
     url: str | None = None
-    """Where it was fetched from, redirects followed; None = it is on this machine."""
+    """The link that it was downloaded from, redirects followed; None = it was on this machine already."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Of the answer, names in lower case; empty for a file of this machine."""
+    """Headers of the host's answer, names in lower case; empty where nothing was downloaded."""
 
     @property
     def media_type(self) -> str:
-        """Return what the answer says that it is, without parameters; empty = nothing."""
+        """Return the media type that the host states, without parameters; empty = none."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def allowed_path(href: str, settings: Settings) -> Path | None:
-    """Return where a link that the configuration allows points on this machine; None = elsewhere.
+    """Return the path of a `file:` link that the configuration allows; None = an allowed link to a host.
 
-    Nothing is opened, looked up or asked: there may be nothing there.
+    No file is opened and no host is connected to, so the file may not exist.
 
     Raises:
         ForbiddenError: the configuration does not allow the link.
-        InputError: it is no link.
+        InputError: the link cannot be read.
     """
     parts = split_link(href)
     match parts.scheme:
@@ -59,16 +59,16 @@ def allowed_path(href: str, settings: Settings) -> Path | None:
             raise _scheme_not_allowed(href, parts)
 
 
-def exists(question: Callable[[], bool]) -> bool:
-    """Ask the file system; a name that it cannot have is not there."""
+def exists(test: Callable[[], bool]) -> bool:
+    """Return the result of a test of a path, such as `path.is_file`; False where the file system rejects the name."""
     try:
-        return question()
+        return test()
     except OSError:
         return False
 
 
 def is_folder(href: str) -> bool:
-    """Say whether a link names a folder: its path ends in a slash."""
+    """Return whether a link names a folder: its path ends in a slash."""
     return href.split("#")[0].split("?")[0].endswith("/")
 
 
@@ -78,21 +78,21 @@ def file_name(href: str) -> str:
 
 
 def resolve(
-    href: str, settings: Settings, folder: Path, accept: str = "*/*", allowance: DownloadBudget | None = None
+    href: str, settings: Settings, folder: Path, accept: str = "*/*", budget: DownloadBudget | None = None
 ) -> LinkedFile:
-    """Return the file behind a link; what is elsewhere is fetched.
+    """Return the file that a link names; a file of a host is downloaded.
 
     Args:
         href: the link.
-        settings: what is allowed.
-        folder: where fetched files go.
-        accept: media types to ask a host for.
-        allowance: what may be fetched; by default as much as the limit allows.
+        settings: name the allowed folders and hosts.
+        folder: for downloaded files.
+        accept: media types for the header `Accept`.
+        budget: of the input that the link belongs to; by default one of its own.
 
     Raises:
         ForbiddenError: the configuration does not allow the link.
-        InputError: there is nothing there, or the host does not answer.
-        LimitError: the file is too large to be fetched.
+        InputError: there is no such file, or the host does not answer.
+        LimitError: the file is too large to be downloaded.
     """
     parts = split_link(href)
     match parts.scheme:
@@ -102,31 +102,36 @@ def resolve(
                 raise InputError(f"there is no file {display_link(href)}")
             return LinkedFile(path, file_name(href), unquote(parts.fragment))
         case "http" | "https":
-            return fetch(href, settings, folder, accept, allowance or DownloadBudget.of(settings))
+            return fetch(href, settings, folder, accept, budget or DownloadBudget.of(settings))
         case _:
             raise _scheme_not_allowed(href, parts)
 
 
-def fetch(href: str, settings: Settings, folder: Path, accept: str, allowance: DownloadBudget) -> LinkedFile:
-    """Fetch what an `http:` or `https:` link names, and no other one; arguments and errors as `resolve` has them."""
+def fetch(href: str, settings: Settings, folder: Path, accept: str, budget: DownloadBudget) -> LinkedFile:
+    """Download what an `http:` or `https:` link names; arguments and errors as `resolve` has them."""
     parts = split_link(href)
     name = file_name(href)
     path = folder / f"{len(os.listdir(folder))}-{Path(name).suffix[:16]}"
-    with open_link(href, settings, accept, allowance) as (response, url):
+    with open_link(href, settings, accept, budget) as (response, url):
         try:
             with path.open("xb") as file:
-                # as it arrives, not in full blocks: a host that drips must not outlast the deadline
+                # read1 returns what has arrived: a slow host must not outlast the deadline while a block fills
                 while block := response.read1(_COPY_BYTES):
-                    allowance.take(len(block), href)
+                    budget.spend(len(block), href)
                     file.write(block)
-        except BrokenOffError as err:
+        except DownloadError as err:
             raise InputError(f"{display_link(href)}: the host broke off its answer") from err
         headers = {key.lower(): value for key, value in response.headers.items()}
     return LinkedFile(path, name, unquote(parts.fragment), url, headers)
 
 
 def list_folder(href: str, settings: Settings, endings: tuple[str, ...]) -> list[LinkedFile]:
-    """Return the files with certain endings directly in a linked folder, by code point of their names.
+    """Return the files directly in a linked folder, ordered by code point of their names.
+
+    Args:
+        href: the link, with a slash at its end.
+        settings: name the allowed folders.
+        endings: of the files that are returned, in lower case, with the dot.
 
     Raises:
         ForbiddenError: the configuration does not allow the link.
@@ -170,10 +175,10 @@ def _allowed_path(parts: SplitResult, settings: Settings) -> Path:
 
 
 def _within(path: Path, settings: Settings) -> Path | None:
-    """Return the real path where it lies below an allowed folder, else None."""
+    """Return the real path of a file below an allowed folder; None = it lies elsewhere."""
     try:
         real = path.resolve()
-        lies_below = any(real.is_relative_to(root.resolve()) for root in settings.imagery)
+        is_allowed = any(real.is_relative_to(root.resolve()) for root in settings.imagery)
     except (OSError, RuntimeError):
         return None
-    return real if lies_below and path.is_absolute() else None
+    return real if is_allowed and path.is_absolute() else None

@@ -1,7 +1,7 @@
-"""Pins: the files that a request links to as they were when it was accepted.
+"""Stamps: size and time of the linked files when a request was accepted.
 
-A job may wait, and then run for hours. Should one of its files be another one by then, its objects would be classified
-on two images, and nobody would know; so the job fails and says so.
+A job may wait, and then run for hours. If one of its files changes meanwhile, its objects would be classified on two
+different images without anybody's knowledge. So the job fails, and its error names the file.
 """
 
 from __future__ import annotations
@@ -16,20 +16,27 @@ from processes.errors import Fault, InputError, RequestError
 
 
 class FileStamp(msgspec.Struct, frozen=True):
-    """A file as it was."""
+    """Size and time of a linked file when the request was accepted."""
 
     pointer: str
-    """Where it stands in the request."""
+    """Of the link in the request (RFC 6901)."""
     path: str
+    """On this machine."""
     name: str
-    """What the client calls it."""
+    """File name as the client's link has it."""
     size_bytes: int
     mtime_ns: int
     """Time of its last change, nanoseconds since 1970."""
 
 
 def stamp_file(pointer: str, path: Path, name: str) -> FileStamp | None:
-    """Return a file as it is now; None = it is not there."""
+    """Return the stamp of a file as it is now; None = there is no such file.
+
+    Args:
+        pointer: of the link in the request (RFC 6901).
+        path: on this machine.
+        name: file name as the client's link has it.
+    """
     try:
         status = os.stat(path)
     except OSError:
@@ -37,9 +44,9 @@ def stamp_file(pointer: str, path: Path, name: str) -> FileStamp | None:
     return FileStamp(pointer, str(path), name, status.st_size, status.st_mtime_ns)
 
 
-def require_same_files(file_stamps: Iterable[FileStamp], now: Iterable[FileStamp | None]) -> None:
-    """Raise RequestError where files are not those that were pinned; names each."""
-    before, after = set(file_stamps), set(now) - {None}
+def require_same_files(file_stamps: Iterable[FileStamp], current: Iterable[FileStamp | None]) -> None:
+    """Raise RequestError where the current stamps differ from those of the request; the message names each file."""
+    before, after = set(file_stamps), set(current) - {None}
     changed = {(item.pointer, item.name) for item in before ^ after if item is not None}
     if changed:
         raise RequestError(
@@ -49,6 +56,6 @@ def require_same_files(file_stamps: Iterable[FileStamp], now: Iterable[FileStamp
 
 
 def require_unchanged_files(file_stamps: Iterable[FileStamp]) -> None:
-    """Raise RequestError where pinned files are other ones by now; names each."""
-    pinned = list(file_stamps)
-    require_same_files(pinned, (stamp_file(item.pointer, Path(item.path), item.name) for item in pinned))
+    """Raise RequestError where files have changed since they were stamped; the message names each file."""
+    before = list(file_stamps)
+    require_same_files(before, (stamp_file(item.pointer, Path(item.path), item.name) for item in before))

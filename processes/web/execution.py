@@ -13,12 +13,14 @@ from flask import Response, current_app, request
 from pygeoapi.api import API
 
 from processes.errors import RequestError, UnavailableError
-from processes.jobs.intake import Ask, Intake
+from processes.jobs.intake import Intake
 from processes.jobs.job import Job, JobStatus
 from processes.jobs.manager import JobManager
 from processes.jobs.status_info import job_url, status_info
+from processes.ogc.execution import Execution
+from processes.ogc.media_types import Accept, choose_media_type
 from processes.ogc.problem import NO_SUCH_PROCESS, HttpError
-from processes.ogc.process import Accept, Execution, Output, SectionedProcess, choose_media_type
+from processes.ogc.process import Output, Process, SectionedProcess
 from processes.ogc.request import Description, ExecuteRequest, media_types, read_request
 from processes.ogc.results import blocks_of, results_document
 from processes.plugin import Plugin, work_folder
@@ -54,25 +56,25 @@ def validate_view(api: API) -> View:
             raise HttpError(404, f"requests to {process_id} cannot be validated without executing them")
         choose_media_type([_JSON], _accept())
         # what the client accepts concerns this answer, not the output
-        ask, intake = replace(_read(process_id, plugin).ask, accept=()), _intake(api)
-        with intake.place() as has_place:
-            if not has_place:
+        execution, intake = replace(_read(process_id, plugin).execution, accept=()), _intake(api)
+        with intake.waiting_permit() as is_permitted:
+            if not is_permitted:
                 raise UnavailableError("too many clients wait for results; try again later")
             try:
-                requirements = intake.check(ask)
+                requirements = intake.validate(plugin.process, execution)
             except RequestError as err:
-                raise intake.faults_of(ask, err, _is_stopping) from err
-            found = intake.forecast(ask, requirements, _is_stopping)
-        return Response(msgspec.json.encode({"valid": True, **found}), content_type=_JSON)
+                raise intake.with_file_faults(plugin.process, execution, err, _is_stopping) from err
+            estimate = intake.estimate(plugin.process, execution, requirements, _is_stopping)
+        return Response(msgspec.json.encode({"valid": True, **estimate}), content_type=_JSON)
 
     return validate
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A request, and how its answer is wanted."""
+    """An execution, and how its answer is wanted."""
 
-    ask: Ask
+    execution: Execution
     is_async: bool
     wait_s: int | None
     returned: tuple[str, ...]
@@ -88,66 +90,64 @@ def _read(process_id: str, plugin: Plugin) -> _Asked:
     if request.mimetype not in ("", _JSON):
         raise HttpError(415, f"the request is {request.mimetype}; {_JSON} is understood")
     body, description = read_body(request, plugin.settings.limits.max_body_mb), plugin.process.frame()
-    execution, faults = read_request(body, description)
+    execute_request = read_request(body, description)
     preferences = Preferences.parse(request.headers.getlist("Prefer"))
     is_async = preferences.respond_async and "async-execute" in description["jobControlOptions"]
     is_sectioned = isinstance(plugin.process, SectionedProcess)
-    if not is_async and execution.response == "document":
+    if not is_async and execute_request.response == "document":
         choose_media_type([_JSON], _accept())
     wait_s = preferences.wait_s if is_async or is_sectioned else None
-    link_will_do = preferences.returns == "minimal" and is_sectioned and not execution.says_how
-    by_reference = link_will_do or execution.by_reference
+    link_will_do = preferences.returns == "minimal" and is_sectioned and not execute_request.says_how
+    by_reference = link_will_do or execute_request.by_reference
     is_applied = preferences.returns == ("minimal" if by_reference else "representation")
-    ask = Ask(
+    execution = Execution(
         process_id=process_id,
-        process=plugin.process,
-        body=body,
-        request=execution,
-        faults=tuple(faults),
-        accept=_result_accept(execution, description, is_async),
+        request=execute_request,
+        accept=_result_accept(execute_request, description, is_async),
         client=client_address(request, plugin.settings.proxies),
-        is_waited_for=not is_async or wait_s is not None,
-        max_objects=plugin.settings.limits.sync_max_objects if not is_async and wait_s is None else None,
+        is_awaited=not is_async or wait_s is not None,
         by_reference=by_reference,
+        max_objects=plugin.settings.limits.sync_max_objects if not is_async and wait_s is None else None,
     )
-    return _Asked(ask, is_async, wait_s, (f"return={preferences.returns}",) if is_applied else ())
+    return _Asked(execution, is_async, wait_s, (f"return={preferences.returns}",) if is_applied else ())
 
 
 def _execute(api: API, process_id: str, plugin: Plugin) -> Response:
     asked, intake = _read(process_id, plugin), _intake(api)
-    ask = asked.ask
-    if not asked.is_async and ask.request.outputs == {} and not ask.faults:  # nothing is wanted
-        intake.check(ask)
+    process, execution = plugin.process, asked.execution
+    if not asked.is_async and execution.response.nothing and not execution.request.faults:
+        intake.validate(process, execution)
         return Response(b"{}", content_type=_JSON)
-    with intake.place() as has_place:
+    with intake.waiting_permit() as is_permitted:
         if asked.is_async or asked.wait_s is not None:
-            return _respond_in_time(intake, asked, asked.wait_s if has_place else None, api.base_url)
-        if not has_place:
+            return _respond_in_time(intake, process, asked, asked.wait_s if is_permitted else None, api.base_url)
+        if not is_permitted:
             raise UnavailableError("too many clients wait for results; try again later, or send Prefer: respond-async")
-        if isinstance(plugin.process, SectionedProcess) or ask.by_reference:
-            return _with_applied(_respond(intake, ask, api.base_url), asked.returned)
-        return _answer(plugin, intake.order(ask))
+        if isinstance(process, SectionedProcess) or execution.by_reference:
+            return _with_applied(_respond(intake, process, execution, api.base_url), asked.returned)
+        return _answer(plugin, intake.with_subscriber_faults(execution))
 
 
-def _respond(intake: Intake, ask: Ask, base_url: str) -> Response:
-    """Run a request as a job and answer when it has ended."""
+def _respond(intake: Intake, process: Process, execution: Execution, base_url: str) -> Response:
+    """Run an execution as a job and answer when it has ended."""
     try:
-        job = intake.accept(ask)
+        job = intake.accept(process, execution)
     except RequestError as err:
-        raise intake.faults_of(ask, err, _is_stopping) from err
+        raise intake.with_file_faults(process, execution, err, _is_stopping) from err
     return _ended(intake, intake.wait(job, None, _is_stopping), base_url)
 
 
-def _respond_in_time(intake: Intake, asked: _Asked, wait_s: int | None, base_url: str) -> Response:
-    """Run a request as a job and answer with its result if that is there in time, else with the job.
+def _respond_in_time(intake: Intake, process: Process, asked: _Asked, wait_s: int | None, base_url: str) -> Response:
+    """Run an execution as a job and answer with its result if that is there in time, else with the job.
 
     Args:
-        desk: where the request becomes a job.
-        asked: the request.
+        intake: where the execution becomes a job.
+        process: that is asked for.
+        asked: the execution.
         wait_s: time for the result; None = the job is the answer.
         base_url: of the service.
     """
-    job = intake.accept(asked.ask)
+    job = intake.accept(process, asked.execution)
     waited = []
     if wait_s is not None:
         job = intake.wait(job, wait_s, _is_stopping)
@@ -174,34 +174,34 @@ def _ended(intake: Intake, job: Job, base_url: str) -> Response:
     return response
 
 
-def _answer(plugin: Plugin, order: Execution) -> Response:
+def _answer(plugin: Plugin, execution: Execution) -> Response:
     """Execute a process here and now and return its output; its files go when the response has been sent."""
     folder = work_folder(plugin.settings)
     try:
-        answer = plugin.process.execute(order, Path(folder.name))
+        output = plugin.process.execute(execution, Path(folder.name))
     except BaseException:
         folder.cleanup()
         raise
-    is_document = order.request.response == "document"
-    content: bytes | Iterator[bytes] = answer.content if isinstance(answer.content, bytes) else _blocks(answer)
+    is_document = execution.response.is_document
+    content: bytes | Iterator[bytes] = output.content if isinstance(output.content, bytes) else _blocks(output)
     if is_document:
-        content = results_document(answer.output, answer.media_type, _blocks(answer))
-    response = Response(content, content_type=_JSON if is_document else answer.media_type)
+        content = results_document(output.id, output.media_type, _blocks(output))
+    response = Response(content, content_type=_JSON if is_document else output.media_type)
     response.call_on_close(folder.cleanup)
     return response
 
 
-def _blocks(answer: Output) -> Iterator[bytes]:
-    return blocks_of(io.BytesIO(answer.content) if isinstance(answer.content, bytes) else answer.content.open("rb"))
+def _blocks(output: Output) -> Iterator[bytes]:
+    return blocks_of(io.BytesIO(output.content) if isinstance(output.content, bytes) else output.content.open("rb"))
 
 
-def _result_accept(execution: ExecuteRequest, description: Description, is_async: bool) -> Accept:
+def _result_accept(execute_request: ExecuteRequest, description: Description, is_async: bool) -> Accept:
     """Return what the client takes as the output itself.
 
     In a document it takes anything; and the header of an asynchronous request speaks of its answer, not of the output,
     unless it names a form of that.
     """
-    if execution.response == "document":
+    if execute_request.response == "document":
         return ()
     accept = _accept()
     forms = {form for item in description["outputs"].values() for form in media_types(item["schema"])}

@@ -54,7 +54,7 @@ def results_view(api: API) -> View:
         if job.status is not JobStatus.SUCCESSFUL or job.is_expired:
             raise job_error(job)
         if output is None:
-            others = [] if job.result is None or job.wanted.nothing else [job.result.media_type]
+            others = [] if job.result is None or job.response.nothing else [job.result.media_type]
             is_page = wants_page(*others)
             return results_page(api, job) if is_page else results_response(manager.intake, job, api.base_url)
         if job.result is None or output != job.result.output:

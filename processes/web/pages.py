@@ -62,7 +62,7 @@ def results_page(api: API, job: Job) -> Response:
     """Return the page of the results of a successful job: where they are, and what was found."""
     data: dict[str, Any] = {"job": job.id, "warnings": [], "tables": []}
     links = [{"href": f"{job_url(job, api.base_url)}/results?f=json", "rel": "alternate", "type": _JSON}]
-    if job.result is not None and not job.wanted.nothing:
+    if job.result is not None and not job.response.nothing:
         data["output"] = {"id": job.result.output, "size": job.result.size_bytes, **output_link(job, api.base_url)}
     if job.summary is not None:
         data["tables"] = [(name, job.summary[name]) for name in ("counts", "status") if name in job.summary]

@@ -41,13 +41,13 @@ def results_response(intake: Intake, job: Job, base_url: str) -> Response:
     Raises:
         HttpError: they are gone.
     """
-    if job.wanted.nothing:
+    if job.response.nothing:
         return Response(b"{}", content_type=_JSON)
     if job.result is None:
         raise job_error(job)
-    if not job.wanted.is_document:
-        return _link_response(job, base_url) if job.wanted.by_reference else output_response(intake, job)
-    if job.wanted.by_reference:
+    if not job.response.is_document:
+        return _link_response(job, base_url) if job.response.by_reference else output_response(intake, job)
+    if job.response.by_reference:
         document = {job.result.output: output_link(job, base_url)}
         return Response(msgspec.json.encode(document), content_type=_JSON)
     blocks = blocks_of(_opened(intake, job))

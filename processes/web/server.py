@@ -99,14 +99,14 @@ class HttpServer(BaseApplication):  # type: ignore[misc]
     def load_config(self) -> None:
         for name, value in {
             "bind": self._address,
-            "worker_class": f"{__name__}.Worker",
+            "worker_class": f"{__name__}.HttpWorker",
             "workers": self._workers,
             "threads": self._threads,
             "timeout": 120,
             "graceful_timeout": GRACE_S,
             "limit_request_line": MAX_REQUEST_LINE,
             "control_socket_disable": True,
-            "logger_class": f"{__name__}.Log",
+            "logger_class": f"{__name__}.HttpLog",
             "worker_tmp_dir": str(self._folder),
         }.items():
             self.cfg.set(name, value)

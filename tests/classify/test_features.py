@@ -351,7 +351,7 @@ def test_all_pages_together_must_keep_to_the_limit_of_a_download(host: Host, tmp
 @pytest.mark.parametrize("pace", ["drip", "pages"])
 def test_all_pages_together_must_keep_to_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pace: str) -> None:
     """Neither a host that sends a byte now and then, nor one that has always one more page, goes on for ever."""
-    monkeypatch.setattr(hosts, "_FETCH_S", 1)
+    monkeypatch.setattr(hosts, "_DOWNLOAD_TIMEOUT_S", 1)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

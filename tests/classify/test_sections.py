@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from processes.classify.process import ClassifyObjects
 from processes.classify.sections import PLAN, decode_plan
 from processes.errors import ServiceError
 from processes.jobs.files import FolderStorage
-from processes.ogc.process import Execution, Output, Sections
-from processes.ogc.request import read_request
-from processes.registry import catalog_of
+from processes.model.catalog import Catalog
+from processes.ogc.execution import Execution
+from processes.ogc.process import Output, Sections
 from processes.settings import Settings
 from rasters import make_raster
 from service import link
@@ -74,16 +75,16 @@ def process(settings: Settings, make_package: MakePackage) -> ClassifyObjects:
     make_package("variable", CropSizeFixed=0)
     make_package("black", BlackenAroundFeature=1)
     make_package("several", MetaDataMode="MultiLabeled_Tiles", Activation="sigmoid")
-    return ClassifyObjects(settings, catalog_of(settings), 1)
+    return ClassifyObjects(settings, Catalog.from_settings(settings), 1)
 
 
 class Sectioned:
     """A request that is worked off in sections, by as many instances of the process as there are steps."""
 
-    def __init__(self, process: ClassifyObjects, order: Execution, folder: Path) -> None:
-        self.process, self.order = process, order
+    def __init__(self, process: ClassifyObjects, execution: Execution, folder: Path) -> None:
+        self.process, self.execution = process, execution
         self.storage = FolderStorage(folder / "results")
-        self.storage.put_order("job", b"")
+        self.storage.put_execution("job", b"")
         self.scratch = (folder / f"scratch-{number}" for number in itertools.count())
 
     def files(self) -> Any:
@@ -93,7 +94,7 @@ class Sectioned:
 
     def begin(self) -> tuple[Sections, list[int]]:
         done: list[int] = []
-        begun = self.process.begin(self.order, self.files(), lambda _: None, done.append)
+        begun = self.process.begin(self.execution, self.files(), lambda _: None, done.append)
         assert isinstance(begun, Sections)
         return begun, done
 
@@ -107,12 +108,11 @@ def _small_sections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("processes.classify.process._FIRST_SECTION_S", 0)
 
 
-def order_of(process: ClassifyObjects, inputs: dict[str, Any], media_type: str | None = None) -> Execution:
+def execution_of(process: ClassifyObjects, inputs: dict[str, Any], media_type: str | None = None) -> Execution:
     outputs = {"classifiedObjects": {"format": {"mediaType": media_type}}} if media_type else None
     body = json.dumps({"inputs": inputs} | ({"outputs": outputs} if outputs else {})).encode()
-    request, faults = read_request(body, process.describe())
-    order = Execution(request, faults)
-    return Execution(request, faults, result_name="trees", file_stamps=process.check(order).file_stamps)
+    execution = Execution.read("classify-objects", body, process.describe(), result_name="trees")
+    return replace(execution, file_stamps=process.validate(execution).file_stamps)
 
 
 GEOJSON, GEOPACKAGE = "application/geo+json", "application/geopackage+sqlite3"
@@ -159,17 +159,17 @@ def test_sections_give_what_work_at_once_gives(
     inputs, media_type = CASES[case]
     inputs = {"image": link(imagery), "features": collection(IDS[ids]), **inputs}
     inputs["image"] = [link(imagery / name) for name in ("0.tif", "1.tif")]
-    order = order_of(process, inputs, media_type)
+    order = execution_of(process, inputs, media_type)
     (tmp_path / "at-once").mkdir()
     expected = process.execute(order, tmp_path / "at-once")
     work = Sectioned(process, order, tmp_path)
     begun, done = work.begin()
-    assert len(begun.sections) > 5
-    assert sum(done) == begun.at_once + begun.sections[0]
-    for section in np.random.default_rng(0).permutation(range(1, len(begun.sections))).tolist():
+    assert len(begun.objects) > 5
+    assert sum(done) == begun.without_chip + begun.objects[0]
+    for section in np.random.default_rng(0).permutation(range(1, len(begun.objects))).tolist():
         counted: list[int] = []
         work.process.run_section(work.files(), section, counted.append)
-        assert sum(counted) == begun.sections[section]
+        assert sum(counted) == begun.objects[section]
     found = work.finish()
     assert (found.media_type, found.summary) == (expected.media_type, expected.summary)
     assert content(found, tmp_path) == content(expected, tmp_path)
@@ -177,12 +177,14 @@ def test_sections_give_what_work_at_once_gives(
 
 @pytest.mark.parametrize("name", ["plain-{}.png", "{}.tif"])
 def test_images_are_sectioned_too(process: ClassifyObjects, imagery: Path, tmp_path: Path, name: str) -> None:
-    order = order_of(process, {"image": [link(imagery / name.format(number)) for number in (0, 1)], "model": "fixed"})
+    order = execution_of(
+        process, {"image": [link(imagery / name.format(number)) for number in (0, 1)], "model": "fixed"}
+    )
     (tmp_path / "at-once").mkdir()
     expected = process.execute(order, tmp_path / "at-once")
     work = Sectioned(process, order, tmp_path)
     begun, _ = work.begin()
-    for section in range(1, len(begun.sections)):
+    for section in range(1, len(begun.objects)):
         work.process.run_section(work.files(), section, lambda _: None)
     assert content(work.finish(), tmp_path) == content(expected, tmp_path)
 
@@ -190,7 +192,7 @@ def test_images_are_sectioned_too(process: ClassifyObjects, imagery: Path, tmp_p
 def test_inline_images_are_kept_with_the_plan(process: ClassifyObjects, imagery: Path, tmp_path: Path) -> None:
     data = [base64.b64encode((imagery / f"{number}.tif").read_bytes()).decode() for number in (0, 1)]
     images = [{"value": text, "encoding": "base64", "mediaType": "image/tiff"} for text in data]
-    order = order_of(process, {"image": images, "features": collection(), "model": "black"})
+    order = execution_of(process, {"image": images, "features": collection(), "model": "black"})
     (tmp_path / "at-once").mkdir()
     expected = process.execute(order, tmp_path / "at-once")
     work = Sectioned(process, order, tmp_path)
@@ -198,7 +200,7 @@ def test_inline_images_are_kept_with_the_plan(process: ClassifyObjects, imagery:
     for folder in tmp_path.glob("scratch-*"):
         for path in folder.rglob("*"):
             assert not path.is_file() or path.stat().st_size == 0, path
-    for section in range(1, len(begun.sections)):
+    for section in range(1, len(begun.objects)):
         work.process.run_section(work.files(), section, lambda _: None)
     assert content(work.finish(), tmp_path) == content(expected, tmp_path)
 
@@ -207,7 +209,7 @@ def test_inline_images_are_kept_with_the_plan(process: ClassifyObjects, imagery:
 def begun(process: ClassifyObjects, imagery: Path, tmp_path: Path) -> Sectioned:
     images = [link(imagery / name) for name in ("0.tif", "1.tif")]
     work = Sectioned(
-        process, order_of(process, {"image": images, "features": collection(), "model": "fixed"}), tmp_path
+        process, execution_of(process, {"image": images, "features": collection(), "model": "fixed"}), tmp_path
     )
     work.begin()
     return work
@@ -249,7 +251,7 @@ def test_files_that_change_before_the_work_begins_are_named(
 ) -> None:
     features = imagery / "trees.geojson"
     features.write_text(json.dumps(collection()))
-    order = order_of(process, {"image": link(imagery / "0.tif"), "features": link(features), "model": "fixed"})
+    order = execution_of(process, {"image": link(imagery / "0.tif"), "features": link(features), "model": "fixed"})
     features.write_text(json.dumps(collection()) + " ")
     with pytest.raises(ServiceError, match=r"'trees\.geojson' was changed after the request was accepted"):
         Sectioned(process, order, tmp_path).begin()
@@ -258,7 +260,7 @@ def test_files_that_change_before_the_work_begins_are_named(
 def test_an_image_that_joins_a_folder_is_noticed(process: ClassifyObjects, imagery: Path, tmp_path: Path) -> None:
     (imagery / "sheets").mkdir()
     make_raster(imagery / "sheets" / "a.tif")
-    order = order_of(process, {"image": link(imagery / "sheets"), "model": "fixed"})
+    order = execution_of(process, {"image": link(imagery / "sheets"), "model": "fixed"})
     make_raster(imagery / "sheets" / "b.tif")
     with pytest.raises(ServiceError, match=r"'b\.tif' was changed after"):
         Sectioned(process, order, tmp_path).begin()
@@ -285,33 +287,33 @@ def test_a_section_that_was_done_is_not_done_again(begun: Sectioned, imagery: Pa
 def test_a_section_knows_what_its_objects_are_called(
     process: ClassifyObjects, imagery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order = order_of(
+    order = execution_of(
         process, {"image": link(imagery / "0.tif"), "features": collection("tree-{}".format), "model": "fixed"}
     )
     work = Sectioned(process, order, tmp_path)
     begun, _ = work.begin()
     monkeypatch.setattr("processes.model.session.Session.outputs", lambda *_: np.full((1, 2), np.nan, np.float32))
     names = set()
-    for section in range(1, len(begun.sections)):
+    for section in range(1, len(begun.objects)):
         with pytest.raises(ServiceError, match="not a finite number for object tree-") as failure:
             work.process.run_section(work.files(), section, lambda _: None)
         names.add(failure.value.detail.rsplit(" ", 1)[1])
-    assert len(names) == len(begun.sections) - 1
+    assert len(names) == len(begun.objects) - 1
 
 
 def test_a_plan_is_small_and_readable(begun: Sectioned) -> None:
     plan = decode_plan((begun.storage.folder / "job" / "plan" / PLAN).read_bytes())
     assert [image.name for image in plan.images] == ["0.tif", "1.tif"]
-    assert set(plan.asked) == {"model"}
-    assert (plan.media_type, plan.result_name) == (GEOJSON, "trees")
-    assert {pinned.name for pinned in plan.file_stamps} == {"0.tif", "1.tif"}
+    assert (plan.model, plan.options.mode) == ("fixed", "mosaic")
+    assert (plan.output.media_type, plan.output.result_name) == (GEOJSON, "trees")
+    assert {stamp.name for stamp in plan.file_stamps} == {"0.tif", "1.tif"}
 
 
 def test_work_that_is_done_in_time_has_no_sections(
     process: ClassifyObjects, imagery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("processes.classify.process._FIRST_SECTION_S", 60)
-    order = order_of(process, {"image": link(imagery / "0.tif"), "features": collection(), "model": "fixed"})
+    order = execution_of(process, {"image": link(imagery / "0.tif"), "features": collection(), "model": "fixed"})
     work = Sectioned(process, order, tmp_path)
     planned: list[int] = []
     assert isinstance(work.process.begin(order, work.files(), planned.append, lambda _: None), Output)

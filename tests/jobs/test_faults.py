@@ -13,7 +13,7 @@ import pytest
 
 from jobs_service import Service, cluster_of, freeze, make_town, running, until, wake
 from postgres import Postgres
-from processes.model.processor import missing_gpu
+from processes.model.runtime.runtimes import missing_gpu
 
 pytestmark = pytest.mark.jobs
 

@@ -74,8 +74,8 @@ def write(scratch: Path, name: str, content: bytes) -> Path:
 
 
 def test_files_come_back(storage: Storage, scratch: Path) -> None:
-    storage.put_order("job", b"what was asked for")
-    assert storage.order("job") == b"what was asked for"
+    storage.put_execution("job", b"what was asked for")
+    assert storage.execution("job") == b"what was asked for"
     files = storage.files("job", "plan-1", scratch)
     assert files.scratch == scratch
     assert not files.has("a.arrow")
@@ -94,7 +94,7 @@ def test_files_come_back(storage: Storage, scratch: Path) -> None:
 
 
 def test_another_plan_has_files_of_its_own(storage: Storage, scratch: Path) -> None:
-    storage.put_order("job", b"")
+    storage.put_execution("job", b"")
     storage.files("job", "plan-1", scratch).keep("a", write(scratch, "a", b"1"))
     other = storage.files("job", "plan-2", scratch)
     assert not other.has("a")
@@ -105,13 +105,13 @@ def test_another_plan_has_files_of_its_own(storage: Storage, scratch: Path) -> N
 
 def test_only_the_result_is_kept_and_then_nothing(storage: Storage, scratch: Path) -> None:
     for job in ("job", "other"):
-        storage.put_order(job, b"order")
+        storage.put_execution(job, b"order")
         for plan, names in (("plan-1", ["a", "b"]), ("plan-2", ["labels", "result-2.gpkg"])):
             for name in names:
                 storage.files(job, plan, scratch).keep(name, write(scratch, name, name.encode()))
     storage.keep_only("job", "plan-2/result-2.gpkg")
     with pytest.raises(FileNotFoundError):
-        storage.order("job")
+        storage.execution("job")
     for plan, name in (("plan-1", "a"), ("plan-1", "b"), ("plan-2", "labels")):
         assert not storage.files("job", plan, scratch).has(name)
     with storage.open_result("job", "plan-2/result-2.gpkg") as result:
@@ -122,12 +122,12 @@ def test_only_the_result_is_kept_and_then_nothing(storage: Storage, scratch: Pat
     assert [job for job, _ in storage.jobs()] == ["other"]
     with pytest.raises(FileNotFoundError):
         storage.open_result("job", "plan-2/result-2.gpkg")
-    assert storage.order("other") == b"order"
+    assert storage.execution("other") == b"order"
 
 
 def test_nothing_can_be_kept_for_a_job_that_is_gone(tmp_path: Path, scratch: Path) -> None:
     storage = FolderStorage(tmp_path / "results")
-    storage.put_order("job", b"")
+    storage.put_execution("job", b"")
     storage.remove("job")
     with pytest.raises(FailureError):
         storage.files("job", "plan-1", scratch).keep("a", write(scratch, "a", b"1"))
@@ -138,7 +138,7 @@ def test_what_cannot_be_stored_is_told_without_paths(
     tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = FolderStorage(tmp_path / "results")
-    storage.put_order("job", b"")
+    storage.put_execution("job", b"")
     for number, words in ((errno.ENOSPC, "there is no space left"), (errno.EIO, "cannot be stored")):
 
         def fail(*_: object, number: int = number) -> None:
@@ -155,7 +155,7 @@ def test_a_file_on_another_file_system_is_taken_over_whole(
     tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = FolderStorage(tmp_path / "results")
-    storage.put_order("job", b"")
+    storage.put_execution("job", b"")
     replace = os.replace
 
     def elsewhere(source: Path, target: Path) -> None:
@@ -180,7 +180,7 @@ def test_the_configuration_names_the_storage(tmp_path: Path) -> None:
 def test_copies_that_no_step_uses_are_removed(objects: str, credentials: None, tmp_path: Path, scratch: Path) -> None:
     storage = ObjectStorage(objects.replace("/jobs?", "/copies?"), tmp_path / "copies")
     for job in ("old", "new"):
-        storage.put_order(job, b"")
+        storage.put_execution(job, b"")
         files = storage.files(job, "plan-1", scratch)
         files.keep("a", write(scratch, "a", b"1"))
         files.fetch("a")
@@ -205,8 +205,8 @@ def test_copies_are_removed_by_several_slots_at_the_same_time(
 
 
 def test_what_is_left_of_a_job_has_an_age(storage: Storage, scratch: Path) -> None:
-    storage.put_order("whole", b"")
-    storage.put_order("left", b"")
+    storage.put_execution("whole", b"")
+    storage.put_execution("left", b"")
     storage.files("left", "plan-1", scratch).keep("a", write(scratch, "a", b"1"))
     for job, age_s in storage.jobs():
         assert job in ("whole", "left")

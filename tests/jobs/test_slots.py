@@ -28,7 +28,9 @@ from processes.errors import LimitError, RequestError, from_record
 from processes.jobs.engine import LentSlotsPlugin, OwnSlotsPlugin
 from processes.jobs.files import FolderStorage
 from processes.jobs.slots import SlotPool, _variables, slot_count
-from processes.jobs.steps import ExecutionRecord, ResultPublished, SlotEnded, Step, StepFailed, StepReport, StepStopped
+from processes.jobs.steps import ResultPublished, SlotEnded, Step, StepFailed, StepReport, StepStopped
+from processes.ogc.execution import Execution
+from processes.ogc.request import ExecuteRequest
 from processes.settings import Settings, load_settings
 from rasters import make_raster
 from service import ROOT, clean_environment, configure, link
@@ -71,7 +73,8 @@ def put(settings: Settings, configuration: Path) -> Callable[..., Step]:
 
     def put(process: str = "echo", fence: int = 1, **inputs: Any) -> Step:
         job_id = str(uuid.uuid4())
-        storage.put_order(job_id, ExecutionRecord(json.dumps({"inputs": inputs}).encode()).encode())
+        body = json.dumps({"inputs": inputs}).encode()
+        storage.put_execution(job_id, Execution(process, ExecuteRequest(body, {}, None, "raw", None)).encode())
         return Step(job_id, fence, process, "begin", "plan-1")
 
     return put

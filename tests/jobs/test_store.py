@@ -24,19 +24,27 @@ from processes.errors import (
 )
 from processes.jobs import tables
 from processes.jobs.database import Database
-from processes.jobs.job import Job, JobStatus, NewJob, ResponseOptions, ResultFile, Section
+from processes.jobs.job import Job, JobStatus, ResultFile, Section
 from processes.jobs.runner_store import LEASE_S, LeaseLostError, RunnerStore
-from processes.jobs.store import JobFilter, JobStore
-from processes.ogc.request import Subscriber
+from processes.jobs.store import AWAITED_PRIORITY, JobFilter, JobStore
+from processes.ogc.execution import Execution, ResponseOptions
+from processes.ogc.process import Requirements, Sections
+from processes.ogc.request import ExecuteRequest, Subscriber
 from processes.settings import Limits
 
 RESULT = ResultFile("classifiedObjects", "application/geo+json", "plan-1/result-1.geojson", 17)
 SUMMARY = {"counts": {"a": 1}}
 
 
-def new(**changes: Any) -> NewJob:
-    job = NewJob(str(uuid.uuid4()), "classify-objects", "10.0.0.1", 0, ResponseOptions())
-    return dataclasses.replace(job, **changes)
+def put(store: JobStore, job_id: str | None = None, **changes: Any) -> Job:
+    """Put an execution into the queue; `changes` are fields of it, of its request, or of its requirements."""
+    of_request = {name: changes.pop(name) for name in ("body", "response", "subscriber") if name in changes}
+    request = dataclasses.replace(ExecuteRequest(b"{}", {}, None, "raw", None), **of_request)
+    names = {field.name for field in dataclasses.fields(Execution)}
+    of_execution = {name: changes.pop(name) for name in list(changes) if name in names and name != "result_name"}
+    execution = Execution("classify-objects", request, client="10.0.0.1")
+    execution = dataclasses.replace(execution, **of_execution)
+    return store.accept(job_id or str(uuid.uuid4()), execution, Requirements(**changes))
 
 
 @pytest.fixture
@@ -61,29 +69,26 @@ def change(database: Database, job_id: str, **values: Any) -> None:
 
 
 def test_a_job_comes_back_as_it_was_accepted(store: JobStore) -> None:
-    asked = new(
-        priority=10,
-        wanted=ResponseOptions(is_document=True, by_reference=True),
-        result_name="storm",
-        parallel_factor="80%",
-        recycle_interval=3,
-        retries=2,
-        needs_gpu=True,
-        subscriber=Subscriber("https://example.org/done", None, "https://example.org/failed"),
-        pace_key="abc",
-        request='{"inputs": {}}',
+    requirements = Requirements(
+        result_name="storm", parallel_factor="80%", recycle_interval=3, retries=2, needs_gpu=True, pace_key="abc"
     )
-    accepted = store.accept(asked)
-    found = store.get(asked.id)
+    subscriber = Subscriber("https://example.org/done", None, "https://example.org/failed")
+    request = ExecuteRequest(b'{"inputs":{}}', {}, None, "document", subscriber)
+    execution = Execution("classify-objects", request, client="10.0.0.1", is_awaited=True, by_reference=True)
+    accepted = store.accept("one", execution, requirements)
+    found = store.get("one")
     assert found == accepted
     assert found is not None
-    for field in dataclasses.fields(NewJob):
-        if field.name not in ("name_stem", "request"):
-            assert getattr(found, field.name) == getattr(asked, field.name), field.name
+    assert (found.process, found.client, found.priority) == ("classify-objects", "10.0.0.1", AWAITED_PRIORITY)
+    assert found.response == ResponseOptions(is_document=True, by_reference=True)
+    assert found.subscriber == subscriber
+    for field in dataclasses.fields(Requirements):
+        if field.name not in ("name_stem", "file_stamps"):
+            assert getattr(found, field.name) == getattr(requirements, field.name), field.name
     assert (found.status, found.progress, found.message, found.done) == (JobStatus.ACCEPTED, 0, "waiting", 0)
     assert abs(datetime.now(UTC) - found.created) < timedelta(seconds=10)
     assert (found.started, found.finished, found.result, found.error) == (None, None, None, None)
-    assert store.request(asked.id) == asked.request
+    assert store.request("one") == '{"inputs":{}}'
     assert store.get("nothing") is None
     assert store.request("nothing") is None
 
@@ -92,36 +97,36 @@ def test_too_many_waiting_jobs_are_refused_and_the_limit_is_named(database: Data
     store = JobStore(database, Limits(max_waiting_jobs=3, max_waiting_jobs_per_client=2))
     runner_store = RunnerStore(database, "one")
     for _ in range(2):
-        store.accept(new())
+        put(store)
     with pytest.raises(ClientQueueFullError, match="max_waiting_jobs_per_client = 2"):
-        store.accept(new())
-    store.accept(new(client="10.0.0.2"))
+        put(store)
+    put(store, client="10.0.0.2")
     with pytest.raises(QueueFullError, match="max_waiting_jobs = 3"):
-        store.accept(new(client="10.0.0.3"))
+        put(store, client="10.0.0.3")
     claim(runner_store)  # one that runs does not wait
-    store.accept(new(client="10.0.0.3"))
+    put(store, client="10.0.0.3")
 
 
 def test_a_result_name_is_taken_until_its_job_is_dismissed(store: JobStore, runner_store: RunnerStore) -> None:
-    first = store.accept(new(result_name="storm"))
+    first = put(store, result_name="storm")
     with pytest.raises(NameTakenError, match="'storm'"):
-        store.accept(new(result_name="storm"))
+        put(store, result_name="storm")
     job = claim(runner_store)
     runner_store.fail(job.id, job.fence, ImageError("torn"), {})
     with pytest.raises(NameTakenError):  # that of a failed job too
-        store.accept(new(result_name="storm"))
+        put(store, result_name="storm")
     store.dismiss(first.id)
-    assert store.accept(new(result_name="storm")).result_name == "storm"
+    assert put(store, result_name="storm").result_name == "storm"
 
 
 def test_a_name_is_made_with_a_number_until_it_is_free(store: JobStore) -> None:
-    names = [store.accept(new(name_stem="classify-objects-a")).result_name for _ in range(3)]
+    names = [put(store, name_stem="classify-objects-a").result_name for _ in range(3)]
     assert names == ["classify-objects-a", "classify-objects-a-2", "classify-objects-a-3"]
-    store.accept(new(result_name="classify-objects-a-4"))
-    assert store.accept(new(name_stem="classify-objects-a")).result_name == "classify-objects-a-5"
+    put(store, result_name="classify-objects-a-4")
+    assert put(store, name_stem="classify-objects-a").result_name == "classify-objects-a-5"
     long = "x" * 64
-    assert store.accept(new(name_stem=long)).result_name == long
-    assert store.accept(new(name_stem=long)).result_name == "x" * 62 + "-2"
+    assert put(store, name_stem=long).result_name == long
+    assert put(store, name_stem=long).result_name == "x" * 62 + "-2"
 
 
 def test_names_are_given_once_however_many_ask_at_the_same_time(store: JobStore) -> None:
@@ -130,9 +135,9 @@ def test_names_are_given_once_however_many_ask_at_the_same_time(store: JobStore)
 
     def ask() -> None:
         for _ in range(5):
-            taken.append(store.accept(new(name_stem="a")).result_name)
+            taken.append(put(store, name_stem="a").result_name)
             try:
-                store.accept(new(result_name="wanted"))
+                put(store, result_name="wanted")
             except NameTakenError as err:
                 refused.append(err.detail)
 
@@ -148,9 +153,9 @@ def test_names_are_given_once_however_many_ask_at_the_same_time(store: JobStore)
 def test_priority_goes_before_few_running_jobs_of_the_client_before_age(
     store: JobStore, runner_store: RunnerStore
 ) -> None:
-    busy = [store.accept(new(client="many")).id for _ in range(4)]
+    busy = [put(store, client="many").id for _ in range(4)]
     waiting = {
-        name: store.accept(new(client=client, priority=priority)).id
+        name: put(store, client=client, is_awaited=bool(priority)).id
         for name, client, priority in [("few", "few", 0), ("fewer", "other", 0), ("first", "many", 10)]
     }
     claimed = [claim(runner_store).id for _ in range(7)]
@@ -162,10 +167,10 @@ def test_priority_goes_before_few_running_jobs_of_the_client_before_age(
 
 
 def test_jobs_that_a_client_waits_for_have_room_of_their_own(store: JobStore, runner_store: RunnerStore) -> None:
-    plain, waited_for = store.accept(new()), store.accept(new(priority=10))
+    plain, waited_for = put(store), put(store, is_awaited=True)
     assert runner_store.claim([], 0, 0) is None
-    assert not runner_store.waits([], 0, 0)
-    assert runner_store.waits([], 0, 1)
+    assert not runner_store.has_waiting([], 0, 0)
+    assert runner_store.has_waiting([], 0, 1)
     assert claim(runner_store, room=0).id == waited_for.id
     assert runner_store.claim([], 0, 1) is None
     assert claim(runner_store, room=1, priority_room=0).id == plain.id
@@ -174,25 +179,25 @@ def test_jobs_that_a_client_waits_for_have_room_of_their_own(store: JobStore, ru
 def test_a_lost_job_is_taken_over_before_others_are_begun(
     database: Database, store: JobStore, runner_store: RunnerStore
 ) -> None:
-    lost = store.accept(new())
+    lost = put(store)
     first = claim(runner_store)
-    store.accept(new())
+    put(store)
     change(database, lost.id, lease=0)
     taken = claim(RunnerStore(database, "two"))
     assert (taken.id, taken.fence, taken.started) == (lost.id, first.fence + 1, first.started)
 
 
 def test_who_lost_its_lease_may_write_nothing(database: Database, store: JobStore, runner_store: RunnerStore) -> None:
-    store.accept(new())
+    put(store)
     old = claim(runner_store)
     change(database, old.id, lease=0)
     other = RunnerStore(database, "two")
     now = claim(other)
     before = store.get(old.id)
     writes: list[Callable[[], object]] = [
-        lambda: runner_store.begin(old.id, old.fence, "plan-1", [1, 2], 0, "", {("sections", "done"): 1}),
-        lambda: runner_store.record(old.id, old.fence, [Section(0, 1, False, 0, 0)], [], "", {}),
-        lambda: runner_store.say(old.id, old.fence, "x"),
+        lambda: runner_store.save_plan(old.id, old.fence, "plan-1", Sections((1, 2), 0), "", {("sections", "done"): 1}),
+        lambda: runner_store.record_sections(old.id, old.fence, [Section(0, 1, False, 0, 0)], [], "", {}),
+        lambda: runner_store.set_message(old.id, old.fence, "x"),
         lambda: runner_store.succeed(old.id, old.fence, "", RESULT, None, 1, {}),
         lambda: runner_store.fail(old.id, old.fence, ImageError("x"), {}),
     ]
@@ -202,13 +207,13 @@ def test_who_lost_its_lease_may_write_nothing(database: Database, store: JobStor
     assert store.get(old.id) == before
     assert store.counts() == {}
     assert runner_store.renew({old.id: old.fence}) == {old.id}
-    assert runner_store.lost({old.id: old.fence}) == {old.id}
+    assert runner_store.lost_jobs({old.id: old.fence}) == {old.id}
     assert other.renew({now.id: now.fence}) == set()
-    assert other.lost({now.id: now.fence}) == set()
+    assert other.lost_jobs({now.id: now.fence}) == set()
 
 
 def test_a_lease_is_kept_by_renewing_it(database: Database, store: JobStore, runner_store: RunnerStore) -> None:
-    store.accept(new())
+    put(store)
     job = claim(runner_store)
     with database.read() as connection:
         until = connection.scalar(sa.select(tables.job.c.lease))
@@ -223,17 +228,19 @@ def test_a_lease_is_kept_by_renewing_it(database: Database, store: JobStore, run
 def test_progress_follows_the_objects_and_is_full_only_with_the_result(
     store: JobStore, runner_store: RunnerStore
 ) -> None:
-    store.accept(new())
+    put(store)
     job = claim(runner_store)
-    runner_store.begin(
-        job.id, job.fence, "plan-1", [100, 450, 450], 0, "100 of 1000 objects", {("sections", "done"): 1}
+    runner_store.save_plan(
+        job.id, job.fence, "plan-1", Sections((100, 450, 450), 0), "100 of 1000 objects", {("sections", "done"): 1}
     )
     assert [item.number for item in runner_store.sections(job.id)] == [1, 2]
     seen = [store.get(job.id)]
-    runner_store.record(job.id, job.fence, [Section(2, 450, False, 0, 0)], [Section(1, 450, False, 1, 0)], "", {})
+    runner_store.record_sections(
+        job.id, job.fence, [Section(2, 450, False, 0, 0)], [Section(1, 450, False, 1, 0)], "", {}
+    )
     assert [(item.number, item.errors) for item in runner_store.sections(job.id)] == [(1, 1)]
     seen.append(store.get(job.id))
-    runner_store.record(job.id, job.fence, [Section(1, 450, False, 0, 0)], [], "", {("sections", "done"): 1})
+    runner_store.record_sections(job.id, job.fence, [Section(1, 450, False, 0, 0)], [], "", {("sections", "done"): 1})
     seen.append(store.get(job.id))
     runner_store.succeed(job.id, job.fence, "all", RESULT, SUMMARY, 1000, {("sections", "done"): 1})
     seen.append(store.get(job.id))
@@ -244,7 +251,7 @@ def test_progress_follows_the_objects_and_is_full_only_with_the_result(
 
 
 def test_a_failed_job_keeps_its_error(store: JobStore, runner_store: RunnerStore) -> None:
-    store.accept(new())
+    put(store)
     job = claim(runner_store)
     runner_store.fail(job.id, job.fence, RequestError.at("/inputs/image", ImageError("the image is torn")), {})
     found = store.get(job.id)
@@ -256,7 +263,7 @@ def test_a_failed_job_keeps_its_error(store: JobStore, runner_store: RunnerStore
 
 
 def test_dismissing(store: JobStore, runner_store: RunnerStore) -> None:
-    waiting, running, done = (store.accept(new(priority=priority)) for priority in (0, 1, 2))
+    waiting, running, done = (put(store, is_awaited=bool(priority)) for priority in (0, 1, 2))
     job = claim(runner_store)
     assert job.id == done.id
     runner_store.succeed(job.id, job.fence, "", RESULT, SUMMARY, 1, {})
@@ -269,9 +276,9 @@ def test_dismissing(store: JobStore, runner_store: RunnerStore) -> None:
         assert dismissed.finished is not None
         assert store.dismiss(item.id) is None
     assert runner_store.claim([], 9, 9) is None
-    assert runner_store.lost({held.id: held.fence}) == {held.id}
+    assert runner_store.lost_jobs({held.id: held.fence}) == {held.id}
     with pytest.raises(LeaseLostError):
-        runner_store.say(held.id, held.fence, "x")
+        runner_store.set_message(held.id, held.fence, "x")
     with pytest.raises(KeyError):
         store.dismiss("nothing")
 
@@ -279,25 +286,25 @@ def test_dismissing(store: JobStore, runner_store: RunnerStore) -> None:
 def test_files_are_tidied_once_nobody_works_on_the_job(
     database: Database, store: JobStore, runner_store: RunnerStore
 ) -> None:
-    waiting, running = store.accept(new()), store.accept(new(priority=1))
+    waiting, running = put(store), put(store, is_awaited=True)
     held = claim(runner_store)
     assert held.id == running.id
     store.dismiss(waiting.id)
     store.dismiss(running.id)
     other = RunnerStore(database, "two")
-    assert other.untidy([]) == [waiting.id]  # the other is still the first runner's
-    assert runner_store.untidy([running.id]) == [waiting.id]
-    assert set(runner_store.untidy([])) == {waiting.id, running.id}
+    assert other.removable([]) == [waiting.id]  # the other is still the first runner's
+    assert runner_store.removable([running.id]) == [waiting.id]
+    assert set(runner_store.removable([])) == {waiting.id, running.id}
     for job_id in (waiting.id, running.id):
-        runner_store.tidied(job_id)
-    assert runner_store.untidy([]) == []
-    assert runner_store.known([waiting.id, "nothing"]) == set()
+        runner_store.mark_removed(job_id)
+    assert runner_store.removable([]) == []
+    assert runner_store.with_files([waiting.id, "nothing"]) == set()
 
 
 def test_results_go_when_their_time_is_over_and_records_as_long_after(
     database: Database, store: JobStore, runner_store: RunnerStore
 ) -> None:
-    store.accept(new(result_name="storm"))
+    put(store, result_name="storm")
     job = claim(runner_store)
     runner_store.succeed(job.id, job.fence, "", RESULT, SUMMARY, 1, {})
     day_s = 86_400
@@ -305,19 +312,19 @@ def test_results_go_when_their_time_is_over_and_records_as_long_after(
         now = database.now(connection)
     change(database, job.id, finished=now - 29 * day_s)
     runner_store.expire(30)
-    assert runner_store.untidy([]) == []
+    assert runner_store.removable([]) == []
     change(database, job.id, finished=now - 31 * day_s)
     runner_store.expire(30)
     found = store.get(job.id)
     assert found is not None
     assert (found.status, found.is_expired, found.result) == (JobStatus.SUCCESSFUL, True, None)
-    assert runner_store.untidy([]) == [job.id]
+    assert runner_store.removable([]) == [job.id]
     assert store.dismiss(job.id) is None
-    store.accept(new(result_name="storm"))  # its name is free
+    put(store, result_name="storm")  # its name is free
     change(database, job.id, finished=now - 61 * day_s)
     runner_store.expire(30)
     assert store.get(job.id) is not None  # its files are still there
-    runner_store.tidied(job.id)
+    runner_store.mark_removed(job.id)
     runner_store.expire(30)
     assert store.get(job.id) is None
 
@@ -325,7 +332,7 @@ def test_results_go_when_their_time_is_over_and_records_as_long_after(
 def test_lists_are_filtered_and_the_newest_come_first(
     database: Database, store: JobStore, runner_store: RunnerStore
 ) -> None:
-    jobs = [store.accept(new(process=process)) for process in ("echo", "classify-objects", "echo")]
+    jobs = [put(store, process_id=process) for process in ("echo", "classify-objects", "echo")]
     for place, job in enumerate(jobs):
         change(database, job.id, created=1000.0 + place)
     change(database, jobs[0].id, status="successful", started=1001.0, finished=1011.0)
@@ -355,7 +362,7 @@ def test_callbacks_come_with_what_they_tell_of(store: JobStore, runner_store: Ru
         with database.read() as connection:
             return Counter(connection.scalars(sa.select(tables.callback.c.url)))
 
-    store.accept(new(subscriber=told))
+    put(store, subscriber=told)
     assert calls() == {}
     job = claim(runner_store)
     assert calls() == {"https://a/begun": 1}
@@ -364,20 +371,20 @@ def test_callbacks_come_with_what_they_tell_of(store: JobStore, runner_store: Ru
     assert calls() == {"https://a/begun": 1}  # taken over, not begun
     runner_store.succeed(job.id, job.fence, "", RESULT, None, 1, {})
     assert calls() == {"https://a/begun": 1, "https://a/done": 1}
-    store.accept(new(subscriber=Subscriber("https://b/done", None, None)))
+    put(store, subscriber=Subscriber("https://b/done", None, None))
     job = claim(runner_store)
     runner_store.fail(job.id, job.fence, ImageError("x"), {})
     assert calls() == {"https://a/begun": 1, "https://a/done": 1}
 
 
 def test_entries_whose_answer_was_lost_count_once(store: JobStore, runner_store: RunnerStore) -> None:
-    store.accept(new())
+    put(store)
     job = claim(runner_store)
     done = [Section(1, 2, False, 0, 0)]
     for _ in range(2):
-        runner_store.begin(job.id, job.fence, "plan-1", [1, 2, 3], 0, "", {("sections", "done"): 1})
+        runner_store.save_plan(job.id, job.fence, "plan-1", Sections((1, 2, 3), 0), "", {("sections", "done"): 1})
     for _ in range(2):
-        runner_store.record(job.id, job.fence, done, [], "", {})
+        runner_store.record_sections(job.id, job.fence, done, [], "", {})
     found = store.get(job.id)
     assert found is not None
     assert (found.done, found.objects) == (3, 6)
@@ -386,7 +393,7 @@ def test_entries_whose_answer_was_lost_count_once(store: JobStore, runner_store:
 
 
 def test_a_forgotten_job_is_gone_unless_it_has_not_ended(store: JobStore, runner_store: RunnerStore) -> None:
-    store.accept(new())
+    put(store)
     job = claim(runner_store)
     store.forget(job.id)
     assert store.get(job.id) is not None
@@ -400,7 +407,7 @@ def test_counters_add_up_whoever_counts(database: Database, store: JobStore) -> 
 
     def add(runner_store: RunnerStore) -> None:
         for _ in range(10):
-            runner_store.add({("sections", "done"): 1, ("section_seconds", "done"): 0.5})
+            runner_store.add_counts({("sections", "done"): 1, ("section_seconds", "done"): 0.5})
 
     threads = [threading.Thread(target=add, args=(runner_store,)) for runner_store in ledgers]
     for thread in threads:
@@ -411,7 +418,7 @@ def test_counters_add_up_whoever_counts(database: Database, store: JobStore) -> 
 
 
 def test_each_job_is_claimed_once_however_many_claim(database: Database, store: JobStore) -> None:
-    ids = {store.accept(new()).id for _ in range(20)}
+    ids = {put(store).id for _ in range(20)}
     claimed: list[str] = []
 
     def take(name: str) -> None:

@@ -417,7 +417,7 @@ def test_dlpk_goes_before_a_folder_of_the_same_id(tmp_path: Path, make_package: 
         ("net.onnx", (folder / "net.onnx").read_bytes()),
     ]
     path = save_zip(tmp_path / "models" / "same.dlpk", members)
-    assert catalog(tmp_path).packages() == {"same": path}
+    assert catalog(tmp_path).package_paths() == {"same": path}
 
 
 def test_first_folder_wins_even_with_a_folder_against_a_dlpk(tmp_path: Path, make_package: MakePackage) -> None:
@@ -425,8 +425,8 @@ def test_first_folder_wins_even_with_a_folder_against_a_dlpk(tmp_path: Path, mak
     folder = make_package("same", first)
     save_zip(second / "same.dlpk", [("m.emd", json.dumps(definition()).encode())])
     other = make_package("other", second)
-    assert catalog(tmp_path, first, second).packages() == {"other": other, "same": folder}
-    assert catalog(tmp_path, second, first).packages()["same"] == second / "same.dlpk"
+    assert catalog(tmp_path, first, second).package_paths() == {"other": other, "same": folder}
+    assert catalog(tmp_path, second, first).package_paths()["same"] == second / "same.dlpk"
 
 
 def test_models_folder_that_is_not_there_counts_as_empty_until_it_appears(
@@ -434,16 +434,16 @@ def test_models_folder_that_is_not_there_counts_as_empty_until_it_appears(
 ) -> None:
     models = catalog(tmp_path, tmp_path / "later", tmp_path / "models")
     (tmp_path / "models").mkdir()
-    assert models.packages() == {}
+    assert models.package_paths() == {}
     folder = make_package("late", tmp_path / "later")
-    assert models.packages() == {"late": folder}
+    assert models.package_paths() == {"late": folder}
 
 
 def test_folder_with_a_definition_in_capitals_is_a_package(tmp_path: Path, make_package: MakePackage) -> None:
     folder = make_package("loud")
     (folder / "loud.emd").rename(folder / "LOUD.EMD")
     assert read_package(folder, tmp_path / "unpacked", MAX_BYTES).problem is None
-    assert catalog(tmp_path).packages() == {"loud": folder}
+    assert catalog(tmp_path).package_paths() == {"loud": folder}
 
 
 def test_broken_packages_do_not_stop_the_others(tmp_path: Path, make_package: MakePackage) -> None:
@@ -453,7 +453,7 @@ def test_broken_packages_do_not_stop_the_others(tmp_path: Path, make_package: Ma
     (make_package("torn") / "net.onnx").write_bytes(b"no network")
     (tmp_path / "models" / "zip.dlpk").write_bytes(b"PK\x03\x04")
     models = catalog(tmp_path)
-    problems = {package.id: package.problem for package in models.checked()}
+    problems = {package.id: package.problem for package in models.check_packages()}
     assert problems == {
         "good": None,
         "keras": "ModelFile 'net.h5': the network must be ONNX; export the trained model to ONNX",
@@ -461,7 +461,7 @@ def test_broken_packages_do_not_stop_the_others(tmp_path: Path, make_package: Ma
         "wide": "ImageWidth is 0, not a whole number from 1 to 8192",
         "zip": "the .dlpk is not a sound zip archive",
     }
-    assert models.usable() == ["good"]
+    assert models.usable_ids() == ["good"]
     with pytest.raises(PackageError, match=r"'torn' cannot be used: the network is not an ONNX file"):
         models.model("torn")
     with pytest.raises(InputError, match=r"no model 'nonesuch'; installed are: good$"):
@@ -474,17 +474,17 @@ def test_check_is_made_once_and_kept(
 ) -> None:
     make_package("good")
     models = catalog(tmp_path)
-    assert models.usable() == ["good"]
+    assert models.usable_ids() == ["good"]
 
     def never(*_: Any) -> Any:
         raise AssertionError("checked again")
 
-    monkeypatch.setattr("processes.model.catalog.probe", never)
-    assert models.usable() == ["good"]
+    monkeypatch.setattr("processes.model.catalog.check_package", never)
+    assert models.usable_ids() == ["good"]
     (record,) = (tmp_path / "state" / "checks").iterdir()
     record.write_bytes(b"{ torn")
     with pytest.raises(AssertionError, match="checked again"):
-        models.usable()
+        models.usable_ids()
 
 
 @pytest.mark.parametrize(
@@ -506,23 +506,23 @@ def test_package_repaired_by_its_missing_weights_is_checked_again(
     weights.external_data.add(key="location", value=location)
     (folder / "net.onnx").write_bytes(model.SerializeToString())
     models = catalog(tmp_path)
-    assert models.usable() == []
+    assert models.usable_ids() == []
     (folder / "sub").mkdir(exist_ok=True)
     (folder / location).write_bytes(data)
-    assert models.usable() == ["outside"]
+    assert models.usable_ids() == ["outside"]
 
 
 def test_file_with_a_name_that_is_not_utf_8_does_no_harm(tmp_path: Path, make_package: MakePackage) -> None:
     folder = make_package("good")
     Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.txt")).write_bytes(b"")
-    assert catalog(tmp_path).usable() == ["good"]
+    assert catalog(tmp_path).usable_ids() == ["good"]
 
 
 def test_package_with_a_name_that_is_not_utf_8_does_not_stop_the_others(
     tmp_path: Path, make_package: MakePackage
 ) -> None:
     shutil.copytree(make_package("good"), os.fsdecode(os.fsencode(tmp_path / "models") + b"/caf\xe9"))
-    usable = catalog(tmp_path).usable()
+    usable = catalog(tmp_path).usable_ids()
     assert "good" in usable
     assert json.dumps(usable, ensure_ascii=False).encode()
 
@@ -610,7 +610,7 @@ def test_links_that_lead_nowhere_or_round_in_a_circle_do_no_harm(
     (tmp_path / "models" / "lost.dlpk").symlink_to(tmp_path / "nowhere")
     (tmp_path / "models" / "round.dlpk").symlink_to(tmp_path / "models" / "round.dlpk")
     assert "ModelFile 'net.onnx'" in problem_of(read(circle))
-    assert catalog(tmp_path).usable() == ["good"]
+    assert catalog(tmp_path).usable_ids() == ["good"]
 
 
 def test_packages_come_go_break_and_are_repaired_while_the_service_runs(
@@ -618,15 +618,15 @@ def test_packages_come_go_break_and_are_repaired_while_the_service_runs(
 ) -> None:
     models = catalog(tmp_path)
     (tmp_path / "models").mkdir()
-    assert models.usable() == []
+    assert models.usable_ids() == []
     path = save_zip(tmp_path / "models" / "zipped.dlpk", sound)
     make_package("folder")
-    assert models.usable() == ["folder", "zipped"]
+    assert models.usable_ids() == ["folder", "zipped"]
     first = models.model("zipped")
 
     data = path.read_bytes()
     path.write_bytes(data[:-30])
-    assert models.usable() == ["folder"]
+    assert models.usable_ids() == ["folder"]
     with pytest.raises(PackageError, match=r"'zipped' cannot be used: the .dlpk is not a sound zip archive"):
         models.model("zipped")
 
@@ -640,7 +640,7 @@ def test_packages_come_go_break_and_are_repaired_while_the_service_runs(
     with pytest.raises(InputError, match=r"no model 'zipped'; installed are: folder$"):
         models.model("zipped")
     shutil.rmtree(tmp_path / "models")
-    assert models.usable() == []
+    assert models.usable_ids() == []
 
 
 def test_package_of_a_data_range_is_usable(tmp_path: Path, make_package: MakePackage) -> None:
@@ -651,4 +651,4 @@ def test_package_of_a_data_range_is_usable(tmp_path: Path, make_package: MakePac
 def test_names_of_every_script_are_kept(tmp_path: Path, sound: list[Member]) -> None:
     emd = json.dumps(definition(ModelFile="réseau-网络.onnx"), ensure_ascii=False).encode("utf-8-sig")
     save_zip(tmp_path / "models" / "дома é.dlpk", [("模型.emd", emd), ("réseau-网络.onnx", sound[1][1])])
-    assert catalog(tmp_path).usable() == ["дома é"]
+    assert catalog(tmp_path).usable_ids() == ["дома é"]

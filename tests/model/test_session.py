@@ -24,7 +24,7 @@ from processes.model.catalog import Catalog
 from processes.model.check import CheckOutcome, check_package
 from processes.model.check_process import check
 from processes.model.definition import Activation, parse_definition
-from processes.model.processor import missing_gpu
+from processes.model.runtime.runtimes import missing_gpu
 from processes.model.scores import find_activation, probabilities
 from processes.model.session import (
     GPU_BATCH_SIZE,
@@ -629,7 +629,7 @@ def root_of_mean_less(path: Path, less: float) -> Path:
     return save_network(path, nodes, constants={"less": np.array(less, np.float32)})
 
 
-def test_trial_refuses_a_network_without_any_finite_output(tmp_path: Path) -> None:
+def test_check_refuses_a_network_without_any_finite_output(tmp_path: Path) -> None:
     """Where only some chips have none the network is sound: an object of that kind is named when it comes."""
     always = root_of_mean_less(tmp_path / "always" / "net.onnx", 256)
     sometimes = root_of_mean_less(tmp_path / "sometimes" / "net.onnx", 100)
@@ -658,7 +658,7 @@ def test_unopenable_processor_is_an_error_and_no_silent_fallback(tmp_path: Path)
         session.scores(random_chips(1))
 
 
-def test_probe_finds_in_a_child_process_what_the_check_finds_here(tmp_path: Path) -> None:
+def test_check_in_a_child_process_finds_what_it_finds_here(tmp_path: Path) -> None:
     good = squashed(tmp_path / "good" / "net.onnx", "Softmax")
     bad = save_network(tmp_path / "bad" / "net.onnx", band_means(), opset=6, ir_version=3)
     for network in (good, bad):
@@ -753,11 +753,11 @@ def test_network_that_crashes_its_process_is_reported_and_tried_again(
     models = Catalog((tmp_path / "models",), tmp_path / "state", MAX_BYTES)
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", str(crashing))
-        (package,) = models.checked()
+        (package,) = models.check_packages()
         assert package.problem == "the network ended the process that tried it"
-    assert models.usable() == []  # remembered for a while, so that it holds up nobody
+    assert models.usable_ids() == []  # remembered for a while, so that it holds up nobody
     monkeypatch.setattr("processes.model.catalog._TRY_AGAIN_S", 0)
-    assert models.usable() == ["brightness"]
+    assert models.usable_ids() == ["brightness"]
 
 
 def test_mean_network_is_what_it_says(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ import yaml
 from conftest import definition, save_mean_network
 from ogc_schemas import require_ogc
 from processes.jobs import tables
-from processes.jobs.job import NewJob, ResponseOptions
 from processes.jobs.runner_store import RunnerStore
 from rasters import box_around, make_raster, to_map
 from service import Client, configure, link, load_application
@@ -295,8 +294,8 @@ def test_who_waits_leaves_room_for_others(
     client: Client, inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client.intake, "_places", threading.BoundedSemaphore(1))
-    with client.intake.place() as has_place:
-        assert has_place
+    with client.intake.waiting_permit() as is_permitted:
+        assert is_permitted
         response = client.execute("classify-objects", inputs)
         assert (response.status_code, response.json["type"]) == (503, "Unavailable")
         assert response.headers["Retry-After"]
@@ -563,10 +562,9 @@ def jobs(client: Client, home: Path) -> Iterator[list[str]]:
                 ("echo", "successful", 1),
             ]
         ):
-            new = NewJob(ids[number], process, "x", 0, ResponseOptions())
             connection.execute(
                 tables.job.insert().values(
-                    id=new.id, process=process, client="x", priority=0, status=status, message="", created=1000.0 + number,
+                    id=ids[number], process=process, client="x", priority=0, status=status, message="", created=1000.0 + number,
                     updated=0.0, started=1000.0, finished=1000.0 + duration, wanted="{}", parallel_factor="1",
                     recycle_interval=0, retries=0, needs_gpu=False, has_files=False,
                 )

@@ -17,7 +17,7 @@ from processes.features.layer import Layer
 from processes.imagery.image import Image
 from processes.model.arguments import ModelArguments
 from processes.model.catalog import Model
-from processes.model.processor import Processor
+from processes.model.runtime.runtime import Processor
 
 Mode = Literal["mosaic", "separate"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from processes.ogc.process import GEOJSON
+from processes.ogc.media_types import GEOJSON
 from processes.ogc.request import Description
 from processes.web.openapi.schemas import JSON, Schema, listed, record, ref
 

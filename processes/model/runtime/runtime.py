@@ -1,0 +1,77 @@
+"""What a runtime is: a library that opens a network and runs it on a processor of this machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processes.errors import PackageError
+
+_MAX_REASON_CHARACTERS = 300
+
+Processor = Literal["CPU", "GPU"]
+
+Chips = NDArray[np.uint8] | NDArray[np.float32]
+"""`(n, bands, height, width)`, cells as cut and zeroed, not normalised."""
+
+RunNetwork = Callable[[Chips], object]
+"""Runs an opened network on chips and returns its output, not yet checked. Several threads may call it.
+
+Raises PackageError where the network fails.
+"""
+
+
+class Runtime(Protocol):
+    """An inference library. Only `load` and `open` import it; the other methods are fast and run anywhere."""
+
+    def load(self) -> None:
+        """Import the library, so that the first network opens sooner."""
+
+    def missing(self, processor: Processor) -> str | None:
+        """Return what this machine lacks to use a processor, in words for the client; None = nothing."""
+
+    def count_gpus(self) -> int:
+        """Return the number of GPUs that the library can use here."""
+
+    def open(
+        self, network: bytes, output_name: str, weights_folder: Path | None, processor: Processor, threads: int
+    ) -> RunNetwork:
+        """Open a network.
+
+        Args:
+            network: the ONNX graph, with the preparation of chips in front.
+            output_name: output that holds the scores.
+            weights_folder: folder of the files that hold weights; None = all weights lie in the graph.
+            processor: what the network runs on; the runtime never uses another one instead.
+            threads: threads of the CPU for one call.
+
+        Raises:
+            PackageError: the network cannot be opened.
+        """
+
+
+@contextmanager
+def translate_errors(failure: str, kinds: tuple[type[Exception], ...], shorten: Callable[[str], str]) -> Iterator[None]:
+    """Raise PackageError in place of a runtime's own errors, with its words but without file paths.
+
+    Args:
+        failure: what failed; the message starts with it.
+        kinds: errors that the runtime raises.
+        shorten: removes from the runtime's words what helps no client.
+    """
+    try:
+        yield
+    except kinds as err:
+        raise PackageError(f"{failure}: {_reason(err, shorten)}") from err
+
+
+def _reason(err: Exception, shorten: Callable[[str], str]) -> str:
+    if isinstance(err, UnicodeError):
+        return "a name in it is not UTF-8"
+    return re.sub(r"(?:/[\w.+-]+){2,}/?", "…", shorten(str(err)))[:_MAX_REASON_CHARACTERS]

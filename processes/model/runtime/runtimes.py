@@ -1,0 +1,52 @@
+"""The runtimes of this project, which of them runs a network, and what they can use on this machine.
+
+A runtime is added by one module that implements `Runtime`, and one line in `RUNTIMES`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from processes.errors import InputError
+from processes.model.runtime.onnx_runtime import OnnxRuntime
+from processes.model.runtime.runtime import Processor, Runtime
+
+RUNTIMES: tuple[Runtime, ...] = (OnnxRuntime(),)
+"""The preferred one first."""
+
+
+def choose_runtime(processor: Processor) -> Runtime:
+    """Return the first runtime that can use a processor; without one the first of all, which fails as it opens."""
+    return next((runtime for runtime in RUNTIMES if runtime.missing(processor) is None), RUNTIMES[0])
+
+
+def choose_processor() -> Processor:
+    """Return the processor that networks run on where a request names none."""
+    return "GPU" if missing_gpu() is None else "CPU"
+
+
+def missing_gpu() -> str | None:
+    """Return why no GPU can be used here, in words for the client; None = one can."""
+    return choose_runtime("GPU").missing("GPU")
+
+
+def count_gpus() -> int:
+    """Return the number of GPUs that can be used here."""
+    return choose_runtime("GPU").count_gpus()
+
+
+def require_processor(processor: Processor | None) -> None:
+    """Raise InputError where a processor cannot be used here; None can always be."""
+    missing = None if processor is None else choose_runtime(processor).missing(processor)
+    if missing is not None:
+        raise InputError(f"processorType is {processor}, but {missing}")
+
+
+def available_threads() -> int:
+    """Return the number of CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def load_runtime() -> None:
+    """Import the library that runs networks here, so that the first one opens sooner."""
+    choose_runtime(choose_processor()).load()
