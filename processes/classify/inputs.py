@@ -14,8 +14,9 @@ from processes.classify.features import read_features, stamp_features
 from processes.classify.images import open_images, stamp_images
 from processes.classify.planning.extent import Extent, read_extent
 from processes.classify.planning.fields import DEFAULT_FIELD
+from processes.classify.planning.options import Options
 from processes.classify.planning.plan import checked
-from processes.classify.planning.sources import Options, Sources
+from processes.classify.planning.sources import Sources
 from processes.classify.publish import require_crs84
 from processes.crs import parse_crs
 from processes.errors import Fault, NameTakenError, RequestError, collect_faults

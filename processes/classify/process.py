@@ -68,6 +68,8 @@ _FIRST_SECTION_S = 2.5
 """Seconds that the first section takes. Work that ends earlier has no further section."""
 _SECTION_S = 4
 """Seconds that each further section takes, at the speed of the first."""
+_FEATURES = "/inputs/features"
+"""Pointer of the features in a request."""
 _OPENED = "opened"
 """Folder of images and features that came with the request or were fetched."""
 
@@ -172,11 +174,13 @@ class ClassifyObjects(SectionedProcess):
         plan, output = self._prepare(execution, files.scratch)
         rows, pace = reading_order(plan.chips), _Pace(progress)
         labels, done = self._classify(plan, rows, planned, pace, lambda: pace.seconds() > _FIRST_SECTION_S)
-        require_unchanged_files(execution.file_stamps or ())
+        stamps = execution.file_stamps or ()
+        require_unchanged((image.source for image in plan.chips.images), stamps)
+        require_unchanged_files(stamp for stamp in stamps if stamp.pointer.startswith(_FEATURES))
         if done == len(rows):
             return _published(plan.rows, labels, output, files.scratch)
         sections = _cut(rows[done:], pace.rows_per_s())
-        _save(plan, output, execution.file_stamps or (), rows[:done], labels, sections, files)
+        _save(plan, output, stamps, rows[:done], labels, sections, files)
         return Sections((done, *map(len, sections)), len(plan.rows) - len(rows))
 
     def run_section(self, files: JobFiles, section: int, progress: Progress) -> None:

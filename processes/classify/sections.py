@@ -22,7 +22,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from processes.classify.planning.feature_rows import footprints_of
-from processes.classify.planning.sources import Options, Plan, PlannedRows, Sources
+from processes.classify.planning.options import Options
+from processes.classify.planning.sources import Plan, PlannedRows, Sources
 from processes.crs import crs_from_text
 from processes.errors import PackageError, at_pointer
 from processes.features.layer import Layer

@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from processes.classify.planning.extent import Extent
-from processes.classify.planning.fields import DEFAULT_FIELD, ImageIdPosition, added_fields
+from processes.classify.planning.fields import ImageIdPosition, added_fields
+from processes.classify.planning.options import Options
 from processes.features.layer import Layer
 from processes.imagery.chip_plan import ChipPlan
 from processes.imagery.image import Image
 from processes.model.arguments import ModelArguments
 from processes.model.catalog import Model
-from processes.model.runtime.runtime import Processor
-
-Mode = Literal["mosaic", "separate"]
 
 RequireFew = Callable[[int, bool], None]
 """Called with a number of rows, and whether these are all; raises LimitError where they are too many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How objects are classified, as the client chooses."""
-
-    label_field: str = DEFAULT_FIELD
-    """Name of the field that gets the label."""
-    mode: Mode = "mosaic"
-    """`mosaic`: the images are one; `separate`: an object has a row for each image that it touches."""
-    extent: Extent | None = None
-    """Only objects that touch it are classified; None = all are."""
-    cell_size: float | None = None
-    """Resolution of fixed-size chips, units of the images' CRS; None = the images' own."""
-    processor: Processor | None = None
-    """None = the GPU where this machine has a usable one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +32,7 @@ class Sources:
     """None = each image is an object."""
     model: Model
     arguments: ModelArguments
-    options: Options = Options()
+    options: Options = field(default_factory=Options)
 
     @property
     def is_table(self) -> bool:
