@@ -149,10 +149,10 @@ class JobStore:
                     summary=None,
                 )
             )
-            found = _find(connection, job_id)
-            if found is None:
+            dismissed = _find(connection, job_id)
+            if dismissed is None:
                 raise KeyError(job_id)
-            return found if done.rowcount else None
+            return dismissed if done.rowcount else None
 
     def forget(self, job_id: str) -> None:
         """Remove the record of a job that has ended."""
@@ -177,8 +177,8 @@ class JobStore:
         with self._database.read() as connection:
             waiting = (JobStatus.ACCEPTED, JobStatus.RUNNING)
             query = sa.select(job.c.status, sa.func.count()).where(job.c.status.in_(waiting)).group_by(job.c.status)
-            found = {row[0]: row[1] for row in connection.execute(query)}
-        return {status: found.get(status, 0) for status in waiting}
+            numbers = {row[0]: row[1] for row in connection.execute(query)}
+        return {status: numbers.get(status, 0) for status in waiting}
 
     def counts(self) -> Counts:
         """Return the counters of all runners, by name and label."""
@@ -187,10 +187,10 @@ class JobStore:
 
     def _require_room(self, connection: sa.Connection, client: str) -> None:
         waiting = sa.select(sa.func.count()).select_from(job).where(job.c.status == JobStatus.ACCEPTED)
-        limits, found = self._limits, connection.scalar(waiting) or 0
-        if found >= limits.max_waiting_jobs:
+        limits, number = self._limits, connection.scalar(waiting) or 0
+        if number >= limits.max_waiting_jobs:
             raise QueueFullError(
-                "max_waiting_jobs", limits.max_waiting_jobs, f"with {found} jobs that wait one more is"
+                "max_waiting_jobs", limits.max_waiting_jobs, f"with {number} jobs that wait one more is"
             )
         own = connection.scalar(waiting.where(job.c.client == client)) or 0
         if own >= limits.max_waiting_jobs_per_client:
@@ -226,10 +226,10 @@ def _find(connection: sa.Connection, job_id: str) -> Job | None:
 
 
 def _get(connection: sa.Connection, job_id: str) -> Job:
-    found = _find(connection, job_id)
-    if found is None:
+    stored = _find(connection, job_id)
+    if stored is None:
         raise KeyError(job_id)
-    return found
+    return stored
 
 
 def _require_free(connection: sa.Connection, name: str) -> None:

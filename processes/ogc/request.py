@@ -77,7 +77,7 @@ class ExecuteRequest:
     body: bytes
     """Its JSON text."""
     inputs: Mapping[str, Sequence[InputValue]]
-    """For each input given, its values in their order: one, or several where the description allows them."""
+    """The values of each input of the request, in their order: one, or several where the description allows them."""
     outputs: Mapping[str, OutputRequest] | None
     """None = all outputs, as the process likes; empty = the client wants none."""
     response: Response
@@ -87,12 +87,12 @@ class ExecuteRequest:
 
     @property
     def by_reference(self) -> bool:
-        """Whether an output is wanted as a link."""
+        """Whether the client wants an output as a link."""
         return any(output.by_reference for output in (self.outputs or {}).values())
 
     @property
     def says_how(self) -> bool:
-        """Whether it says of an output if it is wanted as a link or not."""
+        """Whether the client says for an output if it wants a link."""
         return any(output.by_reference is not None for output in (self.outputs or {}).values())
 
 
@@ -132,38 +132,38 @@ def read_request(body: bytes, description: Description) -> ExecuteRequest:
 
 
 def _inputs(text: msgspec.Raw, description: Description, faults: list[Fault]) -> Iterable[tuple[str, list[InputValue]]]:
-    known = description["inputs"]
+    described = description["inputs"]
     try:
-        given = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        members = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError:
         faults.append(Fault("/inputs", InputError("inputs is not an object")))
         return
-    for name, text in given.items():
+    for name, text in members.items():
         pointer = f"/inputs/{pointer_token(name)}"
-        if name not in known:
+        if name not in described:
             faults.append(
-                Fault(pointer, InputError(f"there is no input {quoted(name)}; the inputs are {', '.join(known)}"))
+                Fault(pointer, InputError(f"there is no input {quoted(name)}; the inputs are {', '.join(described)}"))
             )
             continue
-        values = _occurrences(text, pointer, known[name])
-        most = known[name].get("maxOccurs", 1)
+        values = _occurrences(text, pointer, described[name])
+        most = described[name].get("maxOccurs", 1)
         if most != "unbounded" and len(values) > most:
             faults.append(Fault(pointer, InputError(f"{name} has {len(values)} values, at most {most} may be given")))
-        elif len(values) < known[name].get("minOccurs", 1):
+        elif len(values) < described[name].get("minOccurs", 1):
             faults.append(Fault(pointer, InputError(f"{name} has no value")))
         elif values:
             yield name, values
-    for name, item in known.items():
-        if item.get("minOccurs", 1) and name not in given:
+    for name, item in described.items():
+        if item.get("minOccurs", 1) and name not in members:
             faults.append(Fault("/inputs", InputError(f"the input {name} is missing")))
 
 
 def _occurrences(text: msgspec.Raw, pointer: str, item: Mapping[str, Any]) -> list[InputValue]:
-    """Return the values of an input: those of an array where several may be given, else the one."""
+    """Return the values of an input: those of an array where several are allowed, else the one."""
     if item.get("maxOccurs", 1) == 1 or bytes(text).lstrip()[:1] != b"[":
         return [InputValue(pointer, text)]
     parts = msgspec.json.decode(text, type=list[msgspec.Raw])
-    return [InputValue(f"{pointer}/{place}", part) for place, part in enumerate(parts)]
+    return [InputValue(f"{pointer}/{index}", part) for index, part in enumerate(parts)]
 
 
 def _outputs(
@@ -171,27 +171,27 @@ def _outputs(
 ) -> dict[str, OutputRequest] | None:
     if text is msgspec.UNSET:
         return None
-    given = msgspec.json.decode(text)
-    if not isinstance(given, dict):
+    members = msgspec.json.decode(text)
+    if not isinstance(members, dict):
         faults.append(Fault("/outputs", InputError("outputs is not an object")))
         return None
-    known = description["outputs"]
+    described = description["outputs"]
     requests = {}
-    for name, wish in given.items():
+    for name, member in members.items():
         pointer = f"/outputs/{pointer_token(name)}"
-        if name not in known:
+        if name not in described:
             faults.append(
-                Fault(pointer, InputError(f"there is no output {quoted(name)}; the outputs are {', '.join(known)}"))
+                Fault(pointer, InputError(f"there is no output {quoted(name)}; the outputs are {', '.join(described)}"))
             )
             continue
-        if not isinstance(wish, dict):
+        if not isinstance(member, dict):
             faults.append(Fault(pointer, InputError("an output is asked for by an object")))
             continue
         by_reference = None
-        if "transmissionMode" in wish:
+        if "transmissionMode" in member:
             with collect_faults(faults, f"{pointer}/transmissionMode"):
-                by_reference = _is_reference(wish["transmissionMode"], description["outputTransmission"])
-        requests[name] = OutputRequest(pointer, _format(wish, pointer, known[name], faults), by_reference)
+                by_reference = _is_reference(member["transmissionMode"], description["outputTransmission"])
+        requests[name] = OutputRequest(pointer, _format(member, pointer, described[name], faults), by_reference)
     return requests
 
 
@@ -203,17 +203,17 @@ def _is_reference(transmission: Any, transmissions: Sequence[str]) -> bool:
     return bool(transmission == "reference")
 
 
-def _format(wish: Mapping[str, Any], pointer: str, item: Mapping[str, Any], faults: list[Fault]) -> str | None:
-    """Return the media type that is wanted of an output; None = any, or what is wanted is wrong."""
-    form = wish.get("format", {})
+def _format(member: Mapping[str, Any], pointer: str, item: Mapping[str, Any], faults: list[Fault]) -> str | None:
+    """Return the media type that a request names for an output; None = none, or a faulty one."""
+    form = member.get("format", {})
     if not isinstance(form, dict):
         faults.append(Fault(f"{pointer}/format", InputError("format is not an object")))
         return None
     if "mediaType" not in form:
         return None
-    media_type, known = _plain(form["mediaType"]), media_types(item["schema"])
-    if media_type not in known:
-        wrong = InputError(f"there is no format {quoted(media_type)}; the formats are {', '.join(known)}")
+    media_type, offered = _plain(form["mediaType"]), media_types(item["schema"])
+    if media_type not in offered:
+        wrong = InputError(f"there is no format {quoted(media_type)}; the formats are {', '.join(offered)}")
         faults.append(Fault(f"{pointer}/format/mediaType", wrong))
         return None
     return cast(str, media_type)
@@ -235,12 +235,12 @@ def _response(text: msgspec.Raw | msgspec.UnsetType, faults: list[Fault]) -> Res
 def _subscriber(text: msgspec.Raw | msgspec.UnsetType, faults: list[Fault]) -> Subscriber | None:
     if text is msgspec.UNSET:
         return None
-    given = msgspec.json.decode(text)
-    errors = check_value(given, _SUBSCRIBER, "subscriber", "/subscriber")
+    member = msgspec.json.decode(text)
+    errors = check_value(member, _SUBSCRIBER, "subscriber", "/subscriber")
     faults.extend(errors)
     if errors:
         return None
-    return Subscriber(given["successUri"], given.get("inProgressUri"), given.get("failedUri"))
+    return Subscriber(member["successUri"], member.get("inProgressUri"), member.get("failedUri"))
 
 
 def media_types(schema: Mapping[str, Any]) -> list[str]:

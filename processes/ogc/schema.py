@@ -62,35 +62,35 @@ _Validator: type[Draft4Validator] = jsonschema.validators.extend(  # type: ignor
 def _words(name: str, error: ValidationError) -> str:
     """Return in JSON's terms what a schema does not allow."""
     where = ".".join([name, *map(str, error.absolute_path)])
-    shown, wanted, given = quoted(error.instance), cast(Any, error.validator_value), cast(Any, error.instance)
+    shown, allowed, instance = quoted(error.instance), cast(Any, error.validator_value), cast(Any, error.instance)
     match error.validator:
         case "type":
-            return f"{where} is {shown}, not of type {wanted}"
+            return f"{where} is {shown}, not of type {allowed}"
         case "enum":
-            return f"{where} is {shown}; it can be {', '.join(map(str, wanted)) or 'nothing at present'}"
+            return f"{where} is {shown}; it can be {', '.join(map(str, allowed)) or 'nothing at present'}"
         case "pattern":
-            return f"{where} is {shown}, which does not match {wanted}"
+            return f"{where} is {shown}, which does not match {allowed}"
         case "minimum" | "maximum":
             exclusive = cast(Mapping[str, Any], error.schema).get(
                 "exclusiveMinimum" if error.validator == "minimum" else "exclusiveMaximum", False
             )
             side = "more" if error.validator == "minimum" else "less"
-            bound = f"{side} than {wanted}" if exclusive else f"{wanted} or {side}"
+            bound = f"{side} than {allowed}" if exclusive else f"{allowed} or {side}"
             return f"{where} is {shown}; it must be {bound}"
         case "minItems" | "maxItems":
             side = "least" if error.validator == "minItems" else "most"
-            return f"{where} has {len(given)} values; it must have at {side} {wanted}"
+            return f"{where} has {len(instance)} values; it must have at {side} {allowed}"
         case "additionalProperties":
-            known = cast(Mapping[str, Any], error.schema).get("properties", {})
-            others = ", ".join(quoted(name) for name in given if name not in known)
-            return f"{where} has {others}; its members are {', '.join(known)}"
+            members = cast(Mapping[str, Any], error.schema).get("properties", {})
+            others = ", ".join(quoted(name) for name in instance if name not in members)
+            return f"{where} has {others}; its members are {', '.join(members)}"
         case "required":
             return f"{where}: {error.message.replace(chr(39), '')}"
         case "oneOf" | "anyOf" | "allOf":
-            kinds = " or ".join(dict.fromkeys(map(_kind, wanted)))
+            kinds = " or ".join(dict.fromkeys(map(_kind, allowed)))
             return f"{where} is {shown}, not a valid {kinds}"
         case _:
-            return f"{where} is {shown}: not allowed by {error.validator} {quoted(wanted)}"
+            return f"{where} is {shown}: not allowed by {error.validator} {quoted(allowed)}"
 
 
 def quoted(value: Any) -> str:
