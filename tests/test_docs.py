@@ -191,7 +191,7 @@ def test_the_example_of_an_input_shows_its_effect(town: Path, shipped: Client) -
     assert [item["properties"]["Confidence"] for item in shown("cellSize").json["features"]] != confidences
     geopackage = town / "moved.gpkg"
     geopackage.write_bytes(shown("outputCrs").data)
-    assert pyogrio.read_info(geopackage, layer="classify-objects-scene")["crs"] == "EPSG:3857"
+    assert pyogrio.read_info(geopackage, layer=0)["crs"] == "EPSG:3857"
 
 
 def test_the_table_for_those_who_come_from_arcgis_is_complete() -> None:

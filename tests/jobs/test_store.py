@@ -263,7 +263,7 @@ def test_a_failed_job_keeps_its_error(store: JobStore, runner_store: RunnerStore
 
 
 def test_dismissing(store: JobStore, runner_store: RunnerStore) -> None:
-    waiting, running, done = (put(store, is_awaited=bool(priority)) for priority in (0, 1, 2))
+    waiting, done, running = (put(store, is_awaited=is_awaited) for is_awaited in (False, True, True))
     job = claim(runner_store)
     assert job.id == done.id
     runner_store.succeed(job.id, job.fence, "", RESULT, SUMMARY, 1, {})
