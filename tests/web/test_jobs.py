@@ -293,7 +293,7 @@ def test_numbers_of_any_size_are_taken(client: Client, inputs: dict[str, Any]) -
 def test_who_waits_leaves_room_for_others(
     client: Client, inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client.intake, "_places", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(client.intake, "_waiting", threading.BoundedSemaphore(1))
     with client.intake.waiting_permit() as is_permitted:
         assert is_permitted
         response = client.execute("classify-objects", inputs)
