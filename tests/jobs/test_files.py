@@ -105,7 +105,7 @@ def test_another_plan_has_files_of_its_own(storage: Storage, scratch: Path) -> N
 
 def test_only_the_result_is_kept_and_then_nothing(storage: Storage, scratch: Path) -> None:
     for job in ("job", "other"):
-        storage.put_execution(job, b"order")
+        storage.put_execution(job, b"execution")
         for plan, names in (("plan-1", ["a", "b"]), ("plan-2", ["labels", "result-2.gpkg"])):
             for name in names:
                 storage.files(job, plan, scratch).keep(name, write(scratch, name, name.encode()))
@@ -122,7 +122,7 @@ def test_only_the_result_is_kept_and_then_nothing(storage: Storage, scratch: Pat
     assert [job for job, _ in storage.jobs()] == ["other"]
     with pytest.raises(FileNotFoundError):
         storage.open_result("job", "plan-2/result-2.gpkg")
-    assert storage.execution("other") == b"order"
+    assert storage.execution("other") == b"execution"
 
 
 def test_nothing_can_be_kept_for_a_job_that_is_gone(tmp_path: Path, scratch: Path) -> None:

@@ -758,7 +758,7 @@ def test_a_fault_of_a_slot_is_a_500_that_names_the_job(client: Client, inputs: d
     """The order of a waiting job is damaged, as by a bad disk."""
     busy = submit(client, inputs | {"model": "slow", "features": features(200)})
     job = submit(client, inputs)
-    (home / "state" / "results" / job / "order").write_bytes(b"\xc1 nothing")
+    (home / "state" / "results" / job / "execution").write_bytes(b"\xc1 nothing")
     client.http.delete(f"/jobs/{busy}")
     assert ended(client, job)["status"] == "failed"
     response = client.http.get(f"/jobs/{job}/results")
