@@ -755,7 +755,7 @@ def test_conformance_classes_of_jobs_are_declared(client: Client) -> None:
 
 
 def test_a_fault_of_a_slot_is_a_500_that_names_the_job(client: Client, inputs: dict[str, Any], home: Path) -> None:
-    """The order of a waiting job is damaged, as by a bad disk."""
+    """The stored execution of a waiting job is damaged, as by a bad disk."""
     busy = submit(client, inputs | {"model": "slow", "features": features(200)})
     job = submit(client, inputs)
     (home / "state" / "results" / job / "execution").write_bytes(b"\xc1 nothing")
