@@ -680,16 +680,21 @@ def read_objects(path: Path) -> dict[str, BaseGeometry]:
     return {str(f["properties"]["OBJECTID"]): shapely.geometry.shape(f["geometry"]) for f in features}
 
 
-def require_expected(found: dict[str, tuple[str, float]], path: Path, key: str, tolerance: float) -> None:
+def require_expected(
+    found: dict[str, tuple[str, float]], path: Path, key: str, tolerance: float, every: int = 1
+) -> None:
     with path.open(encoding="utf-8", newline="") as file:
-        expected = {row[key]: (row["ClassLabel"], float(row["Confidence"])) for row in csv.DictReader(file)}
+        rows = list(csv.DictReader(file))[::every]
+    expected = {row[key]: (row["ClassLabel"], float(row["Confidence"])) for row in rows}
     assert found.keys() == expected.keys()
     assert {name: label for name, (label, _) in found.items()} == {k: label for k, (label, _) in expected.items()}
     assert max(abs(found[name][1] - expected[name][1]) for name in found) <= tolerance
 
 
-def classify_objects(model: Classifier, images: Sequence[Path], objects: Path) -> dict[str, tuple[str, float]]:
-    geometries = read_objects(objects)
+def classify_objects(
+    model: Classifier, images: Sequence[Path], objects: Path, every: int = 1
+) -> dict[str, tuple[str, float]]:
+    geometries = dict(list(read_objects(objects).items())[::every])
     chips = [chip(images, geometry, model.rule) for geometry in geometries.values()]
     assert {status for _, status in chips} == {"ok"}
     return dict(zip(geometries, model.classify([values for values, _ in chips]), strict=True))
@@ -712,8 +717,9 @@ def test_naip_trees_get_the_expected_labels(zone: int) -> None:
 def test_neon_crowns_get_the_expected_labels(name: str, tolerance: float) -> None:
     folder = shared("data", "neon_crowns")
     objects = folder / "crowns_test_32617.geojson"
-    found = classify_objects(Classifier(name), sorted(folder.glob("*.tif")), objects)
-    require_expected(found, folder / f"expected_{name}.csv", "OBJECTID", tolerance)
+    every = 5  # all of them are those of the service, in `test_real_data.py`
+    found = classify_objects(Classifier(name), sorted(folder.glob("*.tif")), objects, every)
+    require_expected(found, folder / f"expected_{name}.csv", "OBJECTID", tolerance, every)
 
 
 def test_neon_crown_images_get_the_expected_labels() -> None:
