@@ -212,3 +212,15 @@ def test_the_examples_are_answered(tmp_path: Path, shipped: Client) -> None:
         request = json.loads(example.read_text().replace("file:///imagery", tmp_path.as_uri()))
         response = shipped.execute(example.stem, request["inputs"])
         assert response.status_code == 200, response.text
+
+
+def test_the_architecture_names_files_and_tests_that_exist() -> None:
+    texts = [(ROOT / name).read_text() for name in ("docs/architecture.md", "CONTRIBUTING.md", "tests/README.md")]
+    words = {word for text in texts for word in re.findall(r"`([\w/.]+)`", text)}
+    files = {word for word in words if word.endswith((".py", ".yml", ".toml", ".md"))}
+    missing = {name for name in files if not any((ROOT / home / name).exists() for home in ("", "processes", "tests"))}
+    assert not missing
+    cases = {word for word in words if re.fullmatch(r"test_\w+", word)}
+    known = {name for path in ROOT.glob("tests/**/*.py") for name in re.findall(r"def (test_\w+)", path.read_text())}
+    assert len(cases) > 15
+    assert not cases - known - {"test_chip_over_the_edge_is_zero_padded"}  # an example of a name
