@@ -89,13 +89,13 @@ async def section_ms(configuration: Path, process: SectionedProcess, inputs: dic
         raise SystemExit("there is no job")
     runner_store.save_plan(job.id, job.fence, "plan-1", Sections(sections, begun.without_chip), "", {})
     async with Engine(configuration, settings) as engine:
-        drive = JobExecution(
+        job_execution = JobExecution(
             replace(job, plan="plan-1", objects=sum(sections), done=sections[0]), runner_store, engine, storage
         )
         first = runner_store.sections(job.id)[0]
-        await drive._attempt("section", "plan-1", first)  # the slot has started by then
+        await job_execution._attempt("section", "plan-1", first)  # the slot has started by then
         start_s = time.perf_counter()
-        await drive._do_sections()
+        await job_execution._do_sections()
         seconds = time.perf_counter() - start_s
     if runner_store.sections(job.id):
         raise SystemExit("sections are left")

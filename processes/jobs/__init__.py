@@ -1,1 +1,1 @@
-"""Jobs: kept in a database, driven by runners, worked off in slots; any part can be killed at any time."""
+"""Jobs: kept in a database, executed by runners in slots. Any part can be killed at any time."""

@@ -279,10 +279,10 @@ class JobExecution:
         """
         await self._with_patience(lambda: write(self.job.id, self.job.fence, *values))
 
-    async def _with_patience[T](self, ask: Callable[[], T]) -> T:
+    async def _with_patience[T](self, action: Callable[[], T]) -> T:
         while True:
             try:
-                return await asyncio.to_thread(ask)
+                return await asyncio.to_thread(action)
             except UnavailableError:
                 await asyncio.sleep(_LOST_S)
 
