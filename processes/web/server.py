@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import socket
 import struct
 from collections.abc import Mapping
@@ -48,8 +50,9 @@ class HttpWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
     """gunicorn's threaded worker, with a time limit for the client's bytes, and with errors as JSON."""
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        if self.wsgi is not None:
-            self.wsgi.extensions[STOPPING].set()  # clients that wait for a job get a response before the end
+        if not self.booted:
+            os._exit(0)  # it serves nobody yet; an exception here would end in whatever is being imported
+        self.wsgi.extensions[STOPPING].set()  # clients that wait for a job get a response before the end
         super().handle_exit(sig, frame)
 
     def enqueue_req(self, conn: TConn) -> None:
@@ -125,6 +128,7 @@ class HttpServer(BaseApplication):  # type: ignore[misc]
             "control_socket_disable": True,
             "logger_class": HttpLog,
             "worker_tmp_dir": str(self._folder),
+            "post_fork": _end_at_sigterm,
         }.items():
             self.cfg.set(name, value)
 
@@ -132,3 +136,8 @@ class HttpServer(BaseApplication):  # type: ignore[misc]
         from processes.web.app import create_application  # it imports pygeoapi, which the workers do and not the master
 
         return create_application(self._configuration)
+
+
+def _end_at_sigterm(_arbiter: Any, _worker: HttpWorker) -> None:
+    """Let a worker that has just been forked end at SIGTERM; until it has handlers of its own, it has the master's."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -175,4 +175,6 @@ def test_it_ends_at_sigterm_and_leaves_no_process(tmp_path: Path) -> None:
     assert time.monotonic() - start_s < 5
     left = [item for item in processes if item.is_running() and item.status() != psutil.STATUS_ZOMBIE]
     assert not left
-    assert "SIGABRT" not in (tmp_path / "log").read_text()
+    log = (tmp_path / "log").read_text()
+    assert "SIGABRT" not in log
+    assert "Traceback" not in log  # the second web worker is still starting when the signal comes
