@@ -104,6 +104,7 @@ def model_info(model: Model) -> dict[str, Any]:
         "minCellSize": definition.min_cell_size,
         "maxCellSize": definition.max_cell_size,
         "batchSize": definition.batch_size,
+        "warnings": list(model.warnings) or None,
     }
     return {
         "id": model.id,

@@ -41,6 +41,8 @@ class Layer:
     """In the input's order."""
     ids: pa.ChunkedArray | None
     """Integers or texts, or JSON texts where both occur; None = the features have no ids, `(n,)`."""
+    warnings: tuple[str, ...] = ()
+    """Sentences for the summary about what was not read as it stands in the file, one for each kind."""
 
     def __len__(self) -> int:
         return int(self.attributes.num_rows) if self.geometry is None else len(self.geometry)

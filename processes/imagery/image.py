@@ -47,6 +47,8 @@ class Image:
     """True = some cells may be nodata: by a value, a mask or alpha."""
     tile: tuple[int, int]
     """(height, width) of the windows in which it is read, in cells: whole blocks of the file."""
+    warnings: tuple[str, ...] = ()
+    """What its user should know, as `scale and offset are not applied`: the image's name is put behind it."""
 
     @property
     def name(self) -> str:

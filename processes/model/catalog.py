@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 
 _TRY_AGAIN_S = 600
 """Seconds after which a check that was not conclusive is repeated."""
-_CHECK_VERSION = 2
+_CHECK_VERSION = 3
 """A new number invalidates all recorded outcomes."""
 
 
@@ -45,6 +45,8 @@ class Model:
     """What turns the network's outputs into probabilities: the definition's, else what the check found."""
     bands: int | None
     """Number of bands that the network takes; None = any number."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about what may make labels wrong, for the summary and `describe-model`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,15 @@ class Catalog:
             or package.definition is None
         ):
             raise PackageError(f"the model {package.id!r} cannot be used: {package.problem}")
-        return Model(package.id, package.network, package.sha256, package.definition, outcome.activation, outcome.bands)
+        return Model(
+            id=package.id,
+            network=package.network,
+            sha256=package.sha256,
+            definition=package.definition,
+            activation=outcome.activation,
+            bands=outcome.bands,
+            warnings=package.warnings,
+        )
 
     def _check(self, path: Path) -> tuple[Package, CheckOutcome]:
         """Read a package and the outcome of its check; without a recorded outcome the package is checked now."""
@@ -122,7 +132,7 @@ class Catalog:
             outcome = check_package(path, self.state / "packages", self.max_bytes)
             _write_record(record, outcome)
             _logger.info("model %s checked: %s", package.id, outcome.problem or "sound")
-        return dataclasses.replace(package, problem=outcome.problem), outcome
+        return dataclasses.replace(package, problem=outcome.problem, warnings=outcome.warnings), outcome
 
 
 def _packages_in(folder: Path) -> Iterable[Path]:

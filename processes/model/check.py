@@ -26,6 +26,8 @@ class CheckOutcome(msgspec.Struct, frozen=True):
     """What turns the network's outputs into probabilities."""
     bands: int | None = None
     """Number of bands that the network takes; None = any number."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about what may make labels wrong."""
     conclusive: bool = True
     """False: the check did not end by itself; another one may."""
 

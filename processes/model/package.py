@@ -37,6 +37,8 @@ class Package:
     """Digest of the ONNX file, in hex; None = there is no such file."""
     problem: str | None
     """Why the package cannot be used, in words for the client; None = it can."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about what may make its labels wrong."""
 
 
 def read_package(path: Path, unpack_folder: Path, max_bytes: int) -> Package:

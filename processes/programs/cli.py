@@ -128,6 +128,8 @@ def models(config: Path) -> None:
             click.echo(f"  sha256   {package.sha256}")
         if package.problem is not None:
             click.echo(f"  problem  {package.problem}")
+        for warning in package.warnings:
+            click.echo(f"  warning  {warning}")
     if not packages:
         click.echo("no models are installed")
 

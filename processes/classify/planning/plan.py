@@ -41,7 +41,7 @@ def plan(sources: Sources, max_objects: int, sync_max_objects: int | None = None
         planned = plan_images(sources, selections, require_few)
     else:
         planned = plan_features(sources, sources.layer, selections, require_few)
-    warnings = (*planned.rows.warnings, *_cell_size_warnings(sources))
+    warnings = (*sources.warnings, *planned.rows.warnings, *_cell_size_warnings(sources))
     return Plan(dataclasses.replace(planned.rows, warnings=warnings), planned.chips)
 
 

@@ -40,6 +40,19 @@ class Sources:
         return self.layer is None and not any(image.is_georeferenced for image in self.images)
 
     @property
+    def warnings(self) -> list[str]:
+        """Return what the summary says of the sources themselves; one sentence for images that share it."""
+        images: dict[str, list[str]] = {}
+        for image in self.images:
+            for warning in image.warnings:
+                images.setdefault(warning, []).append(image.name)
+        of_images = [
+            f"{warning}: image {names[0]!r}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+            for warning, names in images.items()
+        ]
+        return [*self.model.warnings, *of_images, *(self.layer.warnings if self.layer is not None else ())]
+
+    @property
     def added_fields(self) -> list[pa.Field]:
         """The fields that a run adds to each row."""
         separate = self.options.mode == "separate"
