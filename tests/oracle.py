@@ -8,6 +8,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -149,8 +150,42 @@ class _WithCrs:
         return getattr(self._image, name)
 
 
+class _KeptOpen(ExitStack):
+    """The images that are open, by their paths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: dict[Path, Dataset] = {}
+
+
+_kept_open = ContextVar[_KeptOpen | None]("_kept_open", default=None)
+
+
+@contextmanager
+def each_image_opened_once() -> Iterator[None]:
+    """Keep images open to the end of the block, which must not change them: opening costs more than a read."""
+    with _KeptOpen() as kept:
+        token = _kept_open.set(kept)
+        try:
+            yield
+        finally:
+            _kept_open.reset(token)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Dataset]:
+    kept = _kept_open.get()
+    if kept is None:
+        with _open(path) as image:
+            yield image
+        return
+    if path not in kept.images:
+        kept.images[path] = kept.enter_context(_open(path))
+    yield kept.images[path]
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Dataset]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         image = rasterio.open(path)

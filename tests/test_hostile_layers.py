@@ -290,8 +290,8 @@ CLASSIFIED: dict[str, tuple[Write, dict[str, int]]] = {
     "keys that come twice": (saved(collection(PLACE, properties='{"a": 1, "a": 2}', more=', "id": 1, "id": 2')), {"ok": 1}),
     "a bbox of wrong type": (saved(collection(PLACE, members=CRS + b'"bbox": ["a"], ')), {"ok": 1}),
     "100,000 features without geometry": (saved(collection(*["null"] * 100_000)), {"empty-geometry": 100_000}),
-    "a million vertices in two places": (saved(collection(f'{{"type": "Polygon", "coordinates": [[[{X}, {Y}]{", [500012, 4999992], [500012, 4999990]" * 500_000}, [{X}, {Y}]]]}}')), {"ok": 1}),
-    "half a million edges through the image": (saved(collection(zigzag(500_000))), {"ok": 1}),
+    "400,000 vertices in two places": (saved(collection(f'{{"type": "Polygon", "coordinates": [[[{X}, {Y}]{", [500012, 4999992], [500012, 4999990]" * 200_000}, [{X}, {Y}]]]}}')), {"ok": 1}),
+    "200,000 edges through the image": (saved(collection(zigzag(200_000))), {"ok": 1}),
     "a sliver of many edges a million cells high": (saved(collection(sliver(2000))), {"ok": 1}),
     "a bow-tie": (saved(collection(polygon(ring((0, 0), (4, 4), (4, 0), (0, 4), (0, 0))))), {"ok": 1}),
     "a spike": (saved(collection(polygon(ring((0, 0), (4, 0), (4, 4), (4, 9), (4, 4), (0, 4), (0, 0))))), {"ok": 1}),
@@ -300,9 +300,9 @@ CLASSIFIED: dict[str, tuple[Write, dict[str, int]]] = {
     "a hole outside, and one as large as the ring": (saved(collection(
         polygon(ring((0, 0), (4, 0), (4, 4), (0, 0)), ring((9, 0), (10, 0), (10, 1), (9, 0))),
         polygon(*[ring((0, 0), (4, 0), (4, 4), (0, 0))] * 2))), {"ok": 2}),
-    "a hundred thousand parts": (saved(collection('{"type": "MultiPolygon", "coordinates": [' + ", ".join(
+    "50,000 parts": (saved(collection('{"type": "MultiPolygon", "coordinates": [' + ", ".join(
         f"[[[{X + n % 300 * .01}, {Y}], [{X + n % 300 * .01 + 1}, {Y}], [{X}, {Y + n % 200 * .01}], [{X + n % 300 * .01}, {Y}]]]"
-        for n in range(100_000)) + "]}")), {"ok": 1}),
+        for n in range(50_000)) + "]}")), {"ok": 1}),
     "parts upon parts, and an empty one": (saved(collection(
         {"type": "MultiPolygon", "coordinates": [[ring((0, 0), (4, 0), (4, 4), (0, 0))]] * 3 + [[]]})), {"ok": 1}),
     "heights on some vertices": (saved(collection(polygon([[X, Y], [X + 4, Y, 5], [X + 4, Y + 4], [X, Y]]))), {"ok": 1}),
@@ -388,12 +388,12 @@ def test_too_many_columns_for_a_geopackage_are_refused_before_the_work(client: C
 
 
 def test_answer_to_nothing_but_faults_has_a_sane_size(client: Client) -> None:
-    unknown = {f"{n}{'x' * 100}": n for n in range(50_000)}
+    unknown = {f"{n}{'x' * 100}": n for n in range(10_000)}
     with bounded(client):
         response = client.execute("classify-objects", unknown)
     assert response.status_code == 400
     assert len(response.data) < 2**20
-    assert response.json["errors"][-1] == {"pointer": "", "detail": "and 49002 faults more"}
+    assert response.json["errors"][-1] == {"pointer": "", "detail": "and 9002 faults more"}
     missing = [{"href": f"file:///nowhere/{n}.tif"} for n in range(10_000)]
     with bounded(client):
         response = client.execute("classify-objects", {"image": missing, "model": "black"})
@@ -401,7 +401,7 @@ def test_answer_to_nothing_but_faults_has_a_sane_size(client: Client) -> None:
     assert len(response.data) < 2**20
 
 
-SEEDS = 60
+SEEDS = 24
 
 
 @pytest.fixture(scope="module")

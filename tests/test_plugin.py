@@ -62,30 +62,42 @@ def stock_configuration(folder: Path, manager: Mapping[str, str] | None, limits:
     return configuration
 
 
-def post(configuration: Path, requests: Requests) -> list[tuple[int, str]]:
-    """Send requests to a stock pygeoapi, and return status and body of each response; the last is a description."""
+def run(configuration: Path, openapi: Path, *command: str) -> str:
+    """Run a command with a stock pygeoapi's environment, and return what it prints."""
     folder = configuration.parent
     environment = {
         "PYGEOAPI_CONFIG": str(configuration),
-        "PYGEOAPI_OPENAPI": str(folder / "openapi.yml"),
+        "PYGEOAPI_OPENAPI": str(openapi),
         "PYTHONPATH": f"{ROOT}:{folder}",
         "PATH": "/usr/bin:/bin",
     }
+    done = subprocess.run(command, env=environment, cwd=folder, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def openapi(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the OpenAPI document that a stock pygeoapi generates; it is the same for each of its managers."""
     command_line = Path(sys.executable).parent / "pygeoapi"
     if not command_line.exists():
         pytest.fail("pygeoapi has no command line here")
-    generate = [str(command_line), "openapi", "generate", str(configuration)]
-    for command in (
-        [*generate, "--output-file", str(folder / "openapi.yml")],
-        [sys.executable, "-c", SCRIPT, json.dumps(requests)],
-    ):
-        done = subprocess.run(command, env=environment, cwd=folder, check=False, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-2000:]
-    return [(status, body) for status, body in json.loads(done.stdout.splitlines()[-1])]
+    folder = tmp_path_factory.mktemp("openapi")
+    configuration, document = stock_configuration(folder, None, {}), folder / "openapi.yml"
+    run(configuration, document, str(command_line), "openapi", "generate", str(configuration), "-of", str(document))
+    return document
+
+
+def post(configuration: Path, openapi: Path, requests: Requests) -> list[tuple[int, str]]:
+    """Send requests to a stock pygeoapi, and return status and body of each response; the last is a description."""
+    answers = run(configuration, openapi, sys.executable, "-c", SCRIPT, json.dumps(requests))
+    return [(status, body) for status, body in json.loads(answers.splitlines()[-1])]
 
 
 @pytest.mark.parametrize("manager", [None, "TinyDB"])
-def test_the_processes_run_in_a_stock_pygeoapi(tmp_path: Path, make_package: MakePackage, manager: str | None) -> None:
+def test_the_processes_run_in_a_stock_pygeoapi(
+    tmp_path: Path, make_package: MakePackage, openapi: Path, manager: str | None
+) -> None:
     make_package()
     image = {"image": {"href": make_raster(tmp_path / "plain.png", crs=None, driver="PNG").as_uri()}}
     tiny_db = {"name": "TinyDB", "connection": str(tmp_path / "jobs.json"), "output_dir": str(tmp_path)}
@@ -103,7 +115,9 @@ def test_the_processes_run_in_a_stock_pygeoapi(tmp_path: Path, make_package: Mak
         ),
     ]
     configuration = stock_configuration(tmp_path, tiny_db if manager else None, {"max_images": 2})
-    classified, described, echoed, forbidden, over_limit, faulty, *raised, description = post(configuration, requests)
+    classified, described, echoed, forbidden, over_limit, faulty, *raised, description = post(
+        configuration, openapi, requests
+    )
     assert classified[0] == 200, classified
     assert json.loads(classified[1])["data"][0]["ImageID"] == "plain.png"
     assert json.loads(described[1])["id"] == "brightness"
@@ -119,7 +133,9 @@ def test_the_processes_run_in_a_stock_pygeoapi(tmp_path: Path, make_package: Mak
         assert statuses == ["successful"] * 3 + ["failed"] * 7
 
 
-def test_errors_keep_status_and_type_with_this_project_s_manager(tmp_path: Path, make_package: MakePackage) -> None:
+def test_errors_keep_status_and_type_with_this_project_s_manager(
+    tmp_path: Path, make_package: MakePackage, openapi: Path
+) -> None:
     make_package()
     image = {"image": {"href": make_raster(tmp_path / "plain.png", crs=None, driver="PNG").as_uri()}}
     named = {**image, "model": "brightness", "resultName": "houses"}
@@ -134,7 +150,7 @@ def test_errors_keep_status_and_type_with_this_project_s_manager(tmp_path: Path,
     ]
     manager = {"name": "processes.jobs.manager.JobManager"}
     configuration = stock_configuration(tmp_path, manager, {"max_images": 2, "max_waiting_jobs": 1})
-    accepted, *errors, _ = post(configuration, requests)
+    accepted, *errors, _ = post(configuration, openapi, requests)
     assert accepted[0] == 201, accepted
     assert [(status, json.loads(body)["code"]) for status, body in errors] == [
         (409, "Conflict"),

@@ -16,7 +16,7 @@ from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
 
 from model_oracle import Model, Verdict, judge
-from oracle import Place, chip, image_chip, place_of, transformed
+from oracle import Place, chip, each_image_opened_once, image_chip, place_of, transformed
 
 CRS84: Final = "OGC:CRS84"
 
@@ -68,6 +68,11 @@ class Row:
 
 def expected_rows(request: Request, model: Model) -> list[Row]:
     """Return the rows of the result, in order."""
+    with each_image_opened_once():
+        return _rows(request, model)
+
+
+def _rows(request: Request, model: Model) -> list[Row]:
     if request.features is None:
         return list(_image_rows(request, model))
     kept = [

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from rasterio.windows import Window
 
 from conftest import definition
-from processes.classify.inference import Labels, classify
+from processes.classify.inference import ClassStatus, Labels, classify
 from processes.errors import PackageError
 from processes.imagery.chip_plan import ChipPlan, reading_order
 from processes.imagery.chips import Placement
@@ -108,6 +108,15 @@ def turns(chip: NDArray[np.float64], square: bool, map_space: bool) -> list[NDAr
 def folder(tmp_path: Path) -> Path:
     make_raster(tmp_path / "a.tif", width=64, height=48)
     return tmp_path
+
+
+def test_a_probability_at_the_threshold_keeps_its_label(folder: Path) -> None:
+    save_weighing(folder / "net.onnx", 8, 8)
+    confidence = run(folder, 8, 8, ModelArguments(None, 0, False, False)).confidence
+    threshold = float(np.median(confidence))
+    labels = run(folder, 8, 8, ModelArguments(None, threshold, False, False))
+    np.testing.assert_array_equal(labels.status == ClassStatus.OK, confidence >= threshold)
+    assert (labels.status == ClassStatus.BELOW_THRESHOLD).sum() == len(ORIGINS) // 2
 
 
 @pytest.mark.parametrize(("space", "map_space"), [("MAP_SPACE", True), (None, False), ("PIXEL_SPACE", False)])

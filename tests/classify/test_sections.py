@@ -149,8 +149,8 @@ IDS: dict[str, Callable[[int], Any]] = {
     "none": lambda _: None,
     "mixed": lambda number: number if number % 2 else f"t{number}",
 }
-PAIRS = [(case, "numbers") for case in CASES]
-PAIRS += [(case, ids) for case in ("fixed", "each image by itself", "GeoPackage") for ids in ("texts", "none", "mixed")]
+PAIRS = list(zip(CASES, itertools.cycle(IDS), strict=False))
+PAIRS += [("each image by itself", "none"), ("GeoPackage", "numbers")]  # where ids are made of ids, or are the fids
 
 
 @pytest.mark.parametrize(("case", "ids"), PAIRS)

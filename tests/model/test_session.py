@@ -167,6 +167,15 @@ def test_without_normalization_networks_take_the_cells_themselves(
     np.testing.assert_allclose(found, chips.astype(float).mean(axis=(2, 3)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("height", [5, 9])
+def test_chips_that_are_not_square_enter_a_network_with_the_channels_last(tmp_path: Path, height: int) -> None:
+    network = save_network(tmp_path / "net.onnx", band_means((1, 2)), shape=("n", height, 7, 3))
+    chips = np.random.default_rng(2).integers(0, 256, (4, 3, height, 7), np.uint8)
+    session = session_of(network, Normalization="none", ImageHeight=height, ImageWidth=7)
+    assert (session.network.height, session.network.width, session.network.bands) == (height, 7, 3)
+    np.testing.assert_allclose(session.outputs(chips), chips.astype(float).mean(axis=(2, 3)), rtol=1e-5)
+
+
 def test_normalization_is_applied_to_the_bands_in_their_order(tmp_path: Path) -> None:
     network = save_network(tmp_path / "net.onnx", band_means((1, 2)), shape=("n", 8, 8, 3))
     chips = np.zeros((1, 3, 8, 8), np.uint8)
@@ -723,8 +732,8 @@ def multiplying(path: Path) -> Path:
 @pytest.mark.parametrize("make", [endless, multiplying])
 def test_network_that_hangs_is_reported_and_its_process_ended(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     folder = make_folder(make(tmp_path / "package" / "net.onnx"))
-    outcome = check_package(folder, tmp_path / "unpacked", MAX_BYTES, timeout_s=2)
-    assert outcome.problem == "the network did not answer a trial run within 2 s"
+    outcome = check_package(folder, tmp_path / "unpacked", MAX_BYTES, timeout_s=1)
+    assert outcome.problem == "the network did not answer a trial run within 1 s"
     assert not outcome.conclusive
     running = [
         entry

@@ -161,7 +161,7 @@ def test_outputs(
     assert response.status_code == status, response.text
     if status == 200:
         assert response.mimetype == found
-        assert response.headers["Vary"].startswith("Accept")
+        assert "Accept" in response.vary
     elif found is not None:
         assert [fault["pointer"].endswith(found) for fault in response.json["errors"]] == [True], response.text
 
@@ -323,7 +323,7 @@ def test_errors(client: Client, job: str, method: str, path: str, status: int, k
     assert response.status_code == status, response.text
     assert response.mimetype == ("application/problem+json" if "problem" in accept else "application/json")
     assert {"type", "title", "status", "detail", "instance"} <= set(response.json)
-    assert response.headers["Vary"].startswith("Accept")
+    assert "Accept" in response.vary
     assert (response.json["type"], response.json["status"], response.json["instance"]) == (kind, status, where)
     assert ("Allow" in response.headers) == (status == 405)
 

@@ -781,11 +781,11 @@ def test_many_ask_at_the_same_time(client: Client, inputs: dict[str, Any]) -> No
     answers: list[int] = []
 
     def ask() -> None:
-        answers.extend(client.execute("classify-objects", inputs).status_code for _ in range(5))
+        answers.extend(client.execute("classify-objects", inputs).status_code for _ in range(3))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert answers == [200] * 40
+    assert answers == [200] * 24
