@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urldefrag, urljoin
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import msgspec
 
-from processes.errors import LayerError, RequestError, ServiceError
+from processes.errors import InputError, LayerError, RequestError, ServiceError
 from processes.features.layer import Layer
-from processes.features.reading.files import BOM, looks_like_json, read_layer
+from processes.features.reading.collection import BOM, looks_like_json
+from processes.features.reading.files import read_layer
 from processes.features.reading.geojson import read_geojson, read_pages
-from processes.features.reading.paging import FeaturePage, leads_to_items, next_href
+from processes.features.reading.page_links import leads_to_items
+from processes.features.reading.paging import FeaturePage
 from processes.ogc.request import InputValue
 from processes.ogc.schema import quoted
 from processes.settings import Settings
@@ -22,6 +25,9 @@ from processes.sources.media_types import GEOJSON
 from processes.sources.stamps import FileStamp, stamp_file
 
 _ACCEPT = f"{GEOJSON}, application/json;q=0.9, */*;q=0.1"
+_ITEMS_PATH = re.compile(r"/collections/[^/]+/items/?$")
+_PAGE_FEATURES = 1000
+"""Features to ask a host for at once."""
 _ITEMS = "a link to features names a file, or the items of a collection as GeoJSON, as …/collections/NAME/items?f=json"
 
 
@@ -95,43 +101,53 @@ def _href(text: msgspec.Raw) -> str:
 
 def _linked(href: str, settings: Settings, folder: Path) -> Layer:
     budget = DownloadBudget.of(settings)
-    file = resolve(href, settings, folder, _ACCEPT, budget)
+    file = _first_file(href, settings, folder, budget)
     if file.url is not None:
         with file.path.open("rb") as opened:
             head = opened.read(4096)
         if file.media_type in ("text/html", "application/xhtml+xml") and head.lstrip(BOM + b" \t\r\n").startswith(b"<"):
             raise LayerError(f"{display_link(href)} answers with a web page; {_ITEMS}")
         if head and looks_like_json(head):
-            return read_pages(_pages(file, settings, folder, budget), Path(file.name).stem, settings.limits)
+            return _read_pages(file, settings, folder, budget)
     return read_layer(file.path, file.name, _layer_name(file), settings.limits, folder)
 
 
-def _pages(first: LinkedFile, settings: Settings, folder: Path, budget: DownloadBudget) -> Iterator[FeaturePage]:
-    """Yield the pages of a collection's items. Each is fetched when the page before is read."""
-    page, seen = first, {_key(str(first.url))}
-    while True:
-        text = page.path.read_bytes().removeprefix(BOM)
-        page.path.unlink()
-        href = next_href(text)
-        if href is None and leads_to_items(text):
-            raise LayerError(f"{display_link(str(page.url))} is not features itself; {_ITEMS}")
-        yield FeaturePage(text, page.headers.get("content-crs"))
-        if href is None:
-            return
-        try:
-            url = urljoin(str(page.url), href)
-        except ValueError as err:
-            raise LayerError("the link to the next page cannot be read") from err
-        page = fetch(url, settings, folder, _ACCEPT, budget)
-        keys = {_key(url), _key(str(page.url))}
-        if keys & seen:
-            raise LayerError(f"the pages go in a circle: {display_link(url)} comes a second time")
-        seen |= keys
+def _first_file(href: str, settings: Settings, folder: Path, budget: DownloadBudget) -> LinkedFile:
+    """Return the file that a link names; of the items of a collection, as many as the host gives in one answer.
+
+    OGC API - Features lets a host give ten items where a request has no `limit`, and fewer than the limit, but not an
+    error. Where a host gives one all the same, the link is requested as it is.
+    """
+    parts = urlsplit(href)
+    is_items = _ITEMS_PATH.search(parts.path) and "limit" not in dict(parse_qsl(parts.query, keep_blank_values=True))
+    if is_items and parts.scheme in ("http", "https"):
+        query = "&".join(filter(None, (parts.query, f"limit={_PAGE_FEATURES}")))
+        with suppress(InputError):
+            return resolve(urlunsplit(parts._replace(query=query)), settings, folder, _ACCEPT, budget)
+    return resolve(href, settings, folder, _ACCEPT, budget)
 
 
-def _key(url: str) -> str:
-    """Return the part of a URL by which pages differ."""
-    return urldefrag(url)[0]
+def _read_pages(first: LinkedFile, settings: Settings, folder: Path, budget: DownloadBudget) -> Layer:
+    """Read the pages of a collection's items; the first one is there."""
+    page = _page(first)
+    try:
+        return read_pages(
+            page,
+            lambda url: _page(fetch(url, settings, folder, _ACCEPT, budget)),
+            Path(first.name).stem,
+            settings.limits,
+        )
+    except LayerError as err:
+        if leads_to_items(page.text):
+            raise LayerError(f"{display_link(str(first.url))} is not features itself; {_ITEMS}") from err
+        raise
+
+
+def _page(file: LinkedFile) -> FeaturePage:
+    """Return a page that was downloaded; its file is removed."""
+    text = file.path.read_bytes().removeprefix(BOM)
+    file.path.unlink()
+    return FeaturePage(text, file.url, file.headers.get("content-crs"), file.headers.get("link"))
 
 
 def _layer_name(file: LinkedFile) -> str | None:

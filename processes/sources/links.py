@@ -122,7 +122,7 @@ def fetch(href: str, settings: Settings, folder: Path, accept: str, budget: Down
                     file.write(block)
         except DownloadError as err:
             raise InputError(f"{display_link(href)}: the host broke off its answer") from err
-        headers = {key.lower(): value for key, value in response.headers.items()}
+        headers = {key.lower(): response.headers[key] for key in response.headers}  # of several, all
     return LinkedFile(path, name, unquote(parts.fragment), url, headers)
 
 

@@ -6,14 +6,13 @@ from pathlib import Path
 
 from processes.errors import LayerError
 from processes.features.layer import Layer
+from processes.features.reading.collection import BOM, looks_like_json
 from processes.features.reading.flatgeobuf import read_flatgeobuf
 from processes.features.reading.geojson import read_geojson
 from processes.features.reading.geopackage import read_geopackage
 from processes.features.reading.geoparquet import read_geoparquet
 from processes.features.reading.shapefile import read_shapefile
 from processes.settings import Limits
-
-BOM = b"\xef\xbb\xbf"
 
 _SQLITE = b"SQLite format 3\x00"
 _FLATGEOBUF = b"fgb\x03fgb"
@@ -53,11 +52,6 @@ def read_layer(path: Path, name: str, layer: str | None, limits: Limits, scratch
                     f"features {name!r}: not a GeoJSON or a GeoPackage, FlatGeobuf, zipped Shapefile or GeoParquet"
                 )
             text = head + file.read()
-            return read_geojson(text.removeprefix(BOM), Path(name).stem, limits)
+            return read_geojson(text.removeprefix(BOM), Path(name).stem, limits, can_be_sequence=True)
     except OSError as err:
         raise LayerError(f"features {name!r} cannot be read") from err
-
-
-def looks_like_json(head: bytes) -> bool:
-    """Return whether a text begins as a JSON document does."""
-    return head.removeprefix(BOM).lstrip(b" \t\r\n")[:1] in (b"{", b"[", b"")

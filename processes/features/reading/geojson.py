@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,10 +16,14 @@ from numpy.typing import NDArray
 
 from processes.crs import CRS84, parse_crs
 from processes.errors import InputError, LayerError
-from processes.features.layer import Layer, refuse_collections
+from processes.features.layer import Layer
+from processes.features.reading.collection import FeatureCollection
 from processes.features.reading.columns import AttributeColumn
+from processes.features.reading.geojson_geometry import read_geometries
+from processes.features.reading.json_fg import place_crs, read_places, refuse_place, swapped
 from processes.features.reading.limits import require_few_features
-from processes.features.reading.paging import FeaturePage, content_crs
+from processes.features.reading.oddities import Oddities, Oddity
+from processes.features.reading.paging import FeaturePage, FetchPage, PageReader, content_crs, on_page
 from processes.features.wkb import common_geometry_type, read_iso_types
 from processes.settings import Limits
 
@@ -30,77 +35,68 @@ _MAX_VALUES = 2**25
 features all have all attributes has far fewer values than its text has bytes."""
 
 
-class _Collection(msgspec.Struct):
-    type: str
-    features: list[msgspec.Raw]
-    crs: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-
-
-class _Geometry(msgspec.Struct):
-    type: Literal[
-        "Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon", "GeometryCollection"
-    ]
-
-
 class _Feature(msgspec.Struct):
     type: str
-    geometry: msgspec.Raw
+    geometry: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     properties: dict[str, Any] | None = None
     id: int | float | str | None = None
 
 
-_collection = msgspec.json.Decoder(_Collection)
-_geometry_type = msgspec.json.Decoder(_Geometry | None)
+class _OddFeature(msgspec.Struct):
+    """A feature whose properties or id can be anything."""
+
+    type: str
+    geometry: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    properties: Any = None
+    id: Any = None
+
+
 _feature = msgspec.json.Decoder(_Feature)
+_odd_feature = msgspec.json.Decoder(_OddFeature)
 
 
-def read_geojson(text: bytes | memoryview, name: str, limits: Limits) -> Layer:
+def read_geojson(text: bytes | memoryview, name: str, limits: Limits, can_be_sequence: bool = False) -> Layer:
     """Read a FeatureCollection.
 
     Args:
         text: the JSON document.
         name: what the client calls the layer.
         limits: of a layer.
+        can_be_sequence: True = it may be a sequence of features too, or a single feature.
 
     Raises:
         LayerError: not a FeatureCollection, or one that RFC 7946 does not allow; with the feature's position from 1.
         LimitError: more features than allowed.
     """
-    return read_pages([FeaturePage(text)], name, limits)
+    return read_pages(FeaturePage(text, can_be_sequence=can_be_sequence), None, name, limits)
 
 
-def read_pages(pages: Iterable[FeaturePage], name: str, limits: Limits) -> Layer:
-    """Read a FeatureCollection in one or more pages, each requested after the one before is read.
+def read_pages(first: FeaturePage, fetch: FetchPage | None, name: str, limits: Limits) -> Layer:
+    """Read a FeatureCollection in one or more pages.
 
-    Arguments and errors as `read_geojson` has them.
+    Args:
+        first: the first page.
+        fetch: requests another one, when the one before is read; None = there is no way to others.
+        name: what the client calls the layer.
+        limits: of a layer.
+
+    Raises:
+        LayerError: as `read_geojson`, and where the layer says that it has more features than can be had.
+        LimitError: more features than allowed.
     """
     collector = _FeatureCollector()
-    for number, page in enumerate(pages, 1):
-        try:
-            collection = _read_collection(page.text)
-            crs, is_swapped = _page_crs(page, collection)
+    reader = PageReader(fetch, collector.oddities)
+    for number, (page, collection) in enumerate(reader.pages(first), 1):
+        with on_page(number):
+            fg_crs = place_crs(collection)
+            crs, is_swapped = fg_crs or _page_crs(page, collection)
             collector.crs = collector.crs or crs
             if crs != collector.crs:
                 raise LayerError(f"its CRS is {crs.name!r}, that of the first {collector.crs.name!r}")
-            count = collector.count + len(collection.features)
-            require_few_features(count, limits, "the layer")
+            require_few_features(collector.count + len(collection.features), limits, "the layer")
             collector.text_bytes += len(page.text)
-            collector.add(collection.features, is_swapped)
-        except LayerError as err:
-            raise (LayerError(f"page {number}: {err.detail}") if number > 1 else err) from err
-    return collector.to_layer(name)
-
-
-def _read_collection(text: bytes | memoryview) -> _Collection:
-    try:
-        collection = _collection.decode(text)
-    except msgspec.ValidationError as err:
-        raise LayerError(f"the features are not a GeoJSON FeatureCollection: {err}") from err
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
-        raise LayerError(f"the features are not JSON: {err}") from err
-    if collection.type != "FeatureCollection":
-        raise LayerError(f"the features are of type {collection.type[:80]!r}, not a GeoJSON FeatureCollection")
-    return collection
+            collector.add(collection.features, is_swapped, fg_crs is not None)
+    return dataclasses.replace(collector.to_layer(name), warnings=(*collector.oddities.warnings(), *reader.warnings))
 
 
 @dataclass(slots=True)
@@ -113,15 +109,20 @@ class _FeatureCollector:
     columns: dict[str, AttributeColumn] = field(default_factory=dict)
     ids: AttributeColumn = field(default_factory=lambda: AttributeColumn(is_exact=True))
     wkb: list[pa.Array] = field(default_factory=list)
+    oddities: Oddities = field(default_factory=Oddities)
 
-    def add(self, texts: Sequence[msgspec.Raw], is_swapped: bool) -> None:
-        """Add the features of a page; `is_swapped`: True = their coordinates are in y, x order."""
+    def add(self, texts: Sequence[msgspec.Raw], is_swapped: bool, is_json_fg: bool) -> None:
+        """Add the features of a page.
+
+        Args:
+            texts: of the features.
+            is_swapped: True = their coordinates are in y, x order.
+            is_json_fg: True = their geometries are in the member `place`.
+        """
         for index in range(0, len(texts), _SLICE):
             start = self.count
-            features = [_parse_feature(text, start + index) for index, text in enumerate(texts[index : index + _SLICE])]
-            geometries = _geometries([feature.geometry for feature in features], start)
-            if is_swapped:
-                geometries = _swapped(geometries)
+            features = self.parse(texts[index : index + _SLICE], start)
+            geometries = self.geometries(texts[index : index + _SLICE], features, is_swapped, is_json_fg)
             self.wkb.append(pa.array(shapely.to_wkb(geometries, output_dimension=3), pa.large_binary()))
             self.ids.add(start, [msgspec.UNSET if feature.id is None else feature.id for feature in features])
             properties = [feature.properties or {} for feature in features]
@@ -131,6 +132,30 @@ class _FeatureCollector:
                 values = [values.get(key, msgspec.UNSET) for values in properties]
                 self.columns.setdefault(key, AttributeColumn()).add(start, values)
             self.count += len(features)
+
+    def parse(self, texts: Sequence[msgspec.Raw], start: int) -> list[_Feature]:
+        """Return features, the first of which has the index `start`; they are looked at one by one if one is odd."""
+        try:
+            features = [_feature.decode(text) for text in texts]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            features = [_parse_feature(text, index, self.oddities) for index, text in enumerate(texts, start)]
+        wrong = next((index for index, feature in enumerate(features, start) if feature.type != "Feature"), None)
+        if wrong is not None:
+            kind = features[wrong - start].type[:80]
+            raise LayerError(f"feature {wrong + 1} is of type {kind!r}, not a GeoJSON Feature")
+        return features
+
+    def geometries(
+        self, texts: Sequence[msgspec.Raw], features: Sequence[_Feature], is_swapped: bool, is_json_fg: bool
+    ) -> NDArray[np.object_]:
+        """Return the geometries of a slice in x, y order, `(n,)`; arguments as `add` has them."""
+        start, crs = self.count, self.crs
+        if is_json_fg and crs is not None:
+            return read_places(texts, (crs, is_swapped), start, self.oddities)
+        geometries = read_geometries([feature.geometry for feature in features], start, self.oddities)
+        for index in np.flatnonzero(shapely.is_missing(geometries)).tolist():
+            refuse_place(texts[index], start + index)
+        return swapped(geometries) if is_swapped else geometries
 
     def check_values(self, attributes: int, count: int) -> None:
         """Raise LayerError where features have few attributes in common: a short text would become a huge table."""
@@ -142,6 +167,7 @@ class _FeatureCollector:
         fields = [column.to_arrow(key, self.count) for key, column in self.columns.items()]
         _, ids = self.ids.to_arrow("id", self.count)
         geometry = pa.chunked_array(self.wkb, pa.large_binary())
+        self.oddities.require_geometry(geometry.null_count < len(geometry))
         return Layer(
             name=name,
             crs=self.crs,
@@ -154,54 +180,23 @@ class _FeatureCollector:
         )
 
 
-def _swapped(geometries: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Return geometries with x and y exchanged, heights as they are."""
-    result = np.array(geometries, dtype=object)
-    has_z = shapely.has_z(geometries)
-    result[~has_z] = shapely.transform(geometries[~has_z], lambda xy: xy[:, ::-1])
-    result[has_z] = shapely.transform(geometries[has_z], lambda xyz: xyz[:, [1, 0, 2]], include_z=True)
-    return result
-
-
-def _parse_feature(text: msgspec.Raw, index: int) -> _Feature:
+def _parse_feature(text: msgspec.Raw, index: int, oddities: Oddities) -> _Feature:
+    """Read one feature, which may be the odd one."""
     try:
-        feature = _feature.decode(text)
+        try:
+            return _feature.decode(text)
+        except msgspec.ValidationError:
+            odd = _odd_feature.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
         raise LayerError(f"feature {index + 1} is not a GeoJSON Feature: {err}") from err
-    if feature.type != "Feature":
-        raise LayerError(f"feature {index + 1} is of type {feature.type[:80]!r}, not a GeoJSON Feature")
-    return feature
+    has_properties = odd.properties is None or isinstance(odd.properties, dict)
+    has_id = isinstance(odd.id, int | float | str | None) and not isinstance(odd.id, bool)
+    oddities.add(Oddity.NO_PROPERTIES, index, not has_properties)
+    oddities.add(Oddity.NO_ID, index, not has_id)
+    return _Feature(odd.type, odd.geometry, odd.properties if has_properties else None, odd.id if has_id else None)
 
 
-def _geometries(texts: list[msgspec.Raw], start: int) -> NDArray[np.object_]:
-    present = np.empty(len(texts), dtype=object)
-    present[:] = [_geometry_text(text, start + index) for index, text in enumerate(texts)]
-    try:
-        geometries: NDArray[np.object_] = shapely.from_geojson(present)
-    except shapely.errors.ShapelyError:
-        geometries = np.array([_geometry(text, start + index) for index, text in enumerate(present)], dtype=object)
-    refuse_collections(geometries, start)
-    return geometries
-
-
-def _geometry_text(text: msgspec.Raw, index: int) -> str | None:
-    """Return a geometry as text, its type checked, as GEOS would read a feature as a geometry."""
-    try:
-        return None if _geometry_type.decode(text) is None else bytes(text).decode()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
-        raise LayerError(f"feature {index + 1} has a geometry that cannot be read: {err}") from err
-
-
-def _geometry(text: str | None, index: int) -> shapely.Geometry | None:
-    """Read one geometry, to find the one that cannot be read."""
-    try:
-        return None if text is None else shapely.from_geojson(text)
-    except shapely.errors.ShapelyError as err:
-        reason = str(err).split(":", 1)[-1].strip()
-        raise LayerError(f"feature {index + 1} has a geometry that cannot be read: {reason[:200]}") from err
-
-
-def _page_crs(page: FeaturePage, collection: _Collection) -> tuple[pyproj.CRS, bool]:
+def _page_crs(page: FeaturePage, collection: FeatureCollection) -> tuple[pyproj.CRS, bool]:
     """Return the CRS of a page, and whether its coordinates are in y, x order; the header goes before the member."""
     return (_crs(collection.crs), False) if page.content_crs is None else content_crs(page.content_crs)
 

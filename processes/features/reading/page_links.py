@@ -1,0 +1,104 @@
+"""Links of an answer, in the document or in its header: to the next page, to the one before, to items."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from processes.features.reading.collection import FeatureCollection, read_member
+from processes.sources.media_types import GEOJSON, JSON, plain_media_type
+
+_TYPES = (GEOJSON, JSON, "")
+"""Media types of a link to a page, the best first; the last is for a link without one."""
+_TO_ITEMS = ("items", "data", "http://www.opengis.net/def/rel/ogc/1.0/data")
+_LINK = re.compile(r'\s*<([^>]*)>((?:\s*;\s*[\w!#$&+.^`|~*-]+\s*(?:=\s*(?:"(?:[^"\\]|\\.)*"|[^\s,;"]+))?)*)\s*(?:,|$)')
+_PARAMETER = re.compile(r';\s*([\w!#$&+.^`|~*-]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,;"]+)))?')
+
+
+class _Document(msgspec.Struct):
+    links: Any = None
+    features: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_document = msgspec.json.Decoder(_Document)
+
+
+@dataclass(frozen=True, slots=True)
+class NextLink:
+    """A link to the next page."""
+
+    href: str | None
+    """As the answer has it; None = no page of features can be had by it."""
+    media_type: str = ""
+    """Of what it leads to, where that is known."""
+
+
+def next_link(collection: FeatureCollection, header: str) -> NextLink | None:
+    """Return the link to the next page; None = there is none. `header`: the answer's header `Link`, empty = none."""
+    links = [*links_of(collection), *_header_links(header)]
+    offered = [link for link in links if is_rel(link, "next") and isinstance(link.get("href"), str)]
+    hrefs: dict[str, str] = {}
+    for link in offered:
+        if str(link.get("method", "GET")).upper() == "GET":
+            hrefs.setdefault(_media_type(link), link["href"])
+    best = next((hrefs[media_type] for media_type in _TYPES if media_type in hrefs), None)
+    best = best or next((href for media_type, href in hrefs.items() if media_type.endswith("json")), None)
+    if best is not None:
+        return NextLink(best)
+    return NextLink(None, _media_type(offered[0]) or "POST") if offered else None
+
+
+def leads_to_items(text: bytes | memoryview) -> bool:
+    """Return whether a document has no features but a link to them, as the description of a collection has."""
+    try:
+        document = _document.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    links = document.links if isinstance(document.links, list) else []
+    return document.features is msgspec.UNSET and any(
+        isinstance(link, dict) and link.get("rel") in _TO_ITEMS for link in links
+    )
+
+
+def links_of(collection: FeatureCollection) -> Iterator[dict[str, Any]]:
+    """Yield the links of a document as objects with `rel` and `href`, whatever form they have there."""
+    for name, text in (("next", collection.next), ("previous", collection.previous)):
+        href = read_member(text)
+        if href:
+            yield {"rel": name, "href": href}
+    properties = read_member(collection.properties)
+    for links in (
+        read_member(collection.links),
+        read_member(collection.hal_links),
+        properties.get("links") if isinstance(properties, dict) else None,
+    ):
+        if isinstance(links, list):
+            yield from (link for link in links if isinstance(link, dict))
+        elif isinstance(links, dict):
+            for name, value in links.items():
+                for link in value if isinstance(value, list) else [value]:
+                    yield {"rel": name} | (link if isinstance(link, dict) else {"href": link})
+
+
+def _header_links(header: str) -> Iterator[dict[str, Any]]:
+    """Yield the links of a header `Link` (RFC 8288)."""
+    position = 0
+    while match := _LINK.match(header, position):
+        link = {"href": match[1]}
+        for name, quoted, plain in _PARAMETER.findall(match[2]):
+            link.setdefault(name.lower(), re.sub(r"\\(.)", r"\1", quoted) or plain)
+        yield link
+        position = match.end()
+
+
+def is_rel(link: dict[str, Any], rel: str) -> bool:
+    return isinstance(link.get("rel"), str) and rel in link["rel"].lower().split()
+
+
+def _media_type(link: dict[str, Any]) -> str:
+    media_type = link.get("type")
+    return plain_media_type(media_type) if isinstance(media_type, str) else ""
