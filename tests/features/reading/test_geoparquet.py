@@ -1,7 +1,11 @@
-"""GeoParquet in: files that pyarrow writes with `geo` metadata made by hand from the specification."""
+"""GeoParquet in: files that pyarrow writes with `geo` metadata made by hand from the specification.
+
+Files with Parquet's own geometry types are DuckDB's, their type changed in the footer.
+"""
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import decimal
 import json
@@ -96,6 +100,131 @@ def test_without_crs_it_is_crs84(tmp_path: Path, version: str) -> None:
     assert layer.crs == pyproj.CRS("OGC:CRS84")
 
 
+UTM = pyproj.CRS("EPSG:32617")
+
+
+@each_row(
+    ("members", "column", "crs"),
+    [
+        # case geoparquet-2, seen with 0.3.0: geopandas 1.2.0, DuckDB 2.0.1
+        ({"version": "2.0.0"}, {"crs": UTM.to_json_dict(), "geometry_types": ["Polygon"]}, UTM),
+        ({"version": "2.0.0"}, {}, pyproj.CRS("OGC:CRS84")),
+        ({"version": "2.1.0-dev"}, {"edges": "planar", "crs": UTM.to_json_dict()}, UTM),
+        # case geoparquet-old, seen with 0.3.0
+        ({"version": "0.4.0"}, {"crs": UTM.to_json_dict(), "geometry_type": "Polygon"}, UTM),
+        ({"version": "0.4.0"}, {"geometry_type": ["Polygon", "MultiPolygon"], "orientation": "counterclockwise"}, pyproj.CRS("OGC:CRS84")),
+        ({"version": "0.3.0"}, {"crs": UTM.to_wkt(), "geometry_type": "Polygon"}, UTM),
+        ({"schema_version": "0.2.0"}, {"crs": UTM.to_wkt(), "bbox": [0, 0, 3, 3]}, UTM),
+        ({"schema_version": "0.1.0", "creator": {"library": "geopandas", "version": "0.9.0"}}, {"crs": UTM.to_wkt()}, UTM),
+    ],
+    ids=lambda value: str(value)[:60],
+)  # fmt: skip
+def test_every_version_is_read(tmp_path: Path, members: Any, column: Any, crs: pyproj.CRS) -> None:
+    described = {"primary_column": "geometry", "columns": {"geometry": {"encoding": "WKB", **column}}, **members}
+    layer = read(save(tmp_path / "a.parquet", {"n": [3, 1, 2], "geometry": wkb(SHAPES)}, described))
+    assert layer.crs == crs
+    assert layer.geometries(0, 3).tolist() == SHAPES
+    assert layer.attributes.to_pydict() == {"n": [3, 1, 2]}
+    assert layer.warnings == ()
+
+
+NATIVE = base64.b64decode(
+    "UEFSMRUAFRgVHCwVBhUAFQYVBgAADCwBAAAAAgAAAAMAAAAVABWuARViLBUGFQAVBhUGAABXGCEAAABBBQB2AQAUFQAAAAEBDSQMqIQeQQELDFvj"
+    "RkEyGQAs+IQeQQAAAABR40ZBFQIZPDUAGA1kdWNrZGJfc2NoZW1hFQQAFQIlABgCaWQlIgAVDCUCGARnZW9tbAwiAAAAFgYZHBksJgAcFQIZFQAZ"
+    "GAJpZBUCFgYWOhY+Jgg8GAQDAAAAGAQBAAAAFgAoBAMAAAAYBAEAAAAREQAZHBUAFQAVAgAAACYAHBUMGRUAGRgEZ2VvbRUCFgYW0gEWhgEmRjw2"
+    "AgAZHBUAFQAVAgBMHBcAAAAAqIQeQRcAAAAA+IQeQRcAAAAAUeNGQRcAAAAAW+NGQQAZFQIAAAAWjAIWBiYIFsQBACgoRHVja0RCIHZlcnNpb24g"
+    "djIuMC4xIChidWlsZCA4ZDc4MTE0ZTkwKRksHAAAHAAAAAwBAABQQVIx"
+)
+"""What DuckDB 2.0.1 writes with GEOPARQUET_VERSION 'NONE': (1, POINT (500010 2999990)), (2, NULL), (3, POINT (500030 2999970))."""
+GEOMETRY, GEOGRAPHY = b"\x0c\x22", b"\x0c\x24"
+"""Members of Parquet's LogicalType, in Thrift's compact protocol; behind each its own members, and a zero."""
+
+
+def native_file(path: Path, kind: bytes, crs: str | None = None, algorithm: int | None = None) -> Path:
+    """Write the file above with another geometry type in its footer."""
+    members = b"" if crs is None else b"\x18" + bytes([len(crs)]) + crs.encode()
+    if algorithm is not None:
+        members += (b"\x25" if crs is None else b"\x15") + bytes([2 * algorithm])
+    (length,) = struct.unpack("<I", NATIVE[-8:-4])
+    footer = NATIVE[-8 - length : -8]
+    assert footer.count(GEOMETRY + b"\x00") == 1
+    footer = footer.replace(GEOMETRY + b"\x00", kind + members + b"\x00")
+    path.write_bytes(NATIVE[: -8 - length] + footer + struct.pack("<I", len(footer)) + b"PAR1")
+    return path
+
+
+@each_row(
+    ("kind", "crs", "algorithm", "expected"),
+    [
+        (GEOMETRY, None, None, "OGC:CRS84"),
+        (GEOMETRY, "", None, "OGC:CRS84"),
+        (GEOMETRY, "OGC:CRS84", None, "OGC:CRS84"),
+        (GEOMETRY, "EPSG:32617", None, "EPSG:32617"),
+        (GEOMETRY, "srid:32617", None, "EPSG:32617"),
+        (GEOGRAPHY, None, None, "OGC:CRS84"),
+        (GEOGRAPHY, "OGC:CRS84", 1, "OGC:CRS84"),
+        (GEOGRAPHY, None, 4, "OGC:CRS84"),
+    ],
+)
+def test_parquet_s_own_geometry_types_are_read(
+    tmp_path: Path, kind: bytes, crs: str | None, algorithm: int | None, expected: str
+) -> None:
+    """Case geoparquet-2: there is no metadata `geo`. pyarrow is the oracle of values and type."""
+    path = native_file(tmp_path / "a.parquet", kind, crs, algorithm)
+    with pq.ParquetFile(path) as file:
+        assert file.schema.column(1).logical_type.type == ("GEOMETRY" if kind == GEOMETRY else "GEOGRAPHY")
+        rows = file.read().to_pydict()
+    layer = read(path)
+    assert layer.attributes.to_pydict() == {"id": rows["id"]}
+    assert [None if item is None else item.wkb for item in layer.geometries(0, 3)] == rows["geom"]
+    assert layer.crs == pyproj.CRS(expected)
+    assert layer.warnings == ()
+
+
+@each_row(
+    ("crs", "words"), [("EPSG:999999", "a CRS that cannot be read"), ("projjson:gone", "a CRS that cannot be read")]
+)
+def test_crs_of_a_geometry_type_that_cannot_be_used_is_refused(tmp_path: Path, crs: str, words: str) -> None:
+    assert words in problem(native_file(tmp_path / "a.parquet", GEOMETRY, crs))
+
+
+def geoarrow(name: str, metadata: Any) -> pa.Field:
+    extension = {"ARROW:extension:name": f"geoarrow.{name}", "ARROW:extension:metadata": json.dumps(metadata)}
+    kind = pa.binary() if name == "wkb" else native([(1, 2)], XY, 0).type
+    return pa.field("geom", kind, metadata=extension)
+
+
+@each_row(
+    ("metadata", "expected"),
+    [
+        ({"crs": UTM.to_json_dict(), "crs_type": "projjson"}, UTM),
+        ({"crs": "EPSG:32617", "crs_type": "authority_code"}, UTM),
+        ({"crs": UTM.to_wkt("WKT2_2019"), "crs_type": "wkt2:2019"}, UTM),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+@each_row("name", ["wkb", "point"])
+def test_geoarrow_s_types_are_read(tmp_path: Path, metadata: Any, expected: pyproj.CRS, name: str) -> None:
+    """As geopandas' `to_arrow` with pyarrow's `write_table` writes them, without metadata `geo`."""
+    column = wkb([shapely.Point(1, 2)]) if name == "wkb" else native([(1, 2)], XY, 0)
+    path = save(tmp_path / "a.parquet", {"n": [1], "geom": column}, False, [geoarrow(name, metadata)])
+    layer = read(path)
+    assert (layer.crs, layer.geometries(0, 1).tolist()) == (expected, [shapely.Point(1, 2)])
+    assert layer.attributes.column_names == ["n"]
+
+
+def test_geoarrow_s_types_without_a_crs_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.parquet", {"geom": wkb([shapely.Point(1, 2)])}, False, [geoarrow("wkb", {})])
+    assert "has no CRS" in problem(path)
+
+
+@each_row("edges", ["spherical", "vincenty", "planar", None])
+def test_edges_that_are_not_straight_are_told_of_lines_and_polygons(tmp_path: Path, edges: str | None) -> None:
+    for shapes, has_edges in ((SHAPES, True), ([shapely.Point(1, 2)] * 3, False)):
+        layer = read(save(tmp_path / f"{has_edges}.parquet", {"geometry": wkb(shapes)}, geo({"edges": edges})))
+        assert bool(layer.warnings) == (has_edges and edges not in ("planar", None))
+
+
 @each_row("name", ["EPSG:32633", "EPSG:4326", "OGC:CRS84", "EPSG:25833+5783"])
 def test_crs_is_that_of_the_projjson(tmp_path: Path, name: str) -> None:
     member = pyproj.CRS(name).to_json_dict()
@@ -110,7 +239,8 @@ def test_crs_is_that_of_the_projjson(tmp_path: Path, name: str) -> None:
         ({}, "CRS that cannot be read"),
         ({"type": "GeographicCRS"}, "CRS that cannot be read"),
         ({"type": 5, "id": [[]]}, "CRS that cannot be read"),
-        ("EPSG:32633", "is not that of a GeoParquet"),
+        ("nonsense", "CRS that cannot be read"),
+        (5, "is not that of a GeoParquet"),
         (pyproj.CRS("EPSG:5783").to_json_dict(), "no CRS of places on the ground"),
     ],
 )
@@ -394,7 +524,8 @@ def test_geometry_that_is_none_of_ours_is_named_by_its_position(tmp_path: Path, 
         (b"\xff", "is not that of a GeoParquet"),
         ({}, "is not that of a GeoParquet"),
         (geo(version=1), "is not that of a GeoParquet"),
-        (geo(version="0.1.0"), "GeoParquet '0.1.0'; 1.0 and 1.1 are read"),
+        (geo(version="3.0.0"), "GeoParquet '3.0.0'; versions 0.1 to 2.0 are read"),
+        (geo(version="x"), "GeoParquet 'x'; versions 0.1 to 2.0 are read"),
         (geo(primary_column="other"), "does not describe the primary column"),
         (geo(columns={}), "does not describe the primary column"),
         (geo(columns={"geometry": {"encoding": 5}}), "is not that of a GeoParquet"),
