@@ -162,7 +162,7 @@ def _read_parquet(path: Path) -> Found:
     column = table.column("geometry")
     assert pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)
     described = json.loads(metadata[b"geo"])["columns"]["geometry"]
-    plain = table.drop_columns(["geometry"])
+    plain = table.drop_columns(["geometry", described["covering"]["bbox"]["xmin"][0]])
     return Found(
         names=plain.column_names,
         rows=plain.to_pylist(),

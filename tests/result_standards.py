@@ -109,7 +109,7 @@ def _geometry_faults(column: sqlite3.Row, rows: Any, systems: set[int]) -> list[
 
 
 def check_geoparquet(path: Path) -> list[str]:
-    """Return what https://geoparquet.org/releases/v1.1.0/ does not allow."""
+    """Return what https://geoparquet.org/releases/v1.1.0/ does not allow, or recommends and is not there."""
     schema = parquet.read_schema(path)
     geo = json.loads(parquet.read_metadata(path).metadata[b"geo"])
     wrong = [f"no {name}" for name in ("version", "primary_column", "columns") if name not in geo]
@@ -139,6 +139,28 @@ def check_geoparquet(path: Path) -> list[str]:
             places = shapely.get_coordinates(shapes, include_z=len(bbox) == 6)
             if (places.min(axis=0) < low).any() or (places.max(axis=0) > high).any():
                 wrong.append(f"{name}: bbox {bbox} does not hold all coordinates")
-        unknown = set(column) - {"encoding", "geometry_types", "crs", "bbox"}
+        elif any(shape is not None and not shape.is_empty for shape in shapes):
+            wrong.append(f"{name}: no bbox")
+        wrong += [f"{name}: {fault}" for fault in _covering_faults(path, column, shapes)]
+        unknown = set(column) - {"encoding", "geometry_types", "crs", "bbox", "covering"}
         wrong += [f"{name}: member {member}" for member in unknown]
+    return wrong
+
+
+def _covering_faults(path: Path, column: Any, shapes: list[Any]) -> list[str]:
+    """Return what is wrong with the column of boxes: its place, its type, and boxes that do not hold their geometry."""
+    sides = ["xmin", "ymin", "xmax", "ymax"]
+    paths = column.get("covering", {}).get("bbox", {})
+    if list(paths) != sides or [end for _, end in paths.values()] != sides or len({it[0] for it in paths.values()}) > 1:
+        return [f"covering {paths}"]
+    boxes = parquet.read_table(path).column(paths["xmin"][0])
+    kind = boxes.type
+    if not pa.types.is_struct(kind) or [it.name for it in kind] != sides or not all(pa.types.is_floating(it.type) for it in kind):  # fmt: skip
+        return [f"boxes of type {kind}"]
+    wrong = []
+    for number, (box, shape) in enumerate(zip(boxes.to_pylist(), shapes, strict=True)):
+        if shape is None or shape.is_empty:
+            wrong += [] if box is None else [f"row {number} has a box and no geometry"]
+        elif box is None or not shapely.box(*(box[side] for side in sides)).buffer(1e-9).covers(shape.envelope):
+            wrong.append(f"the box of row {number} does not hold its geometry")
     return wrong

@@ -1,6 +1,7 @@
 """GeoParquet 1.1, and plain Parquet of a table; attributes have the types that Parquet has for them.
 
-https://geoparquet.org/releases/v1.1.0/ takes geometries in x, y and z only, as ISO WKB.
+https://geoparquet.org/releases/v1.1.0/ takes geometries in x, y and z only, as ISO WKB. As it recommends, a column has
+the box of each geometry, whose statistics tell a reader which row groups it can skip.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from processes.features.writing.result import ResultLayer
 from processes.features.writing.values import encode_json, plain_id_type, plain_ids
 
 _GEOMETRY = "geometry"
+_BOX_TYPE = pa.struct([(name, pa.float32()) for name in ("xmin", "ymin", "xmax", "ymax")])
 _ROW_GROUP = 65536
 """Rows of a full row group."""
 _TYPES = ("Point", "LineString", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon")
@@ -38,8 +40,9 @@ def write_parquet(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> in
     transform = output_transform(result.crs, crs)
     fields = [] if result.id_type is None else [pa.field("id", plain_id_type(result.id_type))]
     fields += [item.remove_metadata() for item in result.schema]
+    box_name = _box_name(result)
     if transform is not None:
-        fields.append(pa.field(_GEOMETRY, pa.large_binary()))
+        fields += [pa.field(_GEOMETRY, pa.large_binary()), pa.field(box_name, _BOX_TYPE)]
     schema = pa.schema(fields)
     extent = _Extent()
 
@@ -49,8 +52,7 @@ def write_parquet(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> in
             columns += rows.attributes.columns
             if transform is not None:
                 geometries = without_measures(transform.apply(rows.geometry, rows.attributes.num_rows))
-                extent.add(geometries)
-                columns.append(iso_wkb(geometries))
+                columns += [iso_wkb(geometries), extent.add(geometries)]
             yield pa.record_batch(columns, schema=schema)
 
     # with a schema of Arrow beside Parquet's, Arrow would not see the metadata that are known at the end only
@@ -60,7 +62,7 @@ def write_parquet(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> in
             writer.write_table(pa.Table.from_batches(group), row_group_size=_ROW_GROUP)
         metadata = {"summary": encode_json(result.summary(lost_count(transform))).decode()}
         if transform is not None:
-            metadata["geo"] = encode_json(_geo(extent, transform.crs_transform.target)).decode()
+            metadata["geo"] = encode_json(_geo(extent, transform.crs_transform.target, box_name)).decode()
         writer.add_key_value_metadata(metadata)
     return lost_count(transform)
 
@@ -88,18 +90,27 @@ class _Extent:
     high: NDArray[np.float64] = field(default_factory=lambda: np.full(3, -np.inf))
     """Largest x, y and z, in the CRS of the output, `(3,)`; minus infinity = there are none."""
 
-    def add(self, geometries: NDArray[np.object_]) -> None:
-        """Add geometries, None where one is missing."""
-        is_present = ~shapely.is_missing(geometries)
+    def add(self, geometries: NDArray[np.object_]) -> pa.Array:
+        """Add geometries, None where one is missing, and return their boxes, null where there is none, `(n,)`."""
         has_z = shapely.has_z(geometries)
-        for mask, dimensions in ((is_present & ~has_z, ""), (is_present & has_z, " Z")):
+        for mask, dimensions in ((~has_z & ~shapely.is_missing(geometries), ""), (has_z, " Z")):
             type_ids = np.unique(shapely.get_type_id(geometries[mask])).tolist()
             self.types.update(_TYPES[type_id] + dimensions for type_id in type_ids)
-        coordinates = shapely.get_coordinates(geometries, include_z=True)
-        coordinates[np.isinf(coordinates)] = np.nan
-        if len(coordinates):
-            self.low = np.fmin(self.low, np.fmin.reduce(coordinates))
-            self.high = np.fmax(self.high, np.fmax.reduce(coordinates))
+        boxes = shapely.bounds(geometries)
+        self._widen(0, boxes[:, :2], boxes[:, 2:])
+        if has_z.any():
+            heights = shapely.get_coordinates(geometries[has_z], include_z=True)[:, 2:]
+            self._widen(2, heights, heights)
+        has_box = ~np.isnan(boxes).any(axis=1)
+        sides = [pa.array(side) for side in (*_rounded(boxes.T[:2], -np.inf), *_rounded(boxes.T[2:], np.inf))]
+        return pa.StructArray.from_arrays(sides, fields=list(_BOX_TYPE), mask=pa.array(~has_box))
+
+    def _widen(self, first: int, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
+        """Widen the extent by coordinates of the dimensions from `first` on, each `(n, dimensions)`."""
+        if len(low):
+            part = slice(first, first + low.shape[1])
+            self.low[part] = np.fmin(self.low[part], np.fmin.reduce(np.where(np.isinf(low), np.nan, low)))
+            self.high[part] = np.fmax(self.high[part], np.fmax.reduce(np.where(np.isinf(high), np.nan, high)))
 
     def bbox(self) -> list[float] | None:
         """Return the box of all coordinates, with heights where there are any; None = there are no coordinates."""
@@ -109,13 +120,31 @@ class _Extent:
         return [*self.low[is_finite].tolist(), *self.high[is_finite].tolist()]
 
 
-def _geo(extent: _Extent, crs: pyproj.CRS) -> dict[str, Any]:
+def _rounded(sides: NDArray[np.float64], outward: float) -> NDArray[np.float32]:
+    """Return sides of boxes in single precision, rounded so that the boxes still hold what they held."""
+    with np.errstate(over="ignore"):
+        rounded = sides.astype(np.float32)
+    is_inside = (rounded > sides) if outward < 0 else (rounded < sides)
+    rounded[is_inside] = np.nextafter(rounded[is_inside], np.float32(outward))
+    return rounded
+
+
+def _box_name(result: ResultLayer) -> str:
+    """Return the name of the column of boxes: `bbox`, with a number where an attribute has that name."""
+    taken, number = {name.lower() for name in result.schema.names}, 0
+    while (name := f"bbox_{number}" if number else "bbox") in taken:
+        number += 1
+    return name
+
+
+def _geo(extent: _Extent, crs: pyproj.CRS, box_name: str) -> dict[str, Any]:
     """Return the metadata `geo`."""
     column: dict[str, Any] = {"encoding": "WKB", "geometry_types": sorted(extent.types)}
     if crs.to_authority() != parse_crs(CRS84).to_authority():  # CRS84 is what GeoParquet means without a CRS
         column["crs"] = crs.to_json_dict()
     if (bbox := extent.bbox()) is not None:
         column["bbox"] = bbox
+    column["covering"] = {"bbox": {item.name: [box_name, item.name] for item in _BOX_TYPE}}
     return {"version": "1.1.0", "primary_column": _GEOMETRY, "columns": {_GEOMETRY: column}}
 
 

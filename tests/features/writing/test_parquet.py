@@ -17,7 +17,9 @@ from conftest import write_layer
 from layers import BOX, ODD_NAMES, TYPES, make_layer, make_table, points_at, typed_attributes, wkt
 from processes.crs import CRS84, parse_crs
 from processes.features.layer import Layer
+from processes.features.reading.files import read_layer
 from processes.features.writing.parquet import PARQUET
+from processes.settings import Limits
 from tables import each_row
 
 
@@ -92,7 +94,7 @@ def test_crs84_is_what_a_file_without_a_crs_has(tmp_path: Path) -> None:
 @each_row("ids", [[1, 2], [7, 3], [1, None], ["b", "a"]], ids=str)
 def test_ids_are_the_first_column(tmp_path: Path, ids: list[Any]) -> None:
     table = parquet.read_table(write(make_layer([BOX, BOX], ids=ids), tmp_path))
-    assert table.column_names == ["id", "n", "ClassStatus", "geometry"]
+    assert table.column_names == ["id", "n", "ClassStatus", "geometry", "bbox"]
     assert table.schema.field("id").type == (pa.string() if isinstance(ids[0], str) else pa.int64())
     assert table.column("id").to_pylist() == ids
 
@@ -113,7 +115,7 @@ def test_names_are_kept_but_those_of_the_format(tmp_path: Path) -> None:
     attributes = pa.table({name: [number] for number, name in enumerate(names)})
     path, warnings = write_layer(make_layer([BOX], attributes, ids=["x"]), PARQUET, tmp_path)
     found = parquet.read_table(path).column_names
-    assert found == ["id", *ODD_NAMES, "Name", "name", "Geometry_1", "ID_1", "ClassStatus", "geometry"]
+    assert found == ["id", *ODD_NAMES, "Name", "name", "Geometry_1", "ID_1", "ClassStatus", "geometry", "bbox"]
     assert len(warnings) == 2
 
 
@@ -132,7 +134,7 @@ def test_table_without_geometry_is_plain_parquet(tmp_path: Path) -> None:
 def test_layer_without_features_has_its_columns(tmp_path: Path) -> None:
     path = write(make_layer([], typed_attributes().slice(0, 0)), tmp_path)
     table = parquet.read_table(path)
-    assert (table.num_rows, table.column_names) == (0, [*TYPES, "ClassStatus", "geometry"])
+    assert (table.num_rows, table.column_names) == (0, [*TYPES, "ClassStatus", "geometry", "bbox"])
     assert column_metadata(path)["geometry_types"] == []
 
 
@@ -141,3 +143,32 @@ def test_rows_come_in_groups_of_a_readable_size(tmp_path: Path) -> None:
     metadata = parquet.read_metadata(write(layer, tmp_path, rows_at_once=16384))
     assert [metadata.row_group(place).num_rows for place in range(metadata.num_row_groups)] == [65536, 4464]
     assert metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+SIDES = ["xmin", "ymin", "xmax", "ymax"]
+
+
+@each_row("names", [["n"], ["bbox"], ["BBOX", "bbox_1"]], ids=str)
+def test_column_of_boxes_holds_each_geometry_and_is_no_attribute_of_ours(tmp_path: Path, names: list[str]) -> None:
+    """GeoParquet 1.1 recommends it: readers skip row groups by its statistics."""
+    shapes = [BOX, None, wkt("POLYGON EMPTY"), wkt("LINESTRING (0.1 0.7, 1e-9 123456.789)"), wkt("POINT Z (1 2 3)")]
+    attributes = pa.table({name: range(5) for name in names})
+    path, warnings = write_layer(make_layer(shapes, attributes), PARQUET, tmp_path, rows_at_once=16384)
+    assert warnings == []
+    (name,) = {column for column, _ in column_metadata(path)["covering"]["bbox"].values()}
+    assert column_metadata(path)["covering"] == {"bbox": {side: [name, side] for side in SIDES}}
+    assert name.lower() not in [item.lower() for item in names]
+    found = parquet.read_table(path).column(name).to_pylist()
+    assert [item is None for item in found] == [False, True, True, False, False]
+    for box, shape in zip(found, shapes, strict=True):
+        if box is not None:
+            sides, exact = [box[side] for side in SIDES], shape.bounds
+            assert sides[0] <= exact[0] <= exact[2] <= sides[2]
+            assert sides[1] <= exact[1] <= exact[3] <= sides[3]
+            np.testing.assert_allclose(sides, exact, rtol=2e-7, atol=1e-15)
+    group = parquet.read_metadata(path).row_group(0)
+    (column,) = [group.column(i) for i in range(group.num_columns) if group.column(i).path_in_schema == f"{name}.xmax"]
+    assert column.statistics.max >= 500_010
+    again = read_layer(path, "again.parquet", None, Limits())
+    assert again.attributes.column_names == [*names, "ClassStatus"]
+    assert again.geometries(0, 5).tolist() == shapes
