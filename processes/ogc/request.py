@@ -6,6 +6,7 @@ boolean `exclusiveMinimum`).
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -109,12 +110,13 @@ def read_request(body: bytes, description: Description) -> ExecuteRequest:
     The values of inputs are not read; `read_literals` and the process do that.
 
     Args:
-        body: the request's JSON text.
+        body: the request's JSON text; a byte order mark before it is skipped, as RFC 8259 allows.
         description: of the process.
 
     Raises:
         RequestError: the body is not a JSON object, or a member of it has a wrong type.
     """
+    body = body.removeprefix(codecs.BOM_UTF8)
     try:
         body.decode()  # msgspec.Raw does not look into texts
         parsed = msgspec.json.decode(body, type=_Body)

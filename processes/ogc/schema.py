@@ -54,8 +54,13 @@ def _pattern(validator: Any, pattern: str, instance: Any, _: Any) -> Iterable[Va
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
+def _is_integer(_: Any, value: Any) -> bool:
+    """Return whether a number is whole, however it is written: 1.0 is, as JSON Schema has it since draft 6."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value % 1 == 0
+
+
 _Validator: type[Draft4Validator] = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
-    Draft4Validator, {"pattern": _pattern}
+    Draft4Validator, {"pattern": _pattern}, type_checker=Draft4Validator.TYPE_CHECKER.redefine("integer", _is_integer)
 )
 
 
