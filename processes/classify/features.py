@@ -109,7 +109,9 @@ def _linked(href: str, settings: Settings, folder: Path) -> Layer:
             raise LayerError(f"{display_link(href)} answers with a web page; {_ITEMS}")
         if head and looks_like_json(head):
             return _read_pages(file, settings, folder, budget)
-    return read_layer(file.path, file.name, _layer_name(file), settings.limits, folder)
+    key, _, value = file.fragment.partition("=")
+    named = {key: value} if value else {}
+    return read_layer(file.path, file.name, named.get("layer"), settings.limits, folder, named.get("crs"))
 
 
 def _first_file(href: str, settings: Settings, folder: Path, budget: DownloadBudget) -> LinkedFile:
@@ -148,8 +150,3 @@ def _page(file: LinkedFile) -> FeaturePage:
     text = file.path.read_bytes().removeprefix(BOM)
     file.path.unlink()
     return FeaturePage(text, file.url, file.headers.get("content-crs"), file.headers.get("link"))
-
-
-def _layer_name(file: LinkedFile) -> str | None:
-    key, _, name = file.fragment.partition("=")
-    return name if key == "layer" and name else None

@@ -159,11 +159,12 @@ class _OutputOption(click.Option):
     "--features",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help=(
-        "The objects: a GeoJSON, GeoPackage, FlatGeobuf, zipped Shapefile or GeoParquet. "
+        "The objects: a GeoJSON, GeoPackage, FlatGeobuf, zipped Shapefile, GeoParquet or CSV. "
         "Without it each image is one object."
     ),
 )
 @click.option("--layer", help="The layer of a GeoPackage, or the Shapefile of a zip with several.")
+@click.option("--features-crs", help="CRS of a CSV's coordinates; longitude and latitude by default.")
 @click.option("--model", required=True, help="Id of an installed model, or a model package: a .dlpk file or a folder.")
 @click.option(
     "--argument", "arguments", multiple=True, metavar="NAME=VALUE", help="An argument of the model; may be repeated."
@@ -237,6 +238,7 @@ def _inputs(
     images: tuple[Path, ...],
     features: Path | None,
     layer: str | None,
+    features_crs: str | None,
     model: str,
     arguments: tuple[str, ...],
     label_field: str,
@@ -252,7 +254,7 @@ def _inputs(
 
     inputs = {
         "image": [link_to(path) for path in images],
-        "features": None if features is None else link_to(features, layer),
+        "features": None if features is None else link_to(features, layer=layer, crs=features_crs),
         "model": model,
         "modelArguments": {name: value for name, _, value in (item.partition("=") for item in arguments)},
         "classLabelField": label_field,

@@ -33,9 +33,10 @@ class _LocalCatalog(Catalog):
         return self.model_at(Path(model_id))
 
 
-def link_to(path: Path, layer: str | None = None) -> dict[str, str]:
-    """Return a link to a file or a folder of this machine, and to a layer in it."""
-    ending = "/" if path.is_dir() else f"#layer={quote(layer)}" if layer else ""
+def link_to(path: Path, **parts: str | None) -> dict[str, str]:
+    """Return a link to a file or a folder of this machine; `parts`: `layer` in it, or `crs` of its coordinates."""
+    named = [f"#{name}={quote(value)}" for name, value in parts.items() if value]
+    ending = "/" if path.is_dir() else named[0] if named else ""
     return {"href": path.absolute().as_uri() + ending}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from processes.errors import LayerError
 from processes.features.layer import Layer
 from processes.features.reading.collection import BOM, looks_like_json
+from processes.features.reading.csv import is_csv, read_csv
 from processes.features.reading.flatgeobuf import read_flatgeobuf
 from processes.features.reading.geojson import read_geojson
 from processes.features.reading.geopackage import read_geopackage
@@ -20,15 +21,19 @@ _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _PARQUET = b"PAR1"
 
 
-def read_layer(path: Path, name: str, layer: str | None, limits: Limits, scratch: Path | None = None) -> Layer:
+def read_layer(
+    path: Path, name: str, layer: str | None, limits: Limits, scratch: Path | None = None, crs: str | None = None
+) -> Layer:
     """Read a layer from a file.
 
     Args:
-        path: a GeoJSON, a GeoPackage, a FlatGeobuf, a zipped Shapefile or a GeoParquet.
+        path: a GeoJSON or a sequence of its features, a GeoPackage, a FlatGeobuf, a zipped Shapefile, a GeoParquet or a
+            CSV.
         name: name of the file in messages; also of the layer where the file has none.
         layer: name of the layer in a GeoPackage or of a Shapefile in a zip; None = the only one.
         limits: of a layer.
         scratch: folder for temporary files; None = the system's.
+        crs: name of the CRS of a CSV's coordinates; None = longitude and latitude.
 
     Raises:
         LayerError: the file cannot be read, or has no such layer.
@@ -48,8 +53,11 @@ def read_layer(path: Path, name: str, layer: str | None, limits: Limits, scratch
             if not head:
                 raise LayerError(f"features {name!r}: the file is empty")
             if not looks_like_json(head):
+                if is_csv(head) or name.lower().endswith(".csv"):
+                    return read_csv(path, name, crs, limits)
                 raise LayerError(
-                    f"features {name!r}: not a GeoJSON or a GeoPackage, FlatGeobuf, zipped Shapefile or GeoParquet"
+                    f"features {name!r}: not a GeoJSON or a GeoPackage, FlatGeobuf, zipped Shapefile, GeoParquet, or "
+                    "CSV with geometries"
                 )
             text = head + file.read()
             return read_geojson(text.removeprefix(BOM), Path(name).stem, limits, can_be_sequence=True)

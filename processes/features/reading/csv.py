@@ -1,0 +1,201 @@
+"""CSV (RFC 4180) with geometries: a column of WKT, or two columns of coordinates.
+
+Values are texts in a CSV. A column is of numbers or of booleans where each of its values is one, written as a program
+writes it: 00501 and +1 are texts.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pcsv
+import shapely
+from numpy.typing import NDArray
+
+from processes.crs import CRS84, parse_crs
+from processes.errors import InputError, LayerError
+from processes.features.layer import Layer, refuse_collections
+from processes.features.reading.attributes import refuse_twins
+from processes.features.reading.collection import BOM
+from processes.features.reading.limits import require_few_features
+from processes.features.reading.oddities import Oddities
+from processes.features.wkb import common_geometry_type, read_iso_types
+from processes.settings import Limits
+
+_WKT = ("wkt", "geometry", "geom", "the_geom", "wkt_geom")
+"""Names of a column of WKT in lower case, the best first; only the first one means it whatever the values are."""
+_COORDINATES = (("lon", "lat"), ("longitude", "latitude"), ("x", "y"))
+"""Names of columns of coordinates in lower case, the best first."""
+_DELIMITERS = ",;\t|"
+_IS_WKT = r"(?i)^\s*(?:multi)?(?:point|linestring|polygon)\b"
+_SOME_WKT = re.compile(rb"\b(?:multi)?(?:point|linestring|polygon)[ zm]*\(", re.IGNORECASE)
+_TYPES = (
+    (r"^-?(?:0|[1-9][0-9]{0,17})$", pa.int64()),
+    (r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$", pa.float64()),
+    (r"^(?:true|false)$", pa.bool_()),
+)
+"""What all values of a column match, and the type that it then has."""
+
+
+def is_csv(head: bytes) -> bool:
+    """Return whether a text begins as a CSV with geometries does."""
+    header = _header(head)
+    if header is None:
+        return False
+    names = {name.strip().lower() for name in header[0]}
+    if "wkt" in names or any(names.issuperset(pair) for pair in _COORDINATES):
+        return True
+    return not names.isdisjoint(_WKT) and _SOME_WKT.search(head.partition(b"\n")[2]) is not None
+
+
+def read_csv(path: Path, name: str, crs: str | None, limits: Limits) -> Layer:
+    """Read geometries and the other columns, in the order of the rows; there are no ids.
+
+    Args:
+        path: the file, in UTF-8.
+        name: of the file in messages.
+        crs: name of the CRS of its coordinates, in x, y order; None = longitude and latitude.
+        limits: of a layer.
+
+    Raises:
+        LayerError: the file cannot be read, or the CRS.
+        LimitError: more features than allowed.
+    """
+    subject = f"features {name!r}"
+    table = _read_texts(path, subject)
+    require_few_features(table.num_rows, limits, subject)
+    oddities = Oddities()
+    wkt = _wkt_column(table)
+    if wkt is not None:
+        geometries = _from_wkt(table.column(wkt), oddities)
+        table = table.remove_column(wkt)
+    else:
+        geometries = _points(table, subject)
+    refuse_collections(geometries, 0)
+    oddities.require_geometry(bool((~shapely.is_missing(geometries)).any()))
+    wkb = pa.array(shapely.to_wkb(geometries, output_dimension=4, flavor="iso"), pa.large_binary())
+    geometry = pa.chunked_array([wkb])
+    try:
+        parsed = parse_crs(crs or CRS84)
+    except InputError as err:
+        raise LayerError(f"{subject}: {err.detail}") from err
+    return Layer(
+        name=Path(name).stem,
+        crs=parsed,
+        geometry=geometry,
+        geometry_type=common_geometry_type(read_iso_types(geometry)),
+        attributes=pa.table([_typed(column) for column in table.columns], names=table.column_names),
+        ids=None,
+        warnings=oddities.warnings(),
+    )
+
+
+def _header(head: bytes) -> tuple[list[str], str] | None:
+    """Return the names of columns in the first line of a text, and the delimiter; None = it is no text in UTF-8."""
+    try:
+        line = head.removeprefix(BOM).partition(b"\n")[0].decode()
+    except UnicodeDecodeError:
+        return None
+    if "\0" in line or not line.strip():
+        return None
+    delimiter = max(_DELIMITERS, key=line.count)
+    return next(csv.reader([line], delimiter=delimiter)), delimiter
+
+
+def _read_texts(path: Path, subject: str) -> pa.Table:
+    """Return all columns as texts; an empty value without quotes is null."""
+    with path.open("rb") as file:
+        header = _header(file.read(2**16))
+    if header is None:
+        raise LayerError(f"{subject} is no CSV in UTF-8")
+    names, delimiter = header
+    refuse_twins(names)
+    try:
+        return pcsv.read_csv(
+            path,
+            pcsv.ReadOptions(use_threads=False),
+            pcsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            pcsv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                null_values=[""],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+            ),
+        )
+    except pa.ArrowException as err:
+        raise LayerError(f"{subject} cannot be read as CSV in UTF-8: {str(err)[:200]}") from err
+
+
+def _wkt_column(table: pa.Table) -> int | None:
+    """Return the index of the column of WKT; None = there is none."""
+    names = [name.strip().lower() for name in table.column_names]
+    for name in _WKT:
+        if name in names:
+            index = names.index(name)
+            first = table.column(index).drop_null().slice(0, 1)
+            if name == "wkt" or pc.all(pc.match_substring_regex(first, _IS_WKT), min_count=1).as_py():
+                return index
+    return None
+
+
+def _from_wkt(column: pa.ChunkedArray, oddities: Oddities) -> NDArray[np.object_]:
+    """Return the geometries of WKT texts, None where there is none, `(n,)`; one that cannot be read is told."""
+    texts = np.array([text or None for text in column.to_pylist()], dtype=object)
+    try:
+        return np.asarray(shapely.from_wkt(texts))
+    except (shapely.errors.ShapelyError, NotImplementedError):
+        geometries = np.empty(len(texts), dtype=object)
+        for index, text in enumerate(texts):
+            try:
+                geometries[index] = shapely.from_wkt(text)
+            except (shapely.errors.ShapelyError, NotImplementedError) as err:
+                oddities.add_unread(index, str(err).split(":", 1)[-1].strip())
+        return geometries
+
+
+def _points(table: pa.Table, subject: str) -> NDArray[np.object_]:
+    """Return the points of two columns of coordinates, None where one has no value, `(n,)`."""
+    names = [name.strip().lower() for name in table.column_names]
+    pair = next((pair for pair in _COORDINATES if set(pair) <= set(names)), None)
+    if pair is None:
+        pairs = " or ".join(f"{x!r} and {y!r}" for x, y in _COORDINATES)
+        raise LayerError(f"{subject}: the CSV has no column 'WKT', and no columns {pairs}")
+    x, y = (_numbers(table.column(names.index(name)), name, subject) for name in pair)
+    points = np.asarray(shapely.points(x, y), dtype=object)
+    points[np.isnan(x) | np.isnan(y)] = None
+    return points
+
+
+def _numbers(column: pa.ChunkedArray, name: str, subject: str) -> NDArray[np.float64]:
+    """Return coordinates, NaN where there is no value, `(n,)`."""
+    texts = pc.utf8_trim_whitespace(column)
+    texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
+    try:
+        numbers = texts.cast(pa.float64())
+    except pa.ArrowInvalid as err:
+        wrong = next(index for index, text in enumerate(texts.to_pylist()) if text is not None and not _is_number(text))
+        raise LayerError(
+            f"{subject}: {name} of feature {wrong + 1} is {texts[wrong].as_py()[:40]!r}, no number"
+        ) from err
+    return np.asarray(numbers.to_numpy(zero_copy_only=False), np.float64)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        pa.array([text]).cast(pa.float64())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of texts as numbers or booleans where each value is one."""
+    for pattern, dtype in _TYPES:
+        if pc.all(pc.match_substring_regex(column, pattern), min_count=1).as_py():
+            return column.cast(dtype)
+    return column
