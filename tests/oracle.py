@@ -23,7 +23,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from PIL import Image
 from pyproj import CRS, Transformer
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import rasterize
 from rasterio.windows import Window
@@ -210,9 +210,11 @@ def _read(image: Dataset, window: Window, rule: ChipRule) -> tuple[NDArray[np.fl
         values: `(bands, height, width)`, after `DataRange`; 0 where not valid.
         valid: `(height, width)`, True = the image has data there.
     """
-    valid = image.dataset_mask(window=window) != 0
     values = _expanded(image, window) if _has_palette(image) else image.read(window=window)
     bands = _taken_bands(image, len(values), rule)
+    valid = _valid(image, window, () if _has_palette(image) else bands)
+    if values.dtype.kind == "f":
+        valid &= np.isfinite(values[bands]).all(axis=0)
     # Zero before the cast: a nodata value of float64 need not fit into float32.
     values = np.where(valid, values[bands], values.dtype.type(0))
     if rule.data_range is not None:
@@ -220,6 +222,29 @@ def _read(image: Dataset, window: Window, rule: ChipRule) -> tuple[NDArray[np.fl
         values = np.stack([_ranged(v, own, rule.data_range) for v, own in zip(values, ranges, strict=True)])
     with np.errstate(over="ignore"):
         return np.where(valid, values, 0).astype(np.float32), valid
+
+
+def _valid(image: Dataset, window: Window, taken: Sequence[int]) -> NDArray[np.bool_]:
+    """Return which cells the file says are there, `(height, width)`, by nodata, mask, palette and alpha.
+
+    Args:
+        image: the image.
+        window: within the image.
+        taken: the bands that the model takes, counted from 0; as data they mask nothing.
+    """
+    flags = {flag for of_band in image.mask_flag_enums for flag in of_band}
+    valid = np.ones((window.height, window.width), np.bool_)
+    if MaskFlags.nodata in flags and MaskFlags.per_dataset not in flags:
+        valid = np.any([image.read_masks(index, window=window) != 0 for index in image.indexes], axis=0)
+    elif MaskFlags.alpha not in flags:
+        valid = image.dataset_mask(window=window) != 0
+    for band, color in enumerate(image.colorinterp):
+        if color == ColorInterp.alpha and band not in taken:
+            valid &= image.read(band + 1, window=window) != 0
+    if _has_palette(image):
+        transparent = [index for index, colour in image.colormap(1).items() if colour[3] == 0]
+        valid &= ~np.isin(image.read(1, window=window), transparent)
+    return valid
 
 
 def _has_palette(image: Dataset) -> bool:

@@ -123,6 +123,21 @@ def with_infinities(folder: Path) -> Path:
     return make_raster(folder / "a.tif", values=values, nodata=np.nan, statistics=(-1000, 1000))
 
 
+def with_undeclared(folder: Path) -> Path:
+    values = values_of(3, "float32")
+    values[0, 2:6, 3:9], values[2, 8, 8] = np.nan, np.inf
+    return make_raster(folder / "a.tif", values=values, statistics=(-1000, 1000))
+
+
+def with_transparent_colours(folder: Path) -> Path:
+    places = np.random.default_rng(5).integers(0, 6, (HEIGHT, WIDTH)).astype("uint8")
+    picture = Image.fromarray(places, "L").convert("P")
+    picture.putpalette(list(range(20, 200, 10)))
+    picture.putdata(places.ravel().tolist())
+    picture.save(folder / "a.png", transparency=bytes([0, 255, 0, 9]))
+    return folder / "a.png"
+
+
 OPACITY: Final = np.where(valid_cells(), np.random.default_rng(1).integers(1, 256, (HEIGHT, WIDTH)), 0).astype("uint8")
 NAMES: Final = ("green", "red edge", "RED", "nearinfrared")
 
@@ -141,6 +156,8 @@ IMAGES: list[tuple[str, str, Callable[[Path], Path]]] = [
     ("alpha, bands named", "fixed", raster("a.tif", alpha=OPACITY)),
     ("alpha, bands not named", "all-bands", raster("a.tif", alpha=OPACITY)),
     ("alpha as a band", "four-bands", raster("a.tif", alpha=OPACITY)),
+    ("alpha beside four bands", "four-bands", raster("a.tif", 4, alpha=OPACITY)),
+    ("alpha of floats", "fixed", raster("a.tif", 3, "float32", alpha=OPACITY)),
     ("alpha of PNG", "all-bands", raster("a.png", alpha=OPACITY, driver="PNG", crs=None)),
     ("fourth band that is no alpha", "four-bands", raster("a.tif", 4)),
     ("mask file of GeoTIFF", "fixed", with_mask_file(raster("a.tif"))),
@@ -153,6 +170,7 @@ IMAGES: list[tuple[str, str, Callable[[Path], Path]]] = [
     ("palette of GeoTIFF", "fixed", palette(200, "uint8", "a.tif")),
     ("palette of PNG", "all-bands", palette(256, "uint8", "a.png", driver="PNG", crs=None)),
     ("palette of PNG, one colour transparent", "fixed", palette(9, "uint8", "a.png", 4, driver="PNG", crs=None)),
+    ("palette of PNG, some transparent", "fixed", with_transparent_colours),
     ("palette of few colours", "reordered", palette(3, "uint8", "a.tif")),
     ("palette of 16 bits", "fixed", palette(65536, "uint16", "a.tif")),
     ("palette of 16 bits and few colours", "fixed", palette(300, "uint16", "a.tif")),
@@ -164,6 +182,7 @@ IMAGES: list[tuple[str, str, Callable[[Path], Path]]] = [
     ("float", "ranged", raster("a.tif", 3, "float32", statistics=(-1000, 1000))),
     ("float64", "ranged", raster("a.tif", 3, "float64", statistics=(-900, 1100))),
     ("not a number", "ranged", with_infinities),
+    ("not a number, undeclared", "ranged", with_undeclared),
     ("one band", "one-band", raster("a.tif", 1)),
     ("one band of 13", "one-band", raster("a.tif", 13)),
     ("13 bands", "thirteen-bands", raster("a.tif", 13, "uint16")),

@@ -182,7 +182,7 @@ def _from_plain_value(kind: Any, value: Any) -> object:
     if kind is ImageSource:
         return msgspec.convert(value, AnySource, dec_hook=_from_plain_value)
     if kind is np.ndarray:
-        return np.frombuffer(value, np.uint8).reshape(-1, 3)
+        return np.frombuffer(value, np.uint8).reshape(-1, 4)
     if kind in (Path, np.dtype):
         return kind(value)
     raise NotImplementedError(f"a plan holds no {kind}")

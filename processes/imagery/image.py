@@ -35,16 +35,19 @@ class Image:
     """All bands, alpha too; a palette counts as the three that it expands to."""
     data_bands: tuple[int, ...]
     """Indices of those that are no alpha, from 0."""
+    alpha_bands: tuple[int, ...]
+    """Indices of the file's alpha bands, from 0. Where one is 0 a cell is nodata, unless that band is read as data."""
     band_names: tuple[str, ...]
     """Descriptions; without one Red, Green or Blue where that is a band's colour, else empty."""
     ranges: tuple[tuple[float, float] | None, ...]
     """Least and greatest value of each band, by its statistics, else its type; None = a float band without them."""
     palette: NDArray[np.uint8] | None
-    """`(colours, 3)`, red, green, blue, where the first band holds indices of colours; None = it does not."""
+    """`(colours, 4)`, red, green, blue, alpha, where the first band holds indices of colours; None = it does not. Cells
+    of colours whose alpha is 0 are nodata."""
     orientation: int
     """As EXIF counts it: 1 = upright, to 8. Always 1 for an image with a reference."""
     has_mask: bool
-    """True = some cells may be nodata: by a value, a mask or alpha."""
+    """True = a nodata value or a mask says which cells are nodata; alpha and the palette do not count."""
     tile: tuple[int, int]
     """(height, width) of the windows in which it is read, in cells: whole blocks of the file."""
     warnings: tuple[str, ...] = ()
@@ -103,11 +106,12 @@ def _describe(dataset: DatasetReader, source: ImageSource, max_pixels: int) -> I
         dtype=np.result_type(*dtypes),
         bands=dataset.count if palette is None else 3,
         data_bands=data_bands if palette is None else (0, 1, 2),
+        alpha_bands=tuple(band for band in range(dataset.count) if band not in data_bands),
         band_names=_band_names(dataset) if palette is None else tuple(_COLORS.values()),
         ranges=tuple(_range(dataset, index) for index in dataset.indexes) if palette is None else ((0.0, 255.0),) * 3,
         palette=palette,
         orientation=_orientation(dataset) if grid.crs_wkt is None else 1,
-        has_mask=any(MaskFlags.all_valid not in flags for flags in dataset.mask_flag_enums),
+        has_mask=any(not {MaskFlags.all_valid, MaskFlags.alpha} & set(flags) for flags in dataset.mask_flag_enums),
         tile=tile,
     )
 
@@ -140,10 +144,10 @@ def _palette(dataset: DatasetReader) -> NDArray[np.uint8] | None:
     dtype = np.dtype(dataset.dtypes[0])
     if dataset.colorinterp[0] != ColorInterp.palette or dtype not in ("uint8", "uint16"):
         return None
-    colors = np.zeros((np.iinfo(dtype).max + 1, 3), np.uint8)
+    colors = np.full((np.iinfo(dtype).max + 1, 4), (0, 0, 0, 255), np.uint8)
     for index, color in dataset.colormap(1).items():
         if index < len(colors):
-            colors[index] = color[:3]
+            colors[index] = color
     return colors
 
 

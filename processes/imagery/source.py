@@ -16,7 +16,7 @@ import msgspec
 import rasterio
 from rasterio._err import CPLE_BaseError  # some of GDAL's errors come out as they are
 from rasterio.crs import CRS
-from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.errors import CRSError, NodataShadowWarning, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from processes.errors import ImageError
@@ -45,6 +45,7 @@ _GDAL_OPTIONS = {
 
 logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # failures are raised, with messages of our own
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+warnings.filterwarnings("ignore", category=NodataShadowWarning)  # of a nodata value and alpha both count
 
 
 @runtime_checkable

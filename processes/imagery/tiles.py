@@ -6,12 +6,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import reduce
 from threading import Lock, local
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
@@ -21,6 +23,9 @@ from processes.imagery.source import readable
 
 TILE_BUDGET_BYTES = 96 * 2**20
 _MAX_OPEN_DATASETS = 64  # of one thread
+_MAX_CELL = 3.4e38
+"""The greatest cell, up or down. What is beyond does not fit into the 32 bits of a network, or is the least of them,
+which Esri's and others' tools write for nodata."""
 
 Cells = NDArray[np.generic]
 Tile = tuple[Cells, Mask | None]
@@ -171,12 +176,7 @@ class TileReader:
         window = Window(x, y, min(width, image.grid.width - x), min(height, image.grid.height - y))
         selection = self._selections[index]
         with readable(image.name):
-            dataset = self._dataset(index)
-            mask = dataset.dataset_mask(window=window) != 0 if image.has_mask else None
-            if image.palette is not None:
-                cells = image.palette.T[list(selection.bands)][:, dataset.read(1, window=window)]
-            else:
-                cells = dataset.read([band + 1 for band in selection.bands], window=window)
+            cells, mask = _read(self._dataset(index), image, selection.bands, window)
         return _rescaled(cells, selection.rescaling), mask
 
     def _dataset(self, index: int) -> DatasetReader:
@@ -194,6 +194,49 @@ class TileReader:
                     self._opened.remove(least_recent)
         datasets.move_to_end(index)
         return dataset
+
+
+def _read(dataset: DatasetReader, image: Image, bands: Sequence[int], window: Window) -> Tile:
+    """Return the cells of a window as they are stored, and which of them are there.
+
+    A cell is there where the image's nodata value or mask, each alpha band that is not read as data, and the palette
+    say so, and where all its values are numbers that fit into a chip.
+    """
+    masks = [_stated_mask(dataset, window)] if image.has_mask else []
+    alphas = (alpha for alpha in image.alpha_bands if image.palette is not None or alpha not in bands)
+    masks += [_is_opaque(dataset.read(alpha + 1, window=window)) for alpha in alphas]
+    if image.palette is None:
+        cells = dataset.read([band + 1 for band in bands], window=window)
+        if cells.dtype.kind == "f" and not _are_numbers(cells.min(), cells.max()):
+            masks.append(_are_numbers(cells, cells).all(axis=0))
+    else:
+        places = dataset.read(1, window=window)
+        cells = image.palette.T[list(bands)][:, places]
+        if not image.palette[:, 3].all():
+            masks.append(image.palette[places, 3] != 0)
+    mask = reduce(np.logical_and, masks) if masks else None
+    return cells, None if mask is None or mask.all() else mask
+
+
+def _is_opaque(alpha: Cells) -> Mask:
+    opaque = alpha != 0
+    return np.asarray(opaque & ~np.isnan(alpha) if alpha.dtype.kind == "f" else opaque)
+
+
+def _are_numbers(least: Any, greatest: Any) -> Mask:
+    """Return where floats from `least` to `greatest` are numbers that a network takes; NaN is none."""
+    limit = min(_MAX_CELL, float(np.finfo(least.dtype).max))
+    return np.asarray((least >= -limit) & (greatest <= limit))
+
+
+def _stated_mask(dataset: DatasetReader, window: Window) -> Mask:
+    """Return where the mask of an image, or one of its bands by a nodata value, says that there is a cell.
+
+    Of an image of four bands that begins with red, rasterio's `dataset_mask` takes the nodata of the fourth alone.
+    """
+    if MaskFlags.per_dataset in dataset.mask_flag_enums[0]:
+        return np.asarray(dataset.read_masks(1, window=window) != 0)
+    return np.asarray(np.logical_or.reduce(dataset.read_masks(window=window)))
 
 
 def _rescaled(cells: Cells, rescaling: Sequence[tuple[float, float]] | None) -> Cells:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import itertools
 import json
 import os
@@ -11,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyogrio
 import pytest
@@ -19,8 +21,10 @@ from affine import Affine
 
 from conftest import MakePackage
 from processes.classify.process import ClassifyObjects
-from processes.classify.sections import PLAN, decode_plan
+from processes.classify.sections import PLAN, decode_plan, encode_plan
 from processes.errors import ServiceError
+from processes.imagery.image import open_image
+from processes.imagery.source import FileSource
 from processes.jobs.files import FolderStorage
 from processes.model.catalog import Catalog
 from processes.ogc.execution import Execution
@@ -308,6 +312,22 @@ def test_a_plan_is_small_and_readable(begun: Sectioned) -> None:
     assert (plan.model, plan.options.mode) == ("fixed", "mosaic")
     assert (plan.output.media_type, plan.output.result_name) == (GEOJSON, "trees")
     assert {stamp.name for stamp in plan.file_stamps} == {"0.tif", "1.tif"}
+
+
+def test_an_image_s_palette_alpha_and_warnings_travel_with_a_plan(begun: Sectioned, tmp_path: Path) -> None:
+    plan = decode_plan((begun.storage.folder / "job" / "plan" / PLAN).read_bytes())
+    colors = {place: (place, 2, 3, 0 if place == 4 else 255) for place in range(256)}
+    places = make_raster(tmp_path / "a.png", driver="PNG", bands=1, tiled=False, colormap=colors)
+    alpha = make_raster(tmp_path / "b.tif", bands=4, dtype="uint16", alpha=True)
+    images = [open_image(FileSource(path, path.name), 10**9) for path in (places, alpha)]
+    images[1] = dataclasses.replace(images[1], warnings=("scale and offset are not applied",))
+    plan = decode_plan(encode_plan(msgspec.structs.replace(plan, images=images)))
+    for sent, found in zip(images, plan.images, strict=True):
+        assert dataclasses.replace(found, palette=None) == dataclasses.replace(sent, palette=None)
+    assert images[0].palette is not None
+    np.testing.assert_array_equal(plan.images[0].palette, images[0].palette)
+    assert plan.images[0].palette[4].tolist() == [4, 2, 3, 0]  # type: ignore[index]
+    assert (plan.images[1].palette, plan.images[1].alpha_bands) == (None, (4,))
 
 
 def test_work_that_is_done_in_time_has_no_sections(

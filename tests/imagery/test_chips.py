@@ -208,6 +208,45 @@ def test_transparent_cells_are_zero_and_alpha_is_no_band(tmp_path: Path, rule: o
     agree([path], everywhere(), rule)
 
 
+HOLES = (slice(10, 30), slice(20, 44))
+"""Rows and columns of cells that are not there."""
+
+
+def image_with_holes(path: Path, kind: str, seed: int = 0) -> Path:
+    """Write an image whose cells in `HOLES` are not there: transparent, no numbers, or in the palette transparent."""
+    size: dict[str, Any] = {"width": WIDTH, "height": HEIGHT, "seed": seed}
+    if kind == "numbers":
+        path = make_raster(path, dtype="float32", bands=3, **size)
+        with rasterio.open(path, "r+") as image:
+            cells = image.read()
+            cells[1, *HOLES] = np.nan
+            cells[2, 12, 22] = np.inf
+            image.write(cells)
+        return path
+    alpha = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    alpha[HOLES] = 0
+    if kind == "alpha":
+        return make_raster(path, bands=4, dtype="uint16", alpha=alpha, photometric="minisblack", **size)
+    places = np.random.default_rng(seed).integers(2, 9, (1, HEIGHT, WIDTH)).astype(np.uint8)
+    places[0, *HOLES] = places[0, *HOLES] % 2
+    colors = {place: (place * 20, 255 - place, 7, 0 if place < 2 else 255) for place in range(9)}
+    return make_raster(path, values=places, driver="PNG", colormap=colors, tiled=False)
+
+
+@RULES
+@pytest.mark.parametrize("kind", ["numbers", "alpha", "palette"])
+def test_cells_that_are_not_there_are_zero_and_other_images_fill_them(
+    tmp_path: Path, rule: oracle.ChipRule, kind: str
+) -> None:
+    first = image_with_holes(tmp_path / "a", kind)
+    shapes = [*everywhere()[::3], around(33, 20, 4, 4), around(30, 18, 60, 40), around(32, 24, 6, 6)]
+    assert "nodata" in agree([first], shapes, rule)
+    second = image_with_holes(tmp_path / "b", kind, seed=1)
+    with rasterio.open(second, "r+") as image:
+        image.transform = NORTH_UP @ Affine.translation(15, 4)
+    assert "nodata" not in agree([first, second], [around(33, 20, 4, 4), around(30, 18, 60, 40)], rule)
+
+
 def test_blackening_follows_outlines_of_every_kind(tmp_path: Path) -> None:
     path = make_raster(tmp_path / "a.tif", width=WIDTH, height=HEIGHT)
     rng = np.random.default_rng(3)

@@ -207,6 +207,17 @@ def test_bands_are_found_by_name(
         assert select_bands([image], [""], model) == [BandSelection(taken)]
 
 
+def test_an_alpha_band_that_a_model_could_take_is_told(tmp_path: Path, make_package: MakePackage) -> None:
+    package = make_package(ExtractBands=None)
+    with models_checked_here():
+        model = Catalog((package.parent,), tmp_path / "state", 2**30).model(package.name)
+    image = opened(make_raster(tmp_path / "a.tif", bands=2, alpha=True))
+    with pytest.raises(
+        RequestError, match=r"has 2 bands beside alpha, the model .* takes 3; ExtractBands .* name the alpha band too"
+    ):
+        select_bands([image], [""], model)
+
+
 def in_range(model: Model, paths: list[Path]) -> list[NDArray[np.float32]]:
     """Return whole images as a model with a DataRange gets them, cells in float32."""
     images = [opened(path) for path in paths]

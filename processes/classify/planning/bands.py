@@ -49,7 +49,13 @@ def _all_bands(image: Image, model: Model, first: Image) -> tuple[int, ...]:
     model_bands = model.bands or (len(normalization.scale) if normalization else None)
     image_bands = len(image.data_bands)
     if model_bands not in (None, image_bands):
-        raise ImageError(f"image {image.name!r} has {image_bands} bands, the model {model.id!r} takes {model_bands}")
+        beside = " beside alpha" if image.bands > image_bands else ""
+        hint = (
+            "; ExtractBands in its .emd can name the alpha band too" if image_bands < model_bands == image.bands else ""
+        )
+        raise ImageError(
+            f"image {image.name!r} has {image_bands} bands{beside}, the model {model.id!r} takes {model_bands}{hint}"
+        )
     if image_bands != len(first.data_bands):  # a model of any number of bands still reads the same number of all images
         raise ImageError(
             f"image {image.name!r} has {image_bands} bands, image {first.name!r} has {len(first.data_bands)}"
