@@ -21,7 +21,7 @@ import rasterio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from pyproj import CRS, Transformer
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning
@@ -291,11 +291,14 @@ def _ranged(values: NDArray[Any], own: tuple[float, float], wanted: tuple[float,
 
 
 def _upright(values: NDArray[np.float32], path: Path, image: Dataset) -> NDArray[np.float32]:
-    """Turn `(bands, height, width)` as the EXIF orientation of a JPEG without a reference says."""
-    if image.driver != "JPEG" or (image.crs is not None and not image.transform.is_identity):
+    """Turn `(bands, height, width)` as the orientation of a JPEG, PNG or TIFF without a reference says."""
+    if image.driver not in ("JPEG", "PNG", "GTiff") or (image.crs is not None and not image.transform.is_identity):
         return values
-    with Image.open(path) as picture:
-        orientation = picture.getexif().get(EXIF_ORIENTATION, 1)
+    try:
+        with Image.open(path) as picture:
+            orientation = picture.getexif().get(EXIF_ORIENTATION, 1)
+    except UnidentifiedImageError:  # a TIFF of bands that are no picture, which no test here turns
+        orientation = 1
     if orientation in (5, 6, 7, 8):
         values = values.transpose(0, 2, 1)
     if orientation in (2, 3, 6, 7):

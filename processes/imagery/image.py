@@ -13,6 +13,7 @@ from rasterio.io import DatasetReader
 from processes.crs import names_places
 from processes.errors import ImageError, LimitError
 from processes.imagery.grid import Grid
+from processes.imagery.headers import png_orientation, tiff_orientation
 from processes.imagery.source import GDAL_ERRORS, ImageSource, gdal_settings
 
 _COLORS = {ColorInterp.red: "Red", ColorInterp.green: "Green", ColorInterp.blue: "Blue"}
@@ -110,7 +111,7 @@ def _describe(dataset: DatasetReader, source: ImageSource, max_pixels: int) -> I
         band_names=_band_names(dataset) if palette is None else tuple(_COLORS.values()),
         ranges=tuple(_range(dataset, index) for index in dataset.indexes) if palette is None else ((0.0, 255.0),) * 3,
         palette=palette,
-        orientation=_orientation(dataset) if grid.crs_wkt is None else 1,
+        orientation=_orientation(dataset, source, grid),
         has_mask=any(not {MaskFlags.all_valid, MaskFlags.alpha} & set(flags) for flags in dataset.mask_flag_enums),
         tile=tile,
     )
@@ -164,10 +165,23 @@ def _range(dataset: DatasetReader, index: int) -> tuple[float, float] | None:
     return (float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)) if dtype.kind in "ui" else None
 
 
-def _orientation(dataset: DatasetReader) -> int:
-    """Return the EXIF orientation of a JPEG; 1 where it states none that EXIF knows."""
-    text = dataset.tags().get("EXIF_Orientation", "") if dataset.driver == "JPEG" else ""
-    return int(text) if text in {str(number) for number in range(1, 9)} else 1
+def _orientation(dataset: DatasetReader, source: ImageSource, grid: Grid) -> int:
+    """Return how an image without a reference is turned, as EXIF counts it; 1 where it states nothing that EXIF knows.
+
+    Raises:
+        ValueError: a PNG that is truncated.
+    """
+    orientation = 1
+    if dataset.driver == "JPEG":
+        text = dataset.tags().get("EXIF_Orientation", "")
+        orientation = int(text) if text in {str(number) for number in range(1, 9)} else 1
+    elif dataset.driver == "PNG":
+        with source.open_bytes() as file:
+            orientation = png_orientation(file)
+    elif dataset.driver == "GTiff" and grid.crs_wkt is None:
+        with source.open_bytes() as file:
+            orientation = tiff_orientation(file)
+    return orientation if grid.crs_wkt is None else 1
 
 
 def _tile(dataset: DatasetReader, name: str) -> tuple[int, int]:

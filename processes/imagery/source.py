@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, Self, runtime_checkable
+from typing import BinaryIO, Protocol, Self, runtime_checkable
 
 import msgspec
 import rasterio
@@ -69,6 +69,13 @@ class ImageSource(Protocol):
             OSError, RasterioError, CPLE_BaseError: it cannot be opened.
         """
 
+    def open_bytes(self) -> BinaryIO:
+        """Open the image's own bytes, for what GDAL does not tell of them.
+
+        Raises:
+            OSError: they cannot be opened.
+        """
+
     def crs_beside(self) -> CRS | None:
         """Return the CRS that stands beside the image and that GDAL does not read; None = there is none.
 
@@ -113,6 +120,9 @@ class FileSource(msgspec.Struct, frozen=True, tag="file"):
         if driver is None:
             raise ValueError("not an image of a known format")
         return rasterio.open(self.path, driver=driver)
+
+    def open_bytes(self) -> BinaryIO:
+        return self.path.open("rb", buffering=0)  # its reader jumps from one header to the next
 
     def crs_beside(self) -> CRS | None:
         """Return the CRS of the `.prj` that goes with a world file; GDAL's raster drivers do not read it."""

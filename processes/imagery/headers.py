@@ -1,0 +1,76 @@
+"""What an image's own bytes state and GDAL does not tell: how a TIFF or a PNG is turned.
+
+Sources: TIFF 6.0 and BigTIFF, EXIF 2.3 (whose data is a small TIFF), PNG's third edition (chunk `eXIf`).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from io import BytesIO
+from typing import BinaryIO
+
+_ORIENTATION = 274
+_WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
+"""Types of tags that hold whole numbers, and their form in `struct`."""
+_MAX_ENTRIES = 2**16 - 1
+_MAX_EXIF_BYTES = 2**16
+
+_MAX_CHUNKS = 2**20
+
+
+def tiff_orientation(file: BinaryIO) -> int:
+    """Return the orientation of a TIFF's first image, as EXIF counts it, 1 to 8; 1 where it states none of these."""
+    number = _tiff_number(file, _ORIENTATION)
+    return number if number is not None and 1 <= number <= 8 else 1
+
+
+def png_orientation(file: BinaryIO) -> int:
+    """Return the orientation that a PNG states, as EXIF counts it, 1 to 8; 1 where it states none of these.
+
+    Raises:
+        ValueError: the file ends before the PNG does. GDAL reads such a PNG whole without an error, and gives noise.
+    """
+    size = file.seek(0, os.SEEK_END)
+    position, orientation = 8, 1
+    for _ in range(_MAX_CHUNKS):
+        file.seek(position)
+        length, kind = struct.unpack(">I4s", file.read(8).ljust(8, b"\0"))
+        if kind == b"eXIf":
+            exif = file.read(min(length, _MAX_EXIF_BYTES))
+            orientation = tiff_orientation(BytesIO(exif.removeprefix(b"Exif\0\0")))
+        position += length + 12  # with its length, its kind and its checksum
+        if position > size:
+            break
+        if kind == b"IEND":
+            return orientation
+    raise ValueError("the PNG has no end")
+
+
+def _tiff_number(file: BinaryIO, tag: int) -> int | None:
+    """Return the whole number that a tag of the first directory holds; None = there is no such TIFF, tag or number."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(16)
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    if order is None or len(head) < 8:
+        return None
+    is_big = head[2:4] in (b"+\0", b"\0+")
+    if is_big:
+        head = head.ljust(16, b"\0")
+    (start,) = struct.unpack_from(f"{order}{'Q' if is_big else 'I'}", head, 8 if is_big else 4)
+    count_form, entry_form = (f"{order}Q", f"{order}HHQ8s") if is_big else (f"{order}H", f"{order}HHI4s")
+    count_bytes, entry_bytes = struct.calcsize(count_form), struct.calcsize(entry_form)
+    file.seek(min(start, size))
+    (entries,) = struct.unpack(count_form, file.read(count_bytes).ljust(count_bytes, b"\0"))
+    directory = file.read(min(entries, _MAX_ENTRIES) * entry_bytes)
+    whole = len(directory) - len(directory) % entry_bytes
+    for number, kind, values, content in struct.iter_unpack(entry_form, directory[:whole]):
+        if number == tag and values == 1 and kind in _WHOLE_NUMBERS:
+            return _first_number(f"{order}{_WHOLE_NUMBERS[kind]}", content)
+    return None
+
+
+def _first_number(form: str, content: bytes) -> int | None:
+    """Return the number at the start of a tag's own bytes; None = it does not fit into them."""
+    return int(struct.unpack_from(form, content)[0]) if struct.calcsize(form) <= len(content) else None
