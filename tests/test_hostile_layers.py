@@ -453,7 +453,7 @@ def read_changed(sound: Path, folder: Path) -> None:
                 if path.suffix in (".tif", ".jpg", ".png", ".jp2"):
                     source = FileSource(target, "a")
                     open_image(source, 10**10)
-                    with gdal_settings(), readable("a"), source.open() as dataset:
+                    with gdal_settings(), readable(source), source.open() as dataset:
                         dataset.read(window=((0, 8), (0, 8)))
                 else:
                     layer = read_layer(target, path.name, None, Limits(max_objects=10_000))

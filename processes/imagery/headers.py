@@ -1,4 +1,4 @@
-"""What an image's own bytes state and GDAL does not tell: how a TIFF or a PNG is turned.
+"""What an image's own bytes state and GDAL does not tell: how a TIFF or a PNG is turned, and how a TIFF is compressed.
 
 Sources: TIFF 6.0 and BigTIFF, EXIF 2.3 (whose data is a small TIFF), PNG's third edition (chunk `eXIf`).
 """
@@ -10,13 +10,49 @@ import struct
 from io import BytesIO
 from typing import BinaryIO
 
-_ORIENTATION = 274
+_ORIENTATION, _COMPRESSION = 274, 259
 _WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 """Types of tags that hold whole numbers, and their form in `struct`."""
 _MAX_ENTRIES = 2**16 - 1
 _MAX_EXIF_BYTES = 2**16
 
 _MAX_CHUNKS = 2**20
+
+_COMPRESSIONS = {
+    2: "CCITT",
+    3: "CCITT",
+    4: "CCITT",
+    5: "LZW",
+    6: "old-style JPEG",
+    7: "JPEG",
+    8: "Deflate",
+    9: "JBIG",
+    10: "JBIG",
+    22610: "JPEG XR",
+    32766: "NeXT",
+    32771: "CCITT",
+    32773: "PackBits",
+    32809: "ThunderScan",
+    32909: "PixarLog",
+    32946: "Deflate",
+    32947: "Kodak DCS",
+    33003: "JPEG 2000",
+    33005: "JPEG 2000",
+    34661: "JBIG",
+    34676: "SGI LogLuv",
+    34677: "SGI LogLuv",
+    34712: "JPEG 2000",
+    34713: "Nikon NEF",
+    34887: "LERC",
+    34892: "lossy JPEG",
+    34925: "LZMA",
+    34934: "JPEG XR",
+    50000: "ZSTD",
+    50001: "WebP",
+    50002: "JPEG XL",
+    52546: "JPEG XL",
+}
+"""Of TIFF, by the number of its tag."""
 
 
 def tiff_orientation(file: BinaryIO) -> int:
@@ -45,6 +81,12 @@ def png_orientation(file: BinaryIO) -> int:
         if kind == b"IEND":
             return orientation
     raise ValueError("the PNG has no end")
+
+
+def tiff_compression(file: BinaryIO) -> str | None:
+    """Return the name of a TIFF's compression; None = the file is no TIFF, or states none."""
+    number = _tiff_number(file, _COMPRESSION)
+    return None if number is None else _COMPRESSIONS.get(number, f"TIFF compression {number}")
 
 
 def _tiff_number(file: BinaryIO, tag: int) -> int | None:

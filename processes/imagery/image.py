@@ -14,7 +14,7 @@ from processes.crs import names_places
 from processes.errors import ImageError, LimitError
 from processes.imagery.grid import Grid
 from processes.imagery.headers import png_orientation, tiff_orientation
-from processes.imagery.source import GDAL_ERRORS, ImageSource, gdal_settings
+from processes.imagery.source import GDAL_ERRORS, ImageSource, gdal_settings, lacks_codec, stated_compression
 
 _COLORS = {ColorInterp.red: "Red", ColorInterp.green: "Green", ColorInterp.blue: "Blue"}
 """Esri's well-known names of bands that GDAL knows by their colour."""
@@ -79,6 +79,11 @@ def open_image(source: ImageSource, max_pixels: int) -> Image:
         with gdal_settings(), source.open() as dataset:
             return _describe(dataset, source, max_pixels)
     except (*GDAL_ERRORS, OSError, ValueError) as err:
+        if lacks_codec(err):
+            raise ImageError(
+                f"image {source.name!r} is compressed with {stated_compression(source)}, "
+                "which this server cannot decode: convert it"
+            ) from err
         raise ImageError(
             f"image {source.name!r} cannot be opened: it is not a sound GeoTIFF, JPEG, PNG or JPEG 2000 file"
         ) from err

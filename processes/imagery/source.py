@@ -6,9 +6,11 @@ A new kind of source is a class here or beside, a member of `AnySource`, and a b
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO, Protocol, Self, runtime_checkable
 
@@ -20,6 +22,7 @@ from rasterio.errors import CRSError, NodataShadowWarning, NotGeoreferencedWarni
 from rasterio.io import DatasetReader
 
 from processes.errors import ImageError
+from processes.imagery.headers import tiff_compression
 from processes.sources.stamps import FileStamp, require_same_files, stamp_file
 
 _DRIVERS = {
@@ -38,12 +41,32 @@ ENDINGS = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2", ".j2k")
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 _MAX_PRJ_BYTES = 2**16
+_COMPRESSIONS_OF_VARIANTS = {"old-style JPEG", "LERC", "SGI LogLuv", "ThunderScan", "NeXT"}
+"""Compressions of TIFF that GDAL may open, and then fail to decode although the file is sound."""
+_SIGNS_OF_DAMAGE = re.compile(
+    "Corrupt JPEG data|Premature end of JPEG|Inconsistent progression|PackBitsDecode|Fax[34]|EOC"
+)
+"""Words of decoders that warn and go on where cells are lost: libjpeg in a TIFF, PackBits, CCITT, JPEG 2000."""
 _GDAL_OPTIONS = {
     "GDAL_CACHEMAX": 64 * 2**20,  # `TileReader` keeps what it read; GDAL's default is a share of the memory
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,  # a truncated JPEG is an error, not a grey area
 }
 
+_damage: ContextVar[list[str]] = ContextVar("damage")
+"""What decoders warn of while `readable` reads, in this thread."""
+
+
+def _note_damage(record: logging.LogRecord) -> bool:
+    """Keep what a decoder warns of, and write nothing to the log. GDAL has no option that makes an error of it."""
+    message = record.getMessage()
+    if _SIGNS_OF_DAMAGE.search(message):
+        _damage.get([]).append(message)
+    return False
+
+
 logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # failures are raised, with messages of our own
+logging.getLogger("rasterio._err").setLevel(logging.WARNING)
+logging.getLogger("rasterio._err").addFilter(_note_damage)
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 warnings.filterwarnings("ignore", category=NodataShadowWarning)  # of a nodata value and alpha both count
 
@@ -166,12 +189,39 @@ def gdal_settings() -> Iterator[None]:
 
 
 @contextmanager
-def readable(name: str) -> Iterator[None]:
-    """Turn GDAL's failures to read the image `name` into an ImageError."""
+def readable(source: ImageSource) -> Iterator[None]:
+    """Turn GDAL's failures to read an image's cells into an ImageError, and a decoder's warning that some are lost."""
+    noticed: list[str] = []
+    token = _damage.set(noticed)
     try:
         yield
     except (*GDAL_ERRORS, OSError, ValueError) as err:
-        raise ImageError(f"image {name!r} cannot be read: it is truncated or broken") from err
+        raise ImageError(f"image {source.name!r} cannot be read: {_broken(source)}") from err
+    finally:
+        _damage.reset(token)
+    if noticed:
+        raise ImageError(f"image {source.name!r} cannot be read: it is truncated or broken")
+
+
+def _broken(source: ImageSource) -> str:
+    compression = stated_compression(source)
+    if compression not in _COMPRESSIONS_OF_VARIANTS:
+        return "it is truncated or broken"
+    return f"it is truncated or broken, or of a variant of {compression} that this server cannot decode: convert it"
+
+
+def stated_compression(source: ImageSource) -> str | None:
+    """Return the name of the compression that a TIFF states; None = it is none, or states none."""
+    try:
+        with source.open_bytes() as file:
+            return tiff_compression(file)
+    except OSError:
+        return None
+
+
+def lacks_codec(err: BaseException) -> bool:
+    """Say whether GDAL failed to open a TIFF because it was built without the decoder of its compression."""
+    return "missing codec" in str(err)
 
 
 def require_unchanged(sources: Iterable[ImageSource], stamps: Iterable[FileStamp]) -> None:

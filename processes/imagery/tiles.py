@@ -175,7 +175,7 @@ class TileReader:
         x, y = column * width, row * height
         window = Window(x, y, min(width, image.grid.width - x), min(height, image.grid.height - y))
         selection = self._selections[index]
-        with readable(image.name):
+        with readable(image.source):
             cells, mask = _read(self._dataset(index), image, selection.bands, window)
         return _rescaled(cells, selection.rescaling), mask
 

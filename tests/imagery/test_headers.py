@@ -12,7 +12,7 @@ import pytest
 from PIL import Image as PillowImage
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from processes.imagery.headers import png_orientation, tiff_orientation
+from processes.imagery.headers import png_orientation, tiff_compression, tiff_orientation
 from tables import each_row
 
 ORIENTATION = 0x0112
@@ -80,6 +80,7 @@ def test_broken_bytes_turn_nothing() -> None:
         b"GIF89a" + whole[6:],
     ):
         assert tiff_orientation(BytesIO(broken)) == 1
+        assert tiff_compression(BytesIO(broken)) is None
 
 
 def png(path: Path, orientation: int, **options: Any) -> bytes:
@@ -121,3 +122,20 @@ def test_the_first_directory_of_several_pages_counts(tmp_path: Path) -> None:
         expected = picture.getexif().get(ORIENTATION, 1)
     with (tmp_path / "a.tif").open("rb") as file:
         assert tiff_orientation(file) == expected
+
+
+@each_row(
+    ("number", "name"),
+    [
+        (1, "TIFF compression 1"),
+        (5, "LZW"),
+        (6, "old-style JPEG"),
+        (34712, "JPEG 2000"),
+        (50002, "JPEG XL"),
+        (61234, "TIFF compression 61234"),
+    ],
+)
+def test_names_of_compressions(number: int, name: str) -> None:
+    for order in "<>":
+        entries = [(259, 3, 1, struct.pack(order + "H", number))]
+        assert tiff_compression(BytesIO(tiff(order, True, entries))) == name

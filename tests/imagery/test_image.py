@@ -355,6 +355,40 @@ def test_each_band_s_own_range_becomes_the_model_s(
     np.testing.assert_allclose(in_range(ranged, [path])[0], expected, rtol=1e-6, atol=1e-6)
 
 
+def with_compression(path: Path, number: int) -> Path:
+    """Write a TIFF whose tag of compression has another number."""
+    make_raster(path, compress="deflate")
+    content = path.read_bytes()
+    assert content.count(struct.pack("<HHIH", 259, 3, 1, 8)) == 1
+    path.write_bytes(content.replace(struct.pack("<HHIH", 259, 3, 1, 8), struct.pack("<HHIH", 259, 3, 1, number)))
+    return path
+
+
+@each_row(
+    ("number", "name"),
+    [  # case codec-missing, and others that rasterio's wheels do not have
+        (50002, "JPEG XL"),
+        (52546, "JPEG XL"),
+        (34712, "JPEG 2000"),
+        (33003, "JPEG 2000"),
+        (34661, "JBIG"),
+        (34892, "lossy JPEG"),
+        (61234, "TIFF compression 61234"),
+    ],
+)
+def test_a_compression_that_cannot_be_decoded_is_named(tmp_path: Path, number: int, name: str) -> None:
+    path = with_compression(tmp_path / "a.tif", number)
+    with pytest.raises(ImageError, match=f"image 'a.tif' is compressed with {name}, which this server cannot decode"):
+        opened(path)
+
+
+@each_row(("number", "name"), [(6, "old-style JPEG"), (34887, "LERC"), (32809, "ThunderScan")])
+def test_a_compression_that_shows_at_the_first_cell_is_named(tmp_path: Path, number: int, name: str) -> None:
+    path = with_compression(tmp_path / "a.tif", number)
+    with pytest.raises(ImageError, match=f"truncated or broken, or of a variant of {name} that this server cannot"):
+        cells_of(path)
+
+
 def test_ranges_are_those_of_each_band_and_image(tmp_path: Path, ranged: Model) -> None:
     paths = [make_raster(tmp_path / name, dtype="float32", statistics=(0, 1)) for name in ("a.tif", "b.tif")]
     ranges = [[(0, 1), (-10, 10), (5, 6)], [(0, 2), (0, 4), (0, 8)]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from rasterio.enums import ColorInterp
 
+from processes.errors import ImageError
 from processes.imagery.image import Image, open_image
 from processes.imagery.source import FileSource, gdal_settings
 from processes.imagery.tiles import BandSelection, TileReader
@@ -241,3 +242,73 @@ def test_cells_that_are_large_numbers_are_there(tmp_path: Path) -> None:
     for dtype, cell in (("float32", 3.3e38), ("float64", -3.3e38), ("float16", -65504), ("float32", 1e-45)):
         path = make_raster(tmp_path / f"{dtype}.tif", values=np.full((1, *SHAPE), cell, dtype))
         assert read(path)[1].all(), dtype
+
+
+# Cells that are lost
+
+
+def damaged(path: Path, damage: Callable[[bytearray, int, int], None], **options: Any) -> Path:
+    """Write an image of 2 x 2 tiles, and damage the bytes of its last one: from an offset, so many."""
+    rows, columns = np.indices((512, 512))
+    smooth = np.stack([rows // 3, columns // 3, (rows + columns) // 5]) + random_values((3, 512, 512)) // 16
+    make_raster(path, values=smooth.astype(np.uint8), blocksize=256, interleave="pixel", **options)
+    with rasterio.open(path) as image:
+        offset, size = (int(image.get_tag_item(f"BLOCK_{name}_1_1", "TIFF", bidx=1)) for name in ("OFFSET", "SIZE"))
+    content = bytearray(path.read_bytes())
+    damage(content, offset, size)
+    path.write_bytes(content)
+    return path
+
+
+def zeroed(content: bytearray, offset: int, size: int) -> None:
+    content[offset + size // 2 : offset + size] = bytes(size - size // 2)
+
+
+def overwritten(content: bytearray, offset: int, size: int) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, 60, np.uint8).tobytes()
+    content[offset + size // 2 : offset + size // 2 + 60] = noise
+
+
+def emptied(content: bytearray, offset: int, size: int) -> None:
+    content[offset : offset + size] = bytes(size)
+
+
+def cut_off(content: bytearray, offset: int, size: int) -> None:
+    del content[offset + size // 2 :]
+
+
+@each_row(
+    ("compress", "damage", "options"),
+    [
+        ("jpeg", zeroed, {}),  # grey in silence until 0.3.0: GDAL only warns
+        ("jpeg", overwritten, {}),
+        ("jpeg", emptied, {"photometric": "ycbcr"}),
+        ("jpeg", zeroed, {"photometric": "ycbcr"}),
+        ("jpeg", cut_off, {}),
+        ("packbits", overwritten, {}),
+        ("packbits", zeroed, {}),
+        ("lzw", zeroed, {}),
+        ("deflate", overwritten, {}),
+        ("zstd", zeroed, {}),
+        ("lerc", overwritten, {}),
+        (None, cut_off, {}),
+    ],
+)
+def test_a_tile_whose_bytes_are_damaged_is_an_error(
+    tmp_path: Path, compress: str | None, damage: Callable[[bytearray, int, int], None], options: dict[str, Any]
+) -> None:
+    path = damaged(tmp_path / "a.tif", damage, compress=compress, **options)
+    with pytest.raises(ImageError, match=r"image 'a\.tif' cannot be read: it is truncated or broken"):
+        read(path)
+
+
+def test_a_tile_that_is_not_in_the_file_is_no_damage(tmp_path: Path) -> None:
+    for compress in ("jpeg", "deflate"):
+        path = tmp_path / f"{compress}.tif"
+        profile = {"driver": "GTiff", "width": 512, "height": 256, "count": 1, "dtype": "uint8", "sparse_ok": True}
+        with rasterio.open(path, "w", tiled=True, compress=compress, **profile) as image:
+            image.write(np.full((256, 256), 90, np.uint8), 1, window=((0, 256), (0, 256)))
+        cells, valid = read(path)
+        assert valid.all()
+        assert cells[0, :, 256:].max() == 0
+        np.testing.assert_allclose(cells[0, :, :256], 90, atol=1)
