@@ -281,6 +281,13 @@ def _own_range(image: Dataset, band: int) -> tuple[float, float]:
     dtype = np.dtype(image.dtypes[band])
     if dtype.kind not in "iu":
         raise ValueError(f"{dtype} band without statistics has no range")
+    bits = image.tags(band + 1, ns="IMAGE_STRUCTURE").get("NBITS")
+    if bits is not None:
+        return (
+            (0.0, 2.0 ** int(bits) - 1)
+            if dtype.kind == "u"
+            else (-(2.0 ** (int(bits) - 1)), 2.0 ** (int(bits) - 1) - 1)
+        )
     return float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
 
 

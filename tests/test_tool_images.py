@@ -183,6 +183,7 @@ IMAGES: list[tuple[str, str, Callable[[Path], Path]]] = [
     ("float64", "ranged", raster("a.tif", 3, "float64", statistics=(-900, 1100))),
     ("not a number", "ranged", with_infinities),
     ("not a number, undeclared", "ranged", with_undeclared),
+    ("12 bits", "ranged", raster("a.tif", 3, "uint16", nbits=12)),
     ("one band", "one-band", raster("a.tif", 1)),
     ("one band of 13", "one-band", raster("a.tif", 13)),
     ("13 bands", "thirteen-bands", raster("a.tif", 13, "uint16")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,6 +120,7 @@ def _describe(dataset: DatasetReader, source: ImageSource, max_pixels: int) -> I
         orientation=_orientation(dataset, source, grid),
         has_mask=any(not {MaskFlags.all_valid, MaskFlags.alpha} & set(flags) for flags in dataset.mask_flag_enums),
         tile=tile,
+        warnings=_warnings(dataset, data_bands),
     )
 
 
@@ -167,7 +169,13 @@ def _range(dataset: DatasetReader, index: int) -> tuple[float, float] | None:
     except (KeyError, ValueError):
         pass
     dtype = np.dtype(dataset.dtypes[index - 1])
-    return (float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)) if dtype.kind in "ui" else None
+    if dtype.kind not in "ui":
+        return None
+    bits, stated = dtype.itemsize * 8, dataset.tags(index, ns="IMAGE_STRUCTURE").get("NBITS")
+    if stated in {str(number) for number in range(1, bits)}:
+        bits = int(stated)
+    low = -(2 ** (bits - 1)) if dtype.kind == "i" else 0
+    return float(low), float(low + 2**bits - 1)
 
 
 def _orientation(dataset: DatasetReader, source: ImageSource, grid: Grid) -> int:
@@ -187,6 +195,12 @@ def _orientation(dataset: DatasetReader, source: ImageSource, grid: Grid) -> int
         with source.open_bytes() as file:
             orientation = tiff_orientation(file)
     return orientation if grid.crs_wkt is None else 1
+
+
+def _warnings(dataset: DatasetReader, data_bands: Sequence[int]) -> tuple[str, ...]:
+    """Return what the user should know of an image that is read all the same."""
+    scaled = any(dataset.scales[band] != 1 or dataset.offsets[band] != 0 for band in data_bands)
+    return ("scale and offset are not applied",) if scaled else ()
 
 
 def _tile(dataset: DatasetReader, name: str) -> tuple[int, int]:

@@ -355,6 +355,62 @@ def test_each_band_s_own_range_becomes_the_model_s(
     np.testing.assert_allclose(in_range(ranged, [path])[0], expected, rtol=1e-6, atol=1e-6)
 
 
+@each_row(
+    ("name", "driver", "dtype", "nbits", "own"),
+    [
+        ("a.tif", "GTiff", "uint16", 12, (0, 4095)),  # case nbits-datarange
+        ("a.jp2", "JP2OpenJPEG", "uint16", 12, (0, 4095)),
+        ("a.jp2", "JP2OpenJPEG", "int16", 12, (-2048, 2047)),
+        ("a.jp2", "JP2OpenJPEG", "uint8", 7, (0, 127)),
+        ("a.tif", "GTiff", "uint8", 4, (0, 15)),
+        ("a.tif", "GTiff", "uint32", 24, (0, 2**24 - 1)),
+        ("a.tif", "GTiff", "uint16", 9, (0, 511)),
+    ],
+)
+def test_the_bits_that_a_file_states_are_its_range(
+    tmp_path: Path, ranged: Model, name: str, driver: str, dtype: str, nbits: int, own: tuple[int, int]
+) -> None:
+    lossless: dict[str, Any] = {"reversible": "YES", "quality": 100} if driver == "JP2OpenJPEG" else {}
+    values = np.random.default_rng(1).integers(own[0], own[1], (3, 20, 30)).astype(dtype)
+    path = make_raster(tmp_path / name, driver=driver, values=values, nbits=nbits, tiled=False, **lossless)
+    assert opened(path).ranges == (own,) * 3
+    expected = (values[[2, 0, 1]].astype(np.float64) - own[0]) / (own[1] - own[0]) * 4 - 1
+    np.testing.assert_allclose(in_range(ranged, [path])[0], expected, rtol=1e-6, atol=1e-6)
+
+
+def test_statistics_and_types_win_over_bits_that_say_nothing_new(tmp_path: Path) -> None:
+    stated = make_raster(tmp_path / "a.tif", dtype="uint16", nbits=12, statistics=(3, 4))
+    assert opened(stated).ranges == ((3, 4),) * 3
+    path = make_raster(tmp_path / "b.tif", dtype="uint16", bands=1)
+    for nbits, own in (
+        ("16", (0, 65535)),
+        ("0", (0, 65535)),
+        ("-3", (0, 65535)),
+        ("many", (0, 65535)),
+        ("11", (0, 2047)),
+    ):
+        path.with_name("b.tif.aux.xml").write_text(
+            '<PAMDataset><PAMRasterBand band="1"><Metadata domain="IMAGE_STRUCTURE">'
+            f'<MDI key="NBITS">{nbits}</MDI></Metadata></PAMRasterBand></PAMDataset>'
+        )
+        assert opened(path).ranges == (own,), nbits
+
+
+def test_scale_and_offset_are_not_applied_and_told(tmp_path: Path) -> None:
+    for name, scales, offsets, told in (
+        ("none", (1, 1), (0, 0), False),
+        ("scale", (1, 1e-4), (0, 0), True),
+        ("offset", (1, 1), (-1000, 0), True),
+        ("both", (0.1, 0.1), (3, 3), True),
+    ):
+        path = make_raster(tmp_path / f"{name}.tif", bands=2, dtype="uint16")
+        with rasterio.open(path, "r+") as dataset:
+            dataset.scales, dataset.offsets = scales, offsets
+            stored = dataset.read()
+        assert opened(path).warnings == (("scale and offset are not applied",) if told else ()), name
+        np.testing.assert_array_equal(cells_of(path), stored)
+
+
 def with_compression(path: Path, number: int) -> Path:
     """Write a TIFF whose tag of compression has another number."""
     make_raster(path, compress="deflate")
