@@ -130,6 +130,10 @@ def _crs_wkt(dataset: DatasetReader, source: ImageSource) -> str | None:
     has_transform = dataset.transform != Affine.identity()
     if dataset.gcps[0] and not has_transform:
         raise ImageError(f"image {name!r} has ground control points and no geotransform; rectify it first")
+    if not has_transform and (ending := source.approximation_beside()) is not None:
+        raise ImageError(
+            f"image {name!r} has an approximate reference only, in the {ending} file beside it; rectify it first"
+        )
     crs = (dataset.crs or source.crs_beside()) if has_transform else None
     if crs is None:
         return None

@@ -5,6 +5,7 @@ A new kind of source is a class here or beside, a member of `AnySource`, and a b
 
 from __future__ import annotations
 
+import codecs
 import logging
 import re
 import warnings
@@ -41,6 +42,7 @@ ENDINGS = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2", ".j2k")
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 _MAX_PRJ_BYTES = 2**16
+_BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _COMPRESSIONS_OF_VARIANTS = {"old-style JPEG", "LERC", "SGI LogLuv", "ThunderScan", "NeXT"}
 """Compressions of TIFF that GDAL may open, and then fail to decode although the file is sound."""
 _SIGNS_OF_DAMAGE = re.compile(
@@ -106,6 +108,12 @@ class ImageSource(Protocol):
             ImageError: what stands there names no CRS.
         """
 
+    def approximation_beside(self) -> str | None:
+        """Return the ending of a world file beside the image that ArcGIS calls an approximation; None = there is none.
+
+        It stands for a transformation that is none of a grid.
+        """
+
     def stamp(self, pointer: str) -> FileStamp | None:
         """Return what tells whether the image has changed, as it is now; None = it is not there."""
 
@@ -149,15 +157,25 @@ class FileSource(msgspec.Struct, frozen=True, tag="file"):
 
     def crs_beside(self) -> CRS | None:
         """Return the CRS of the `.prj` that goes with a world file; GDAL's raster drivers do not read it."""
-        candidates = (self.path.with_suffix(ending) for ending in (".prj", ".PRJ"))
-        prj = next((path for path in candidates if path.is_file()), None)
+        prj = self._beside(".prj")
         if prj is None:
             return None
         try:
             with prj.open("rb") as file:
-                return CRS.from_wkt(file.read(_MAX_PRJ_BYTES).decode(), morph_from_esri_dialect=True)
-        except (CRSError, UnicodeDecodeError) as err:
+                return CRS.from_wkt(_text(file.read(_MAX_PRJ_BYTES)), morph_from_esri_dialect=True)
+        except CRSError as err:
             raise ImageError(f"image {self.name!r}: the .prj file beside it names no CRS") from err
+
+    def approximation_beside(self) -> str | None:
+        ending = self.path.suffix.lower()
+        worlds = (f".{ending[1:2]}{ending[-1:]}wx", f"{ending}wx", ".wldx")
+        return next((world for world in worlds if self._beside(world) is not None), None)
+
+    def _beside(self, ending: str) -> Path | None:
+        """Return the file with this ending in the place of the image's, or behind it, as `a.tif.prj`; None = none."""
+        endings = (ending, ending.upper())
+        names = [f"{stem}{written}" for stem in (self.path.name, self.path.stem) for written in endings]
+        return next((path for path in map(self.path.with_name, names) if path.is_file()), None)
 
     def stamp(self, pointer: str) -> FileStamp | None:
         return stamp_file(pointer, self.path, self.name)
@@ -250,3 +268,12 @@ def _driver(path: Path) -> str | None:
     with path.open("rb") as file:
         head = file.read(max(map(len, _DRIVERS)))
     return next((driver for magic, driver in _DRIVERS.items() if head.startswith(magic)), None)
+
+
+def _text(content: bytes) -> str:
+    """Return a text in the encoding that its byte order mark states; without one UTF-8.
+
+    Bytes of another encoding can only be letters of a name: the keywords of a CRS are ASCII.
+    """
+    marked = (encoding for mark, encoding in _BYTE_ORDER_MARKS.items() if content.startswith(mark))
+    return content.decode(next(marked, "utf-8"), errors="replace")

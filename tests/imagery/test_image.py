@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 from numpy.typing import NDArray
@@ -176,6 +178,70 @@ def test_a_jpeg_with_a_reference_is_not_turned(tmp_path: Path) -> None:
     path.with_suffix(".prj").write_text(rasterio.CRS.from_epsg(32633).to_wkt())
     assert opened(path).orientation == 1
     assert opened(path).is_georeferenced
+
+
+@each_row(
+    ("prj", "encoding"),
+    [
+        ("a.prj", "utf-8-sig"),  # case sidecars
+        ("a.tif.prj", "ascii"),
+        ("a.tif.PRJ", "utf-8-sig"),
+        ("a.PRJ", "utf-16"),
+        ("a.prj", "utf-16-le"),
+        ("a.prj", "utf-16-be"),
+    ],
+)
+@each_row("world", [".tfw", ".TFW", ".tifw", ".wld"])
+def test_a_prj_of_every_spelling_and_encoding(tmp_path: Path, prj: str, encoding: str, world: str) -> None:
+    path = make_raster(tmp_path / "a.tif", crs=None, transform=None)
+    path.with_suffix(world).write_text(WORLD_FILE)
+    crs = rasterio.CRS.from_epsg(32633)
+    mark = {"utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE}.get(encoding, b"")
+    path.with_name(prj).write_bytes(mark + crs.to_wkt(version=WktVersion.WKT1_ESRI).encode(encoding))
+    assert rasterio.CRS.from_wkt(opened(path).grid.crs_wkt) == crs
+
+
+def test_a_prj_whose_name_has_letters_of_an_old_code_page(tmp_path: Path) -> None:
+    path = make_raster(tmp_path / "a.tif", crs=None, transform=None)
+    path.with_suffix(".tfw").write_text(WORLD_FILE)
+    text = rasterio.CRS.from_epsg(32633).to_wkt(version=WktVersion.WKT1_ESRI)
+    path.with_suffix(".prj").write_bytes(text.replace("WGS_1984_UTM_Zone_33N", "Réseau géodésique").encode("cp1252"))
+    found = pyproj.CRS.from_wkt(opened(path).grid.crs_wkt or "")
+    assert pyproj.CRS.from_epsg(32633).is_exact_same(found) or found.to_epsg(min_confidence=20) == 32633
+
+
+def test_a_prj_of_the_whole_name_comes_before_one_of_the_stem(tmp_path: Path) -> None:
+    path = make_raster(tmp_path / "a.tif", crs=None, transform=None)
+    path.with_suffix(".tfw").write_text(WORLD_FILE)
+    path.with_name("a.prj").write_text(rasterio.CRS.from_epsg(32632).to_wkt())
+    path.with_name("a.tif.prj").write_text(rasterio.CRS.from_epsg(32633).to_wkt())
+    assert rasterio.CRS.from_wkt(opened(path).grid.crs_wkt).to_epsg() == 32633
+
+
+@each_row(
+    ("name", "driver", "world", "ending"),
+    [
+        ("a.tif", "GTiff", "a.tfwx", ".tfwx"),  # case sidecars
+        ("a.jpg", "JPEG", "a.jgwx", ".jgwx"),
+        ("a.jpeg", "JPEG", "a.jgwx", ".jgwx"),
+        ("a.png", "PNG", "a.PGWX", ".pgwx"),
+        ("a.jp2", "JP2OpenJPEG", "a.j2wx", ".j2wx"),
+        ("a.tiff", "GTiff", "a.tiffwx", ".tiffwx"),
+        ("a.tif", "GTiff", "a.wldx", ".wldx"),
+    ],
+)
+def test_an_approximate_world_file_is_named(tmp_path: Path, name: str, driver: str, world: str, ending: str) -> None:
+    path = make_raster(tmp_path / name, driver=driver, crs=None, transform=None, tiled=False)
+    path.with_name(world).write_text(WORLD_FILE)
+    path.with_suffix(".prj").write_text(rasterio.CRS.from_epsg(32633).to_wkt())
+    with pytest.raises(ImageError, match=rf"image '{name}' has an approximate reference only, in the {ending} file"):
+        opened(path)
+
+
+def test_an_approximate_world_file_beside_a_reference_of_the_image_is_not_read(tmp_path: Path) -> None:
+    path = make_raster(tmp_path / "a.tif")
+    path.with_suffix(".tfwx").write_text(WORLD_FILE)
+    assert opened(path).grid.transform == NORTH_UP
 
 
 @pytest.mark.parametrize("morphed", [False, True], ids=["WKT", "Esri's WKT"])
