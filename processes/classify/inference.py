@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from processes.errors import PackageError
 from processes.imagery.chip_plan import ChipPlan
 from processes.imagery.chips import Batch, ChipReader
 from processes.imagery.source import gdal_settings
 from processes.imagery.tiles import TileReader
 from processes.model.arguments import ModelArguments
 from processes.model.definition import ModelDefinition
-from processes.model.session import NonFiniteScoresError, Session
+from processes.model.session import Session
 
 _MAX_BATCH_CELLS = 2**25
 """A thread holds at most so many cells at once, whatever the batch size."""
@@ -38,6 +37,8 @@ class ClassStatus(IntEnum):
     NODATA = 2
     EMPTY_GEOMETRY = 3
     BELOW_THRESHOLD = 4
+    NOT_FINITE = 5
+    """The network gave something that is no finite number."""
 
     @property
     def label(self) -> str:
@@ -81,7 +82,6 @@ def classify(
     rows: NDArray[np.int64],
     session: Session,
     arguments: ModelArguments,
-    name_row: Callable[[int], str],
     progress: Callable[[int], None],
     threads: int,
     enough: Callable[[], bool] = lambda: False,
@@ -93,7 +93,6 @@ def classify(
         rows: those to classify, in reading order, `(k,)`.
         session: the opened network.
         arguments: of the model.
-        name_row: returns what a row is called in messages.
         progress: is called with the number of rows done since the last call, by one thread at a time. An error that it
             raises ends the work after the batch.
         threads: number of threads that work at the same time.
@@ -104,7 +103,7 @@ def classify(
 
     Raises:
         ImageError: an image cannot be read.
-        PackageError: the network cannot be run, or returned something that is not a number.
+        PackageError: the network cannot be run.
     """
     labels = unlabelled(len(chips.placement.image), session.key.definition, arguments)
     chip_cells = chips.rule.width * chips.rule.height * len(chips.selections[0].bands)
@@ -130,7 +129,7 @@ def classify(
                 with gdal_settings():
                     while len(batch_rows := next_rows()):
                         batch = reader.read(batch_rows)
-                        _label(batch, session, arguments, labels, name_row)
+                        _label(batch, session, arguments, labels)
                         with lock:
                             progress(len(batch_rows))
             except BaseException:
@@ -147,18 +146,17 @@ def classify(
     return labels, started
 
 
-def _label(
-    batch: Batch, session: Session, arguments: ModelArguments, labels: Labels, name_row: Callable[[int], str]
-) -> None:
+def _label(batch: Batch, session: Session, arguments: ModelArguments, labels: Labels) -> None:
     labels.status[batch.rows[batch.touched & ~batch.valid]] = ClassStatus.NODATA
     rows = batch.rows if batch.valid.all() else batch.rows[batch.valid]
     if not len(rows):
         return
     chips = batch.chips if len(rows) == len(batch.rows) else batch.chips[batch.valid]
-    try:
-        scores = _scores(session, chips, arguments.test_time_augmentation)
-    except NonFiniteScoresError as err:
-        raise PackageError(f"{err.detail} for {name_row(int(rows[err.chips[0]]))}") from err
+    scores = _scores(session, chips, arguments.test_time_augmentation)
+    is_finite = np.isfinite(scores).all(axis=1)
+    if not is_finite.all():
+        labels.status[rows[~is_finite]] = ClassStatus.NOT_FINITE
+        rows, scores = rows[is_finite], scores[is_finite]
     winner = scores.argmax(axis=1).astype(np.int32)
     confidence = scores[np.arange(len(rows)), winner]
     labels.winner[rows], labels.confidence[rows], labels.status[rows] = winner, confidence, ClassStatus.OK

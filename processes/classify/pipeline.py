@@ -24,7 +24,7 @@ def session_for(sources: Sources) -> Session:
     """
     model = sources.model
     processor = sources.options.processor or choose_processor()
-    key = SessionKey(model.network, model.sha256, model.definition, model.activation, processor, threads=1)
+    key = SessionKey(model.network, model.sha256, model.definition, model.activation, processor, 1, model.output_name)
     try:
         return open_session(key)
     except PackageError as err:
@@ -36,7 +36,6 @@ def classify_rows(
     chips: ChipPlan,
     rows: NDArray[np.int64],
     session: Session,
-    name_row: Callable[[int], str],
     progress: Progress,
     threads: int,
     enough: Callable[[], bool] = lambda: False,
@@ -48,7 +47,6 @@ def classify_rows(
         chips: where the chips lie.
         rows: those to classify, in reading order, `(k,)`.
         session: the opened network.
-        name_row: returns what a row is called, for messages.
         progress: is called with the number of rows that were done.
         threads: number of threads that work at the same time.
         enough: True = no further batch is begun.
@@ -60,7 +58,7 @@ def classify_rows(
         RequestError: an image cannot be read to its end, or the network fails.
     """
     try:
-        return classify(chips, rows, session, sources.arguments, name_row, progress, threads, enough)
+        return classify(chips, rows, session, sources.arguments, progress, threads, enough)
     except ImageError as err:
         raise RequestError.at("/inputs/image", err) from err
     except PackageError as err:

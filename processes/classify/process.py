@@ -200,7 +200,6 @@ class ClassifyObjects(SectionedProcess):
             chips,
             np.arange(len(rows)),
             session_for(sources),
-            lambda row: _loaded_rows(saved, sources, files).name(int(rows[row])),
             progress,
             self._thread_count(),
         )
@@ -260,9 +259,7 @@ class ClassifyObjects(SectionedProcess):
         session = session_for(plan.rows.sources)
         planned(len(plan.rows))
         pace.start(len(plan.rows) - len(rows))
-        return classify_rows(
-            plan.rows.sources, plan.chips, rows, session, plan.rows.name, pace.count, self._thread_count(), enough
-        )
+        return classify_rows(plan.rows.sources, plan.chips, rows, session, pace.count, self._thread_count(), enough)
 
 
 def _loaded_rows(saved: SavedPlan, sources: Sources, files: JobFiles) -> PlannedRows:

@@ -18,7 +18,7 @@ from processes.classify.inference import ClassStatus, Labels
 from processes.classify.planning.fields import IMAGE_ID
 from processes.classify.planning.sources import PlannedRows, Sources
 from processes.crs import CRS84, epsg_name, is_longitude_latitude
-from processes.errors import InputError, RequestError, at_pointer
+from processes.errors import InputError, PackageError, RequestError, at_pointer
 from processes.features.writing.format import Format
 from processes.features.writing.formats import offered_formats
 from processes.features.writing.result import ROWS_AT_ONCE, ClassStyle, RowBatch, result_layer
@@ -82,8 +82,12 @@ def publish(
         crs: CRS of the output; None = that of the features or images, CRS84 in GeoJSON.
         path: a new file.
         name: name of the layer.
+
+    Raises:
+        RequestError: no row has a label, as the network gave no finite number for any.
     """
     sources, counts = rows.sources, _summary(rows, labels)
+    row_warnings = [*rows.warnings, *_not_finite_warnings(rows, labels)]
     result = result_layer(
         rows.layer,
         rows.ids,
@@ -94,9 +98,24 @@ def publish(
         style=ClassStyle(
             sources.options.label_field, tuple((item.name, item.color) for item in sources.model.definition.classes)
         ),
-        make_summary=lambda warnings: {**counts, "warnings": [*rows.warnings, *warnings], "software": SOFTWARE},
+        make_summary=lambda warnings: {**counts, "warnings": [*row_warnings, *warnings], "software": SOFTWARE},
     )
     return write_result(result, output_format, crs, path)
+
+
+def _not_finite_warnings(rows: PlannedRows, labels: Labels) -> list[str]:
+    """Warn of rows for which the network gave no finite number; where all are so, raise RequestError."""
+    broken = np.flatnonzero(labels.status == ClassStatus.NOT_FINITE)
+    if not len(broken):
+        return []
+    first = rows.name(int(broken[0]))
+    if len(broken) == len(rows):
+        error = PackageError(f"the network's output is not a finite number for any object, from {first} on")
+        raise RequestError.at("/inputs/model", error)
+    return [
+        f"{len(broken)} of {len(rows)} objects have the status {ClassStatus.NOT_FINITE.label}: the network gave "
+        f"something that is no finite number; the first is {first}"
+    ]
 
 
 def result_fields(rows: PlannedRows) -> list[Mapping[str, str]]:

@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 
 _TRY_AGAIN_S = 600
 """Seconds after which a check that was not conclusive is repeated."""
-_CHECK_VERSION = 3
+_CHECK_VERSION = 4
 """A new number invalidates all recorded outcomes."""
 
 
@@ -45,6 +45,8 @@ class Model:
     """What turns the network's outputs into probabilities: the definition's, else what the check found."""
     bands: int | None
     """Number of bands that the network takes; None = any number."""
+    output_name: str | None
+    """The network's output that holds the scores; None = the only one that can."""
     warnings: tuple[str, ...] = ()
     """Sentences about what may make labels wrong, for the summary and `describe-model`."""
 
@@ -118,6 +120,7 @@ class Catalog:
             definition=package.definition,
             activation=outcome.activation,
             bands=outcome.bands,
+            output_name=outcome.output_name,
             warnings=package.warnings,
         )
 

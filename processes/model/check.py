@@ -1,4 +1,4 @@
-"""The check of a package's network: it is opened and run once, on random chips.
+"""The check of a package's network: it is opened and run on random chips.
 
 The check runs in a child process, so that a network that crashes or blocks its runtime harms no other work.
 """
@@ -26,6 +26,8 @@ class CheckOutcome(msgspec.Struct, frozen=True):
     """What turns the network's outputs into probabilities."""
     bands: int | None = None
     """Number of bands that the network takes; None = any number."""
+    output_name: str | None = None
+    """The network's output that holds the scores; None = the check found none."""
     warnings: tuple[str, ...] = ()
     """Sentences about what may make labels wrong."""
     conclusive: bool = True

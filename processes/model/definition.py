@@ -80,6 +80,8 @@ class ModelDefinition:
     """What is done to each cell before the network; None = nothing."""
     activation: Activation | None
     """What turns the network's outputs into probabilities; None = not stated, the check of the network finds it."""
+    output_name: str | None
+    """`OutputName`: the network's output that holds the scores; None = not stated, the network's check finds it."""
     classes: tuple[ModelClass, ...]
     """`Classes`, two or more, in the order of the network's outputs."""
 
@@ -130,6 +132,7 @@ def parse_definition(text: bytes) -> ModelDefinition:
         multi_label=get(keys, "MetaDataMode", read_text, "") == "MultiLabeled_Tiles",
         normalization=read_normalization(keys, framework, bands),
         activation=get(keys, "Activation", _activation, None),
+        output_name=get(keys, "OutputName", read_text, None),
         classes=require(keys, "Classes", _classes),
     )
 

@@ -46,8 +46,11 @@ def probabilities(outputs: NDArray[np.float32], activation: Activation, classes:
         classes: number of classes of the model.
 
     Returns:
-        `(n, classes)`, 0..1.
+        `(n, classes)`, 0..1. A row is NaN where an output is no finite number.
     """
+    is_finite = np.isfinite(outputs).all(axis=1)
+    if not is_finite.all():
+        outputs = np.where(is_finite[:, np.newaxis], outputs, np.float32(np.nan))
     if outputs.shape[1] == 1 and classes == 2:
         second = _clip_rounding(outputs) if activation == "none" else _sigmoid(outputs)
         return np.concatenate([1 - second, second], axis=1)

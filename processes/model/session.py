@@ -6,18 +6,22 @@ A session prepares the network, opens it in a runtime, and checks its outputs.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from processes.errors import PackageError
-from processes.model import graph
 from processes.model.definition import Activation, ModelDefinition
+from processes.model.graph.network import Network, load_network
+from processes.model.graph.preparation import ChipDtype, with_preparation
 from processes.model.normalization import Normalization
+from processes.model.outputs import candidates
 from processes.model.runtime.runtime import Chips, Processor, RunNetwork
 from processes.model.runtime.runtimes import choose_runtime
 from processes.model.scores import probabilities, rows_of
@@ -25,15 +29,6 @@ from processes.model.scores import probabilities, rows_of
 GPU_BATCH_SIZE = 128
 _CPU_BATCH_CELLS = 16 * 64 * 64  # small networks run best on the CPU with this much at once: the data stays in cache
 _CPU_BATCH_SIZES = (4, 32)
-
-
-class NonFiniteScoresError(PackageError):
-    """An output of the network is not a finite number."""
-
-    def __init__(self, chips: list[int]) -> None:
-        super().__init__("the model's output is not a finite number")
-        self.chips = chips
-        """Indices of the chips in the batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +45,8 @@ class SessionKey:
     processor: Processor
     threads: int
     """Threads of the CPU for one call of the network."""
+    output_name: str | None = None
+    """The output that holds the scores; None = the only one that can."""
 
 
 class Session:
@@ -58,10 +55,13 @@ class Session:
     def __init__(self, key: SessionKey) -> None:
         self.key = key
         self._opening = Lock()
-        self._opened: dict[graph.ChipDtype, RunNetwork] = {}
-        _, self.network = graph.load(key.network, key.definition.chip_height, key.definition.chip_width)
+        self._opened: dict[ChipDtype, RunNetwork] = {}
+        _, self.network = self._load()
         self.normalization = key.definition.normalization_for(self.network.bands)
         _require_fit(key.definition, self.normalization, self.network)
+        self.candidates = candidates(self.network, key.definition)
+        """The outputs that can be the scores, as far as the graph tells."""
+        self._output_name = key.output_name or (self.candidates[0].name if len(self.candidates) == 1 else None)
 
     @property
     def batch_size(self) -> int:
@@ -92,47 +92,59 @@ class Session:
             chips: `(n, bands, height, width)`, cells as cut and zeroed, not normalised; uint8 or float32.
 
         Returns:
-            `(n, classes)`, 0..1; rows of single-label models add up to 1.
-
-        Raises:
-            NonFiniteScoresError: an output is not a finite number.
+            `(n, classes)`, 0..1; rows of single-label models add up to 1. A row is NaN where the network gave something
+            that is no finite number.
         """
-        outputs = self.outputs(chips)
-        broken = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
-        if broken.size:
-            raise NonFiniteScoresError(broken.tolist())
-        return probabilities(outputs, self.key.activation, len(self.key.definition.classes))
+        return probabilities(self.outputs(chips), self.key.activation, len(self.key.definition.classes))
 
     def outputs(self, chips: Chips) -> NDArray[np.float32]:
-        """Return the network's outputs before any activation, `(n, outputs)`.
+        """Return the network's scores before any activation, `(n, outputs)`.
 
         Raises:
-            PackageError: the network fails, or its outputs fit neither the chips nor the classes.
+            PackageError: the network fails, its scores fit neither the chips nor the classes, or it has several outputs
+                that can be the scores, and the key names none.
+        """
+        if self._output_name is None:
+            raise PackageError("the network has several outputs that can be the scores")
+        (output,) = self.run(chips, [self._output_name]).values()
+        return rows_of(output, len(chips), len(self.key.definition.classes))
+
+    def run(self, chips: Chips, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Return outputs as the network gives them, `(n, …)` each, in calls of the size that it takes.
+
+        Args:
+            chips: as `scores` has them.
+            names: of the outputs.
+
+        Raises:
+            PackageError: the network fails.
         """
         run = self._open("uint8" if chips.dtype == np.uint8 else "float32")
         size = self.network.batch
         if size is None:
-            return self._rows(run, chips)
+            return dict(zip(names, map(np.asarray, run(chips, names)), strict=True))
         parts = []
         for start in range(0, len(chips), size):
             part = chips[start : start + size]
             full = np.concatenate([part, *([part[-1:]] * (size - len(part)))]) if len(part) < size else part
-            parts.append(self._rows(run, full)[: len(part)])
-        return np.concatenate(parts)
+            parts.append([_rows_of_call(output, size)[: len(part)] for output in map(np.asarray, run(full, names))])
+        return {name: np.concatenate(column) for name, column in zip(names, zip(*parts, strict=True), strict=True)}
 
-    def _rows(self, run: RunNetwork, chips: Chips) -> NDArray[np.float32]:
-        return rows_of(run(chips), len(chips), len(self.key.definition.classes))
+    def _load(self) -> tuple[Any, Network]:
+        definition = self.key.definition
+        return load_network(self.key.network, definition.chip_height, definition.chip_width)
 
-    def _open(self, dtype: graph.ChipDtype) -> RunNetwork:
+    def _open(self, dtype: ChipDtype) -> RunNetwork:
         """Return the network that takes chips of a dtype, opened the first time."""
         with self._opening:
             if dtype not in self._opened:
                 key = self.key
-                model, network = graph.load(key.network, key.definition.chip_height, key.definition.chip_width)
+                model, network = self._load()
+                own = self.normalization
+                affine = None if own is None else (own.scale, own.offset)
                 self._opened[dtype] = choose_runtime(key.processor).open(
-                    graph.with_preparation(model, network, self.normalization, dtype),
-                    network.output_name,
-                    key.network.parent if network.external_data else None,
+                    with_preparation(model, network, affine, dtype),
+                    key.network.parent if network.has_weight_files else None,
                     key.processor,
                     key.threads,
                 )
@@ -145,7 +157,7 @@ def open_session(key: SessionKey) -> Session:
     return Session(key)
 
 
-def _require_fit(definition: ModelDefinition, normalization: Normalization | None, network: graph.Network) -> None:
+def _require_fit(definition: ModelDefinition, normalization: Normalization | None, network: Network) -> None:
     """Raise PackageError where the definition and the network contradict each other."""
     for name, declared, accepted in (
         ("ImageWidth", definition.chip_width, network.width),
@@ -159,5 +171,12 @@ def _require_fit(definition: ModelDefinition, normalization: Normalization | Non
     ):
         if declared is not None and accepted is not None and declared != accepted:
             raise PackageError(f"{name} is {declared}, the network takes {accepted}")
-    if network.output_rank == 1 and network.batch != 1 and len(definition.classes) != 2:
-        raise PackageError("the network's output has no batch axis, its input has one of any size")
+
+
+def _rows_of_call(output: NDArray[Any], chips: int) -> NDArray[Any]:
+    """Return the output of one call with the chips as its first axis, which a single chip may lack."""
+    if chips == 1:
+        return output.reshape(1, -1)
+    if output.ndim == 0 or len(output) != chips:
+        raise PackageError(f"the network gives {output.dtype} of shape {output.shape} for {chips} chips")
+    return output

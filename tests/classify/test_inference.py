@@ -80,7 +80,7 @@ def run(
     placement = Placement(np.zeros(len(ORIGINS), np.int32), windows)
     chips = ChipPlan([image], [BandSelection((0, 1, 2))], ChipRule(width, height, True, None), placement, None, None)
     rows = reading_order(chips)
-    labels, done = classify(chips, rows, session, arguments, lambda row: f"object {row}", progress, threads, enough)
+    labels, done = classify(chips, rows, session, arguments, progress, threads, enough)
     assert done == len(rows) or enough()
     return labels
 
@@ -155,7 +155,10 @@ def test_batch_size_and_threads_change_nothing(
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, None])
-def test_object_of_an_output_that_is_no_number_is_named(folder: Path, batch_size: int | None) -> None:
+@pytest.mark.parametrize("augment", [False, True])
+def test_object_of_an_output_that_is_no_number_has_a_status_and_the_others_their_labels(
+    folder: Path, batch_size: int | None, augment: bool
+) -> None:
     """Of all chips one alone is dark, and the network takes the root of the brightness less a number."""
     with rasterio.open(folder / "a.tif", "r+") as dataset:
         column, row = ORIGINS[5]
@@ -168,9 +171,16 @@ def test_object_of_an_output_that_is_no_number_is_named(folder: Path, batch_size
     ]
     last.insert(0, helper.make_node("Add", ["first", "one"], ["axis"]))
     last.insert(0, helper.make_node("Constant", [], ["one"], value=numpy_helper.from_array(np.array([1]))))
-    save_weighing(folder / "net.onnx", 6, 6, last)
-    with pytest.raises(PackageError, match=r"^the model's output is not a finite number for object 5$"):
-        run(folder, 6, 6, ModelArguments(batch_size, 0, False, False))
+    weights = save_weighing(folder / "net.onnx", 6, 6, last)
+    labels = run(folder, 6, 6, ModelArguments(batch_size, 0, augment, True), Activation="softmax")
+    is_broken = np.arange(len(ORIGINS)) == 5
+    np.testing.assert_array_equal(labels.status, np.where(is_broken, ClassStatus.NOT_FINITE, ClassStatus.OK))
+    assert (labels.winner[5], ClassStatus.NOT_FINITE.label) == (-1, "not-finite")
+    assert labels.scores is not None
+    assert np.isnan([labels.confidence[5], *labels.scores[5]]).all()
+    if not augment:  # the same root is added to every class
+        expected = softmax(chips_of(folder, 6, 6).reshape(len(ORIGINS), -1) @ weights)
+        np.testing.assert_allclose(labels.scores[~is_broken], expected[~is_broken], atol=1e-4)
 
 
 def test_network_that_fails_for_some_chips_fails_the_work(folder: Path) -> None:

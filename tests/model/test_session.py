@@ -7,7 +7,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from conftest import MakePackage, definition, save_mean_network
+from model_networks import MAX_BYTES, NORMALIZATION, THREE, band_means, checked, make_folder, problem_of, save_network
 from processes.errors import PackageError
 from processes.model.catalog import Catalog
-from processes.model.check import CheckOutcome, check_package
+from processes.model.check import check_package
 from processes.model.check_process import check
 from processes.model.definition import Activation, parse_definition
 from processes.model.runtime.runtimes import missing_gpu
 from processes.model.scores import find_activation, probabilities
 from processes.model.session import (
     GPU_BATCH_SIZE,
-    NonFiniteScoresError,
     Session,
     SessionKey,
     open_session,
@@ -36,45 +36,7 @@ from processes.model.session import (
 from tables import each_pair, each_row
 
 MODELS = Path(__file__).parents[2] / "models"
-MAX_BYTES = 2**30
-NORMALIZATION = {"scale": 1 / 255, "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.3]}
-THREE = [{"Value": value, "Name": f"class {value}"} for value in range(3)]
 DTYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "float64": TensorProto.DOUBLE}
-
-
-def save_network(
-    path: Path,
-    nodes: Sequence[onnx.NodeProto],
-    *,
-    shape: Sequence[Any] = ("n", 3, 8, 8),
-    element: int = TensorProto.FLOAT,
-    outputs: Sequence[onnx.ValueInfoProto] | None = None,
-    constants: dict[str, Any] | None = None,
-    opset: int = 17,
-    ir_version: int = 8,
-    domains: Sequence[str] = (),
-) -> Path:
-    """Write a network from `input` to `output`."""
-    made = helper.make_graph(
-        list(nodes),
-        "made",
-        [helper.make_tensor_value_info("input", element, list(shape))],
-        list(outputs or [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", "classes"])]),
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()],
-    )
-    imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 1) for domain in domains)]
-    model = helper.make_model(made, opset_imports=imports)
-    model.ir_version = ir_version
-    path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(model, path)
-    return path
-
-
-def band_means(axes: Sequence[int] = (2, 3), into: str = "output", cast: bool = False) -> list[onnx.NodeProto]:
-    """Return nodes whose answer is each band's mean: three logits of three bands."""
-    first = [helper.make_node("Cast", ["input"], ["cells"], to=TensorProto.FLOAT)] if cast else []
-    source = "cells" if cast else "input"
-    return [*first, helper.make_node("ReduceMean", [source], [into], axes=list(axes), keepdims=0)]
 
 
 def session_of(network: Path, activation: Activation = "none", **changes: Any) -> Session:
@@ -82,27 +44,6 @@ def session_of(network: Path, activation: Activation = "none", **changes: Any) -
     keys = definition(**({"Classes": THREE, "Normalization": NORMALIZATION} | changes))
     parsed = parse_definition(json.dumps(keys).encode())
     return Session(SessionKey(network, "0" * 64, parsed, activation, "CPU", 1))
-
-
-def make_folder(network: Path, **changes: Any) -> Path:
-    """Make the folder of a network into a package and return it."""
-    keys = definition(**({"Classes": THREE, "ModelFile": network.name, "Activation": None} | changes))
-    (network.parent / "made.emd").write_text(json.dumps(keys))
-    return network.parent
-
-
-def checked(network: Path, **changes: Any) -> CheckOutcome:
-    """Return what the check of a package finds, made in this process."""
-    folder = make_folder(network, **changes)
-    outcome = check(folder, folder.parent / "unpacked", MAX_BYTES)
-    assert outcome.problem is None or str(folder.parent) not in outcome.problem
-    return outcome
-
-
-def problem_of(network: Path, **changes: Any) -> str:
-    problem = checked(network, **changes).problem
-    assert problem is not None
-    return problem
 
 
 def random_chips(count: int, side: int = 8, bands: int = 3, dtype: str = "uint8") -> NDArray[Any]:
@@ -614,14 +555,17 @@ def divide_by_mean(path: Path) -> Path:
     return save_network(path, nodes)
 
 
-def test_output_that_is_no_finite_number_names_the_chips(tmp_path: Path) -> None:
-    session = session_of(divide_by_mean(tmp_path / "net.onnx"), "softmax", Normalization="none")
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid", "none"])
+def test_chip_whose_output_is_no_finite_number_has_no_scores_and_the_others_have(
+    tmp_path: Path, activation: Activation
+) -> None:
+    session = session_of(divide_by_mean(tmp_path / "net.onnx"), activation, Normalization="none")
     chips = np.full((6, 3, 8, 8), 7, np.uint8)
     chips[[1, 4], 2] = 0
-    with pytest.raises(NonFiniteScoresError, match="not a finite number") as caught:
-        session.scores(chips)
-    assert caught.value.chips == [1, 4]
-    np.testing.assert_allclose(session.scores(chips[[0, 2]]), 1 / 3, atol=1e-6)
+    found = session.scores(chips)
+    assert np.isnan(found[[1, 4]]).all()
+    seventh = {"softmax": 1 / 3, "sigmoid": 1 / (1 + np.exp(-1 / 7)), "none": 1 / 7}[activation]
+    np.testing.assert_allclose(found[[0, 2, 3, 5]], seventh, atol=1e-6)
 
 
 def test_padding_of_a_fixed_batch_is_not_taken_for_a_chip(tmp_path: Path) -> None:
@@ -642,7 +586,7 @@ def root_of_mean_less(path: Path, less: float) -> Path:
 
 
 def test_check_refuses_a_network_without_any_finite_output(tmp_path: Path) -> None:
-    """Where only some chips have none the network is sound: an object of that kind is named when it comes."""
+    """Where only some chips have none the network is sound: an object of that kind gets the status `not-finite`."""
     always = root_of_mean_less(tmp_path / "always" / "net.onnx", 256)
     sometimes = root_of_mean_less(tmp_path / "sometimes" / "net.onnx", 100)
     assert "not a finite number" in problem_of(always, Normalization="none")

@@ -8,12 +8,14 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+from collections.abc import Sequence
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from processes.errors import PackageError
+from processes.model.graph.versions import ir_version_of
 from processes.model.runtime.runtime import Chips, Processor, RunNetwork, translate_errors
 
 _PROVIDERS: dict[Processor, str] = {"CPU": "CPUExecutionProvider", "GPU": "CUDAExecutionProvider"}
@@ -35,9 +37,7 @@ class OnnxRuntime:
         """Return the number of NVIDIA GPUs that the library can use here."""
         return _find_gpus()[0]
 
-    def open(
-        self, network: bytes, output_name: str, weights_folder: Path | None, processor: Processor, threads: int
-    ) -> RunNetwork:
+    def open(self, network: bytes, weights_folder: Path | None, processor: Processor, threads: int) -> RunNetwork:
         """Open a network; arguments and errors as `Runtime.open` has them."""
         onnxruntime, provider = _library(), _PROVIDERS[processor]
         options = onnxruntime.SessionOptions()
@@ -53,13 +53,13 @@ class OnnxRuntime:
             session = onnxruntime.InferenceSession(network, options, providers=[provider], enable_fallback=0)
         if session.get_providers()[0] != provider:  # it ignores a provider that fails to load
             raise PackageError(f"the network cannot be opened on the {processor}")
-        return partial(_run, session, session.get_inputs()[0].name, output_name)
+        return partial(_run, session, session.get_inputs()[0].name)
 
 
-def _run(session: Any, input_name: str, output_name: str, chips: Chips) -> object:
+def _run(session: Any, input_name: str, chips: Chips, output_names: Sequence[str]) -> Sequence[object]:
     with translate_errors("the network cannot be run", _errors(), _shorten):
-        (output,) = session.run([output_name], {input_name: chips})
-    return output
+        outputs: Sequence[object] = session.run(output_names, {input_name: chips})
+    return outputs
 
 
 @cache
@@ -93,8 +93,16 @@ def _errors() -> tuple[type[Exception], ...]:
 def _shorten(words: str) -> str:
     """Return the first line of an error without error codes and C++ signatures."""
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", words).split("\n")[0]
-    text = re.sub(r"\S+\.(?:h|cc|cpp):\d+ (?:[^(]*::\w+\(.*?\)(?: const)?|\w+) ", "", text)
-    return re.sub(r"^ONNX Runtime only \*guarantees\*.*(?=Current official support)", "", text)
+    newest = re.search(r"support for domain ai\.onnx is till opset (\d+)", text)
+    if newest is not None:
+        opset = int(newest[1])
+        return (
+            f"its opset is too new; export it with opset {opset} and IR version {ir_version_of(opset)}, or older ones"
+        )
+    format_version = re.search(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)", text)
+    if format_version is not None:
+        return f"its IR version {format_version[1]} is too new; export it with IR version {format_version[2]} or older"
+    return re.sub(r"\S+\.(?:h|cc|cpp):\d+ (?:[^(]*::\w+\(.*?\)(?: const)?|\w+) ", "", text)
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Protocol
@@ -20,8 +20,8 @@ Processor = Literal["CPU", "GPU"]
 Chips = NDArray[np.uint8] | NDArray[np.float32]
 """`(n, bands, height, width)`, cells as cut and zeroed, not normalised."""
 
-RunNetwork = Callable[[Chips], object]
-"""Runs an opened network on chips and returns its output, not yet checked. Several threads may call it.
+RunNetwork = Callable[[Chips, Sequence[str]], Sequence[object]]
+"""Runs an opened network on chips and returns the named outputs, not yet checked. Several threads may call it.
 
 Raises PackageError where the network fails.
 """
@@ -39,14 +39,11 @@ class Runtime(Protocol):
     def count_gpus(self) -> int:
         """Return the number of GPUs that the library can use here."""
 
-    def open(
-        self, network: bytes, output_name: str, weights_folder: Path | None, processor: Processor, threads: int
-    ) -> RunNetwork:
+    def open(self, network: bytes, weights_folder: Path | None, processor: Processor, threads: int) -> RunNetwork:
         """Open a network.
 
         Args:
             network: the ONNX graph, with the preparation of chips in front.
-            output_name: output that holds the scores.
             weights_folder: folder of the files that hold weights; None = all weights lie in the graph.
             processor: what the network runs on; the runtime never uses another one instead.
             threads: threads of the CPU for one call.
