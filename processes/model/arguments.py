@@ -14,6 +14,10 @@ from processes.model.definition import ModelDefinition
 
 _TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 _MULTI_LABEL_THRESHOLD = 0.5
+_ESRIS_NAMES = {"threshold": "score_threshold"}
+"""Other names that Esri's tools have for an argument."""
+_WITHOUT_EFFECT = ("padding", "explainability_map")
+"""Arguments of Esri's tools that clients send whatever the model is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,8 @@ class ModelArguments:
     """True: the probabilities of a chip are averaged over its turns and mirrors."""
     class_scores: bool
     """True: the result has a field with the probability of each class."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about arguments that have no effect, for the summary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ def declared_arguments(definition: ModelDefinition) -> list[DeclaredArgument]:
         DeclaredArgument(
             "test_time_augmentation",
             "boolean",
-            False,
+            definition.test_time_augmentation,
             False,
             "Test time augmentation",
             "Average the probabilities of the chip's turns and mirrors: slower, often better",
@@ -91,13 +97,39 @@ def read_arguments(
         The arguments, and a fault for each value that cannot be used; the default is in its place.
     """
     values = {argument.name: argument.value for argument in declared_arguments(definition)}
-    faults = []
-    for name, value in raw_values.items():
+    names, faults, without_effect = list(values), [], []
+    for given, value in raw_values.items():
+        name = _ESRIS_NAMES.get(given, given)
         try:
-            values[name] = _read(name, value, list(values))
+            if name != given and name in raw_values:
+                raise InputError(f"{given} is another name of {name}: give one of them")
+            if name in _WITHOUT_EFFECT:
+                _require_no_effect(name, value)
+                without_effect.append(name)
+            else:
+                values[name] = _read(name, value, names)
         except InputError as err:
-            faults.append(Fault(f"{pointer}/{pointer_token(name)}", err))
-    return ModelArguments(**{name: values[name] for name in ModelArguments.__slots__}), faults
+            faults.append(Fault(f"{pointer}/{pointer_token(given)}", err))
+    return ModelArguments(**values, warnings=_warnings(without_effect)), faults
+
+
+def _require_no_effect(name: str, value: Any) -> None:
+    """Raise InputError where an argument of Esri's tools asks for what this one does not do."""
+    if name == "padding":
+        if _number(name, value) < 0:
+            raise InputError(f"{name} is {_short(value)}, not a number of 0 or more")
+    elif _boolean(name, value):
+        raise InputError(f"{name} is {_short(value)}, but no such map is made; leave it out")
+
+
+def _warnings(without_effect: list[str]) -> tuple[str, ...]:
+    match without_effect:
+        case []:
+            return ()
+        case [name]:
+            return (f"the model argument {name} has no effect here",)
+        case _:
+            return (f"the model arguments {' and '.join(without_effect)} have no effect here",)
 
 
 def _read(name: str, value: Any, names: list[str]) -> Any:

@@ -1,16 +1,16 @@
 """The Esri model definition (.emd), read once into a frozen value.
 
-Keys and their meaning are those of Esri's public documentation; `Normalization` and `Activation` are this
-project's own. Unknown keys are ignored, null counts as absent, a known key of the wrong type or range is an error.
+Keys and their meaning are those of Esri's public documentation; `Normalization`, `Activation` and `OutputName` are this
+project's own. Unknown keys are ignored, null and the empty text count as absent, a known key of the wrong type or range
+is an error.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal, cast
-
-import msgspec
 
 from processes.errors import PackageError
 from processes.model.keys import (
@@ -18,10 +18,12 @@ from processes.model.keys import (
     is_number,
     read_flag,
     read_integer,
+    read_integer_text,
     read_number,
     read_numbers,
     read_text,
     require,
+    stated,
     wrong_value,
 )
 from processes.model.normalization import Normalization, read_normalization
@@ -31,6 +33,7 @@ Activation = Literal["softmax", "sigmoid", "none"]
 MAX_CHIP_SIDE_PX = 8192
 MAX_BATCH_SIZE = 4096
 MAX_BANDS = 65535  # as many as GDAL can count
+_MOST_DIGITS = 400
 MAX_DATA_VALUE = 1e38  # so that float32 holds the width of a range
 
 
@@ -68,6 +71,8 @@ class ModelDefinition:
     """`ImageSpaceUsed` is `MAP_SPACE`. True: test-time augmentation turns and mirrors chips. False: mirrors only."""
     data_range: tuple[float, float] | None
     """`DataRange`: cells are mapped from their band's range to this one; None = they stay as they are."""
+    test_time_augmentation: bool
+    """`test_time_augmentation`: the default of that argument."""
     batch_size: int | None
     """`BatchSize`: chips per call of the network; None = as many as suit it."""
     min_cell_size: float | None
@@ -103,18 +108,19 @@ def parse_definition(text: bytes) -> ModelDefinition:
         PackageError: it is not a JSON object, or a known key has a wrong type or range.
     """
     try:
-        document = msgspec.json.decode(text.removeprefix(b"\xef\xbb\xbf"))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
+        # as ArcGIS and arcgis.learn read it, with NaN and Infinity, which training writes among its metrics
+        document = json.loads(text.removeprefix(b"\xef\xbb\xbf").decode(), parse_int=_whole_number)
+    except (ValueError, RecursionError) as err:
         raise PackageError(f"the .emd is not JSON: {err}") from err
     if not isinstance(document, dict):
         raise PackageError("the .emd is not a JSON object")
-    keys = {key: value for key, value in document.items() if value is not None}
+    keys = stated(document)
     model_type = get(keys, "ModelType", read_text, "ObjectClassification")
     if model_type != "ObjectClassification":
         raise PackageError(f"ModelType {model_type[:80]!r}: only ObjectClassification is supported")
     framework = get(keys, "Framework", read_text, None)
     get(keys, "InferenceFunction", read_text, None)
-    get(keys, "ModelConfiguration", _configuration, None)
+    configuration = get(keys, "ModelConfiguration", _configuration, None)
     bands = get(keys, "ExtractBands", _bands, None)
     return ModelDefinition(
         framework=framework,
@@ -126,21 +132,33 @@ def parse_definition(text: bytes) -> ModelDefinition:
         blacken=get(keys, "BlackenAroundFeature", read_flag, False),
         map_space=get(keys, "ImageSpaceUsed", read_text, "").strip().upper() == "MAP_SPACE",
         data_range=get(keys, "DataRange", _range, None),
+        test_time_augmentation=get(keys, "test_time_augmentation", read_flag, False),
         batch_size=get(keys, "BatchSize", read_integer(1, MAX_BATCH_SIZE), None),
         min_cell_size=get(keys, "MinCellSize", _cell_size, None),
         max_cell_size=get(keys, "MaxCellSize", _cell_size, None),
         multi_label=get(keys, "MetaDataMode", read_text, "") == "MultiLabeled_Tiles",
-        normalization=read_normalization(keys, framework, bands),
+        normalization=read_normalization(keys, _is_of_arcgis_learn(framework, configuration), bands),
         activation=get(keys, "Activation", _activation, None),
         output_name=get(keys, "OutputName", read_text, None),
         classes=require(keys, "Classes", _classes),
     )
 
 
-def _configuration(name: str, value: Any) -> None:
-    """Check a value that Esri writes as a name, or as an object with a name."""
+def _whole_number(digits: str) -> float:
+    """Read a whole number; one beyond all floats is infinite, as reading its digits takes long."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+
+
+def _configuration(name: str, value: Any) -> str | None:
+    """Read a value that Esri writes as a name, or as an object with a name."""
     if not isinstance(value, str | dict):
         raise wrong_value(name, value, "a text or an object")
+    return value if isinstance(value, str) else get(stated(value), "Name", read_text, None)
+
+
+def _is_of_arcgis_learn(framework: str | None, configuration: str | None) -> bool:
+    """Return whether arcgis.learn made the network; Esri's own samples name its classifier and `PyTorch`."""
+    return (framework or "").startswith("arcgis.learn") or configuration in ("FeatureClassifier", "_FeatureClassifier")
 
 
 def _cell_size(name: str, value: Any) -> float | None:
@@ -189,24 +207,19 @@ def _classes(name: str, value: Any) -> tuple[ModelClass, ...]:
 def _class(item: Any) -> ModelClass:
     if not isinstance(item, dict):
         raise wrong_value("Classes", item, "a list of objects")
-    item = {key: value for key, value in item.items() if value is not None}
+    item = stated(item)
     value = item.get("Value", item.get("ClassValue"))
     name = item.get("Name", item.get("ClassName"))
     return ModelClass(
-        value=read_integer(-(2**31), 2**31 - 1)("Classes.Value", value),
+        value=read_integer(-(2**31), 2**31 - 1)("Classes.Value", read_integer_text(value)),
         name=read_text("Classes.Name", name),
         color=_color(item.get("Color")),
     )
 
 
 def _color(value: Any) -> tuple[int, int, int] | None:
-    if value is None:
+    """Read a colour. What cannot be read is none, as Esri's -1 is: no label depends on it."""
+    if not isinstance(value, list) or len(value) < 3 or not all(is_number(item) for item in value[:3]):
         return None
-    if not isinstance(value, list) or len(value) < 3 or not all(is_number(item) for item in value):
-        raise wrong_value("Classes.Color", value, "a list of red, green and blue")
     red, green, blue = (int(item) for item in value[:3])
-    if min(red, green, blue) < 0:  # Esri's mark for "no colour"
-        return None
-    if max(red, green, blue) > 255:
-        raise wrong_value("Classes.Color", value, "a list of red, green and blue, 0 to 255")
-    return red, green, blue
+    return (red, green, blue) if min(red, green, blue) >= 0 and max(red, green, blue) <= 255 else None

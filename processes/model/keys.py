@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
-
 from processes.errors import PackageError
 
-_FLAGS: Mapping[object, bool] = {0: False, 1: True}
+_FLAGS: Mapping[object, bool] = {0: False, 1: True, "0": False, "1": True, "false": False, "true": True}
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,20}(\.0*)?")
 _SHOWN_CHARACTERS = 80
+
+
+def stated(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys that have a value: null and the empty text count as absent."""
+    return {name: value for name, value in keys.items() if value is not None and value != ""}
 
 
 def get[T](keys: Mapping[str, Any], name: str, read: Callable[[str, Any], T], default: Any) -> T:
@@ -36,9 +42,10 @@ def require[T](keys: Mapping[str, Any], name: str, read: Callable[[str, Any], T]
 def show(value: object) -> str:
     """Return a value as JSON for a message, cut to 80 characters."""
     try:
-        return msgspec.json.encode(value).decode(errors="replace")[:_SHOWN_CHARACTERS]
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     except RecursionError:  # decoding allows deeper nesting than encoding
         return "nested too deeply"
+    return text[:_SHOWN_CHARACTERS].encode(errors="replace").decode()
 
 
 def wrong_value(name: str, value: object, expected: str) -> PackageError:
@@ -53,17 +60,18 @@ def wrong_value(name: str, value: object, expected: str) -> PackageError:
 
 
 def read_text(name: str, value: Any) -> str:
-    """Read a text that is not blank."""
-    if not isinstance(value, str) or not value.strip():
+    """Read a text that is not blank, and whole: JSON can escape half a character."""
+    if not isinstance(value, str) or not value.strip() or any("\ud800" <= item <= "\udfff" for item in value):
         raise wrong_value(name, value, "a text")
     return value
 
 
 def read_flag(name: str, value: Any) -> bool:
-    """Read a boolean, which Esri writes as a number too."""
-    if not isinstance(value, int | float) or value not in _FLAGS:
+    """Read a boolean, which Esri writes as a number or a text too."""
+    flag = value.strip().lower() if isinstance(value, str) else value
+    if not isinstance(flag, int | float | str) or flag not in _FLAGS:
         raise wrong_value(name, value, "0, 1, true or false")
-    return bool(value)
+    return _FLAGS[flag]
 
 
 def is_number(value: Any) -> bool:
@@ -80,6 +88,13 @@ def read_integer(low: int, high: int) -> Callable[[str, Any], int]:
         return int(value)
 
     return read
+
+
+def read_integer_text(value: Any) -> Any:
+    """Return a whole number that is written as text as a number, and any other value as it is."""
+    if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value.strip()):
+        return float(value)
+    return value
 
 
 def read_number(name: str, value: Any) -> float:

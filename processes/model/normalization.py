@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from processes.errors import PackageError
-from processes.model.keys import read_number, read_numbers, require, show, wrong_value
+from processes.model.keys import read_number, read_numbers, require, show, stated, wrong_value
 
 Bands = tuple[int | str, ...]
 
@@ -28,12 +28,12 @@ class Normalization:
     """True: the package states none; ImageNet's statistics apply if the network takes three bands."""
 
 
-def read_normalization(keys: Mapping[str, Any], framework: str | None, bands: Bands | None) -> Normalization | None:
+def read_normalization(keys: Mapping[str, Any], is_of_arcgis_learn: bool, bands: Bands | None) -> Normalization | None:
     """Return the normalisation that the keys of an .emd ask for.
 
     Args:
         keys: of the .emd, without nulls.
-        framework: `Framework`; None = absent.
+        is_of_arcgis_learn: True = ImageNet's statistics apply where none are stated.
         bands: `ExtractBands`; None = absent.
 
     Raises:
@@ -43,7 +43,7 @@ def read_normalization(keys: Mapping[str, Any], framework: str | None, bands: Ba
         normalization = _own(keys["Normalization"])
     elif "NormalizationStats" in keys:
         normalization = _esri(keys["NormalizationStats"], bands)
-    elif framework is not None and framework.startswith("arcgis.learn") and (bands is None or len(bands) == 3):
+    elif is_of_arcgis_learn and (bands is None or len(bands) == 3):
         normalization = replace(_affine((1 / 255,) * 3, _IMAGENET_MEAN, _IMAGENET_STD), is_assumed=True)
     else:
         return None
@@ -69,7 +69,7 @@ def _own(value: Any) -> Normalization | None:
     if value == "none":
         return None
     if isinstance(value, dict):
-        value = {key: item for key, item in value.items() if item is not None}
+        value = stated(value)
     if not isinstance(value, dict) or not {"mean", "std"} <= value.keys():
         raise wrong_value("Normalization", value, '"none" or an object with scale, mean and std')
     mean = read_numbers("Normalization.mean", value["mean"])
@@ -90,18 +90,28 @@ def _esri(value: Any, bands: Bands | None) -> Normalization:
     """
     if not isinstance(value, dict):
         raise wrong_value("NormalizationStats", value, "an object of per-band arrays")
-    value = {f"NormalizationStats.{key}": item for key, item in value.items() if item is not None}
+    value = {f"NormalizationStats.{key}": item for key, item in stated(value).items()}
     names = ("band_min_values", "band_max_values", "scaled_mean_values", "scaled_std_values")
-    arrays = {name: require(value, f"NormalizationStats.{name}", read_numbers) for name in names}
+    arrays = {name: require(value, f"NormalizationStats.{name}", _read_list) for name in names}
     indices = _band_indices(bands, len(arrays[names[0]]))
     for name, array in arrays.items():
         if (bands is None and len(array) != len(indices)) or max(indices) >= len(array):
             extracted = f"{len(indices)} bands" if bands is None else show(bands)
             raise PackageError(f"NormalizationStats.{name} has {len(array)} values, taken are {extracted}")
-    low, high, mean, std = (tuple(array[index] for index in indices) for array in arrays.values())
+    low, high, mean, std = (
+        read_numbers(f"NormalizationStats.{name}", [array[index] for index in indices])
+        for name, array in arrays.items()
+    )
     width = tuple((h - v) or 1.0 for v, h in zip(low, high, strict=True))
     shifted = tuple(v / w + m for v, w, m in zip(low, width, mean, strict=True))
     return _affine(tuple(1 / w for w in width), shifted, tuple(s or 0.01 for s in std))
+
+
+def _read_list(name: str, value: Any) -> list[Any]:
+    """Read a list; its items are read where they are taken, as bands without data have NaN."""
+    if not isinstance(value, list) or not value:
+        raise wrong_value(name, value, "a list of numbers")
+    return value
 
 
 def _band_indices(bands: Bands | None, count: int) -> list[int]:

@@ -106,7 +106,7 @@ def test_numbers_and_other_words_are_not_booleans(given: Any) -> None:
     assert "neither true nor false" in fault("class_scores", given)
 
 
-@each_row("name", ["padding", "Batch_Size", "batch size", "", "threshold"])
+@each_row("name", ["Padding", "Batch_Size", "batch size", "", "thresholds"])
 def test_unknown_name_lists_the_known_ones(name: str) -> None:
     detail = fault(name, 1)
     assert repr(name) in detail
@@ -147,3 +147,54 @@ def test_declared_arguments_are_those_that_are_read() -> None:
         "class_scores": False,
     }
     assert not any(item.required for item in declared)
+
+
+@each_row(
+    ("given", "told"),
+    [
+        ({"padding": 0}, ("the model argument padding has no effect here",)),
+        ({"padding": "56"}, ("the model argument padding has no effect here",)),
+        ({"explainability_map": "False"}, ("the model argument explainability_map has no effect here",)),
+        ({"explainability_map": False}, ("the model argument explainability_map has no effect here",)),
+        (
+            {"padding": "0", "threshold": 0.5, "explainability_map": "f"},
+            ("the model arguments padding and explainability_map have no effect here",),
+        ),
+        ({"threshold": 0.5}, ()),
+    ],
+)
+def test_arguments_of_esris_tools_without_effect_are_warned_of(given: dict[str, Any], told: tuple[str, ...]) -> None:
+    arguments, faults = read(given)
+    assert (faults, arguments.warnings) == ([], told)
+
+
+def test_threshold_is_another_name() -> None:
+    arguments, _ = read({"threshold": "0.25"})
+    assert arguments.score_threshold == 0.25
+    assert "score_threshold is 2" in fault("threshold", 2)
+    _, faults = read({"threshold": 0.1, "score_threshold": 0.2})
+    assert faults == [
+        ("/inputs/modelArguments/threshold", "threshold is another name of score_threshold: give one of them")
+    ]
+
+
+@each_row(
+    ("name", "given", "words"),
+    [
+        ("padding", "wide", "padding is 'wide', not a number"),
+        ("padding", -1, "padding is -1, not a number of 0 or more"),
+        ("explainability_map", "True", "no such map is made"),
+        ("explainability_map", "perhaps", "neither true nor false"),
+    ],
+)
+def test_arguments_of_esris_tools_that_ask_for_more_are_refused(name: str, given: Any, words: str) -> None:
+    assert words in fault(name, given)
+
+
+@each_row(
+    ("stated", "given", "expected"),
+    [(True, {}, True), ("True", {}, True), (True, {"test_time_augmentation": "f"}, False)],
+)
+def test_default_of_the_augmentation_is_the_packages(stated: Any, given: dict[str, Any], expected: bool) -> None:
+    arguments, _ = read(given, test_time_augmentation=stated)
+    assert arguments.test_time_augmentation is expected

@@ -50,7 +50,12 @@ class Sources:
             f"{warning}: image {names[0]!r}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
             for warning, names in images.items()
         ]
-        return [*self.model.warnings, *of_images, *(self.layer.warnings if self.layer is not None else ())]
+        return [
+            *self.model.warnings,
+            *self.arguments.warnings,
+            *of_images,
+            *(self.layer.warnings if self.layer is not None else ()),
+        ]
 
     @property
     def added_fields(self) -> list[pa.Field]:
