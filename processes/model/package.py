@@ -76,8 +76,17 @@ def package_id(path: Path) -> str:
     return path.stem if path.suffix.lower() == ".dlpk" else path.name
 
 
+def definition_files(folder: Path) -> list[Path]:
+    """Return the .emd files at the root of a package; `._…` are what macOS writes beside files on foreign disks."""
+    return sorted(
+        item
+        for item in folder.iterdir()
+        if item.suffix.lower() == ".emd" and not item.name.startswith("._") and item.is_file()
+    )
+
+
 def _definition_text(folder: Path) -> bytes:
-    definitions = sorted(item for item in folder.iterdir() if item.suffix.lower() == ".emd" and item.is_file())
+    definitions = definition_files(folder)
     if len(definitions) != 1:
         raise PackageError(f"the package has {len(definitions)} .emd files at its root, not exactly one")
     if definitions[0].stat().st_size > MAX_DEFINITION_BYTES:

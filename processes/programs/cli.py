@@ -165,7 +165,7 @@ class _OutputOption(click.Option):
 )
 @click.option("--layer", help="The layer of a GeoPackage, or the Shapefile of a zip with several.")
 @click.option("--features-crs", help="CRS of a CSV's coordinates; longitude and latitude by default.")
-@click.option("--model", required=True, help="Id of an installed model, or a model package: a .dlpk file or a folder.")
+@click.option("--model", required=True, help="Id of an installed model, or a package: a .dlpk, an .emd or its folder.")
 @click.option(
     "--argument", "arguments", multiple=True, metavar="NAME=VALUE", help="An argument of the model; may be repeated."
 )

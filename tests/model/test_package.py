@@ -570,10 +570,10 @@ def test_member_that_is_a_file_and_a_folder_is_refused(
 @pytest.mark.parametrize(
     ("emd", "words"),
     [
-        (b'{"MinCellSize": NaN}', "the .emd is not JSON"),
-        (b'{"MinCellSize": -Infinity}', "the .emd is not JSON"),
-        (b'{"ImageWidth": 1e999}', "the .emd is not JSON"),
-        (b'{"ImageWidth": 1' + b"0" * 5000 + b"}", "the .emd is not JSON"),
+        (b'{"ModelFile": NaN}', "ModelFile is NaN, not a text"),
+        (b'{"ModelFile": -Infinity}', "ModelFile is -Infinity, not a text"),
+        (b'{"ModelFile": 1e999}', "ModelFile is Infinity, not a text"),
+        (b'{"ModelFile": 1' + b"0" * 5000 + b"}", "ModelFile is Infinity, not a text"),
         (b'{"a":' * 100_000, "the .emd is not JSON"),
         (b"[" * 1_000_000, "the .emd is not JSON"),
         (b" " * (MAX_DEFINITION_BYTES + 1), f"the .emd is larger than {MAX_DEFINITION_BYTES} bytes"),

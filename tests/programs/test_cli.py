@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,22 @@ import pyproj
 import pytest
 from click.testing import CliRunner
 
-from conftest import MakePackage
+from conftest import MakePackage, definition, save_mean_network
+from processes.errors import InputError
 from processes.model.catalog import Catalog
 from processes.programs.cli import main
+from processes.programs.local import _LocalCatalog
 from processes.settings import load_settings
 from rasters import box_around, make_raster, to_map
 from service import ROOT, configure, models_checked_here
 from tables import each_row
+
+
+def write_package(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    save_mean_network(folder / "net.onnx")
+    (folder / "brightness.emd").write_text(json.dumps(definition()))
+    return folder
 
 
 def configured(folder: Path) -> Path:
@@ -142,6 +152,58 @@ def test_a_package_a_table_and_arguments(tmp_path: Path, make_package: MakePacka
     assert done.returncode == 0, done.stderr
     (row,) = json.loads((tmp_path / "out.json").read_text())["data"]
     assert row["Score_dark"] + row["Score_bright"] == pytest.approx(1, abs=1e-5)
+
+
+@each_row("named", ["brightness.emd", "../brightness/brightness.emd", ".", "", "brightness.EMD"])
+def test_package_is_named_by_its_folder_or_by_its_emd(tmp_path: Path, named: str) -> None:
+    """As ArcGIS takes the path of the .emd as model definition. The folder's name is the model's id."""
+    package = write_package(tmp_path / "elsewhere" / "brightness")
+    if named.endswith(".EMD"):
+        (package / "brightness.emd").rename(package / named)
+    with models_checked_here(), chdir(package):
+        catalog = _LocalCatalog((), tmp_path / "state", 2**24)
+        found = [catalog.model(f"./{named}"), catalog.model(str(package / named))]
+        found += [catalog.model(named)] if named.lower() == "brightness.emd" else []
+    assert {(model.id, model.network) for model in found} == {("brightness", package / "net.onnx")}
+
+
+@each_row(
+    ("named", "words"),
+    [
+        ("a/net.onnx", "a/net.onnx is no model package: name the .dlpk, the .emd or its folder, here a/brightness.emd"),
+        ("two/net.onnx", "two/net.onnx is no model package: name the .dlpk, the .emd or its folder"),
+        ("two/brightness.emd", "the folder of two/brightness.emd has 2 .emd files (brightness.emd, other.emd)"),
+        ("a/missing.emd", "there is no model package a/missing.emd"),
+        ("missing.onnx", "there is no model package missing.onnx"),
+        (
+            "a/notes.txt",
+            "a/notes.txt is no model package: name the .dlpk, the .emd or its folder, here a/brightness.emd",
+        ),
+        ("empty", "there is no model 'empty'"),
+        ("./empty", "the package has 0 .emd files at its root"),
+    ],
+)
+def test_what_is_no_package_is_told_with_what_to_name(tmp_path: Path, named: str, words: str) -> None:
+    write_package(tmp_path / "a")
+    (write_package(tmp_path / "two") / "other.emd").write_text("{}")
+    (tmp_path / "a" / "notes.txt").write_text("")
+    (tmp_path / "empty").mkdir()
+    with chdir(tmp_path), pytest.raises(InputError) as caught:
+        _LocalCatalog((), tmp_path / "state", 2**24).model(named)
+    assert words in caught.value.detail
+    assert str(tmp_path) not in caught.value.detail
+
+
+def test_run_by_the_emd(tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path]) -> None:
+    package = make_package(parent=tmp_path / "elsewhere")
+    (package / "._brightness.emd").write_bytes(b"\0\5\x16\7")  # macOS writes it on a disk of another system
+    done = call(
+        tmp_path,
+        *("run", "--quiet", "--image", files[0], "--features", files[1]),
+        *("--model", package / "brightness.emd", "--output", "out.geojson"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out.geojson").read_text())["summary"]["model"]["id"] == "brightness"
 
 
 @pytest.fixture
