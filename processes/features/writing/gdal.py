@@ -14,10 +14,13 @@ from processes.crs import epsg_name
 from processes.errors import ServiceError
 from processes.features.writing.geometry import OutputTransform, iso_wkb
 from processes.features.writing.result import ResultLayer, RowBatch
-from processes.features.writing.values import flat, plain_id_type, plain_ids
+from processes.features.writing.values import flat, iso_texts, plain_id_type, plain_ids
 
 _NO_ZERO = "\ufffd"
 """Replaces a zero byte, at which GDAL ends a text."""
+_DATE_TIME = {b"GDAL:OGR:type": b"DateTime"}
+"""Metadata of a column of ISO 8601 texts that GDAL writes as times. That takes longer than with Arrow's times, of which
+GDAL 3.12 moves those before 1970 in the last second of a minute: 1955-03-04T10:15:59.500 becomes 10:16:00."""
 
 
 def write_with_gdal(
@@ -62,10 +65,10 @@ def gdal_schema(result: ResultLayer, first: Sequence[pa.Field], has_id: bool, ge
     fields = list(first)
     if has_id:
         fields.append(pa.field("id", plain_id_type(result.id_type)))
-    fields += [
-        pa.field(item.name.replace("\0", _NO_ZERO), _gdal_values(pa.array([], item.type)).type)
-        for item in result.schema
-    ]
+    for index, item in enumerate(result.schema):
+        metadata = _DATE_TIME if index in result.early_times else None
+        dtype = _gdal_values(pa.array([], item.type), is_text=metadata is not None).type
+        fields.append(pa.field(item.name.replace("\0", _NO_ZERO), dtype, metadata=metadata))
     if geometry is not None:
         fields.append(pa.field(geometry, pa.large_binary()))
     return pa.schema(fields)
@@ -86,7 +89,11 @@ def gdal_batch(
     columns = list(first)
     if has_id:
         columns.append(plain_ids(rows.ids))
-    columns += [_gdal_values(values) for values in rows.attributes.columns]
+    fields = list(schema)[len(columns) :]
+    columns += [
+        _gdal_values(values, is_text=item.metadata == _DATE_TIME)
+        for item, values in zip(fields, rows.attributes.columns, strict=False)  # the geometry is the last field
+    ]
     if wkb is not None:
         columns.append(wkb)
     return pa.record_batch(columns, schema=schema)
@@ -101,8 +108,11 @@ def output_wkb(rows: RowBatch, transform: OutputTransform | None) -> pa.Array | 
     return iso_wkb(transform.apply(rows.geometry, rows.attributes.num_rows))
 
 
-def _gdal_values(values: pa.Array) -> pa.Array:
+def _gdal_values(values: pa.Array, is_text: bool) -> pa.Array:
+    """Return an attribute as GDAL takes it; `is_text`: True = times as ISO 8601 texts."""
     plain = flat(values)
+    if is_text:
+        return iso_texts(plain)
     return pc.replace_substring(plain, "\0", _NO_ZERO) if pa.types.is_string(plain.type) else plain
 
 

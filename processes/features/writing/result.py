@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyproj
 from numpy.typing import NDArray
 
@@ -68,6 +69,8 @@ class ResultLayer:
     """Returns the summary with these warnings of the writing."""
     style: ClassStyle | None
     """None = the map shows the result as it likes."""
+    early_times: frozenset[int]
+    """Indices in `schema` of the attributes that have times before 1970."""
     warnings: tuple[str, ...] = ()
     """Warnings of what the format changes or leaves out."""
 
@@ -115,7 +118,16 @@ def result_layer(
         rows=rows,
         make_summary=make_summary,
         style=style,
+        early_times=frozenset(index for index, values in enumerate(layer.attributes.columns) if _is_early(values)),
     )
+
+
+def _is_early(values: pa.ChunkedArray) -> bool:
+    """Return whether values are times, one of them before 1970."""
+    if not pa.types.is_timestamp(values.type):
+        return False
+    earliest = pc.min(values).cast(pa.int64()).as_py()
+    return earliest is not None and earliest < 0
 
 
 def _ascend(ids: pa.ChunkedArray | None) -> bool:
