@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,6 +19,8 @@ from processes.features.layer import JSON_TEXT
 
 _EXACT_DIGITS = 15
 """Decimals of up to so many digits survive as a double."""
+_EXACT_POWERS = 22
+"""Up to this one powers of ten are doubles."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -95,8 +98,25 @@ def _plain(values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, dict[bytes, bytes]
     target = _target(dtype)
     if target == dtype:
         return values, None
+    if pa.types.is_decimal(dtype) and target == pa.float64():
+        return pa.chunked_array([_nearest_doubles(chunk) for chunk in values.chunks], target), None
     # nanoseconds are cut: Python, and with it JSON, knows no times finer than microseconds
     return values.cast(target, safe=not pa.types.is_temporal(dtype)), None
+
+
+def _nearest_doubles(values: pa.Array) -> pa.Array:
+    """Return decimals of up to 15 digits as doubles; Arrow's own cast makes 50.370000000000005 of 50.37.
+
+    Whole numbers and powers of ten so small are doubles themselves, and the nearest one is what their division gives.
+    """
+    scale, width = values.type.scale, values.type.byte_width
+    if not 0 <= scale <= _EXACT_POWERS or not len(values):
+        return values.cast(pa.string()).cast(pa.float64())
+    step = max(width // 8, 1)
+    dtype: Any = np.int32 if width == 4 else np.int64
+    words = np.frombuffer(values.buffers()[1], dtype)  # the lowest of a value comes first
+    numbers = words[values.offset * step : (values.offset + len(values)) * step : step]
+    return pa.array(numbers / float(10**scale), mask=values.is_null().to_numpy(zero_copy_only=False))
 
 
 def _target(dtype: pa.DataType) -> pa.DataType:
