@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "processes"
 
 LAYERS = (
-    {"__init__", "errors", "settings", "crs"},
-    {"sources"},
+    {"__init__", "errors", "settings"},
+    {"sources", "crs"},
     {"ogc", "imagery", "features", "model"},
     {"classify", "describe_model", "echo"},
     {"registry", "plugin"},

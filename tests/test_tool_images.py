@@ -209,7 +209,7 @@ def test_images_of_all_kinds(tool: Tool, folder: Path, model: str, write: Callab
     if rows[0].crs is not None:
         inside = to_map(shapely.Point(9, 7), place_of(path).transform)
         request = Request([path], [Feature(4, inside, {"n": 1})], rows[0].crs)
-        assert CRS.from_wkt(rows[0].crs).to_epsg() is None or tool.check(epsg_named(request), model)
+        assert CRS.from_wkt(rows[0].crs).to_epsg() is None or tool.check(crs_named(request), model)
 
 
 @pytest.mark.parametrize("name", ["GeoTIFF", "rotated", "in degrees", "northing first", "nodata everywhere"])
@@ -224,7 +224,7 @@ def test_images_without_a_reference_in_a_table(tool: Tool, folder: Path, name: s
     tool.check(Request([write(folder)], class_scores=True, label_field="Then"), model, media_type=TABLE)
 
 
-def epsg_named(request: Request) -> Request:
+def crs_named(request: Request) -> Request:
     """Return the request with its features' CRS as GeoJSON names it."""
     return replace(request, features_crs=f"EPSG:{CRS.from_wkt(request.features_crs).to_epsg()}")
 

@@ -112,7 +112,7 @@ def classify(
     started = 0
 
     with TileReader(chips.images, chips.selections) as tiles:
-        neighbours = chips.mosaic.neighbours if chips.mosaic is not None and len(chips.images) > 1 else None
+        neighbours = chips.mosaic.neighbours if chips.mosaic is not None and chips.mosaic.has_neighbours else None
         reader = ChipReader(tiles, chips.placement, chips.rule, chips.footprints, neighbours)
 
         def next_rows() -> NDArray[np.int64]:

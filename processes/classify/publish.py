@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 
 from processes import SOFTWARE
 from processes.classify.inference import ClassStatus, Labels
+from processes.classify.planning.coordinates import unknown_shift_warnings
 from processes.classify.planning.fields import IMAGE_ID
 from processes.classify.planning.sources import PlannedRows, Sources
-from processes.crs import CRS84, epsg_name, is_longitude_latitude
+from processes.crs import CRS84, crs_label, crs_uri, is_longitude_latitude, parse_crs
 from processes.errors import InputError, PackageError, RequestError, at_pointer
 from processes.features.writing.format import Format
 from processes.features.writing.formats import offered_formats
 from processes.features.writing.result import ROWS_AT_ONCE, ClassStyle, RowBatch, result_layer
-from processes.features.writing.table import table_field
+from processes.features.writing.table import TABLE, table_field
 from processes.features.writing.write import write_result
 
 _OWN_COLUMNS = 3
@@ -55,7 +56,7 @@ def require_format(sources: Sources, output_format: Format, crs: pyproj.CRS | No
         )
     if crs is not None:
         with at_pointer("/inputs/outputCrs"):
-            require_crs84(output_format, crs, epsg_name(crs))
+            require_crs84(output_format, crs, crs_label(crs))
 
 
 def require_crs84(output_format: Format, crs: pyproj.CRS, name: str) -> None:
@@ -87,7 +88,10 @@ def publish(
         RequestError: no row has a label, as the network gave no finite number for any.
     """
     sources, counts = rows.sources, _summary(rows, labels)
-    row_warnings = [*rows.warnings, *_not_finite_warnings(rows, labels)]
+    named_crs = _named_crs(rows.layer.crs, output_format, crs)
+    target = parse_crs(CRS84) if output_format.is_crs84_only else crs
+    shifts = unknown_shift_warnings(rows.layer.crs, target, sources.images)
+    row_warnings = [*rows.warnings, *_not_finite_warnings(rows, labels), *shifts]
     result = result_layer(
         rows.layer,
         rows.ids,
@@ -98,7 +102,12 @@ def publish(
         style=ClassStyle(
             sources.options.label_field, tuple((item.name, item.color) for item in sources.model.definition.classes)
         ),
-        make_summary=lambda warnings: {**counts, "warnings": [*row_warnings, *warnings], "software": SOFTWARE},
+        make_summary=lambda warnings: {
+            **counts,
+            **named_crs,
+            "warnings": [*row_warnings, *warnings],
+            "software": SOFTWARE,
+        },
     )
     return write_result(result, output_format, crs, path)
 
@@ -116,6 +125,20 @@ def _not_finite_warnings(rows: PlannedRows, labels: Labels) -> list[str]:
         f"{len(broken)} of {len(rows)} objects have the status {ClassStatus.NOT_FINITE.label}: the network gave "
         f"something that is no finite number; the first is {first}"
     ]
+
+
+def _named_crs(layer_crs: pyproj.CRS | None, output_format: Format, crs: pyproj.CRS | None) -> dict[str, str]:
+    """Return the member `crs` of a summary, a URI; nothing for a table, and where no URI means the CRS.
+
+    Args:
+        layer_crs: of the rows; None = the result is a table.
+        output_format: the format.
+        crs: CRS of the output; None = that of the rows, CRS84 in GeoJSON.
+    """
+    if layer_crs is None or output_format is TABLE:
+        return {}
+    uri = CRS84 if output_format.is_crs84_only else crs_uri(crs or layer_crs)
+    return {} if uri is None else {"crs": uri}
 
 
 def result_fields(rows: PlannedRows) -> list[Mapping[str, str]]:

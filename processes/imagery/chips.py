@@ -70,7 +70,7 @@ class ChipReader:
         rule: how chips are cut.
         footprints: returns the polygons to blacken around; None = nothing is blackened.
         neighbours: returns the indices of the other images that a window of the image `own` may share cells with, in
-            order; None = chips have cells of one image only.
+            order, each with what is added to x of the window there; None = chips have cells of one image only.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class ChipReader:
         placement: Placement,
         rule: ChipRule,
         footprints: Footprints | None,
-        neighbours: Callable[[int, Sequence[int]], Sequence[int]] | None,
+        neighbours: Callable[[int, Sequence[int]], Sequence[tuple[int, float]]] | None,
     ) -> None:
         self._tiles = tiles
         self._placement = placement
@@ -160,13 +160,17 @@ class ChipReader:
 
     def _parts(self, own: int, window: tuple[int, ...]) -> Iterator[tuple[int, int, int, int]]:
         """Yield the parts of a window that may touch an image: column and row in the window, width, height."""
-        grids = [self._tiles.images[own].grid]
+        grid = self._tiles.images[own].grid
+        outlines = [grid.corners()]
         column, row, width, height = window
         if self._neighbours is not None:
-            grids += [self._tiles.images[other].grid for other in self._neighbours(own, window)]
+            outlines += [
+                self._tiles.images[other].grid.corners() - np.array([offset, 0])
+                for other, offset in self._neighbours(own, window)
+            ]
         seen = set()
-        for grid in grids:
-            corners = grids[0].to_pixels(grid.corners())
+        for outline in outlines:
+            corners = grid.to_pixels(outline)
             low = np.floor(np.clip(corners.min(axis=0) - (column, row), 0, (width, height))).astype(int) // _PART_PX
             high = np.ceil(np.clip(corners.max(axis=0) - (column, row), 0, (width, height))).astype(int)
             for y in range(low[1] * _PART_PX, high[1], _PART_PX):
@@ -193,18 +197,19 @@ class ChipReader:
         touched = self._tiles.cut(own, window, cells, valid)
         if self._neighbours is None or valid.all():
             return touched
-        for other in self._neighbours(own, window):
-            touched = self._fill(own, other, window, cells, valid) or touched
+        for neighbour in self._neighbours(own, window):
+            touched = self._fill(own, neighbour, window, cells, valid) or touched
             if valid.all():
                 break
         return touched
 
-    def _fill(self, own: int, other: int, window: Sequence[int], cells: Cells, valid: Mask) -> bool:
+    def _fill(self, own: int, neighbour: tuple[int, float], window: Sequence[int], cells: Cells, valid: Mask) -> bool:
         """Fill the cells that are still missing from another image: each from its cell that holds the centre."""
+        other, offset = neighbour
         missing_row, missing_column = np.nonzero(~valid)
         centres = np.stack([missing_column + window[0] + 0.5, missing_row + window[1] + 0.5], axis=1)
         own_grid, grid = self._tiles.images[own].grid, self._tiles.images[other].grid
-        source_cells = np.floor(grid.to_pixels(own_grid.to_map(centres))).astype(np.int64)
+        source_cells = np.floor(grid.to_pixels(own_grid.to_map(centres) + np.array([offset, 0]))).astype(np.int64)
         inside = ((source_cells >= 0) & (source_cells < (grid.width, grid.height))).all(axis=1)
         if not inside.any():
             return False

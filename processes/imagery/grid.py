@@ -8,6 +8,7 @@ is rounded to whole cells, half to even: noise of the last digits of a coordinat
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pyproj
@@ -16,6 +17,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from processes.crs import crs_from_text, same_coordinates
+from processes.crs.longitudes import full_turn
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -58,6 +60,11 @@ class Grid:
         return same_coordinates(self.crs, other.crs)
 
     @property
+    def turn(self) -> float | None:
+        """360 degrees in units of x, where x is a longitude; None = it is none."""
+        return None if self.crs_wkt is None else _turn_of(self.crs_wkt)
+
+    @property
     def is_axis_aligned(self) -> bool:
         """Whether columns run along x and rows along y, south-up included."""
         return self.transform.b == 0 and self.transform.d == 0
@@ -98,6 +105,11 @@ class Grid:
         """
         right, bottom = column + width, row + height
         return self.to_map(np.array([[column, row], [right, row], [right, bottom], [column, bottom]], np.float64))
+
+
+@lru_cache(maxsize=256)
+def _turn_of(crs_wkt: str) -> float | None:
+    return full_turn(crs_from_text(crs_wkt))
 
 
 def pixel_boxes(geometries: NDArray[np.object_], grid: Grid) -> Floats:

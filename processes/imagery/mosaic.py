@@ -6,16 +6,20 @@ its window overlaps by a cell.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from processes.crs.longitudes import turned
 from processes.errors import ImageError
 from processes.imagery.chips import Placement
 from processes.imagery.grid import ChipRule, holds_centre, overlaps, pixel_boxes
 from processes.imagery.image import Image
+
+_HALF_AROUND = 0.5
+"""Images that reach over less of the circle have no neighbours at its other end."""
 
 
 class Mosaic:
@@ -39,7 +43,10 @@ class Mosaic:
                     "cannot form a mosaic"
                 )
         self.images = images
-        self._tree = shapely.STRtree([shapely.Polygon(image.grid.corners()) for image in images])
+        outlines = [shapely.Polygon(image.grid.corners()) for image in images]
+        self._tree = shapely.STRtree(outlines)
+        self._turn = first.grid.turn
+        self._west, _, self._east, _ = shapely.total_bounds(outlines).tolist()
 
     def place(self, geometries: NDArray[np.object_], rule: ChipRule) -> Placement:
         """Return the image whose grid each geometry's chip uses, and the chip's window in it.
@@ -49,21 +56,52 @@ class Mosaic:
         image = np.full(len(geometries), -1, dtype=np.int32)
         windows = np.zeros((len(geometries), 4), dtype=np.int32)
         rank = np.full(len(geometries), 2 * len(self.images), dtype=np.int64)
-        for index, candidates in self._candidates(geometries, rule):
-            grid = self.images[index].grid
-            boxes = pixel_boxes(geometries[candidates], grid)
-            candidate_windows = rule.windows(boxes, grid)
-            candidate_rank = np.where(holds_centre(boxes, grid), index, len(self.images) + index)
-            touches = overlaps(candidate_windows, grid) | (candidate_rank < len(self.images))
-            better = touches & (candidate_rank < rank[candidates])
-            chosen = candidates[better]
-            rank[chosen], image[chosen], windows[chosen] = candidate_rank[better], index, candidate_windows[better]
+        for places, shapes, _ in self._turned(geometries, rule):
+            for index, candidates in self._candidates(shapes, rule):
+                grid = self.images[index].grid
+                boxes = pixel_boxes(shapes[candidates], grid)
+                candidate_windows = rule.windows(boxes, grid)
+                candidate_rank = np.where(holds_centre(boxes, grid), index, len(self.images) + index)
+                touches = overlaps(candidate_windows, grid) | (candidate_rank < len(self.images))
+                better = touches & (candidate_rank < rank[places[candidates]])
+                chosen = places[candidates[better]]
+                rank[chosen], image[chosen], windows[chosen] = candidate_rank[better], index, candidate_windows[better]
         return Placement(image, windows)
 
-    def neighbours(self, own: int, window: Sequence[int]) -> list[int]:
-        """Return the indices of the other images that a window of the image `own` may share cells with, in order."""
-        near = self._tree.query(shapely.polygons(self.images[own].grid.window_corners(*window)))
-        return [index for index in np.sort(near).tolist() if index != own]
+    @property
+    def has_neighbours(self) -> bool:
+        """Whether a chip may have cells of another image, or of the other end of an image around the globe."""
+        return len(self.images) > 1 or self._goes_around
+
+    @property
+    def _goes_around(self) -> bool:
+        """Whether places in the images, in their longitudes, can be the same one or neighbours around the globe."""
+        return self._turn is not None and self._east - self._west >= self._turn * _HALF_AROUND
+
+    def neighbours(self, own: int, window: Sequence[int]) -> list[tuple[int, float]]:
+        """Return the other images that a window of the image `own` may share cells with, in order, by their indices.
+
+        Beside each is what is added to x of the window to get there: whole turns of longitudes, usually 0. After a turn
+        the image itself may be another one.
+        """
+        corners = self.images[own].grid.window_corners(*window)
+        if not self._goes_around:
+            near = self._tree.query(shapely.polygons(corners))
+            return [(index, 0.0) for index in np.sort(near).tolist() if index != own]
+        found = []
+        window_shape = np.array([shapely.polygons(corners)], dtype=object)
+        for _, (shape,), offset in turned(window_shape, float(self._turn or 0), self._west, self._east):
+            found += [(index, offset) for index in self._tree.query(shape).tolist()]
+        return sorted(((index, offset) for index, offset in found if index != own or offset), key=lambda item: item[0])
+
+    def _turned(
+        self, geometries: NDArray[np.object_], rule: ChipRule
+    ) -> Iterable[tuple[NDArray[np.int64], NDArray[np.object_], float]]:
+        """Return geometries, with their indices, as they lie where the images are, whose longitudes are circular."""
+        if self._turn is None:
+            return [(np.arange(len(geometries)), geometries, 0.0)]
+        reach = max(_reach(image, rule) for image in self.images)
+        return turned(geometries, self._turn, self._west - reach, self._east + reach)
 
     def _candidates(self, geometries: NDArray[np.object_], rule: ChipRule) -> list[tuple[int, NDArray[np.int64]]]:
         """Return for each image, in order, its index and the geometries whose chips may overlap it."""

@@ -87,8 +87,10 @@ def run_local(
         ServiceError: something that was asked for cannot be done.
     """
     output_format = _output_format(output)
-    if output.exists() and not overwrite:
-        raise InputError(f"{output} is there already; --overwrite replaces it")
+    sidecar = None if output_format.sidecar is None else output.with_suffix(output_format.sidecar)
+    for path in (output, sidecar):
+        if path is not None and path.exists() and not overwrite:
+            raise InputError(f"{path} is there already; --overwrite replaces it")
     if not output.absolute().parent.is_dir():
         raise InputError(f"the folder of {output} is not there")
     settings = dataclasses.replace(settings, imagery=(Path("/"),))
@@ -101,10 +103,21 @@ def run_local(
     try:
         with tempfile.TemporaryDirectory(dir=output.absolute().parent, prefix=".classify-") as folder:
             result = process.execute(execution, Path(folder), planned, progress)
-            os.replace(Path(folder) / f"{OUTPUT}{output_format.ending}", output)
+            written = Path(folder) / f"{OUTPUT}{output_format.ending}"
+            if sidecar is not None:
+                _move(written.with_suffix(sidecar.suffix), sidecar)
+            os.replace(written, output)
     except OSError as err:
         raise InputError(f"{output} cannot be written: {err.strerror}") from err
     return result.summary or {}
+
+
+def _move(written: Path, place: Path) -> None:
+    """Move what stands beside a result; where there is nothing, what is left of an older result is no longer right."""
+    if written.exists():
+        os.replace(written, place)
+    else:
+        place.unlink(missing_ok=True)
 
 
 def _output_format(output: Path) -> Format:

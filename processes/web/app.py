@@ -109,6 +109,7 @@ def _cors(origins: Sequence[str]) -> dict[str, Any]:
             "ETag",
             "Content-Range",
             "Content-Disposition",
+            "Content-Crs",
             "Retry-After",
         ],
         "max_age": _PREFLIGHT_S,

@@ -83,6 +83,8 @@ def output_response(intake: Intake, job: Job) -> Response:
     if job.result_name is not None:  # name under which a browser saves it
         name = f"{job.result_name}{PurePosixPath(job.result.name).suffix}"
         response.headers.set("Content-Disposition", "inline", filename=name)
+    if (crs := (job.summary or {}).get("crs")) is not None:  # OGC 18-058r1, 6.3
+        response.headers["Content-Crs"] = f"<{crs}>"
     return response
 
 

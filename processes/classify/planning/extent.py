@@ -7,8 +7,7 @@ an image, only the corners of the rectangle are transformed into the CRS of the 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +16,10 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 
-from processes.crs import CRS84, CrsTransform, is_north_first, parse_crs
+from processes.crs import CRS84, CrsTransform, is_in_x_y_order, is_north_first, parse_crs
+from processes.crs.longitudes import full_turn, turned
 from processes.errors import InputError, RequestError
 
-_X_Y_ORDER = re.compile(r"\s*EPSG:\d+\s*", re.IGNORECASE)
 _TOLERANCE = 1e-7
 """A corner has a true position in another CRS where its transform there and back changes it by no more than this, as a
 share of its coordinates and in units of the CRS."""
@@ -39,12 +38,23 @@ class Extent:
 
     def touches(self, geometries: NDArray[np.object_], crs: pyproj.CRS) -> NDArray[np.bool_]:
         """Return which geometries share a point with the extent, edges included; missing and empty ones do not."""
-        transformed = CrsTransform(crs, self.crs).geometries(geometries)
-        bounds = shapely.bounds(transformed)
-        near = np.isfinite(bounds).all(axis=1)
+        transformed = CrsTransform(crs, self.crs).objects(geometries)
         touched = np.zeros(len(geometries), bool)
-        touched[near] = np.any([shapely.intersects(transformed[near], _shape(box)) for box in self.boxes], axis=0)
+        for box in self.boxes:
+            for near, shapes, _ in self._turned(transformed, box):
+                touched[near] |= shapely.intersects(shapes, _shape(box))
         return touched
+
+    def _turned(
+        self, geometries: NDArray[np.object_], box: Box
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.object_], float]]:
+        """Yield finite geometries as they lie where the box is, where longitudes are circular: see `turned`."""
+        turn = full_turn(self.crs)
+        if turn is not None:
+            yield from turned(geometries, turn, box[0], box[2])
+            return
+        near = np.flatnonzero(np.isfinite(shapely.bounds(geometries)).all(axis=1))
+        yield near, geometries[near], 0.0
 
     def parts(self, outline: NDArray[np.float64], crs: pyproj.CRS) -> list[NDArray[np.float64]]:
         """Return for each box that an image touches points around the part they share, `(n, 2)`, in the image's CRS.
@@ -56,29 +66,57 @@ class Extent:
             outline: the image's corners, `(4, 2)`.
             crs: of the image.
         """
-        forth, back = CrsTransform(crs, self.crs), CrsTransform(self.crs, crs)
-        polygon = np.array([shapely.Polygon(outline)])
-        if not self.touches(polygon, crs)[0]:
-            return []
-        (footprint,) = forth.geometries(polygon)
+        forth = CrsTransform(crs, self.crs)
+        outlines = forth.objects(np.array([shapely.Polygon(outline)]))
         parts = []
-        for shape in map(_shape, self.boxes):
-            if shapely.covers(shape, footprint):
-                parts.append(outline)
-            elif shapely.intersects(shape, footprint):
-                moved = back.geometries(np.array([shape]))
-                returned = shapely.get_coordinates(forth.geometries(moved))
-                if not np.allclose(returned, shapely.get_coordinates(shape), rtol=_TOLERANCE, atol=_TOLERANCE):
-                    moved = back.geometries(np.array([shapely.intersection(shape, footprint)]))
-                parts.append(shapely.get_coordinates(moved))
+        for box in self.boxes:
+            shape = _shape(box)
+            for _, (footprint,), offset in self._turned(outlines, box):
+                if shapely.covers(shape, footprint):
+                    parts.append(outline)
+                elif shapely.intersects(shape, footprint):
+                    parts.append(self._moved_back(shape, footprint, offset, forth))
         return parts
+
+    def _moved_back(
+        self, shape: shapely.Geometry, footprint: shapely.Geometry, offset: float, forth: CrsTransform
+    ) -> NDArray[np.float64]:
+        """Return the corners of a box, or of what it shares with an image, in the CRS of the image, `(n, 2)`.
+
+        Args:
+            shape: the box.
+            footprint: of the image, where the box is.
+            offset: what was added to the image's x, in units of this CRS, to bring it there.
+            forth: from the CRS of the image.
+        """
+        turn, image_turn = full_turn(self.crs), full_turn(forth.source)
+        back = CrsTransform(self.crs, forth.source)
+
+        def moved_back(part: shapely.Geometry) -> NDArray[np.float64]:
+            xy, there = shapely.get_coordinates(back.geometries(np.array([part]))), shapely.get_coordinates(part)
+            if turn is not None and image_turn is not None:
+                xy[:, 0] += _turns((there[:, 0] - offset) / turn - xy[:, 0] / image_turn) * image_turn
+            return xy
+
+        moved, there = moved_back(shape), shapely.get_coordinates(shape)
+        returned = shapely.get_coordinates(forth.geometries(np.array([shapely.multipoints(moved)])))
+        if turn is not None:
+            returned[:, 0] += _turns((there[:, 0] - returned[:, 0]) / turn) * turn
+        if np.allclose(returned, there, rtol=_TOLERANCE, atol=_TOLERANCE):
+            return moved
+        return moved_back(shapely.intersection(shape, footprint))
+
+
+def _turns(difference: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the whole turns in differences of longitudes, in turns; none where one is not finite."""
+    return np.where(np.isfinite(difference), np.rint(difference), 0)
 
 
 def read_extent(value: Mapping[str, Any], pointer: str) -> Extent:
     """Read OGC's bounding box, `{"bbox": […], "crs"?: …}`.
 
-    Without `crs` it is CRS84. Coordinates are in x, y order where the CRS is named `EPSG:n`, else in the order of its
-    authority. West beyond east crosses the antimeridian.
+    Without `crs` it is CRS84. Coordinates are in x, y order where the CRS is named `AUTHORITY:CODE`, else in the order
+    of its authority. West beyond east crosses the antimeridian.
 
     Args:
         value: the box, its members of the right types.
@@ -110,7 +148,7 @@ def _horizontal(numbers: Sequence[float]) -> Box:
 
 
 def _x_y_order(box: Box, name: str, crs: pyproj.CRS) -> Box:
-    if _X_Y_ORDER.fullmatch(name) or not is_north_first(crs):
+    if is_in_x_y_order(name) or not is_north_first(crs):
         return box
     first_low, second_low, first_high, second_high = box
     return second_low, first_low, second_high, first_high

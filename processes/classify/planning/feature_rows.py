@@ -10,9 +10,11 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
+from processes.classify.planning.coordinates import DegreesCheck, far_warning, way_warnings
 from processes.classify.planning.extent import Extent
 from processes.classify.planning.sources import Plan, PlannedRows, RequireFew, Sources
 from processes.crs import CrsTransform
+from processes.crs.longitudes import full_turn, shifted
 from processes.errors import ImageError, LayerError, RequestError
 from processes.features.layer import Layer
 from processes.imagery.chip_plan import ChipPlan
@@ -50,37 +52,50 @@ def plan_features(sources: Sources, layer: Layer, selections: Sequence[BandSelec
     mosaic = _mosaic(images) if options.mode == "mosaic" else None
     parts: list[ObjectImagePairs] = []
     empty: list[NDArray[np.bool_]] = []
-    count, has_flat = 0, False
+    count, has_flat, degrees = 0, False, DegreesCheck(layer.crs)
     try:
         for start, geometries in _slices(layer, len(images)):
+            degrees.add(start, geometries)
             indices = _indices_in(options.extent, geometries, layer)
             objects = geometries[indices]
-            transformed = [transform.geometries(objects) for transform in transforms]
             if mosaic is not None:
-                pairs = ObjectImagePairs(np.arange(len(objects)), mosaic.place(transformed[0], rule))
+                pairs = ObjectImagePairs(np.arange(len(objects)), mosaic.place(transforms[0].objects(objects), rule))
             else:
-                pairs = separate.pair(transformed, rule)
+                pairs = separate.pair([transform.objects(objects) for transform in transforms], rule)
             parts.append(ObjectImagePairs(start + indices[pairs.objects], pairs.placement))
             empty.append((shapely.is_missing(objects) | shapely.is_empty(objects))[pairs.objects])
             has_flat = has_flat or bool(((areas(objects) == 0) & ~shapely.is_empty(objects)).any())
             count += len(pairs.objects)
             require_few(count, False)
+        degree_warnings = degrees.warnings()
     except LayerError as err:
         raise RequestError.at("/inputs/features", err) from err
-    pairs = _joined(parts)
+    pairs, empties = _joined(parts), np.concatenate([np.zeros(0, bool), *empty])
+    warnings = [*degree_warnings, *_place_warnings(layer, images, pairs, empties)]
     footprints = footprints_of(layer, images, pairs) if definition.blacken else None
-    warnings = ["points, lines and polygons without area have nothing blackened around them"] if has_flat else []
+    if has_flat and definition.blacken:
+        warnings.append("points, lines and polygons without area have nothing blackened around them")
     names = [image.name for image in images]
     rows = PlannedRows(
         sources=sources,
         layer=layer,
         objects=pairs.objects,
-        empty=np.concatenate([np.zeros(0, bool), *empty]),
+        empty=empties,
         ids=_row_ids(layer, pairs, names if mosaic is None else None),
         image_ids=pairs.placement.names_of(names) if mosaic is None else None,
-        warnings=tuple(warnings if definition.blacken else []),
+        warnings=tuple(warnings),
     )
     return Plan(rows, ChipPlan(images, selections, rule, pairs.placement, mosaic, footprints))
+
+
+def _place_warnings(
+    layer: Layer, images: Sequence[Image], pairs: ObjectImagePairs, empty: NDArray[np.bool_]
+) -> list[str]:
+    """Warn where no object meets an image; else, where the way between the CRS is rough."""
+    if (pairs.placement.image >= 0).any():
+        return way_warnings(layer.crs, images)
+    objects = pairs.objects[~empty]
+    return [far_warning(layer, objects, images)] if len(objects) else []
 
 
 def _mosaic(images: Sequence[Image]) -> Mosaic:
@@ -123,18 +138,44 @@ def footprints_of(layer: Layer, images: Sequence[Image], pairs: ObjectImagePairs
     """
     crs_list, crs_of_image = crs_groups(images)
     transforms = [CrsTransform(layer.crs or crs, crs) for crs in crs_list]
+    has_longitudes = any(full_turn(crs) is not None for crs in crs_list)
 
     def footprints(rows: NDArray[np.int64]) -> NDArray[np.object_]:
-        geometries = layer.geometries_at(pairs.objects[rows])
+        geometries, image = layer.geometries_at(pairs.objects[rows]), pairs.placement.image[rows]
         if len(transforms) == 1:
-            return transforms[0].geometries(geometries)
-        crs_of_row = crs_of_image[pairs.placement.image[rows]]
-        for crs in np.unique(crs_of_row).tolist():
-            in_crs = crs_of_row == crs
-            geometries[in_crs] = transforms[crs].geometries(geometries[in_crs])
+            geometries = transforms[0].objects(geometries)
+        else:
+            for crs in np.unique(crs_of_image[image]).tolist():
+                in_crs = crs_of_image[image] == crs
+                geometries[in_crs] = transforms[crs].objects(geometries[in_crs])
+        if has_longitudes:
+            _move_to_windows(geometries, image, pairs.placement.windows[rows], images)
         return geometries
 
     return footprints
+
+
+def _move_to_windows(
+    geometries: NDArray[np.object_], image: NDArray[np.int32], windows: NDArray[np.int32], images: Sequence[Image]
+) -> None:
+    """Move geometries in place to where their windows are, where longitudes are circular.
+
+    Args:
+        geometries: the geometries, each in the CRS of its image.
+        image: index of each one's image.
+        windows: of them, in that image's cells.
+        images: the images.
+    """
+    bounds = shapely.bounds(geometries)
+    for index in np.unique(image).tolist():
+        grid, own = images[index].grid, np.flatnonzero(image == index)
+        if grid.turn is None:
+            continue
+        centres = grid.to_map(windows[own, :2] + windows[own, 2:] / 2)[:, 0]
+        turns = np.nan_to_num(np.rint((centres - (bounds[own, 0] + bounds[own, 2]) / 2) / grid.turn))
+        moved = own[turns != 0]
+        if len(moved):
+            geometries[moved] = shifted(geometries[moved], turns[turns != 0] * grid.turn)
 
 
 def _row_ids(layer: Layer, pairs: ObjectImagePairs, names: Sequence[str] | None) -> pa.ChunkedArray | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from processes.classify.planning.extent import Extent
 from processes.classify.planning.sources import Plan, PlannedRows, RequireFew, Sources
-from processes.crs import CrsTransform
+from processes.crs import CrsTransform, horizontal
 from processes.errors import ImageError, RequestError
 from processes.features.layer import Layer
 from processes.imagery.chip_plan import ChipPlan
@@ -91,7 +91,7 @@ def _outlines(images: Sequence[Image], placement: Placement) -> Layer:
     attributes = pa.table({"": pa.nulls(count)}).select([])
     if not images[0].is_georeferenced:
         return Layer("images", None, None, "Unknown", attributes, None)
-    target = images[0].grid.crs
+    target = horizontal(images[0].grid.crs)
     polygons = np.empty(count, object)
     for row, (image, window) in enumerate(zip(placement.image.tolist(), placement.windows.tolist(), strict=True)):
         grid = images[image].grid

@@ -1,4 +1,4 @@
-"""CSV (RFC 4180), with the geometry as WKT."""
+"""CSV (RFC 4180), with the geometry as WKT, and its CRS in a file beside it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ import pyproj
 import shapely
 from pyarrow.csv import CSVWriter, WriteOptions
 
+from processes.crs import esri_wkt
 from processes.features.writing.format import Format
 from processes.features.writing.geometry import lost_count, output_transform
 from processes.features.writing.result import ResultLayer
 from processes.features.writing.values import flat, iso_texts, plain_id_type, plain_ids
 
 _GEOMETRY = "WKT"
+_CRS_ENDING = ".prj"
 _EVERY_DIGIT = 20
 """Decimals with which GEOS writes each double so that it can be read back."""
 
 
 def write_csv(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> int:
     """Write CSV: texts in quotes, so that an empty one is no null; the geometry as WKT in the last column.
+
+    The CRS is in the file beside it that GDAL and ArcGIS read, in Esri's WKT: x, y order.
 
     Arguments as `Format.write` has them.
     """
@@ -40,6 +44,8 @@ def write_csv(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> int:
                 texts = shapely.to_wkt(geometries, rounding_precision=_EVERY_DIGIT, output_dimension=4)
                 columns.append(pa.array(texts, pa.large_string()))
             writer.write_batch(pa.record_batch(columns, schema=schema))
+    if transform is not None:
+        path.with_suffix(_CRS_ENDING).write_text(esri_wkt(transform.crs_transform.target))
     return lost_count(transform)
 
 
@@ -65,5 +71,6 @@ CSV = Format(
     ending=".csv",
     schema={"type": "string", "title": "CSV, geometry as WKT"},
     write=write_csv,
+    sidecar=_CRS_ENDING,
     reserved_names=_reserved_names,
 )

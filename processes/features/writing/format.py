@@ -56,5 +56,8 @@ class Format:
     """Returns the names, in lower case, that no attribute of a result can have."""
     kept_dimensions: Callable[[frozenset[int]], int] = _all_dimensions
     """Returns which of HEIGHTS and MEASURES, as bits, the file keeps of a layer of these ISO types."""
+    sidecar: str | None = None
+    """Ending of a file that `write` may put beside the result, for what the format has no place for; None = it does
+    not. A result that is sent has no such file."""
     why_left_out: str = "the format has none"
     """The reason in the warning of heights or measures that are left out."""

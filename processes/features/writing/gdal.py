@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyogrio
 
-from processes.crs import epsg_name
+from processes.crs import crs_name
 from processes.errors import ServiceError
 from processes.features.writing.geometry import OutputTransform, iso_wkb
 from processes.features.writing.result import ResultLayer, RowBatch
@@ -44,7 +44,7 @@ def write_with_gdal(
             errors.append(err)
             raise
 
-    crs = None if transform is None else epsg_name(transform.crs_transform.target)
+    crs = None if transform is None else crs_name(transform.crs_transform.target)
     try:
         pyogrio.write_arrow(pa.RecordBatchReader.from_batches(schema, watched_batches()), path, crs=crs, **options)
     except RuntimeError as err:

@@ -18,7 +18,7 @@ import shapely
 from numpy.typing import NDArray
 from pyarrow.parquet import ParquetWriter
 
-from processes.crs import CRS84, parse_crs
+from processes.crs import is_longitude_latitude, is_north_first, without_code
 from processes.features.writing.format import HEIGHTS, Format
 from processes.features.writing.geometry import iso_wkb, lost_count, output_transform, without_measures
 from processes.features.writing.result import ResultLayer
@@ -140,8 +140,8 @@ def _box_name(result: ResultLayer) -> str:
 def _geo(extent: _Extent, crs: pyproj.CRS, box_name: str) -> dict[str, Any]:
     """Return the metadata `geo`."""
     column: dict[str, Any] = {"encoding": "WKB", "geometry_types": sorted(extent.types)}
-    if crs.to_authority() != parse_crs(CRS84).to_authority():  # CRS84 is what GeoParquet means without a CRS
-        column["crs"] = crs.to_json_dict()
+    if not is_longitude_latitude(crs) or is_north_first(crs):  # CRS84 is what GeoParquet means without a CRS
+        column["crs"] = without_code(crs).to_json_dict()
     if (bbox := extent.bbox()) is not None:
         column["bbox"] = bbox
     column["covering"] = {"bbox": {item.name: [box_name, item.name] for item in _BOX_TYPE}}

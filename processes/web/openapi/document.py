@@ -39,7 +39,7 @@ MEDIA_TYPE = "application/vnd.oai.openapi+json;version=3.0"
 _HTML_PAGE = {HTML: {"schema": {"type": "string"}}}
 _LD = {"application/ld+json": {"schema": {"type": "object"}}}
 _PART: dict[str, Any] = {"type": "string", "format": "binary"}
-_FILE_HEADERS = ("ETag", "Last-Modified", "Accept-Ranges", "Content-Disposition")
+_FILE_HEADERS = ("ETag", "Last-Modified", "Accept-Ranges", "Content-Disposition", "Content-Crs")
 _CONDITIONS = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since")
 _FILE_PARAMETERS = ("jobId", "Range", "If-Range", *_CONDITIONS)
 _FILE_ERRORS = (400, 403, 404, 406, 410, 412, 413, 416, 500, 503)

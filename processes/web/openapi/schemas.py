@@ -74,9 +74,13 @@ _SUMMARY = record(
         "model": record({"id": {"type": "string"}, "sha256": text("Of the network file", pattern="^[0-9a-f]{64}$")}),
         "counts": {**_COUNTS, "description": "Objects of each class"},
         "status": {**_COUNTS, "description": "Objects of each status, `ok` or why there is no label"},
+        "crs": text(
+            "URI of the CRS of the result's coordinates, which are in x, y order; absent without one", format="uri"
+        ),
         "warnings": _TEXTS,
         "software": {"type": "string"},
-    }
+    },
+    optional=("crs",),
 )
 _STATUS_INFO = record(
     {
@@ -250,6 +254,7 @@ HEADERS: Mapping[str, dict[str, Any]] = {
     "Last-Modified": _header("When it was made"),
     "Accept-Ranges": _header("Parts can be had", {"type": "string", "enum": ["bytes"]}),
     "Content-Disposition": _header("Name of the file, as the result is called"),
+    "Content-Crs": _header("URI of the CRS of the coordinates, in angle brackets (OGC 18-058r1); absent without one"),
     "Content-Range": _header("Which part of the whole it is"),
 }
 

@@ -1,8 +1,7 @@
-"""Coordinate reference systems: how clients name them, and the transformation between two."""
+"""The way from one CRS to another, vertex by vertex."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,79 +11,9 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 
+from processes.crs.longitudes import beside, full_turn, in_one_piece, unbroken
+from processes.crs.sameness import horizontal, same_coordinates
 from processes.errors import InputError
-
-CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
-
-_EPSG = re.compile(
-    r"(?:EPSG:|urn:ogc:def:crs:EPSG:[^:]*:|https?://www\.opengis\.net/def/crs/EPSG/[^/]+/)(\d{1,6})", re.IGNORECASE
-)
-_LONGITUDE_LATITUDE = re.compile(
-    r"(?:urn:ogc:def:crs:OGC:[^:]*:|https?://www\.opengis\.net/def/crs/OGC/[^/]+/|OGC:)CRS84h?", re.IGNORECASE
-)
-
-
-@lru_cache(maxsize=256)
-def parse_crs(text: str) -> pyproj.CRS:
-    """Return the CRS that a URI, a URN or `EPSG:n` names.
-
-    Raises:
-        InputError: the text names no CRS.
-    """
-    if _LONGITUDE_LATITUDE.fullmatch(text.strip()):
-        return pyproj.CRS.from_user_input("OGC:CRS84")
-    epsg = _EPSG.fullmatch(text.strip())
-    try:
-        if epsg:
-            crs = pyproj.CRS.from_epsg(int(epsg[1]))
-            if not (crs.is_projected or crs.is_geographic):
-                raise InputError(f"{text!r} is no CRS of places on the ground: {crs.name}")
-            return crs
-    except pyproj.exceptions.CRSError as err:
-        raise InputError(f"there is no CRS {text!r}") from err
-    raise InputError(f"{text[:200]!r} names no CRS; EPSG:n, a CRS URI or {CRS84} do")
-
-
-@lru_cache(maxsize=256)
-def crs_from_text(text: str) -> pyproj.CRS:
-    """Return the CRS of a WKT or a PROJJSON that this service has written or checked."""
-    return pyproj.CRS.from_user_input(text)
-
-
-def names_places(wkt: str) -> bool:
-    """Return whether PROJ understands a CRS, and it is geographic or projected."""
-    try:
-        crs = crs_from_text(wkt)
-    except pyproj.exceptions.CRSError:
-        return False
-    return bool(crs.is_projected or crs.is_geographic)
-
-
-def same_coordinates(first: pyproj.CRS, second: pyproj.CRS) -> bool:
-    """Return whether x, y coordinates mean the same in both CRS."""
-    return bool(first.equals(second, ignore_axis_order=True))
-
-
-def is_longitude_latitude(crs: pyproj.CRS) -> bool:
-    """Return whether a CRS is CRS84, or EPSG:4326, which counts as CRS84."""
-    return same_coordinates(crs, parse_crs(CRS84))
-
-
-def is_north_first(crs: pyproj.CRS) -> bool:
-    """Return whether the authority's axis order is y, x: the northing or the latitude first."""
-    first, second = crs.axis_info[:2]
-    along_meridian = ("north", "south")
-    if (
-        first.direction in along_meridian and second.direction in along_meridian
-    ):  # near a pole both axes lie along a meridian
-        return bool(first.name.lower().startswith("northing"))
-    return first.direction in along_meridian
-
-
-def epsg_name(crs: pyproj.CRS) -> str:
-    """Return the authority's name of a CRS, such as `EPSG:n`; without one, the WKT."""
-    authority = crs.to_authority()
-    return ":".join(authority) if authority else str(crs.to_wkt())
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +28,26 @@ class CrsTransform:
         """Return whether coordinates stay as they are."""
         return same_coordinates(self.source, self.target)
 
+    def objects(self, geometries: NDArray[np.object_]) -> NDArray[np.object_]:
+        """Return geometries in the target CRS, each in one piece; heights are dropped where it has to be put together.
+
+        Where the target has longitudes, they go on beyond its antimeridian: parts of an object that was cut there are
+        side by side, and none jumps from one end to the other.
+        """
+        moved, turn, source_turn = self.geometries(geometries), full_turn(self.target), full_turn(self.source)
+        if turn is None:
+            return moved
+        if source_turn is None:
+            moved = unbroken(moved, turn)
+        elif not self.is_identity:
+            moved = beside(moved, geometries, turn, source_turn)
+        return in_one_piece(moved, turn)
+
     def geometries(self, geometries: NDArray[np.object_]) -> NDArray[np.object_]:
         """Return geometries in the target CRS; None stays None, and a vertex that cannot be transformed is infinite."""
         if self.is_identity:
             return geometries
-        transformer = _transformer(self.source.to_wkt(), self.target.to_wkt())
+        transformer = transformer_between(horizontal(self.source).to_wkt(), horizontal(self.target).to_wkt())
 
         def forward(xy: NDArray[np.float64]) -> NDArray[np.float64]:
             result = xy.copy()
@@ -153,7 +97,12 @@ def _vertices(text: bytearray) -> Iterator[NDArray[np.float64]]:
 
 
 @lru_cache(maxsize=64)
-def _transformer(source_wkt: str, target_wkt: str) -> pyproj.Transformer:
+def transformer_between(source_wkt: str, target_wkt: str) -> pyproj.Transformer:
+    """Return PROJ's way from one CRS to another, in x, y order.
+
+    Raises:
+        InputError: there is none.
+    """
     try:
         return pyproj.Transformer.from_crs(source_wkt, target_wkt, always_xy=True)
     except pyproj.exceptions.ProjError as err:
