@@ -82,7 +82,7 @@ def open_image(source: ImageSource, max_pixels: int) -> Image:
     except (*GDAL_ERRORS, OSError, ValueError) as err:
         if lacks_codec(err):
             raise ImageError(
-                f"image {source.name!r} is compressed with {stated_compression(source)}, "
+                f"image {source.name!r} is compressed with {stated_compression(source) or 'a variant of JPEG'}, "
                 "which this server cannot decode: convert it"
             ) from err
         raise ImageError(

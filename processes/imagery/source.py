@@ -45,6 +45,8 @@ _MAX_PRJ_BYTES = 2**16
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _COMPRESSIONS_OF_VARIANTS = {"old-style JPEG", "LERC", "SGI LogLuv", "ThunderScan", "NeXT"}
 """Compressions of TIFF that GDAL may open, and then fail to decode although the file is sound."""
+_MISSING_CODEC = re.compile("missing codec|Unsupported JPEG process|Unsupported marker type 0xf7")
+"""Of a TIFF; of a hierarchical JPEG; of JPEG-LS, which begins as JPEG does."""
 _SIGNS_OF_DAMAGE = re.compile(
     "Corrupt JPEG data|Premature end of JPEG|Inconsistent progression|PackBitsDecode|Fax[34]|EOC"
 )
@@ -238,8 +240,8 @@ def stated_compression(source: ImageSource) -> str | None:
 
 
 def lacks_codec(err: BaseException) -> bool:
-    """Say whether GDAL failed to open a TIFF because it was built without the decoder of its compression."""
-    return "missing codec" in str(err)
+    """Say whether GDAL failed to open an image because it has no decoder of its compression, as its message says."""
+    return _MISSING_CODEC.search(str(err)) is not None
 
 
 def require_unchanged(sources: Iterable[ImageSource], stamps: Iterable[FileStamp]) -> None:

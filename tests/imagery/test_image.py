@@ -504,6 +504,14 @@ def test_a_compression_that_cannot_be_decoded_is_named(tmp_path: Path, number: i
         opened(path)
 
 
+@each_row("frame", [0xC5, 0xF7], ids=["hierarchical", "JPEG-LS"])
+def test_a_variant_of_jpeg_that_cannot_be_decoded_is_named(tmp_path: Path, frame: int) -> None:
+    path = make_raster(tmp_path / "a.jpg", driver="JPEG", crs=None, tiled=False)
+    path.write_bytes(path.read_bytes().replace(b"\xff\xc0", bytes([0xFF, frame]), 1))
+    with pytest.raises(ImageError, match="is compressed with a variant of JPEG, which this server cannot decode"):
+        opened(path)
+
+
 @each_row(("number", "name"), [(6, "old-style JPEG"), (34887, "LERC"), (32809, "ThunderScan")])
 def test_a_compression_that_shows_at_the_first_cell_is_named(tmp_path: Path, number: int, name: str) -> None:
     path = with_compression(tmp_path / "a.tif", number)
