@@ -128,6 +128,11 @@ def test_alpha_of_png_and_a_mask_beside_alpha(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path / "b.tif", [4, 0])[1], mask)
 
 
+def test_alpha_that_is_no_number_hides_its_cell(tmp_path: Path) -> None:
+    with_alpha(tmp_path / "a.tif", 3, "float32", opaque=np.nan)
+    assert not read(tmp_path / "a.tif")[1].any()
+
+
 def test_with_a_nodata_value_a_cell_is_there_where_any_of_its_bands_is(tmp_path: Path) -> None:
     values = random_values((4, *SHAPE))
     values[3, HOLE] = 0  # water in near infrared; rasterio's dataset_mask asks this band alone
