@@ -81,6 +81,15 @@ def save_mean_network(path: Path, bands: int = 3, side: int | None = 8) -> Path:
     return path
 
 
+def save_root_network(path: Path) -> Path:
+    """Write a network that gives (0, root of the mean of all cells), which is no number where the mean is negative."""
+    model = onnx.load(save_mean_network(path))
+    model.graph.node[-1].output[0] = "squares"
+    model.graph.node.append(helper.make_node("Sqrt", ["squares"], ["logits"]))
+    onnx.save(model, path)
+    return path
+
+
 def definition(**changes: Any) -> dict[str, Any]:
     """Return the keys of a sound .emd of the network above; None leaves a key out."""
     keys = {

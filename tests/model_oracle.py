@@ -98,6 +98,12 @@ def mean_network(chips: Floats) -> Floats:
     return np.column_stack([np.zeros_like(means), means])
 
 
+def root_network(chips: Floats) -> Floats:
+    """Return the outputs of `save_root_network`'s network: 0 and the root of the mean of all cells, where it has one."""
+    with np.errstate(invalid="ignore"):
+        return np.sqrt(mean_network(chips))
+
+
 def judge(
     model: Model, chip: NDArray[np.float32] | None, status: str, threshold: float | None = None, augment: bool = False
 ) -> Verdict:
@@ -105,6 +111,8 @@ def judge(
     if chip is None:
         return Verdict(None, None, None, status, [None] * len(model.names))
     scores = probabilities(model, chip, augment)
+    if not np.isfinite(scores).all():
+        return Verdict(None, None, None, "not-finite", [None] * len(model.names))
     classes = model.emd["Classes"]
     confidence = float(scores.max())
     if model.is_multi_label:
@@ -123,7 +131,10 @@ def probabilities(model: Model, chip: NDArray[np.float32], augment: bool = False
     """Return the probability of each class of one chip `(bands, height, width)`, before normalisation."""
     normalised = normalise(model.emd, chip.astype(np.float64))
     views = augmented(normalised, model.emd.get("ImageSpaceUsed")) if augment else [normalised]
-    scores: Floats = np.mean([_activated(model, model.network(view[np.newaxis]))[0] for view in views], axis=0)
+    outputs = [model.network(view[np.newaxis]) for view in views]
+    if not np.isfinite(outputs).all():
+        return np.full(len(model.names), np.nan)
+    scores: Floats = np.mean([_activated(model, output)[0] for output in outputs], axis=0)
     return scores
 
 

@@ -209,6 +209,24 @@ def test_label_field_and_scores(tool: Tool, image: Path, model: str, media_type:
 
 
 @pytest.mark.parametrize(
+    ("model", "media_type", "changes"),
+    [
+        ("root", None, {}),
+        ("root", GEOPACKAGE, {"class_scores": True}),
+        ("root", TABLE, {"test_time_augmentation": True}),
+        ("root", None, {"separate": True, "label_field": "After"}),
+        ("root-multi", None, {}),
+    ],
+)
+def test_object_without_finite_scores_has_a_status_and_costs_no_other_its_label(
+    tool: Tool, image: Path, model: str, media_type: str | None, changes: dict[str, Any]
+) -> None:
+    rows = tool.check(Request([image], random_features(6), UTM, **changes), model, EXACT, media_type)
+    counts = statuses(rows, "After_Status" if "label_field" in changes else "ClassStatus")
+    assert min(counts["not-finite"], counts["ok"], counts["outside-image"]) >= 1
+
+
+@pytest.mark.parametrize(
     ("model", "threshold"),
     [
         *[("fixed", None), ("fixed", 0.83), ("fixed", 1)],

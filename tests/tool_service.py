@@ -20,8 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
-from conftest import definition, save_mean_network
-from model_oracle import LinearNetwork, Model, linear_network, mean_network
+from conftest import definition, save_mean_network, save_root_network
+from model_oracle import LinearNetwork, Model, linear_network, mean_network, root_network
 from oracle import transformed
 from service import Client, configure, link, load_application
 from tool_oracle import CRS84, Request, Row, expected_rows
@@ -95,6 +95,8 @@ MODELS: Final[Mapping[str, Model]] = {
     "one-band": _linear((1, 8, 8), **_unit(1)),
     "four-bands": _linear((4, 8, 8), **_unit(4)),
     "two-cases": Model(definition(Classes=[{"Value": 1, "Name": "Oak"}, {"Value": 2, "Name": "oak"}]), mean_network, 3),
+    "root": Model(definition(), root_network, 3),
+    "root-multi": Model(definition(MetaDataMode="MultiLabeled_Tiles", Activation="sigmoid"), root_network, 3),
     "thirteen-bands": _linear((13, 8, 8), **_unit(13, ExtractBands=None)),
 }
 
@@ -193,6 +195,8 @@ def start_tool(folder: Path) -> Tool:
         if isinstance(model.network, LinearNetwork):
             shape = (model.bands, model.emd["ImageHeight"], model.emd["ImageWidth"])
             save_linear_network(package / "net.onnx", model.network, shape)
+        elif model.network is root_network:
+            save_root_network(package / "net.onnx")
         else:
             save_mean_network(package / "net.onnx", model.bands)
     (folder / "imagery").mkdir()

@@ -18,15 +18,18 @@ import pyogrio
 import pytest
 import shapely
 from affine import Affine
+from numpy.typing import NDArray
 
 from conftest import MakePackage
 from processes.classify.process import ClassifyObjects
 from processes.classify.sections import PLAN, decode_plan, encode_plan
-from processes.errors import ServiceError
+from processes.errors import RequestError, ServiceError
 from processes.imagery.image import open_image
 from processes.imagery.source import FileSource
 from processes.jobs.files import FolderStorage
 from processes.model.catalog import Catalog
+from processes.model.runtime.runtime import Chips
+from processes.model.session import Session
 from processes.ogc.execution import Execution
 from processes.ogc.process import Output, Sections
 from processes.settings import Settings
@@ -289,7 +292,12 @@ def test_a_section_that_was_done_is_not_done_again(begun: Sectioned, imagery: Pa
     begun.process.run_section(begun.files(), 1, fail)
 
 
-def test_a_section_knows_what_its_objects_are_called(
+def no_numbers(_: Session, chips: Chips) -> NDArray[np.float32]:
+    """Return what a network gives that has no finite number for any chip."""
+    return np.full((len(chips), 2), np.nan, np.float32)
+
+
+def test_objects_without_finite_scores_cost_no_job_though_whole_sections_are_so(
     process: ClassifyObjects, imagery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order = execution_of(
@@ -297,13 +305,48 @@ def test_a_section_knows_what_its_objects_are_called(
     )
     work = Sectioned(process, order, tmp_path)
     begun, _ = work.begin()
-    monkeypatch.setattr("processes.model.session.Session.outputs", lambda *_: np.full((1, 2), np.nan, np.float32))
-    names = set()
+    monkeypatch.setattr("processes.model.session.Session.outputs", no_numbers)
     for section in range(1, len(begun.objects)):
-        with pytest.raises(ServiceError, match="not a finite number for object tree-") as failure:
-            work.process.run_section(work.files(), section, lambda _: None)
-        names.add(failure.value.detail.rsplit(" ", 1)[1])
-    assert len(names) == len(begun.objects) - 1
+        work.process.run_section(work.files(), section, lambda _: None)
+    found = work.finish()
+    assert found.summary is not None
+    broken = sum(begun.objects[1:])
+    assert found.summary["status"]["not-finite"] == broken > 5
+    assert found.summary["status"]["ok"] == begun.objects[0]
+    assert isinstance(found.content, Path)
+    rows = [(item["id"], item["properties"]) for item in json.loads(found.content.read_bytes())["features"]]
+    named = [identifier for identifier, row in rows if row["ClassStatus"] == "not-finite"]
+    assert {(row["ClassLabel"], row["ClassValue"], row["Confidence"]) for name, row in rows if name in named} == {
+        (None, None, None)
+    }
+    assert found.summary["warnings"] == [
+        f"{broken} of {len(rows)} objects have the status not-finite: the network gave something that is no finite number; "
+        f"the first is object {named[0]}"
+    ]
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_job_fails_where_the_network_gives_no_finite_number_for_any_object(
+    process: ClassifyObjects, imagery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    """An object outside the image is not one of them: then the layer is written."""
+    monkeypatch.setattr("processes.model.session.Session.outputs", no_numbers)
+    places = [(X + 20, Y - 20), (X + 40, Y - 30), *[(X + 9000, Y)] * others]
+    features = [feature(number, shapely.Point(place), f"tree-{number}") for number, place in enumerate(places)]
+    layer = {"type": "FeatureCollection", "crs": CRS, "features": features}
+    order = execution_of(process, {"image": link(imagery / "0.tif"), "features": layer, "model": "fixed"})
+    work = Sectioned(process, order, tmp_path)
+    begun, _ = work.begin()
+    for section in range(1, len(begun.objects)):
+        work.process.run_section(work.files(), section, lambda _: None)
+    if others:
+        assert (work.finish().summary or {})["status"] == {"ok": 0, "outside-image": 1, "not-finite": 2}
+        return
+    (tmp_path / "at-once").mkdir()
+    for do in (work.finish, lambda: process.execute(order, tmp_path / "at-once")):
+        with pytest.raises(RequestError, match="not a finite number for any object, from object tree-0 on") as caught:
+            do()
+        assert [fault.pointer for fault in caught.value.faults] == ["/inputs/model"]
 
 
 def test_a_plan_is_small_and_readable(begun: Sectioned) -> None:
