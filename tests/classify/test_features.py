@@ -362,7 +362,7 @@ PART: list[tuple[dict[str, Any], str]] = [
     ({"count": 12, "next": None, "previous": None}, "5 of 12 features"),
     ({"numberReturned": 12}, "has 12 features and has 5"),
     ({"links": [{"rel": "next", "type": "text/html", "href": "/1"}]}, "is of type 'text/html'"),
-    ({"links": [{"rel": "next", "method": "POST", "href": "/1", "body": {}}]}, "is of type 'POST'"),
+    ({"links": [{"rel": "next", "method": "POST", "href": "/1", "body": {}}]}, "is to be requested by POST"),
 ]
 """Two of them are those of the case features-truncated, seen with 0.3.0; OGR reads 5 features of each, without a word."""
 

@@ -15,7 +15,9 @@ from processes.sources.media_types import GEOJSON, JSON, plain_media_type
 _TYPES = (GEOJSON, JSON, "")
 """Media types of a link to a page, the best first; the last is for a link without one."""
 _TO_ITEMS = ("items", "data", "http://www.opengis.net/def/rel/ogc/1.0/data")
-_LINK = re.compile(r'\s*<([^>]*)>((?:\s*;\s*[\w!#$&+.^`|~*-]+\s*(?:=\s*(?:"(?:[^"\\]|\\.)*"|[^\s,;"]+))?)*)\s*(?:,|$)')
+_LINK = re.compile(
+    r'\s*+<([^>]*+)>((?:\s*+;\s*+[\w!#$&+.^`|~*-]++\s*+(?:=\s*+(?:"(?:[^"\\]|\\.)*+"|[^\s,;"]++))?+)*+)\s*+(?:,|$)'
+)
 _PARAMETER = re.compile(r';\s*([\w!#$&+.^`|~*-]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,;"]+)))?')
 
 
@@ -33,14 +35,16 @@ class NextLink:
 
     href: str | None
     """As the answer has it; None = no page of features can be had by it."""
-    media_type: str = ""
-    """Of what it leads to, where that is known."""
+    why_not: str = ""
+    """Why none can be had by it."""
 
 
 def next_link(collection: FeatureCollection, header: str) -> NextLink | None:
     """Return the link to the next page; None = there is none. `header`: the answer's header `Link`, empty = none."""
-    links = [*links_of(collection), *_header_links(header)]
-    offered = [link for link in links if is_rel(link, "next") and isinstance(link.get("href"), str)]
+    links = [link for link in links_of(collection, header) if is_rel(link, "next")]
+    offered = [link for link in links if isinstance(link.get("href"), str)]
+    if not offered:
+        return None
     hrefs: dict[str, str] = {}
     for link in offered:
         if str(link.get("method", "GET")).upper() == "GET":
@@ -49,7 +53,7 @@ def next_link(collection: FeatureCollection, header: str) -> NextLink | None:
     best = best or next((href for media_type, href in hrefs.items() if media_type.endswith("json")), None)
     if best is not None:
         return NextLink(best)
-    return NextLink(None, _media_type(offered[0]) or "POST") if offered else None
+    return NextLink(None, f"is of type {next(iter(hrefs))!r}" if hrefs else "is to be requested by POST")
 
 
 def leads_to_items(text: bytes | memoryview) -> bool:
@@ -64,8 +68,13 @@ def leads_to_items(text: bytes | memoryview) -> bool:
     )
 
 
-def links_of(collection: FeatureCollection) -> Iterator[dict[str, Any]]:
-    """Yield the links of a document as objects with `rel` and `href`, whatever form they have there."""
+def links_of(collection: FeatureCollection, header: str) -> Iterator[dict[str, Any]]:
+    """Yield the links of an answer as objects with `rel` and `href`, whatever form they have in the document."""
+    yield from _document_links(collection)
+    yield from _header_links(header)
+
+
+def _document_links(collection: FeatureCollection) -> Iterator[dict[str, Any]]:
     for name, text in (("next", collection.next), ("previous", collection.previous)):
         href = read_member(text)
         if href:
@@ -96,6 +105,7 @@ def _header_links(header: str) -> Iterator[dict[str, Any]]:
 
 
 def is_rel(link: dict[str, Any], rel: str) -> bool:
+    """Return whether a link has a relation, which may be one of several."""
     return isinstance(link.get("rel"), str) and rel in link["rel"].lower().split()
 
 

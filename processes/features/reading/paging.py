@@ -122,7 +122,7 @@ class PageReader:
         if following.href is None or self.fetch is None or page.url is None:
             if self._total is not None and not self._is_short:
                 return None
-            why = f"is of type {following.media_type!r}" if following.href is None else "is not followed from a file"
+            why = following.why_not or "is not followed from a file"
             raise LayerError(
                 f"the layer is not whole: it has {self.count} features and a link to a next page, which {why}"
             )
@@ -177,7 +177,7 @@ def _features_before(page: FeaturePage, collection: FeatureCollection) -> int | 
     for name, value in query.items():
         if name.lower() in _STARTS and value.isascii() and value.isdigit():
             return int(value)
-    is_later = any(is_rel(link, rel) for rel in ("prev", "previous") for link in links_of(collection))
+    is_later = any(is_rel(link, rel) for rel in ("prev", "previous") for link in links_of(collection, page.link or ""))
     return None if is_later else 0
 
 

@@ -186,7 +186,7 @@ def placed(place: Any, geometry: Any = None, **members: Any) -> dict[str, Any]:
         (collection(placed(PLACE), conformsTo=[FG], coordRefSys=UTM), 32617, (500020, 2999980)),
         (collection(placed(PLACE), coordRefSys="[EPSG:32617]"), 32617, (500020, 2999980)),
         (collection(placed(PLACE), coordRefSys={"type": "Reference", "href": UTM, "epoch": 2020.5}), 32617, (500020, 2999980)),
-        (collection(placed({"type": "Point", "coordinates": [50.5, 10.25]}), coordRefSys="http://www.opengis.net/def/crs/EPSG/0/4326"), 4326, (10.25, 50.5)),
+        (collection(placed({"type": "Point", "coordinates": [50.5, 10.25]}), conformsTo=[FG], coordRefSys="http://www.opengis.net/def/crs/EPSG/0/4326"), 4326, (10.25, 50.5)),
         (collection(placed({"type": "Point", "coordinates": [10, 50]}), conformsTo=[FG]), None, (10, 50)),
         (collection(placed(None, {"type": "Point", "coordinates": [10, 50]}), conformsTo=[FG]), None, (10, 50)),
         (collection(placed(PLACE, coordRefSys=UTM), conformsTo=[FG]), 32617, (500020, 2999980)),
@@ -202,6 +202,9 @@ def test_places_of_json_fg_are_read_in_their_crs(
     assert layer.crs == (pyproj.CRS("OGC:CRS84") if epsg is None else pyproj.CRS(epsg))
     (point,) = layer.geometries(0, 1)
     np.testing.assert_allclose((point.x, point.y), expected, atol=1e-6)
+    if document.get("conformsTo") and "features" in document:  # then GDAL knows it as JSON-FG
+        (wkb,) = pyogrio.raw.read(tmp_path / "a.geojson")[2]
+        assert shapely.from_wkb(wkb).equals_exact(point, 1e-6)
 
 
 def test_features_of_json_fg_without_a_place_are_moved_to_the_crs_of_the_others(tmp_path: Path) -> None:
