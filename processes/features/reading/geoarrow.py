@@ -58,7 +58,11 @@ def wkb_of(values: pa.Array, encoding: str, subject: str) -> pa.Array:
         raise LayerError(f"{subject}: a coordinate of a geometry is null")
     coordinates = np.column_stack([column.to_numpy(zero_copy_only=False) for column in columns])
     try:
-        geometries = shapely.from_ragged_array(geometry_type, np.ascontiguousarray(coordinates), tuple(offsets) or None)
+        if depth and not len(coordinates):  # shapely cannot make geometries of no coordinates at all
+            geometries = np.full(len(values), shapely.from_wkt(f"{geometry_type.name} EMPTY"), dtype=object)
+        else:
+            rows = np.ascontiguousarray(coordinates)
+            geometries = shapely.from_ragged_array(geometry_type, rows, tuple(offsets) or None)
     except (shapely.errors.ShapelyError, ValueError) as err:
         raise LayerError(f"{subject}: a geometry cannot be read") from err
     geometries[missing] = None
