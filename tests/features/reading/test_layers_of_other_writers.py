@@ -343,7 +343,7 @@ FORMS: Mapping[str, Form] = {
     "GeoJSON by GDAL": Form(
         write_gdal,
         ".geojson",
-        Holds(GDAL_JSON_KINDS, crs=["CRS84", *EPSG], has_empty_points=False, is_exact=False),
+        Holds(GDAL_JSON_KINDS, NAMES, str.lower, crs=["CRS84", *EPSG], has_empty_points=False, is_exact=False),
         {"driver": st.just("GeoJSON"), "WRITE_NAME": st.sampled_from(["YES", "NO"])},
         empty_has_columns=False,
     ),
@@ -407,7 +407,7 @@ FORMS: Mapping[str, Form] = {
     "FlatGeobuf by GDAL": Form(
         write_gdal,
         ".fgb",
-        Holds(COMMON | TIMES_BY_GDAL | FLATGEOBUF_DATES, mixed=("XY",)),
+        Holds(COMMON | TIMES_BY_GDAL | FLATGEOBUF_DATES, NAMES, str.lower, mixed=("XY",)),
         {"driver": st.just("FlatGeobuf"), "SPATIAL_INDEX": st.just("NO")},
         null_if_empty,
     ),
