@@ -120,9 +120,9 @@ class Place:
 
     def touches(self, geometry: BaseGeometry, geometry_crs: str | None) -> bool:
         """Say whether the geometry intersects the image's extent, edges included."""
-        shape = self.in_grid(geometry, geometry_crs)
-        is_finite = bool(np.isfinite(shapely.get_coordinates(shape)).all())
-        return is_finite and bool(shape.intersects(shapely.box(0, 0, self.width, self.height)))
+        whole = shapely.box(0, 0, self.width, self.height)
+        shapes = [_shape_in_grid(self, moved) for moved in _moved(self, _in_crs(geometry, geometry_crs, self))]
+        return any(np.isfinite(shapely.get_coordinates(shape)).all() and shape.intersects(whole) for shape in shapes)
 
     def outline(self, window: Window) -> shapely.Polygon:
         """Return a window's outline in the image's CRS."""
@@ -418,12 +418,12 @@ def _slices(part: Window, window: Window) -> tuple[slice, slice]:
 def _cut(images: Sequence[Dataset], geometry: BaseGeometry, rule: ChipRule) -> tuple[NDArray[np.float32] | None, str]:
     if not np.isfinite(shapely.get_coordinates(geometry)).all():
         return None, "outside-image"
-    own = _grid_image(images, geometry, rule)
-    if own is None:
+    found = _grid_image(images, geometry, rule)
+    if found is None:
         return None, "outside-image"
-    shape = _shape_in_grid(own, geometry)
+    own, shape = found
     window = _window(own, shape, rule)
-    values, valid, touched = _read_mosaic(own, [image for image in images if image is not own], window, rule)
+    values, valid, touched = _read_mosaic(own, images, window, rule)
     if not touched:
         return None, "outside-image"
     if rule.blacken:
@@ -434,21 +434,61 @@ def _cut(images: Sequence[Dataset], geometry: BaseGeometry, rule: ChipRule) -> t
     return _resized(kept, rule), "ok"
 
 
-def _grid_image(images: Sequence[Dataset], geometry: BaseGeometry, rule: ChipRule) -> Dataset | None:
-    """Return the image whose grid a mosaic's chip uses, None if the chip reaches none."""
-    shapes = [_shape_in_grid(image, geometry) for image in images]
-    for image, shape in zip(images, shapes, strict=True):
+def _grid_image(
+    images: Sequence[Dataset], geometry: BaseGeometry, rule: ChipRule
+) -> tuple[Dataset, BaseGeometry] | None:
+    """Return the image whose grid a mosaic's chip uses, with the geometry in it; None if the chip reaches none."""
+    shapes = [(image, _shape_in_grid(image, moved)) for image in images for moved in _moved(image, geometry)]
+    for image, shape in shapes:
         minx, miny, maxx, maxy = _box(shape)
         if 0 <= (minx + maxx) / 2 <= image.width and 0 <= (miny + maxy) / 2 <= image.height:
-            return image
-    for image, shape in zip(images, shapes, strict=True):
+            return image, shape
+    for image, shape in shapes:
         if _within(_window(image, shape, rule), image.width, image.height) is not None:
-            return image
+            return image, shape
     return None
 
 
+TURN: Final = 360.0
+
+
+def _turns(image: Dataset | Place) -> tuple[int, ...]:
+    """Return by how many turns a geometry may be moved in an image: none but where x is a longitude."""
+    crs: Any = image.crs
+    wkt = crs if isinstance(crs, str) or crs is None else crs.to_wkt()
+    return (0, -1, 1, -2, 2) if wkt is not None and CRS.from_wkt(wkt).is_geographic else (0,)
+
+
+def _moved(image: Dataset | Place, geometry: BaseGeometry) -> list[BaseGeometry]:
+    """Return a geometry in the image's CRS in each place where it lies in it: longitudes are taken modulo 360."""
+    turns = _turns(image)
+    whole = one_piece(geometry) if len(turns) > 1 else geometry
+    return [_shifted(whole, turn) for turn in turns]
+
+
+def _shifted(geometry: BaseGeometry, turns: int) -> BaseGeometry:
+    return shapely.transform(geometry, lambda xy: xy + np.array([TURN * turns, 0])) if turns else geometry
+
+
+def one_piece(geometry: BaseGeometry) -> BaseGeometry:
+    """Return an object that is split at the antimeridian as one, in degrees: its parts on the smallest arc.
+
+    Each part in turn is tried as the westernmost one.
+    """
+    parts = list(shapely.get_parts(geometry))
+    if geometry.is_empty or len(parts) == 1 or geometry.bounds[2] - geometry.bounds[0] <= TURN / 2:
+        return geometry
+    best = geometry
+    for first in parts:
+        west = first.bounds[0]
+        moved = type(geometry)([_shifted(part, math.ceil((west - part.bounds[0]) / TURN)) for part in parts])
+        if moved.bounds[2] - moved.bounds[0] < best.bounds[2] - best.bounds[0] - 1e-9:
+            best = moved
+    return best
+
+
 def _read_mosaic(
-    own: Dataset, others: Sequence[Dataset], window: Window, rule: ChipRule
+    own: Dataset, images: Sequence[Dataset], window: Window, rule: ChipRule
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], bool]:
     """Read a window of the first image's grid, the cells that it lacks from the others in order.
 
@@ -468,8 +508,10 @@ def _read_mosaic(
     rows_columns = np.indices((window.height, window.width)).reshape(2, -1).T
     in_grid = rows_columns[:, ::-1] + [window.col_off + 0.5, window.row_off + 0.5]
     centres = _to_map(own, in_grid).reshape(window.height, window.width, 2)
-    for other in others:
-        touched |= _fill_from(other, centres, rule, values, valid)
+    for other in images:
+        for turns in _turns(other):
+            if other is not own or turns:
+                touched |= _fill_from(other, centres + np.array([TURN * turns, 0]), rule, values, valid)
     return values, valid, touched
 
 

@@ -23,10 +23,12 @@ import pyogrio
 import pyproj
 import pytest
 import shapely
+from affine import Affine
 from click.testing import CliRunner
 from pyarrow import parquet
 
 from conftest import definition, save_mean_network
+from odd_crs import claiming, esri, unknown_datum
 from oracle import transformed
 from processes.programs.cli import main
 from rasters import make_raster
@@ -417,7 +419,10 @@ def assert_summary(found: Found, labels: Sequence[tuple[Any, ...]], media_type: 
         assert found.summary is None
         return
     summary = found.summary
-    assert set(summary) == {"model", "counts", "status", "warnings", "software"}
+    assert set(summary) - {"crs"} == {"model", "counts", "status", "warnings", "software"}
+    assert ("crs" in summary) == (found.geometry is not None)
+    if found.geometry is not None:
+        assert pyproj.CRS(summary["crs"]).equals(found.crs or pyproj.CRS(CRS84), ignore_axis_order=True)
     assert summary["status"] == {
         name: [row[3] for row in labels].count(name) for name in dict.fromkeys(["ok", *(row[3] for row in labels)])
     }
@@ -561,6 +566,89 @@ def test_a_crs_that_is_not_epsg_s_comes_back_as_it_came(asking: Asking, media_ty
     found = asking.found(media_type, None, image=link(image), features=link(Path(str(case.write(case, folder)))))
     assert found.rows[0]["ClassStatus"] == "ok"
     assert_geometry(found, case, media_type, crs)
+
+
+URI = "http://www.opengis.net/def/crs"
+
+
+@pytest.mark.parametrize(
+    ("media_type", "asked", "uri"),
+    [
+        (GEOJSON, None, f"{URI}/OGC/1.3/CRS84"),
+        (SEQUENCE, None, f"{URI}/OGC/1.3/CRS84"),
+        (CSV, None, f"{URI}/EPSG/0/32633"),
+        (CSV, "ESRI:102014", f"{URI}/ESRI/0/102014"),
+        (GEOPACKAGE, "OGC:CRS84", f"{URI}/OGC/1.3/CRS84"),
+        (PARQUET, "EPSG:3857", f"{URI}/EPSG/0/3857"),
+        (TABLE, None, None),
+    ],
+)
+def test_an_answer_says_its_crs(asking: Asking, media_type: str, asked: str | None, uri: str | None) -> None:
+    outputs = {"classifiedObjects": {"format": {"mediaType": media_type}}}
+    more = {} if asked is None else {"outputCrs": asked}
+    response = asking.post({"inputs": asking.inputs("geopackage", **more), "outputs": outputs})
+    assert response.headers.get("Content-Crs") == (None if uri is None else f"<{uri}>")
+    job = re.search(r"<([^>]*/jobs/[^>]*)>", response.headers["Link"])
+    assert job is not None
+    info = asking.client.http.get(job[1].removeprefix("http://localhost"), headers={"Accept": "application/json"}).json
+    assert info["summary"].get("crs") == uri
+    assert pyproj.CRS(uri).name if uri else True
+
+
+ODD_CRS: Mapping[str, tuple[pyproj.CRS, tuple[int, str, int] | None]] = {
+    "crs84": (pyproj.CRS("OGC:CRS84"), (4326, "EPSG", 4326)),  # case gpkg-crs84, 0.3.0
+    "nad83": (pyproj.CRS("OGC:CRS83"), (4269, "EPSG", 4269)),
+    "etrs89 of esri": (esri(4258), (4258, "EPSG", 4258)),
+    "laea of esri": (esri(3035), (3035, "EPSG", 3035)),
+    "esri's own": (pyproj.CRS("ESRI:102014"), (102014, "ESRI", 102014)),
+    **{f"unknown on {name}": (unknown_datum(name), None) for name in ("bessel", "krass", "GRS80")},
+    "claims a code": (claiming(25832), None),
+    "degrees on no datum": (pyproj.CRS("+proj=longlat +ellps=WGS84"), None),
+}
+"""CRS as files have them, and srs_id, organisation and its code in the GeoPackage; None = none means the same."""
+
+
+@pytest.mark.parametrize("name", ODD_CRS)
+def test_a_file_has_a_code_only_where_it_means_the_same(asking: Asking, name: str) -> None:
+    crs, known = ODD_CRS[name]
+    folder = asking.home / "imagery" / asking.folder.name
+    folder.mkdir()
+    geodetic = crs.geodetic_crs
+    assert geodetic is not None
+    x, y = (
+        (10, 50) if crs.is_geographic else pyproj.Transformer.from_crs(geodetic, crs, always_xy=True).transform(10, 50)
+    )
+    cell = 1e-5 if crs.is_geographic else 1
+    image = make_raster(folder / "own.tif", crs=crs.to_wkt(), transform=Affine(cell, 0, x, 0, -cell, y))
+    place = shapely.Point(x + 20 * cell, y - 20 * cell)
+    columns = {"geometry": pa.array([shapely.to_wkb(place)], pa.binary())}
+    geo = {"encoding": "WKB", "geometry_types": ["Point"], "crs": crs.to_json_dict()}
+    table = pa.table(columns).replace_schema_metadata(
+        {"geo": json.dumps({"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": geo}})}
+    )
+    parquet.write_table(table, folder / "objects.parquet")
+    more = {"image": link(image), "features": link(folder / "objects.parquet")}
+    geopackage = folder / "result.gpkg"
+    geopackage.write_bytes(asking.raw(GEOPACKAGE, None, **more))
+    with closing(sqlite3.connect(geopackage)) as database:
+        (row,) = database.execute(
+            "SELECT srs_id, upper(organization), organization_coordsys_id, definition FROM gpkg_spatial_ref_sys "
+            "WHERE srs_id = (SELECT srs_id FROM gpkg_contents WHERE data_type = 'features')"
+        )
+    assert row[:3] == known or (known is None and row[1] == "NONE")
+    # PROJ's way from what the files say to what was given moves nothing
+    stated = [pyproj.CRS(row[3]), asking.found(FLATGEOBUF, None, **more).crs, asking.found(PARQUET, None, **more).crs]
+    for found in stated:
+        assert found is not None
+        assert found.ellipsoid == crs.ellipsoid
+        there = pyproj.Transformer.from_crs(found.geodetic_crs, found, always_xy=True).transform(10, 50)
+        assert there == pytest.approx((x, y), abs=1e-6)
+        if known is None:
+            assert found.datum is not None
+            assert crs.datum is not None
+            assert found.datum.name == crs.datum.name.removesuffix(" ensemble")
+            assert found.to_json_dict().get("id") is None
+    assert asking.found(CSV, None, **more).geometry == [place]
 
 
 # A result classified again

@@ -518,6 +518,87 @@ def test_extents_that_are_none(tool: Tool, image: Path, extent: Any) -> None:
     assert response.json["errors"][0]["pointer"].startswith("/inputs/extent")
 
 
+# Longitudes are circular (case antimeridian, 0.3.0)
+
+
+def across(cell: float) -> list[Feature]:
+    """Return objects of all kinds around the antimeridian, in CRS84; most of them are cut there, as RFC 7946 wants."""
+
+    def box(west: float, south: float, east: float, north: float) -> shapely.Polygon:
+        turns = 360 if west < -180 else -360 if east > 180 else 0
+        return shapely.box(west + turns, south, east + turns, north)
+
+    def cut(west: float, south: float, east: float, north: float) -> BaseGeometry:
+        return shapely.MultiPolygon([box(west, south, 180, north), shapely.box(-180, south, east - 360, north)])
+
+    c = cell
+    shapes: list[BaseGeometry] = [
+        shapely.Point(-180 + 5.3 * c, 1.2 * c),
+        shapely.Point(180 - 5.3 * c, -2.2 * c),
+        shapely.Point(180, 3 * c),
+        shapely.Point(-180, 3 * c),
+        shapely.Point(180 + 4.4 * c, 0.3 * c),  # as some programs write it
+        shapely.Point(-180 - 6.6 * c, 0.3 * c),
+        cut(180 - 4.2 * c, -4 * c, 180 + 3.1 * c, 4.4 * c),
+        cut(180 - 0.4 * c, -6 * c, 180 + 8 * c, 2.5 * c),
+        shapely.MultiLineString([[(180 - 3 * c, 0), (180, c)], [(-180, c), (-180 + 2.5 * c, 3 * c)]]),
+        shapely.MultiPoint([(-180 + 2.2 * c, 0), (180 - 1.7 * c, c)]),
+        shapely.box(-180 + 3 * c, -3 * c, -180 + 6.6 * c, c),
+        shapely.Point(180 - 900 * c, 0) if c < 0.01 else shapely.Point(180 - 8 * c, 89),
+    ]
+    return [Feature(number, shape) for number, shape in enumerate(shapes)]
+
+
+def images_around(folder: Path, cell: float, kind: str) -> list[Path]:
+    def at(name: str, west: float, width: int, seed: int = 0) -> Path:
+        transform = Affine(cell, 0, west, 0, -cell, 20 * cell)
+        return make_raster(folder / name, width=width, height=40, crs="EPSG:4326", transform=transform, seed=seed)
+
+    match kind:
+        case "beyond":
+            return [at("beyond.tif", 180 - 24 * cell, 64)]
+        case "other side":
+            return [at("other.tif", -180 - 24 * cell, 64)]
+        case "both sides":
+            return [at("east.tif", 180 - 30 * cell, 30, 1), at("west.tif", -180, 30, 2)]
+        case "both sides, west first":
+            return [at("west.tif", -180 + 1.3 * cell, 30, 2), at("east.tif", 180 - 30.3 * cell, 33, 1)]
+        case _:
+            return [at("world.tif", 0 if kind == "from 0 to 360" else -180, round(360 / cell), 3)]
+
+
+@pytest.mark.parametrize("model", ["fixed", "variable", "black"])
+@pytest.mark.parametrize(
+    ("kind", "cell"),
+    [
+        ("beyond", 1e-4),
+        ("other side", 1e-4),
+        ("both sides", 1e-4),
+        ("both sides, west first", 1e-4),
+        ("from 0 to 360", 2.5),
+        ("from -180 to 180", 2.5),
+    ],
+)
+def test_longitudes_are_taken_modulo_360(tool: Tool, folder: Path, model: str, kind: str, cell: float) -> None:
+    rows = tool.check(Request(images_around(folder, cell, kind), across(cell)), model, RESAMPLED)
+    assert statuses(rows)["ok"] >= 11
+
+
+@pytest.mark.parametrize("kind", ["beyond", "both sides, west first"])
+def test_longitudes_are_circular_for_images_one_by_one_and_extents(tool: Tool, folder: Path, kind: str) -> None:
+    images, cell = images_around(folder, 1e-4, kind), 1e-4
+    rows = tool.check(Request(images, across(cell), separate=True), "black", RESAMPLED)
+    assert statuses(rows)["ok"] >= 11
+    for bbox in (
+        [180, -1, 180 + 5 * cell, 1],
+        [-180, -1, -180 + 5 * cell, 1],
+        [180 - 3 * cell, -1, -180 + 3 * cell, 1],
+    ):
+        rows = tool.check(Request(images, across(cell), extent={"bbox": bbox}), "fixed", EXACT)
+        assert 5 < len(rows) < 11
+        assert tool.check(Request(images, extent={"bbox": bbox}), "mean", RESAMPLED)
+
+
 # Separate
 
 

@@ -16,7 +16,7 @@ from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
 
 from model_oracle import Model, Verdict, judge
-from oracle import Place, chip, each_image_opened_once, image_chip, place_of, transformed
+from oracle import TURN, Place, chip, each_image_opened_once, image_chip, one_piece, place_of, transformed
 
 CRS84: Final = "OGC:CRS84"
 
@@ -175,14 +175,24 @@ def in_extent(geometry: BaseGeometry | None, geometry_crs: str, extent: Mapping[
         return False
     crs, parts = rectangles(extent)
     moved = transformed(geometry, geometry_crs, crs)
-    return any(moved.intersects(shapely.box(*part)) for part in parts)
+    turns = (0, -TURN, TURN, -2 * TURN, 2 * TURN) if CRS.from_user_input(crs).is_geographic else (0,)
+    boxes = [shapely.box(minx + turn, miny, maxx + turn, maxy) for minx, miny, maxx, maxy in parts for turn in turns]
+    return any(one_piece(moved).intersects(box) if len(turns) > 1 else moved.intersects(box) for box in boxes)
+
+
+def crs_is_geographic(crs: str, place: Place) -> bool:
+    """Say whether an extent and an image both have longitudes, which are taken modulo 360."""
+    return CRS.from_user_input(crs).is_geographic and CRS.from_user_input(place.crs).is_geographic
 
 
 def extent_window(place: Place, extent: Mapping[str, Any]) -> Window | None:
     """Return the smallest window of whole cells that covers an image's part of an extent, None if it has none."""
     crs, parts = rectangles(extent)
     boxes = []
-    for minx, miny, maxx, maxy in parts:
+    turns = (0, -TURN, TURN) if crs_is_geographic(crs, place) else (0,)
+    for minx, miny, maxx, maxy in [
+        (part[0] + turn, part[1], part[2] + turn, part[3]) for part in parts for turn in turns
+    ]:
         corners = shapely.MultiPoint([(minx, miny), (minx, maxy), (maxx, maxy), (maxx, miny)])
         left, upper, right, lower = place.in_grid(corners, crs).bounds
         left, upper, right, lower = max(left, 0), max(upper, 0), min(right, place.width), min(lower, place.height)

@@ -132,7 +132,7 @@ def describe(models: Sequence[str]) -> Description:
                 "title": "Extent",
                 "description": (
                     "Only objects that touch it are classified; without features images that touch it, cut to it. "
-                    "In CRS84, or in the CRS named: EPSG:n is in x, y order, a URI in its authority's. "
+                    "In CRS84, or in the CRS named: EPSG:n and such are in x, y order, a URI in its authority's. "
                     "West beyond east crosses the antimeridian"
                 ),
                 "minOccurs": 0,
@@ -195,8 +195,8 @@ def describe(models: Sequence[str]) -> Description:
             "outputCrs": {
                 "title": "Output CRS",
                 "description": (
-                    "CRS of the result, a CRS URI or EPSG:n; by default CRS84 in GeoJSON, "
-                    "else that of the features or the image"
+                    "CRS of the result: EPSG:n, ESRI:n or a code of another authority, its URN or its URI; "
+                    "by default CRS84 in GeoJSON, else that of the features or the image"
                 ),
                 "minOccurs": 0,
                 "maxOccurs": 1,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from processes.imagery.chip_plan import ChipPlan
 from processes.imagery.chips import Batch, ChipReader
+from processes.imagery.mosaic import neighbours_of
 from processes.imagery.source import gdal_settings
 from processes.imagery.tiles import TileReader
 from processes.model.arguments import ModelArguments
@@ -112,7 +113,7 @@ def classify(
     started = 0
 
     with TileReader(chips.images, chips.selections) as tiles:
-        neighbours = chips.mosaic.neighbours if chips.mosaic is not None and chips.mosaic.has_neighbours else None
+        neighbours = neighbours_of(chips.images, chips.mosaic)
         reader = ChipReader(tiles, chips.placement, chips.rule, chips.footprints, neighbours)
 
         def next_rows() -> NDArray[np.int64]:

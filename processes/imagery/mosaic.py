@@ -6,7 +6,7 @@ its window overlaps by a cell.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import shapely
@@ -17,6 +17,9 @@ from processes.errors import ImageError
 from processes.imagery.chips import Placement
 from processes.imagery.grid import ChipRule, holds_centre, overlaps, pixel_boxes
 from processes.imagery.image import Image
+
+Neighbours = Callable[[int, Sequence[int]], list[tuple[int, float]]]
+"""Returns the images that a window of an image may share cells with: see `Mosaic.neighbours`."""
 
 _HALF_AROUND = 0.5
 """Images that reach over less of the circle have no neighbours at its other end."""
@@ -71,10 +74,10 @@ class Mosaic:
     @property
     def has_neighbours(self) -> bool:
         """Whether a chip may have cells of another image, or of the other end of an image around the globe."""
-        return len(self.images) > 1 or self._goes_around
+        return len(self.images) > 1 or self.goes_around
 
     @property
-    def _goes_around(self) -> bool:
+    def goes_around(self) -> bool:
         """Whether places in the images, in their longitudes, can be the same one or neighbours around the globe."""
         return self._turn is not None and self._east - self._west >= self._turn * _HALF_AROUND
 
@@ -85,7 +88,7 @@ class Mosaic:
         the image itself may be another one.
         """
         corners = self.images[own].grid.window_corners(*window)
-        if not self._goes_around:
+        if not self.goes_around:
             near = self._tree.query(shapely.polygons(corners))
             return [(index, 0.0) for index in np.sort(near).tolist() if index != own]
         found = []
@@ -117,6 +120,27 @@ class Mosaic:
         order = np.lexsort((query, image))
         images, starts = np.unique(image[order], return_index=True)
         return list(zip(images.tolist(), np.split(present[query[order]], starts[1:]), strict=True))
+
+
+def neighbours_of(images: Sequence[Image], mosaic: Mosaic | None) -> Neighbours | None:
+    """Return the function that finds where a chip's missing cells come from; None = from nowhere.
+
+    Args:
+        images: the images.
+        mosaic: which they form; None = each stands alone, and may at most go on at its other end, around the globe.
+    """
+    if mosaic is not None:
+        return mosaic.neighbours if mosaic.has_neighbours else None
+    around = {
+        index: alone
+        for index, image in enumerate(images)
+        if image.grid.turn is not None and (alone := Mosaic([image])).goes_around
+    }
+
+    def other_end(own: int, window: Sequence[int]) -> list[tuple[int, float]]:
+        return [(own, offset) for _, offset in around[own].neighbours(0, window)] if own in around else []
+
+    return other_end if around else None
 
 
 def _reach(image: Image, rule: ChipRule) -> float:

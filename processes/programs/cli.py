@@ -183,14 +183,14 @@ class _OutputOption(click.Option):
     metavar="WEST SOUTH EAST NORTH",
     help="Only objects that touch this box; without features images that do, cut to it.",
 )
-@click.option("--extent-crs", help="CRS of the extent, as EPSG:n or a URI; CRS84 by default.")
+@click.option("--extent-crs", help="CRS of the extent, as EPSG:n, ESRI:n or a URI; CRS84 by default.")
 @click.option("--cell-size", type=float, help="Resolution of fixed-size chips, in units of the image's CRS.")
 @click.option(
     "--processor",
     type=click.Choice(["CPU", "GPU"]),
     help="Where the model runs; the GPU where there is one, by default.",
 )
-@click.option("--output-crs", help="CRS of the output.")
+@click.option("--output-crs", help="CRS of the output, as EPSG:n, ESRI:n or a URI.")
 @click.option(
     "--output",
     required=True,

@@ -83,6 +83,21 @@ def test_run_goes_from_files_to_a_geopackage(
     assert rows[2]["ClassLabel"] is None
 
 
+def test_a_csv_file_has_its_crs_beside_it(tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path]) -> None:
+    make_package()
+    options = ("run", "--image", files[0], "--features", files[1], "--model", "brightness", "--output", "out.csv")
+    done = call(tmp_path, *options, "--output-crs", "http://www.opengis.net/def/crs/ESRI/0/102014")
+    assert done.returncode == 0, done.stderr
+    found = pyproj.CRS(pyogrio.read_info(tmp_path / "out.csv")["crs"])  # GDAL reads the .prj
+    assert found.equals(pyproj.CRS("ESRI:102014"))
+    (tmp_path / "out.csv").unlink()
+    refused = call(tmp_path, *options)
+    assert "out.prj is there already; --overwrite replaces it" in refused.stderr
+    assert not (tmp_path / "out.csv").exists()
+    assert call(tmp_path, *options, "--overwrite").returncode == 0
+    assert pyproj.CRS((tmp_path / "out.prj").read_text()).equals(pyproj.CRS(32633))
+
+
 def test_images_one_by_one_within_an_extent(
     tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path]
 ) -> None:
