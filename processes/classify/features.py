@@ -22,7 +22,7 @@ from processes.settings import Settings
 from processes.sources.hosts import DownloadBudget, display_link
 from processes.sources.links import LinkedFile, allowed_path, fetch, file_name, resolve
 from processes.sources.media_types import GEOJSON
-from processes.sources.stamps import FileStamp, stamp_file
+from processes.sources.stamps import DATABASE_ENDINGS, FileStamp, stamp_file
 
 _ACCEPT = f"{GEOJSON}, application/json;q=0.9, */*;q=0.1"
 _ITEMS_PATH = re.compile(r"/collections/[^/]+/items/?$")
@@ -81,7 +81,7 @@ def stamp_features(value: InputValue, settings: Settings) -> list[FileStamp]:
         path = allowed_path(href, settings)
     except ServiceError as err:
         raise RequestError.at(pointer, err) from err
-    stamp = None if path is None else stamp_file(pointer, path, file_name(href))
+    stamp = None if path is None else stamp_file(pointer, path, file_name(href), DATABASE_ENDINGS)
     return [] if stamp is None else [stamp]
 
 

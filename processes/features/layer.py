@@ -16,6 +16,8 @@ JSON_TEXT = {b"classify_objects:json": b"text"}
 """Metadata of a column of JSON texts: values of mixed types, or nested. Null = the feature has no such attribute."""
 TYPE_OF_VALUES = b"classify_objects:type"
 """Key of the metadata of such a column, where all its values are of one type: that type's name."""
+JSON_COLUMN = JSON_TEXT | {TYPE_OF_VALUES: b"json"}
+"""Metadata of a column of JSON texts that is JSON in the file itself, and so in formats with such columns."""
 OMIT_NULLS = {b"classify_objects:json": b"omit-null"}
 """Metadata of a column in which null means that the feature has no such attribute."""
 
@@ -23,6 +25,11 @@ OMIT_NULLS = {b"classify_objects:json": b"omit-null"}
 def is_json_text(item: pa.Field) -> bool:
     """Return whether a column holds JSON texts."""
     return (item.metadata or {}).items() >= JSON_TEXT.items()
+
+
+def is_json_column(item: pa.Field) -> bool:
+    """Return whether a column is JSON in the file that it came from."""
+    return (item.metadata or {}).items() >= JSON_COLUMN.items()
 
 
 @dataclass(frozen=True, slots=True)

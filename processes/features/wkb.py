@@ -25,6 +25,8 @@ _OTHERS = {
     16: "TIN",
     17: "Triangle",
 }
+_CURVES = (8, 9, 10, 11, 12)
+"""Types that have arcs, or can have them."""
 _HEADER_BYTES = 5
 _SHALLOW_BYTES = 4096
 """A shorter value cannot be nested so deep that GEOS, which descends level by level, runs out of stack."""
@@ -45,6 +47,29 @@ def common_geometry_type(iso_types: frozenset[int]) -> str:
         return "Unknown"
     has_z, has_m = (any(iso_type // 1000 & bit for iso_type in iso_types) for bit in (1, 2))
     return f"{_SIMPLE[flat_types.pop()]} {'Z' * has_z}{'M' * has_m}".rstrip()
+
+
+def type_name(code: int) -> str:
+    """Return the name of a WKB type, whatever its dimensions."""
+    flat_type = _iso(code) % 1000
+    return _SIMPLE.get(flat_type) or _OTHERS.get(flat_type) or str(code)
+
+
+def has_curves(iso_types: frozenset[int]) -> bool:
+    """Return whether geometries of such types can have arcs."""
+    return any(iso_type % 1000 in _CURVES for iso_type in iso_types)
+
+
+def find_curves(geometry: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the indices of the geometries that can have arcs, and their ISO types, each `(n,)`."""
+    found, iso_types, first = [np.empty(0, np.int64)], [np.empty(0, np.int64)], 0
+    for chunk in geometry.chunks:
+        indices, codes, _ = _headers(chunk, first)
+        is_curve = np.isin((codes & ~np.uint32(_Z | _M | _SRID)) % 1000, _CURVES)
+        found.append(first + indices[is_curve])
+        iso_types.append(np.array([_iso(code) for code in codes[is_curve].tolist()], np.int64))
+        first += len(chunk)
+    return np.concatenate(found), np.concatenate(iso_types)
 
 
 def refuse_unread(geometry: pa.ChunkedArray, first: int = 0) -> None:

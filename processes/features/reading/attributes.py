@@ -5,22 +5,30 @@ Whole numbers, fractions, booleans, texts, bytes, dates and times stay what they
 
 from __future__ import annotations
 
+import datetime as dt
+import itertools
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from processes.errors import LayerError
-from processes.features.layer import JSON_TEXT
+from processes.features.layer import JSON_COLUMN, JSON_TEXT
 
 _EXACT_DIGITS = 15
 """Decimals of up to so many digits survive as a double."""
 _EXACT_POWERS = 22
 """Up to this one powers of ten are doubles."""
+_DATE = re.compile(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})(?:[T ].*)?")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
+_ZONE = re.compile(r"[+-]\d\d:\d\d")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -63,29 +71,98 @@ def refuse_twins(names: Iterable[str]) -> None:
         raise LayerError(f"two attributes are named {twin[:80]!r}")
 
 
-def times_of_texts(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return ISO 8601 texts as times: with their zone if they share one, in UTC if they have several.
+def plain_attributes(table: pa.Table) -> tuple[pa.Table, list[str]]:
+    """Return attributes as GDAL gives them, as `plain_table` does, with warnings of times that are none."""
+    warnings = []
+    for index, item in enumerate(table.schema):
+        if (item.metadata or {}).get(b"GDAL:OGR:type") == b"DateTime":
+            values, is_unread = times_of_texts(table.column(index))
+            table = table.set_column(index, item.name, values)
+            warnings += unread_warning("time", item.name, is_unread)
+    return plain_table(table), warnings
 
-    Texts stay texts where some have a zone and others none.
+
+def unread_warning(kind: str, name: str, is_unread: NDArray[np.bool_]) -> list[str]:
+    """Return a warning of values that were no dates or times, in a list that is empty where there are none.
+
+    Args:
+        kind: `date` or `time`.
+        name: of the attribute.
+        is_unread: of each feature, `(n,)`.
     """
+    indices = np.flatnonzero(is_unread)
+    if not indices.size:
+        return []
+    if indices.size == 1:
+        return [f"1 {kind} of the attribute {name!r} cannot be read and is null: that of feature {indices[0] + 1}"]
+    return [
+        f"{indices.size} {kind}s of the attribute {name!r} cannot be read and are null; "
+        f"the first is that of feature {indices[0] + 1}"
+    ]
+
+
+def dates_of_values(values: Sequence[object]) -> tuple[pa.Array, NDArray[np.bool_]]:
+    """Return texts as dates, and where one is none, each `(n,)`: year, month and day, as OGR takes them."""
+    dates = [_date(value) for value in values]
+    is_unread = [date is None and value is not None for date, value in zip(dates, values, strict=True)]
+    return pa.array(dates, pa.date32()), np.array(is_unread, bool)
+
+
+def _date(value: object) -> dt.date | None:
+    parts = _DATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    try:
+        return None if parts is None else dt.date(*map(int, parts.groups()))
+    except ValueError:
+        return None
+
+
+def times_of_texts(texts: pa.ChunkedArray) -> tuple[pa.ChunkedArray, NDArray[np.bool_]]:
+    """Return ISO 8601 texts as times, with their zone if they share one, in UTC if they have several.
+
+    Texts stay texts where some have a zone and others none. Returns also where a text is no time, `(n,)`; there the
+    result is null.
+    """
+    none = np.zeros(len(texts), bool)
+    times = _times(texts)
+    if times is not None:
+        return times, none
+    even = pc.replace_substring_regex(texts, r"^(\d{4})/(\d\d)/(\d\d)", r"\1-\2-\3")
+    even = pc.replace_substring_regex(even, r"^([0-9-]{10}) (\d\d:)", r"\1T\2")
+    even = pc.replace_substring_regex(even, r"^(\d{4}-\d\d-\d\d)$", r"\1T00:00:00")
+    is_unread = np.array([text is not None and not _is_time(text) for text in even.to_pylist()], bool)
+    times = _times(pc.if_else(pa.array(is_unread), pa.scalar(None, texts.type), even))
+    return (texts, none) if times is None else (times, is_unread)
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return _TIME.match(text) is not None and bool(dt.datetime.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def _times(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Return texts as times; None = one is none, or some have a zone and others none."""
     zones = pc.replace_substring_regex(texts, r"^.*T[^Z+-]*", "").unique().drop_null().to_pylist()
     if not zones:
         return texts.cast(pa.timestamp("ms"))
     if "" in zones and len(zones) > 1:
-        return texts
-    zone = None if zones == [""] else "UTC" if zones != [zones[0]] or zones[0] == "Z" else zones[0]
-    try:
-        return (
-            texts.cast(pa.timestamp("ms"))
-            if zone is None
-            else texts.cast(pa.timestamp("ms", "UTC")).cast(pa.timestamp("ms", zone))
-        )
-    except pa.ArrowInvalid:
-        return texts
+        return None
+    for unit in ("ms", "us", "ns"):
+        with suppress(pa.ArrowInvalid):
+            if zones == [""]:
+                return texts.cast(pa.timestamp(unit))
+            zone = zones[0] if len(zones) == 1 and _ZONE.fullmatch(zones[0]) else "UTC"
+            return texts.cast(pa.timestamp(unit, "UTC")).cast(pa.timestamp(unit, zone))
+    return None
 
 
 def _plain(values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, dict[bytes, bytes] | None]:
     dtype = values.type
+    if isinstance(dtype, pa.JsonType):
+        return json_texts(
+            itertools.chain.from_iterable(chunk.storage.to_pylist() for chunk in values.chunks)
+        ), JSON_COLUMN
     if isinstance(dtype, pa.BaseExtensionType):
         return _plain(pa.chunked_array([chunk.storage for chunk in values.chunks], dtype.storage_type))
     if pa.types.is_dictionary(dtype):
@@ -150,6 +227,21 @@ def _target(dtype: pa.DataType) -> pa.DataType:
     if not is_supported:
         raise TypeError(dtype)
     return dtype
+
+
+def json_texts(values: Iterable[str | None]) -> pa.ChunkedArray:
+    """Return a column of the metadata `JSON_COLUMN`; what is no JSON becomes the JSON of a text."""
+    return pa.chunked_array([pa.array([_json_text(value) for value in values], pa.large_string())])
+
+
+def _json_text(value: str | None) -> str:
+    if value is None:
+        return "null"
+    try:
+        msgspec.json.decode(value, type=msgspec.Raw)
+        return msgspec.json.format(value, indent=-1) if "\n" in value or "\r" in value else value
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return _encode(value).decode()
 
 
 def _json_texts(values: pa.Array) -> pa.Array:

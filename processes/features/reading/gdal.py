@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyogrio
 import pyproj
@@ -16,40 +19,59 @@ import pyproj
 from processes.crs import crs_from_text, names_places
 from processes.errors import LayerError
 from processes.features.layer import Layer
-from processes.features.reading.attributes import plain_table, times_of_texts
-from processes.features.reading.limits import require_few_features
-from processes.features.wkb import common_geometry_type, read_iso_types, refuse_unread
-from processes.settings import Limits
+from processes.features.reading.attributes import plain_attributes
+from processes.features.reading.curves import without_curves
+from processes.features.wkb import common_geometry_type, has_curves, read_iso_types, refuse_unread, type_name
 
 Driver = Literal["GPKG", "FlatGeobuf", "ESRI Shapefile"]
+AttributeReader = Callable[[pa.Table, Set[str]], tuple[pa.Table, Sequence[str]]]
+"""Takes the attributes as GDAL gives them, and the names of those of whose values it read a part only.
+
+Returns them as every format can hold them, with warnings.
+"""
 
 _BROKEN = (
     pyogrio.errors.DataSourceError,
     pyogrio.errors.DataLayerError,
     pyogrio.errors.FieldError,
-    pyogrio.errors.GeometryError,
     pa.ArrowException,
     UnicodeDecodeError,
     pyproj.exceptions.CRSError,
     IndexError,  # pyogrio's own, where GDAL finds no layer
     UnboundLocalError,  # pyogrio's own, where GDAL cannot express a CRS
 )
-# what matters of GDAL's warnings is checked; Python reports those within a context manager for contextlib
-warnings.filterwarnings("ignore", module=r"(pyogrio\..*|contextlib)$")
+_WITHOUT_STREAM: Mapping[Driver, str] = {
+    "GPKG": "OGR_GPKG_STREAM_BASE_IMPL",
+    "FlatGeobuf": "OGR_FLATGEOBUF_STREAM_BASE_IMPL",
+}
+"""GDAL's settings by which a driver makes Arrow tables from features, without a stream of its own."""
+_COMPARED = re.compile(
+    r"Field format '.*' not supported"
+    r"|geometry column '.*' of type '.*' ignored"
+    r"|table '.*' has multiple geometry fields"
+    r"|geometry column type for layer '.*' in '.*' .* is not consistent"
+    r"|(Invalid|Non-conformant) content for record"
+)
+"""What GDAL warns of and the readers compare themselves: columns, dates, and types of geometries."""
+_INCOMPLETE = re.compile(r"Value '.*' of field [^.]*\.(.*) parsed incompletely to", re.DOTALL)
 
-_OPTIONS = {"OGR_FLATGEOBUF_STREAM_BASE_IMPL": "YES"}
-"""GDAL's own Arrow stream of a FlatGeobuf loses its way behind a missing geometry (GDAL 3.12)."""
+
+def as_gdal_has_them(attributes: pa.Table, _incomplete: Set[str]) -> tuple[pa.Table, Sequence[str]]:
+    """Return attributes as GDAL gives them, as `AttributeReader` describes."""
+    return plain_attributes(attributes)
 
 
 def read_with_gdal(
     path: Path,
     driver: Driver,
     subject: str,
-    limits: Limits,
+    count: int,
     *,
     layer: str | None = None,
     encoding: str | None = None,
-    keep_fid: bool = False,
+    has_fid: bool = False,
+    is_immutable: bool = False,
+    read_attributes: AttributeReader = as_gdal_has_them,
 ) -> Layer:
     """Read a layer, named as in the file.
 
@@ -57,60 +79,112 @@ def read_with_gdal(
         path: the file.
         driver: the one that must open it.
         subject: how messages name the layer.
-        limits: of a layer.
+        count: how many features the file has.
         layer: None = the only one.
         encoding: of the texts; None = as the file says.
-        keep_fid: True = the fid is the features' id.
+        has_fid: True = the fid, which ascends, is the features' id.
+        is_immutable: True = SQLite needs no lock and puts nothing beside the file: nobody writes to it.
+        read_attributes: of what GDAL gives.
 
     Raises:
-        LayerError: it cannot be read, has no geometry or no CRS.
-        LimitError: more features than allowed.
+        LayerError: it cannot be read to its end, or has no geometry or no CRS.
     """
+    arguments: dict[str, Any] = {"layer": layer, "encoding": encoding}
+    if is_immutable:
+        arguments["IMMUTABLE"] = "YES"
     try:
-        info = pyogrio.read_info(path, layer=layer, encoding=encoding)
-        if info["driver"] != driver:
-            raise LayerError(f"{subject} cannot be read; the file is broken")
-        require_few_features(info["features"], limits, subject)
-        pyogrio.set_gdal_config_options(_OPTIONS)
-        meta, table = pyogrio.read_arrow(
-            path, layer=layer, encoding=encoding, return_fids=keep_fid, datetime_as_string=True
-        )
-        table.validate(full=True)
+        with _heard_warnings(path, subject) as heard:
+            info = pyogrio.read_info(path, **arguments)
+            if info["driver"] != driver:
+                raise LayerError(f"{subject} cannot be read; the file is broken")
+            arguments |= {"return_fids": has_fid, "datetime_as_string": True}
+            # GDAL's own stream of a FlatGeobuf loses its way behind a missing geometry (GDAL 3.12)
+            meta, table, fid = _read_arrow(path, driver, arguments, has_stream=driver != "FlatGeobuf")
+            if driver == "GPKG" and not _is_whole(table, fid, count):
+                # its stream of a GeoPackage believes a count that not every program keeps up to date
+                meta, table, fid = _read_arrow(path, driver, arguments, has_stream=False)
         crs = _crs(meta["crs"])
+    except pyogrio.errors.GeometryError as err:
+        code = re.search(r"\d+", str(err))
+        named = f" of type {type_name(int(code[0]))}" if code else " that cannot be read"
+        raise LayerError(f"{subject} has geometries{named}; only points, lines and polygons are read") from err
     except _BROKEN as err:
         raise LayerError(f"{subject} cannot be read; the file is broken") from err
-    fid = meta["fid_column"] if keep_fid else None
-    return _layer(table, str(info["layer_name"]), subject, crs, meta["geometry_type"] or "Unknown", fid)
-
-
-def _layer(
-    table: pa.Table, name: str, subject: str, crs: pyproj.CRS | None, declared_type: str, fid: str | None
-) -> Layer:
-    """Return GDAL's table as a layer; `fid` names the column of the features' ids, None = they have none."""
+    if not _is_whole(table, fid, count):  # a stream ends at a broken page without a word
+        raise LayerError(f"{subject} cannot be read to its end; the file is broken")
     index = _geometry_index(table.schema)
     if index is None:
         raise LayerError(f"{subject} has no geometry")
     if crs is None:
         raise LayerError(f"{subject} has no CRS")
     geometry = _storage(table.column(index))
-    table = table.remove_column(index)
-    ids = None
-    if fid is not None:
-        ids = table.column(fid)
-        table = table.drop_columns([fid])
-    for index, item in enumerate(table.schema):
-        if (item.metadata or {}).get(b"GDAL:OGR:type") == b"DateTime":
-            table = table.set_column(index, item.name, times_of_texts(table.column(index)))
+    iso_types, of_curves = read_iso_types(geometry), []
+    if has_curves(iso_types):
+        geometry, warning = without_curves(geometry)
+        iso_types, of_curves = read_iso_types(geometry), [warning]
     refuse_unread(geometry)
-    iso_types = read_iso_types(geometry)
+    table = table.remove_column(index)
+    attributes, of_attributes = read_attributes(table if fid is None else table.drop_columns([fid]), heard.incomplete)
     return Layer(
-        name=name,
+        name=str(info["layer_name"]),
         crs=crs,
         geometry=geometry,
-        geometry_type=common_geometry_type(iso_types) if iso_types else declared_type,
-        attributes=plain_table(table),
-        ids=ids,
+        geometry_type=common_geometry_type(iso_types) if iso_types else meta["geometry_type"] or "Unknown",
+        attributes=attributes,
+        ids=None if fid is None else table.column(fid),
+        warnings=(*of_curves, *of_attributes, *heard.texts),
     )
+
+
+def _read_arrow(
+    path: Path, driver: Driver, arguments: Mapping[str, Any], *, has_stream: bool
+) -> tuple[Mapping[str, Any], pa.Table, str | None]:
+    """Return what GDAL knows of a layer, its table, and the name of the column of fids, None = there is none."""
+    setting = None if has_stream else _WITHOUT_STREAM.get(driver)
+    if setting is not None:
+        pyogrio.set_gdal_config_options({setting: "YES"})
+    try:
+        meta, table = pyogrio.read_arrow(path, **arguments)
+    finally:
+        if setting is not None:
+            pyogrio.set_gdal_config_options({setting: None})
+    table.validate(full=True)
+    return meta, table, meta["fid_column"] if arguments["return_fids"] else None
+
+
+def _is_whole(table: pa.Table, fid: str | None, count: int) -> bool:
+    """Return whether a table has all features, each of them once."""
+    if table.num_rows != count:
+        return False
+    return fid is None or bool((np.diff(table.column(fid).to_numpy()) > 0).all())
+
+
+@dataclass(slots=True)
+class _Heard:
+    """What GDAL warned of that the readers do not compare anyway."""
+
+    texts: list[str] = field(default_factory=list)
+    incomplete: set[str] = field(default_factory=set)
+    """Names of attributes of whose values it read a part only."""
+
+
+@contextmanager
+def _heard_warnings(path: Path, subject: str) -> Iterator[_Heard]:
+    """Yield what GDAL warns of in the block; it is complete at the block's end."""
+    heard = _Heard()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield heard
+    for item in caught:
+        text = str(item.message)
+        if not issubclass(item.category, RuntimeWarning):
+            warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)
+        elif (incomplete := _INCOMPLETE.match(text)) is not None:
+            heard.incomplete.add(incomplete[1])
+        elif not _COMPARED.search(text):
+            told = text.replace(str(path), "the file").replace(path.name, "the file")[:300]
+            heard.texts.append(f"{subject}: GDAL says: {told}")
+    heard.texts = list(dict.fromkeys(heard.texts))
 
 
 @contextmanager

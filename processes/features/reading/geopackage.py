@@ -1,21 +1,40 @@
-"""GeoPackages: the choice of the layer, and the check that all of it was read."""
+"""GeoPackages: the choice of the layer, the changes that are not in the file yet, and the check that all was read."""
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import tempfile
 import time
-from contextlib import closing
+from collections.abc import Iterator, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
+import pyarrow as pa
+
 from processes.errors import LayerError
 from processes.features.layer import Layer
+from processes.features.reading.attributes import plain_attributes
 from processes.features.reading.gdal import plain_link, read_with_gdal
+from processes.features.reading.geopackage_table import (
+    FeatureTable,
+    describe_table,
+    find_changed,
+    quoted,
+    read_columns,
+    whole_numbers,
+)
 from processes.features.reading.limits import require_few_features
 from processes.settings import Limits
+from processes.sources.stamps import DATABASE_ENDINGS, stamp_file
 
 _QUERY_S = 30
 """Seconds after which a query is interrupted."""
+_BYTES_PER_S = 2**25
+"""A query of a large file may take a second more for each."""
 _MAX_RATIO = 200
 _FREE_BYTES = 256 * 2**20
 """Up to this size the ratio does not matter."""
@@ -24,50 +43,171 @@ _VIRTUAL = 2
 """`hidden` in `PRAGMA table_xinfo` of a column that is computed when it is read."""
 _BROKEN = (sqlite3.Error, UnicodeDecodeError)
 """sqlite quotes a broken schema, whose bytes need not be text."""
+_COPIES = 3
+"""Times that a database which is being changed is copied."""
+_JOURNAL_MODES = slice(18, 20)
+_WAL = b"\x02\x02"
+"""Bytes of the header at `_JOURNAL_MODES` of a database in WAL mode (https://www.sqlite.org/fileformat.html)."""
 
 
 def read_geopackage(path: Path, name: str, layer: str | None, limits: Limits, scratch: Path | None) -> Layer:
-    """Read a feature table, its fid as the id; arguments and errors as `read_layer` has them."""
-    layer_name = _choose_layer(path, name, layer)
-    subject = f"features {name!r}: layer {layer_name!r}"
-    rows = _count_rows(path, layer_name, subject)
-    require_few_features(rows, limits, subject)
-    with plain_link(path, ".gpkg", scratch) as link:
-        result = read_with_gdal(link, "GPKG", subject, limits, layer=layer_name, keep_fid=True)
-    if len(result) < rows:  # GDAL ends the stream at a broken page without a word
-        raise LayerError(f"{subject} cannot be read to its end; the file is broken")
+    """Read a feature table; the id is its fid, or another key of whole numbers.
+
+    Arguments and errors as `read_layer` has them.
+    """
+    before = _stamp(path)
+    with _whole_database(path, name, scratch) as database:
+        result = _read_table(database, name, layer, limits)
+    if _stamp(path) != before:
+        raise LayerError(f"features {name!r} were changed while they were read; try again")
     return result
 
 
-def _count_rows(path: Path, layer: str, subject: str) -> int:
-    """Count the rows of a table.
+def _stamp(path: Path) -> object:
+    return stamp_file("", path.resolve(), "", DATABASE_ENDINGS)
+
+
+@contextmanager
+def _whole_database(path: Path, name: str, scratch: Path | None) -> Iterator[Path]:
+    """Yield a database to which nobody has to write: a link, or a copy that has the changes from beside the file.
+
+    Programs that have a GeoPackage open keep its last changes in a `-wal` beside it, and a program that ended within a
+    change leaves a `-journal` that takes it back.
+    """
+    real = path.resolve()
+    beside = [real.with_name(real.name + ending) for ending in DATABASE_ENDINGS]
+    if not any(file.exists() and file.stat().st_size for file in beside):
+        with plain_link(path, ".gpkg", scratch) as link:
+            yield link
+        return
+    with tempfile.TemporaryDirectory(prefix="classify-", dir=scratch) as folder:
+        copy = Path(folder) / "layer.gpkg"
+        _copy_unchanged(real, name, copy)
+        try:
+            with closing(sqlite3.connect(copy)) as database:  # applies the -wal, or takes back the -journal
+                database.execute("PRAGMA trusted_schema = OFF")
+                (mode,) = database.execute("PRAGMA journal_mode = DELETE").fetchone()
+                database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except _BROKEN as err:
+            raise LayerError(f"features {name!r}: not a sound GeoPackage") from err
+        if mode != "delete":
+            raise LayerError(f"features {name!r}: the changes that are not in the file yet cannot be read")
+        yield copy
+
+
+def _copy_unchanged(path: Path, name: str, copy: Path) -> None:
+    """Copy a database with what lies beside it, all of the same moment."""
+    for _ in range(_COPIES):
+        before = _stamp(path)
+        for ending in ("", *DATABASE_ENDINGS):
+            target = copy.with_name(copy.name + ending)
+            target.unlink(missing_ok=True)
+            source = path.with_name(path.name + ending)
+            if source.exists():
+                shutil.copyfile(source, target)
+        if _stamp(path) == before:
+            return
+    raise LayerError(f"features {name!r} are being changed by another program; try again")
+
+
+def _read_table(path: Path, name: str, layer: str | None, limits: Limits) -> Layer:
+    layer_name = _choose_layer(path, name, layer)
+    subject = f"features {name!r}: layer {layer_name!r}"
+    table, rows = _look_at_table(path, layer_name, subject)
+    require_few_features(rows, limits, subject)
+    with path.open("rb") as file:
+        is_wal = file.read(20)[_JOURNAL_MODES] == _WAL
+    with ThreadPoolExecutor(1) as pool:
+        changed = pool.submit(_find_changed, path, table, subject)  # while GDAL reads
+
+        def read_attributes(attributes: pa.Table, _incomplete: Set[str]) -> tuple[pa.Table, Sequence[str]]:
+            return _complete(path, table, attributes, changed.result(), subject)
+
+        result = read_with_gdal(
+            path,
+            "GPKG",
+            subject,
+            rows,
+            layer=layer_name,
+            has_fid=table.has_fid,
+            is_immutable=is_wal,  # else SQLite puts a -wal and a -shm beside the file
+            read_attributes=read_attributes,
+        )
+    return result if table.has_fid else _with_key(result, table.key)
+
+
+def _find_changed(path: Path, table: FeatureTable, subject: str) -> frozenset[str]:
+    try:
+        with closing(_database(path)) as database:
+            return find_changed(database, table)
+    except _BROKEN as err:
+        raise LayerError(f"{subject} cannot be read; the GeoPackage is broken") from err
+
+
+def _complete(
+    path: Path, table: FeatureTable, attributes: pa.Table, changed: frozenset[str], subject: str
+) -> tuple[pa.Table, Sequence[str]]:
+    """Return all attributes of a table, in its order, with warnings.
+
+    Args:
+        path: the GeoPackage.
+        table: its table.
+        attributes: as GDAL gives them.
+        changed: names of those that GDAL has changed.
+        subject: how messages name the layer.
+    """
+    given, warnings = plain_attributes(attributes.select([n for n in attributes.column_names if n not in changed]))
+    columns = {item.name: (item, values) for item, values in zip(given.schema, given.columns, strict=True)}
+    missing = [name for name in table.attributes if name not in columns]
+    if missing:
+        try:
+            with closing(_database(path)) as database:
+                read, of_dates = read_columns(database, table, missing)
+        except _BROKEN as err:
+            raise LayerError(f"{subject} cannot be read; the GeoPackage is broken") from err
+        columns |= read
+        warnings += of_dates
+        given = _table([columns[name] for name in dict.fromkeys([*table.attributes, *given.column_names])])
+    return given, [*warnings, *table.warnings]
+
+
+def _table(columns: Sequence[tuple[pa.Field, pa.ChunkedArray]]) -> pa.Table:
+    return pa.table([values for _, values in columns], schema=pa.schema([item for item, _ in columns]))
+
+
+def _with_key(layer: Layer, key: str | None) -> Layer:
+    """Return a layer whose ids are its key, which is an attribute so far, where that is of whole numbers."""
+    if key is None or not whole_numbers(layer.attributes.column(key)):
+        return layer
+    return replace(layer, ids=layer.attributes.column(key), attributes=layer.attributes.drop_columns([key]))
+
+
+def _look_at_table(path: Path, layer: str, subject: str) -> tuple[FeatureTable, int]:
+    """Return a table's description and the number of its rows.
 
     Raises:
         LayerError: they would fill far more than the file has, by default values or by expressions.
     """
     allowed = max(_MAX_RATIO * path.stat().st_size, _FREE_BYTES)
-    table = _quoted(layer)
+    table = quoted(layer)
     try:
         with closing(_database(path)) as database:
             database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)
             columns = database.execute(f"PRAGMA table_xinfo({table})").fetchall()
             (rows,) = database.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - quoted
             size = rows * sum(8 + len(str(default or "")) for _, _, _, _, default, _, _ in columns)
-            computed = [_quoted(name) for _, name, *_, hidden in columns if hidden == _VIRTUAL]
+            computed = [quoted(name) for _, name, *_, hidden in columns if hidden == _VIRTUAL]
             lengths = ", ".join(f"length(CAST({name} AS BLOB))" for name in computed) or "0"
             for row in database.execute(f"SELECT {lengths} FROM {table}") if computed else ():  # noqa: S608 - quoted
                 size += sum(length or 0 for length in row)
                 if size > allowed:
                     break
+            description = describe_table(database, layer)
     except _BROKEN as err:
         raise LayerError(f"{subject} cannot be read; the GeoPackage is broken") from err
     if size > allowed:
         raise LayerError(f"{subject} unpacks to more than {_MAX_RATIO} times the file's size")
-    return int(rows)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    return description, int(rows)
 
 
 def _database(path: Path) -> sqlite3.Connection:
@@ -77,7 +217,7 @@ def _database(path: Path) -> sqlite3.Connection:
         sqlite3.Error: it is no database, or holds views or virtual tables where GeoPackage has tables.
     """
     database = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
-    deadline = time.monotonic() + _QUERY_S
+    deadline = time.monotonic() + _QUERY_S + path.stat().st_size / _BYTES_PER_S
     database.set_progress_handler(lambda: int(time.monotonic() > deadline), 10_000)
     database.execute("PRAGMA trusted_schema = OFF")
     strange = database.execute(

@@ -6,6 +6,7 @@ import dataclasses
 import re
 import struct
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ import pyarrow as pa
 
 from processes.errors import LayerError
 from processes.features.layer import Layer
-from processes.features.reading.gdal import read_with_gdal
+from processes.features.reading.dbf import correct_attributes, is_deleted, open_records
+from processes.features.reading.gdal import as_gdal_has_them, read_with_gdal
 from processes.features.reading.limits import require_few_features, require_few_features_so_far
 from processes.features.reading.shapefile_zip import extract_shapefile
 from processes.settings import Limits
@@ -21,7 +23,6 @@ from processes.settings import Limits
 _HEADER_BYTES = 100
 _FILE_CODE = 9994
 _DBF_HEADER_BYTES = 32
-_DELETED = ord("*")
 _MAX_CPG_BYTES = 256
 _DEFAULT_ENCODING = "ISO-8859-1"
 
@@ -39,17 +40,28 @@ def read_shapefile(path: Path, name: str, layer: str | None, limits: Limits, scr
             raise LayerError(f"{subject} cannot be read; the file is broken") from err
         if not (folder / "layer.prj").exists():
             raise LayerError(f"{subject} has no CRS: there is no .prj")
-        result = _read(folder, subject, limits)
-    if len(result) != count:
-        raise LayerError(f"{subject} cannot be read to its end; the file is broken")
+        result = _read(folder, subject, count)
     return dataclasses.replace(result, name=stem)
 
 
-def _read(folder: Path, subject: str, limits: Limits) -> Layer:
+def _read(folder: Path, subject: str, count: int) -> Layer:
     """Read the layer; texts without a stated encoding are UTF-8 where they can be."""
-    path, encoding = folder / "layer.shp", _read_encoding(folder)
+    encoding = _read_encoding(folder)
+
+    def read(encoding: str | None) -> Layer:
+        return read_with_gdal(
+            folder / "layer.shp",
+            "ESRI Shapefile",
+            subject,
+            count,
+            encoding=encoding,
+            read_attributes=partial(correct_attributes, dbf)
+            if (dbf := folder / "layer.dbf").exists()
+            else as_gdal_has_them,
+        )
+
     try:
-        return read_with_gdal(path, "ESRI Shapefile", subject, limits)
+        return read(None)
     except LayerError as err:
         if not isinstance(err.__cause__, pa.ArrowInvalid | UnicodeDecodeError) or _has_language(folder / "layer.dbf"):
             raise
@@ -58,7 +70,7 @@ def _read(folder: Path, subject: str, limits: Limits) -> Layer:
                 f"{subject} cannot be read: its texts are not in the encoding {encoding!r} of the .cpg, or "
                 "that is none that is known"
             ) from err
-        return read_with_gdal(path, "ESRI Shapefile", subject, limits, encoding=_DEFAULT_ENCODING)
+        return read(_DEFAULT_ENCODING)
 
 
 def _read_encoding(folder: Path) -> str | None:
@@ -110,8 +122,7 @@ def _count_features(folder: Path, subject: str, limits: Limits) -> int:
         raise LayerError(f"{subject} cannot be read: its .dbf is broken, or does not belong to the .shp")
     if not count:
         return 0
-    rows = np.memmap(dbf, np.uint8, "r", header_bytes, (records, record_bytes))
-    return count - int(np.count_nonzero(rows[:, 0] == _DELETED))
+    return count - int(np.count_nonzero(is_deleted(open_records(dbf))))
 
 
 def _claimed_bytes(path: Path) -> int:

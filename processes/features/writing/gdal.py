@@ -12,10 +12,13 @@ import pyogrio
 
 from processes.crs import crs_name
 from processes.errors import ServiceError
+from processes.features.layer import is_json_column
 from processes.features.writing.geometry import OutputTransform, iso_wkb
 from processes.features.writing.result import ResultLayer, RowBatch
 from processes.features.writing.values import flat, iso_texts, plain_id_type, plain_ids
 
+_JSON = {"ARROW:extension:name": "arrow.json"}
+"""Metadata by which GDAL makes a column JSON, where its format has such columns."""
 _NO_ZERO = "\ufffd"
 """Replaces a zero byte, at which GDAL ends a text."""
 _DATE_TIME = {b"GDAL:OGR:type": b"DateTime"}
@@ -66,8 +69,9 @@ def gdal_schema(result: ResultLayer, first: Sequence[pa.Field], has_id: bool, ge
     if has_id:
         fields.append(pa.field("id", plain_id_type(result.id_type)))
     for index, item in enumerate(result.schema):
-        metadata = _DATE_TIME if index in result.early_times else None
-        dtype = _gdal_values(pa.array([], item.type), is_text=metadata is not None).type
+        is_text = index in result.early_times
+        metadata = _DATE_TIME if is_text else _JSON if is_json_column(item) else None
+        dtype = _gdal_values(pa.array([], item.type), is_text=is_text).type
         fields.append(pa.field(item.name.replace("\0", _NO_ZERO), dtype, metadata=metadata))
     if geometry is not None:
         fields.append(pa.field(geometry, pa.large_binary()))

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from processes.features.layer import OMIT_NULLS, TYPE_OF_VALUES, is_json_text
+from processes.features.layer import JSON_COLUMN, OMIT_NULLS, TYPE_OF_VALUES, is_json_column, is_json_text
 from processes.features.writing.result import ResultLayer, RowBatch, with_attributes
 
 encode_json = msgspec.json.Encoder().encode
@@ -23,10 +23,16 @@ _TYPES = {str(dtype).encode(): dtype for dtype in (pa.bool_(), pa.int64(), pa.fl
 def without_json_texts(result: ResultLayer) -> ResultLayer:
     """Return a result without columns of JSON texts.
 
-    Values of one type get that type. Of several types they become texts: texts as they are, others as JSON. A feature
-    that has no such attribute, and one whose attribute is null, both have null.
+    Values of one type get that type. Of several types they become texts: texts as they are, others as JSON. What was
+    JSON in the input stays JSON, and its column says so. A feature that has no such attribute, and one whose attribute
+    is null, both have null.
     """
-    schema = pa.schema([item.with_type(_column_type(item)).remove_metadata() for item in result.schema])
+    schema = pa.schema(
+        [
+            item.with_type(_column_type(item)).with_metadata(JSON_COLUMN if is_json_column(item) else None)
+            for item in result.schema
+        ]
+    )
 
     def rows() -> Iterator[RowBatch]:
         for batch in result.rows():
@@ -43,6 +49,9 @@ def _column_type(item: pa.Field) -> pa.DataType:
 def _decoded(item: pa.Field, values: pa.Array) -> pa.Array:
     if not is_json_text(item):
         return values
+    if is_json_column(item):
+        is_null = pc.equal(values, "null")
+        return pc.if_else(is_null, pa.scalar(None, pa.string()), values.cast(pa.string()))
     dtype, texts = _column_type(item), values.to_pylist()
     is_text = pa.types.is_string(dtype)
     return pa.array([None if text is None else _decoded_value(text, is_text) for text in texts], dtype)

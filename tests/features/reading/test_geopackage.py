@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
 import sqlite3
 import struct
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from processes.errors import LayerError, LimitError
 from processes.features.layer import Layer
 from processes.features.reading.files import read_layer
 from processes.features.reading.geojson import read_geojson
+from processes.features.writing.geojson import GEOJSON
 from processes.features.writing.geopackage import GEOPACKAGE
 from processes.features.writing.write import rename_reserved
 from processes.settings import Limits
@@ -486,7 +488,7 @@ def test_heights_and_measures_are_read(tmp_path: Path, text: str, name: str) -> 
     assert layer.geometry_type == name
 
 
-def test_json_columns_are_texts_and_coded_values_stay_codes(tmp_path: Path) -> None:
+def test_json_columns_stay_json_and_coded_values_stay_codes(tmp_path: Path) -> None:
     path = save(tmp_path / "a.gpkg", {"kind": [1, 2], "extra": ['{"a": [1]}', None]})
     execute(
         path,
@@ -499,16 +501,18 @@ def test_json_columns_are_texts_and_coded_values_stay_codes(tmp_path: Path) -> N
         "INSERT INTO gpkg_data_column_constraints VALUES ('kinds', 'enum', '1', NULL, NULL, NULL, NULL, 'oak'),"
         " ('kinds', 'enum', '2', NULL, NULL, NULL, NULL, 'elm')",
     )
-    attributes = read(path).attributes
-    assert attributes.to_pylist() == [{"kind": 1, "extra": '{"a": [1]}'}, {"kind": 2, "extra": None}]
-    assert attributes.schema.field("extra").type == pa.string()
+    layer = read(path)
+    assert layer.attributes.column("kind").to_pylist() == [1, 2]
+    written, _ = write_layer(layer, GEOJSON, tmp_path)
+    features = json.loads(written.read_bytes())["features"]
+    assert [feature["properties"]["extra"] for feature in features] == [{"a": [1]}, None]
 
 
 @each_row(
     ("code", "words"),
     [
-        (8, "feature 2 is a CircularString"),
-        (1010, "feature 2 is a CurvePolygon"),
+        (1015, "feature 2 is a PolyhedralSurface"),
+        (16, "feature 2 is a TIN"),
         (17, "feature 2 is a Triangle"),
         (7, "feature 2 is a GeometryCollection"),
     ],
@@ -518,3 +522,372 @@ def test_geometry_that_is_no_point_line_or_polygon_is_named(tmp_path: Path, code
     blob = b"GP\x00\x01" + struct.pack("<i", 32633) + struct.pack("<BII", 1, code, 0)
     execute(path, f"UPDATE trees SET geom = X'{blob.hex()}' WHERE fid = 2")  # noqa: S608 - our bytes
     assert words in problem(path)
+
+
+def save_points(path: Path, count: int = 3) -> Path:
+    """Write a layer of points without GDAL's triggers, whose functions plain sqlite3 lacks."""
+    save(
+        path,
+        {"n": list(range(count))},
+        [shapely.Point(500_000 + n, 5_500_000) for n in range(count)],
+        "t",
+        geometry_type="Point",
+    )
+    for (name,) in execute(path, "SELECT name FROM sqlite_master WHERE type = 'trigger'"):
+        execute(path, f'DROP TRIGGER "{name}"')
+    return path
+
+
+@each_row(
+    ("deleted", "stated"),
+    [([2], 3), ([], 2), ([], 0), ([], 1000), ([2, 3, 4], 5), ([1, 5], 5), ([2, 4], None)],
+)
+def test_stale_count_of_features_changes_no_row(tmp_path: Path, deleted: list[int], stated: int | None) -> None:
+    # gpkg-stale-count, GDAL 3.12.4: fids 1, 3, 3 of the two rows 1 and 3
+    path = save_points(tmp_path / "a.gpkg", 5 if max(deleted, default=0) > 3 else 3)
+    execute(path, *(f"DELETE FROM t WHERE fid = {fid}" for fid in deleted))  # noqa: S608 - our numbers
+    execute(path, f"UPDATE gpkg_ogr_contents SET feature_count = {'NULL' if stated is None else stated}")  # noqa: S608
+    layer = read(path, limit=5)
+    assert layer.ids is not None
+    rows = list(zip(layer.ids.to_pylist(), layer.attributes.column("n").to_pylist(), strict=True))
+    assert rows == execute(path, "SELECT fid, n FROM t")
+
+
+@each_row(
+    ("declared", "value"),
+    [
+        ("VARCHAR(40)", "Elm"),
+        ("CHAR(3)", "abc"),
+        ("BIGINT", 2**62 + 1),
+        ("DECIMAL(10,2)", 1234.25),
+        ("NUMERIC", 2**53 + 1),
+        ("UUID", "123e4567-e89b-12d3-a456-426614174000"),
+        ("TIMESTAMP", "2024-02-29 12:30:01.123456+02:00"),
+        ("TIME", "12:30:01.5"),
+        ("STRING", "x"),
+        ("DOUBLE PRECISION", 0.1),
+        ("INT8", -(2**40)),
+        ("UNSIGNED BIG INT", 7),
+        ("", 5),
+        ("", "five"),
+        ("CLOB", "long"),
+        ("NVARCHAR(20)", "é😀"),
+        ("BOOL", 1),
+        ("DATE TEXT", "31.12.2020"),
+        ("BLOB(4)", b"\x00\xff"),
+        # values that GDAL forces into the declared type
+        ("BOOLEAN", "true"),
+        ("INTEGER", "abc"),
+        ("INTEGER", 2.5),
+        ("MEDIUMINT", 5_000_000_000),
+        ("SMALLINT", 100_000),
+        ("FLOAT", 0.1),
+        ("REAL", "n/a"),
+        ("TINYINT", -(2**31) - 1),
+    ],
+)
+def test_attribute_of_any_declared_type_has_the_values_of_sqlite(tmp_path: Path, declared: str, value: Any) -> None:
+    # gpkg-columns-lost, GDAL 3.12.4: columns of types that GeoPackage does not know are left out
+    path = save_points(tmp_path / "a.gpkg")
+    execute(
+        path,
+        "ALTER TABLE t ADD COLUMN before TEXT DEFAULT 'a'",
+        f"ALTER TABLE t ADD COLUMN x {declared}",
+        "ALTER TABLE t ADD COLUMN after TEXT DEFAULT 'z'",
+    )
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE t SET x = ? WHERE fid > 1", (value,))
+    layer = read(path)
+    expected = [row[0] for row in execute(path, "SELECT x FROM t ORDER BY fid")]
+    found = layer.attributes.column("x").to_pylist()
+    assert found == expected or [str(item) for item in expected] == ["None" if item is None else item for item in found]
+    assert layer.attributes.column_names == ["n", "before", "x", "after"]
+    assert layer.warnings == ()
+
+
+def test_values_of_several_types_in_one_column_stay_apart(tmp_path: Path) -> None:
+    path = save_points(tmp_path / "a.gpkg")
+    execute(path, "ALTER TABLE t ADD COLUMN flag BOOLEAN", "UPDATE t SET flag = 'yes' WHERE n = 1")
+    execute(path, "ALTER TABLE t ADD COLUMN code AS (CASE n WHEN 0 THEN 7 WHEN 1 THEN 'seven' END) VIRTUAL")
+    execute(path, "UPDATE t SET flag = 1 WHERE n = 0")
+    written, _ = write_layer(read(path), GEOJSON, tmp_path)
+    properties = [feature["properties"] for feature in json.loads(written.read_bytes())["features"]]
+    assert [item["flag"] for item in properties] == [1, "yes", None]
+    assert [str(item["code"]) for item in properties] == ["7", "seven", "None"]
+
+
+def test_second_geometry_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    path = save_points(tmp_path / "a.gpkg")
+    execute(path, "ALTER TABLE t ADD COLUMN label_place POINT")
+    layer = read(path)
+    assert layer.attributes.column_names == ["n"]
+    assert layer.warnings == ("the column 'label_place' is left out: it is a second geometry",)
+
+
+@each_row(
+    ("columns", "row", "ids"),
+    [
+        ("uuid TEXT PRIMARY KEY, geom POINT, n INTEGER", "'u' || (9 - n), geom, n", None),
+        ("geom POINT, n INTEGER", "geom, n", None),
+        ("a INTEGER, b INTEGER, geom POINT, n INTEGER, PRIMARY KEY (a, b)", "1, n, geom, n", None),
+        ("a INT PRIMARY KEY, geom POINT, n INTEGER", "9 - n, geom, n", [9, 8, 7]),
+        ("a BIGINT PRIMARY KEY, geom POINT, n INTEGER", "9 - n, geom, n", [9, 8, 7]),
+        ("a INT PRIMARY KEY, geom POINT, n INTEGER", "nullif(n, 1), geom, n", None),
+        ("a INTEGER PRIMARY KEY, geom POINT, n INTEGER", "9 - n, geom, n", [7, 8, 9]),
+        ("geom POINT, n INTEGER, a INTEGER PRIMARY KEY", "geom, n, n - 5", [-5, -4, -3]),
+        ("uuid TEXT PRIMARY KEY, geom POINT, n INTEGER) WITHOUT ROWID --", "'u' || (9 - n), geom, n", None),
+        ("a INTEGER PRIMARY KEY, geom POINT, n INTEGER) WITHOUT ROWID --", "9 - n, geom, n", [7, 8, 9]),
+        ("ogc_fid INTEGER, geom POINT, n INTEGER", "n, geom, n", None),
+    ],
+)
+def test_ids_tell_rows_apart_whatever_the_key(tmp_path: Path, columns: str, row: str, ids: list[int] | None) -> None:
+    # gpkg-no-primary-key, GDAL 3.12.4: the id of each row is 0
+    path = save_points(tmp_path / "a.gpkg")
+    execute(
+        path,
+        "DROP TABLE IF EXISTS rtree_t_geom",
+        "DELETE FROM gpkg_extensions",
+        "ALTER TABLE t RENAME TO old",
+        f"CREATE TABLE t ({columns}\n)" if "--" not in columns else f"CREATE TABLE t ({columns}",
+        f"INSERT INTO t SELECT {row} FROM old ORDER BY n",  # noqa: S608 - ours
+        "ALTER TABLE t ADD COLUMN street VARCHAR(20)",
+        "UPDATE t SET street = 'street ' || n",
+    )
+    layer = read(path)
+    places = [int(shape.x) - 500_000 for shape in layer.geometries(0, 3)]
+    assert layer.attributes.column("n").to_pylist() == places
+    assert layer.attributes.column("street").to_pylist() == [f"street {n}" for n in places]
+    assert (None if layer.ids is None else layer.ids.to_pylist()) == ids
+    for name in {"uuid", "a", "b", "ogc_fid"} & set(layer.attributes.column_names):
+        expected = dict(execute(path, f"SELECT n, {name} FROM t"))  # noqa: S608 - our names
+        assert dict(zip(places, layer.attributes.column(name).to_pylist(), strict=True)) == expected
+
+
+def test_changes_that_are_still_in_the_wal_are_read(tmp_path: Path) -> None:
+    # gpkg-wal and wal-readonly-old-rows, GDAL 3.12.4: old rows, or an error, and files left beside the input
+    source = save_points(tmp_path / "a.gpkg")
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    with closing(sqlite3.connect(source, isolation_level=None)) as database:
+        database.execute("PRAGMA journal_mode = WAL").fetchone()
+        database.execute("PRAGMA wal_autocheckpoint = 0").fetchone()
+        database.execute("DELETE FROM t WHERE fid = 2")
+        database.execute("CREATE TABLE k AS SELECT * FROM t")
+        for table, name in (("gpkg_contents", "identifier"), ("gpkg_geometry_columns", "column_name")):
+            columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
+            values = ["'k'" if item in ("table_name", "identifier") else item for item in columns]
+            database.execute(f"INSERT INTO {table} SELECT {', '.join(values)} FROM {table}")  # noqa: S608 - ours
+            assert name in columns
+        for ending in ("", "-wal"):
+            shutil.copy(f"{source}{ending}", folder)
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert sorted(before) == ["a.gpkg", "a.gpkg-wal"]
+    for name in ("t", "k"):
+        assert read(folder / "a.gpkg", name).attributes.column("n").to_pylist() == [0, 2]
+    link = tmp_path / "link.gpkg"
+    link.symlink_to(folder / "a.gpkg")
+    assert len(read(link, "t")) == 2
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_database_in_wal_mode_gets_no_files_beside_it(tmp_path: Path) -> None:
+    path = save_points(tmp_path / "a.gpkg")
+    execute(path, "PRAGMA journal_mode = WAL")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.gpkg"]
+    assert len(read(path)) == 3
+    assert [file.name for file in tmp_path.iterdir()] == ["a.gpkg"]
+
+
+def test_change_that_was_broken_off_is_taken_back(tmp_path: Path) -> None:
+    source = save_points(tmp_path / "a.gpkg", 2000)
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    with closing(sqlite3.connect(source, isolation_level=None)) as database:
+        database.execute("PRAGMA cache_size = 1")  # so that pages are written before the end of the change
+        database.execute("BEGIN")
+        database.execute("UPDATE t SET n = -1")
+        for ending in ("", "-journal"):
+            shutil.copy(f"{source}{ending}", folder)
+        database.execute("ROLLBACK")
+    assert read(folder / "a.gpkg").attributes.column("n").to_pylist() == list(range(2000))
+    assert sorted(file.name for file in folder.iterdir()) == ["a.gpkg", "a.gpkg-journal"]
+
+
+def test_wal_that_belongs_to_nothing_changes_nothing(tmp_path: Path) -> None:
+    path = save_points(tmp_path / "a.gpkg")
+    for data in (b"", b"x" * 100, bytes(5000)):
+        (tmp_path / "a.gpkg-wal").write_bytes(data)
+        assert read(path).attributes.column("n").to_pylist() == [0, 1, 2]
+
+
+@each_row(
+    ("text", "date"),
+    [
+        ("2020-12-31", dt.date(2020, 12, 31)),
+        ("2020-12-31T10:00:00Z", dt.date(2020, 12, 31)),
+        ("2020/12/31", dt.date(2020, 12, 31)),
+        ("2020-1-5", dt.date(2020, 1, 5)),
+        ("2020-02-29", dt.date(2020, 2, 29)),
+        ("1970-01-01", dt.date(1970, 1, 1)),
+        ("", None),
+        ("31.12.2020", None),
+        ("12/31/2020", None),
+        ("2020-13-01", None),
+        ("2020-00-00", None),
+        ("2021-02-29", None),
+        ("0000-00-00", None),
+        ("0000-05-05", None),
+        ("2020", None),
+        ("unknown", None),
+        (18000, None),
+        (1.5, None),
+    ],
+)
+def test_date_is_that_of_the_file_or_null(tmp_path: Path, text: str | float, date: dt.date | None) -> None:
+    # dates-invented, GDAL 3.12.4: 1970-01-01, or the 1st of March for the 30th of February
+    path = save_points(tmp_path / "a.gpkg")
+    execute(path, "ALTER TABLE t ADD COLUMN built DATE", "UPDATE t SET built = '1999-09-09'")
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE t SET built = ? WHERE fid > 1", (text,))
+    layer = read(path)
+    assert layer.attributes.column("built").to_pylist() == [dt.date(1999, 9, 9), date, date]
+    said = "2 dates of the attribute 'built' cannot be read and are null; the first is that of feature 2"
+    assert layer.warnings == (() if date else (said,))
+
+
+@each_row(
+    ("text", "time"),
+    [
+        ("2020-12-31T10:11:12.123Z", dt.datetime(2020, 12, 31, 10, 11, 12, 123_000, dt.UTC)),
+        ("2020-12-31T10:11:12.123456Z", dt.datetime(2020, 12, 31, 10, 11, 12, 123_456, dt.UTC)),
+        ("2020-12-31T12:11:12+02:00", dt.datetime(2020, 12, 31, 10, 11, 12, tzinfo=dt.UTC)),
+        ("2020-12-31 10:11:12Z", dt.datetime(2020, 12, 31, 10, 11, 12, tzinfo=dt.UTC)),
+        ("2020/12/31 10:11:12Z", dt.datetime(2020, 12, 31, 10, 11, 12, tzinfo=dt.UTC)),
+        ("", None),
+        ("31.12.2020 10:00", None),
+        ("2020-13-31T10:11:12Z", None),
+        ("2020-02-30T10:11:12Z", None),
+        ("2020-12-31T25:00:00Z", None),
+        (1_600_000_000, None),
+    ],
+)
+def test_time_is_that_of_the_file_or_null(tmp_path: Path, text: str | float, time: dt.datetime | None) -> None:
+    path = save_points(tmp_path / "a.gpkg")
+    execute(path, "ALTER TABLE t ADD COLUMN seen DATETIME", "UPDATE t SET seen = '1999-09-09T09:09:09Z'")
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE t SET seen = ? WHERE fid = 3", (text,))
+    layer = read(path)
+    assert layer.attributes.column("seen").to_pylist() == [dt.datetime(1999, 9, 9, 9, 9, 9, tzinfo=dt.UTC)] * 2 + [time]
+    said = "1 time of the attribute 'seen' cannot be read and is null: that of feature 3"
+    assert layer.warnings == (() if time else (said,))
+
+
+def test_json_stays_json_in_every_format_that_has_it(tmp_path: Path) -> None:
+    # json-column: a text with escaped quotes, and a plain TEXT column
+    values = ['{"roof":["flat","tiled"]}', None, "[1, 2]", '"x"', "1e400", "not json", '{\n"a": 1}']
+    json_type: Any = pa.json_()
+    tags = pa.ExtensionArray.from_storage(json_type, pa.array(values))
+    layer = read(save(tmp_path / "a.gpkg", {"tags": tags}, [BOX] * 7))
+    path, _ = write_layer(layer, GEOPACKAGE, tmp_path)
+    assert execute(path, "SELECT column_name, mime_type FROM gpkg_data_columns") == [("tags", "application/json")]
+    found = [row[0] for row in execute(path, "SELECT tags FROM result ORDER BY fid")]
+    assert found == [*values[:5], '"not json"', '{"a":1}']
+    written, _ = write_layer(layer, GEOJSON, tmp_path)
+    text = written.read_text()
+    assert '"tags":{"roof":["flat","tiled"]}' in text
+    assert '"tags":null' in text
+    assert '"tags":"not json"' in text
+    again, _ = write_layer(read(path), GEOPACKAGE, tmp_path)
+    assert [row[0] for row in execute(again, "SELECT tags FROM result ORDER BY fid")] == found
+
+
+def test_column_declared_as_json_is_json(tmp_path: Path) -> None:
+    path = save_points(tmp_path / "a.gpkg")
+    execute(path, "ALTER TABLE t ADD COLUMN tags JSON", "UPDATE t SET tags = json_object('a', json_array(n))")
+    written, _ = write_layer(read(path), GEOJSON, tmp_path)
+    features = json.loads(written.read_bytes())["features"]
+    assert [feature["properties"]["tags"] for feature in features] == [{"a": [n]} for n in range(3)]
+
+
+ARC = [(500_016, 5_500_000), (500_020, 5_500_004), (500_024, 5_500_000), (500_020, 5_499_996), (500_016, 5_500_000)]
+
+
+def curve_wkb(kind: str, dimensions: int = 0) -> bytes:
+    """Return a circle as ISO WKB of a kind of curve; each vertex has its position as height and as measure."""
+    values = [
+        (*place, *([number] * (2 if dimensions == 3 else 1 if dimensions else 0))) for number, place in enumerate(ARC)
+    ]
+    code = 1000 * dimensions
+    arc = struct.pack("<BII", 1, code + 8, 5) + b"".join(struct.pack(f"<{len(item)}d", *item) for item in values)
+    polygon = struct.pack("<BII", 1, code + 10, 1) + arc
+    return {
+        "CircularString": arc,
+        "CompoundCurve": struct.pack("<BII", 1, code + 9, 1) + arc,
+        "CurvePolygon": polygon,
+        "MultiCurve": struct.pack("<BII", 1, code + 11, 1) + arc,
+        "MultiSurface": struct.pack("<BII", 1, code + 12, 1) + polygon,
+    }[kind]
+
+
+def put_geometry(path: Path, wkb: bytes, fid: int, declared: str) -> None:
+    blob = b"GP\x00\x01" + struct.pack("<i", 32633) + wkb
+    execute(
+        path,
+        f"UPDATE t SET geom = X'{blob.hex()}' WHERE fid = {fid}",  # noqa: S608 - our bytes
+        f"UPDATE gpkg_geometry_columns SET geometry_type_name = '{declared}', z = 2, m = 2",  # noqa: S608
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
+@each_row(
+    ("kind", "declared", "dimensions", "name"),
+    [
+        ("CircularString", "GEOMETRY", 0, "LineString"),
+        ("CompoundCurve", "COMPOUNDCURVE", 0, "LineString"),
+        ("CurvePolygon", "MULTIPOLYGON", 0, "Polygon"),
+        ("CurvePolygon", "CURVEPOLYGON", 1, "Polygon"),
+        ("MultiCurve", "MULTICURVE", 0, "MultiLineString"),
+        ("MultiSurface", "MULTISURFACE", 1, "MultiPolygon"),
+        ("CircularString", "GEOMETRY", 3, "LineString"),
+    ],
+)
+def test_curves_are_lines_as_gdal_makes_them(
+    tmp_path: Path, kind: str, declared: str, dimensions: int, name: str
+) -> None:
+    # curves: the layer was refused
+    path = save_points(tmp_path / "a.gpkg")
+    for fid in (2, 3):
+        put_geometry(path, curve_wkb(kind, dimensions), fid, declared)
+    layer = read(path)
+    found = layer.geometries(0, 3)
+    expected = shapely.from_wkb(pyogrio.raw.read(path)[2])  # without Arrow, where pyogrio lets GDAL make lines
+    assert [shape.wkt for shape in found] == [shape.wkt for shape in expected]
+    assert found[1].geom_type == name
+    assert found[1].has_z == bool(dimensions & 1)
+    measures = " without measures (M)" if dimensions & 2 else ""
+    assert layer.warnings == (
+        f"2 geometries with curves are read as lines of many points{measures}; the first is that of feature 2",
+    )
+
+
+def test_curve_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    path = save_points(tmp_path / "a.gpkg")
+    put_geometry(path, struct.pack("<BII4d", 1, 8, 2, 0, 0, 1, 1), 2, "GEOMETRY")
+    assert problem(path) == "feature 2 has a curve that cannot be read"
+
+
+@each_row("declared", ["TIN", "POLYHEDRALSURFACE", "TRIANGLE"])
+def test_layer_of_surfaces_of_faces_is_refused_by_name(tmp_path: Path, declared: str) -> None:
+    path = save_points(tmp_path / "a.gpkg")
+    execute(path, f"UPDATE gpkg_geometry_columns SET geometry_type_name = '{declared}'")  # noqa: S608 - ours
+    said = problem(path)
+    assert declared.lower() in said.lower()
+    assert "only points, lines and polygons are read" in said
+
+
+def test_what_gdal_warns_of_is_told_without_paths(tmp_path: Path) -> None:
+    path = save_points(tmp_path / "a.gpkg")
+    execute(path, "PRAGMA user_version = 19900")
+    (warning,) = read(path).warnings
+    assert "GDAL says: " in warning
+    assert "/" not in warning

@@ -1,0 +1,175 @@
+"""The .dbf of a Shapefile as it stands: dates that are none, and numbers that a double or GDAL's parser changes."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from processes.features.reading.attributes import plain_attributes, refuse_twins, unread_warning
+from processes.features.reading.columns import AttributeColumn
+
+_HEADER_BYTES = 32
+_FIELD_BYTES = 32
+_END_OF_FIELDS = 0x0D
+_DELETED = ord("*")
+_EXACT_IN_DOUBLE = 2**53
+_ROWS_AT_ONCE = 65536
+
+
+_OF_WHOLE_NUMBERS = np.isin(np.arange(256), list(b"0123456789+- \0*"))
+"""True = the byte can be a part of a whole number, or of a cell without one."""
+_DAYS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 0], np.uint8)
+"""Days that a month has in any year, by its number from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class DbfField:
+    """A field of a .dbf."""
+
+    type: str
+    """A letter: C text, N or F number, D date, L flag; dBASE has others."""
+    start: int
+    """Position of its first byte in a record."""
+    size_bytes: int
+    decimals: int
+    """Digits behind the decimal point."""
+
+
+def open_records(path: Path) -> NDArray[np.uint8]:
+    """Return the records of a .dbf whose size was checked, `(n, bytes of a record)`, deleted ones included."""
+    with path.open("rb") as file:
+        head = file.read(_HEADER_BYTES)
+    count, header_bytes, record_bytes = (int.from_bytes(head[a:b], "little") for a, b in ((4, 8), (8, 10), (10, 12)))
+    if not count:
+        return np.empty((0, record_bytes), np.uint8)
+    return np.memmap(path, np.uint8, "r", header_bytes, (count, record_bytes))
+
+
+def is_deleted(records: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return which records are deleted, `(n,)`."""
+    return np.asarray(records[:, 0] == _DELETED)
+
+
+def correct_attributes(path: Path, table: pa.Table, incomplete: Set[str]) -> tuple[pa.Table, Sequence[str]]:
+    """Return attributes of a .dbf as plain ones, those that GDAL has changed as they stand, with warnings.
+
+    GDAL takes a day that no calendar has for another one, gives whole numbers of more than 18 digits as doubles, and
+    reads as much of a number as it can; of whole numbers of 10 to 18 digits it does not even say so.
+
+    Args:
+        path: the .dbf.
+        table: what GDAL made of it.
+        incomplete: names of attributes of whose values GDAL says that it read a part only.
+    """
+    refuse_twins(table.column_names)
+    fields = _read_fields(path)
+    if len(fields) != table.num_columns:
+        return plain_attributes(table)
+    records = open_records(path)
+    if len(records) != table.num_rows:
+        records = records[~is_deleted(records)]
+    warnings: list[str] = []
+    corrected: dict[str, tuple[pa.Field, pa.ChunkedArray]] = {}
+    for name, values, item in zip(table.column_names, table.columns, fields, strict=True):
+        cells = records[:, item.start : item.start + item.size_bytes]
+        if item.type == "D" and pa.types.is_date(values.type) and item.size_bytes == 8:
+            is_unread = _are_no_dates(cells)
+            warnings += unread_warning("date", name, is_unread)
+            if is_unread.any():
+                nulled = pc.if_else(pa.array(is_unread), pa.scalar(None, values.type), values)
+                corrected[name] = pa.field(name, values.type), nulled
+        elif item.type in ("N", "F"):
+            if name in incomplete or (pa.types.is_int64(values.type) and not _are_whole_numbers(cells)):
+                corrected[name] = _as_they_stand(name, cells)
+            elif not item.decimals and pa.types.is_floating(values.type):
+                corrected[name] = _whole_numbers(name, values, cells)
+    plain, of_times = plain_attributes(table.select([n for n in table.column_names if n not in corrected]))
+    if corrected:
+        columns = corrected | {
+            item.name: (item, values) for item, values in zip(plain.schema, plain.columns, strict=True)
+        }
+        ordered = [columns[name] for name in table.column_names]
+        plain = pa.table([values for _, values in ordered], schema=pa.schema([item for item, _ in ordered]))
+    return plain, [*warnings, *of_times]
+
+
+def _read_fields(path: Path) -> list[DbfField]:
+    with path.open("rb") as file:
+        head = file.read(_HEADER_BYTES)
+        texts = file.read(int.from_bytes(head[8:10], "little") - _HEADER_BYTES)
+    fields, start = [], 1
+    for position in range(0, len(texts) - _FIELD_BYTES + 1, _FIELD_BYTES):
+        text = texts[position : position + _FIELD_BYTES]
+        if text[0] == _END_OF_FIELDS:
+            break
+        fields.append(DbfField(chr(text[11]), start, text[16], text[17]))
+        start += text[16]
+    return fields
+
+
+def _are_whole_numbers(cells: NDArray[np.uint8]) -> bool:
+    """Return whether cells, `(n, bytes)`, have whole numbers or nothing."""
+    starts = range(0, len(cells), _ROWS_AT_ONCE)
+    return all(bool(_OF_WHOLE_NUMBERS[cells[start : start + _ROWS_AT_ONCE]].all()) for start in starts)
+
+
+def _are_no_dates(cells: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return which cells, `(n, 8)`, have neither a day of the calendar nor nothing: blanks or zeros."""
+    digits = cells - np.uint8(ord("0"))  # what is no digit becomes more than 9
+    month, day = digits[:, 4] * 10 + digits[:, 5], digits[:, 6] * 10 + digits[:, 7]
+    is_plain = (day - 1 < _DAYS[np.minimum(month, 13)]) & (
+        (digits[:, 0] | digits[:, 1] | digits[:, 2] | digits[:, 3]) > 0
+    )
+    if digits.size and digits.max() > 9:
+        is_plain &= (digits <= 9).all(axis=1)
+    result = np.zeros(len(cells), bool)
+    doubtful = np.flatnonzero(~is_plain)
+    texts = np.ascontiguousarray(cells[doubtful]).view("S8").ravel()
+    found, places = np.unique(texts, return_inverse=True)
+    result[doubtful] = np.array([_is_no_date(text) for text in found.tolist()], bool)[places]
+    return result
+
+
+def _is_no_date(text: bytes) -> bool:
+    if not text.strip(b"\0 ").strip(b"0"):
+        return False
+    try:
+        return not (text.isdigit() and dt.datetime.strptime(text.decode(), "%Y%m%d"))  # noqa: DTZ007 - a day
+    except ValueError:
+        return True
+
+
+def _whole_numbers(name: str, values: pa.ChunkedArray, cells: NDArray[np.uint8]) -> tuple[pa.Field, pa.ChunkedArray]:
+    """Return whole numbers that GDAL gives as doubles."""
+    largest = pc.max(pc.abs(values)).as_py()
+    if largest is None or largest < _EXACT_IN_DOUBLE:
+        return pa.field(name, pa.int64()), values.cast(pa.int64())
+    return _as_they_stand(name, cells)
+
+
+def _as_they_stand(name: str, cells: NDArray[np.uint8]) -> tuple[pa.Field, pa.ChunkedArray]:
+    """Return cells as whole numbers, fractions and texts, in the type that holds all."""
+    texts = np.ascontiguousarray(cells).view(f"S{cells.shape[1]}").ravel().tolist()
+    column = AttributeColumn()
+    column.add(0, [_value(text.decode("latin-1").strip("\0 ")) for text in texts])
+    return column.to_arrow(name, len(cells))
+
+
+def _value(text: str) -> object:
+    if not text.strip("*"):
+        return None
+    if "_" in text:  # which Python takes within a number
+        return text
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
