@@ -229,3 +229,19 @@ def test_file_that_looks_like_another_kind_too_is_never_opened_as_that(tmp_path:
 @each_row("name", ["a!b.fgb", "a.zip", "a.shp.zip!x", "a b#c?.fgb", "GPKG:a"])
 def test_name_of_the_file_says_nothing(tmp_path: Path, name: str) -> None:
     assert len(read(save(tmp_path / "a.fgb", points(3)).rename(tmp_path / name))) == 3
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_curves_are_lines_as_gdal_makes_them(tmp_path: Path) -> None:
+    arc = struct.pack("<BII10d", 1, 8, 5, 0, 0, 1, 1, 2, 0, 1, -1, 0, 0)
+    curves = [struct.pack("<BII", 1, 10, 1) + arc, arc, struct.pack("<BII", 1, 9, 1) + arc]
+    path = tmp_path / "a.fgb"
+    options = {"driver": "FlatGeobuf", "geometry_name": "geom", "geometry_type": "Unknown", "crs": "EPSG:32633"}
+    pyogrio.write_arrow(pa.table({"geom": pa.array(curves, pa.binary())}), path, SPATIAL_INDEX="NO", **options)
+    layer = read(path)
+    expected = shapely.from_wkb(pyogrio.raw.read(path)[2])
+    assert [shape.wkt for shape in layer.geometries(0, 3)] == [shape.wkt for shape in expected]
+    assert [shape.geom_type for shape in expected] == ["Polygon", "LineString", "LineString"]
+    assert layer.warnings == (
+        "3 geometries with curves are read as lines of many points; the first is that of feature 1",
+    )

@@ -369,3 +369,83 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "no Shapefile" in problem(path, "x")
     assert list(scratch.iterdir()) == []
     assert sorted(item.name for item in tmp_path.iterdir()) == ["a.zip", "scratch"]
+
+
+def with_fields(fields: Sequence[tuple[str, str, int, int]], rows: Sequence[Sequence[str]]) -> dict[str, bytes]:
+    """Return the files of a Shapefile whose .dbf has these fields, name, type, bytes and decimals, and these texts."""
+    head = b"".join(
+        name.encode().ljust(11, b"\0") + kind.encode() + bytes(4) + bytes([size, decimals]) + bytes(14)
+        for name, kind, size, decimals in fields
+    )
+    record_bytes = 1 + sum(size for _, _, size, _ in fields)
+    sizes = struct.pack("<BBBBIHH20x", 3, 126, 1, 1, len(rows), 33 + len(head), record_bytes)
+    records = [
+        " " + "".join(text.rjust(size) for text, (_, _, size, _) in zip(row, fields, strict=True)) for row in rows
+    ]
+    return parts_of([BOX] * len(rows)) | {".dbf": sizes + head + b"\r" + "".join(records).encode() + b"\x1a"}
+
+
+@each_row(
+    ("size", "decimals", "texts", "values"),
+    [
+        (19, 0, ["1234567890123456789", "", "-1"], [1234567890123456789, None, -1]),
+        (19, 0, ["9007199254740993", "2", "3"], [9007199254740993, 2, 3]),
+        (19, 0, ["1", "2", "*" * 19], [1, 2, None]),
+        (18, 0, ["123456789012345678", "1", "*" * 18], [123456789012345678, 1, None]),
+        (20, 0, ["12345678901234567890", "1", ""], ["12345678901234567890", "1", "null"]),
+        (9, 0, ["1", "2.5", "3"], [1, 2.5, 3]),
+        (12, 0, ["1", "2.5", "3"], [1, 2.5, 3]),
+        (12, 0, ["1", "n/a", ""], ["1", '"n/a"', "null"]),
+        (10, 2, ["1.25", "-3", ""], [1.25, -3, None]),
+        (10, 2, ["1.25", "1,5", ""], ["1.25", '"1,5"', "null"]),
+        (10, 2, ["1.5e2", "1", "x"], ["150.0", "1", '"x"']),
+    ],
+)
+def test_numbers_are_those_of_the_dbf(
+    tmp_path: Path, size: int, decimals: int, texts: list[str], values: list[Any]
+) -> None:
+    # dbf-long-ids, GDAL 3.12.4: whole numbers of more than 18 digits are doubles; 2.5 is 2 and n/a is 0
+    for kind in ("N", "F"):
+        parts = with_fields([("a", kind, size, decimals), ("b", "C", 3, 0)], [[text, "x"] for text in texts])
+        layer = read(packed(tmp_path / f"{kind}.zip", parts))
+        assert layer.attributes.column("a").to_pylist() == values
+        assert layer.attributes.column_names == ["a", "b"]
+        assert layer.warnings == ()
+
+
+@each_row(
+    ("text", "date"),
+    [
+        ("20200229", dt.date(2020, 2, 29)),
+        ("00010101", dt.date(1, 1, 1)),
+        ("", None),
+        ("00000000", None),
+        ("19850000", "no date"),
+        ("********", "no date"),
+        ("20210229", "no date"),
+        ("20200431", "no date"),
+        ("00000505", "no date"),
+        ("2020-1-5", "no date"),
+        ("31.12.20", "no date"),
+    ],
+)
+def test_dates_are_those_of_the_dbf_or_null(tmp_path: Path, text: str, date: dt.date | str | None) -> None:
+    # dates-invented, GDAL 3.12.4: 1970-01-01
+    parts = with_fields([("built", "D", 8, 0)], [["19990930"], [text], [text]])
+    layer = read(packed(tmp_path / "a.zip", parts))
+    is_read = not isinstance(date, str)
+    assert layer.attributes.column("built").to_pylist() == [dt.date(1999, 9, 30), *[date if is_read else None] * 2]
+    said = "2 dates of the attribute 'built' cannot be read and are null; the first is that of feature 2"
+    assert layer.warnings == (() if is_read else (said,))
+
+
+def test_records_behind_a_deleted_one_keep_their_values(tmp_path: Path) -> None:
+    parts = with_fields(
+        [("id", "N", 19, 0), ("built", "D", 8, 0)], [[str(2**60 + n), f"2020010{n}"] for n in (1, 2, 3)]
+    )
+    dbf = bytearray(parts[".dbf"])
+    header, record = struct.unpack_from("<HH", dbf, 8)
+    dbf[header + record] = ord("*")
+    layer = read(packed(tmp_path / "a.zip", parts | {".dbf": bytes(dbf)}))
+    assert layer.attributes.column("id").to_pylist() == [2**60 + 1, 2**60 + 3]
+    assert layer.attributes.column("built").to_pylist() == [dt.date(2020, 1, 1), dt.date(2020, 1, 3)]
