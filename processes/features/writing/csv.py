@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from pyarrow.csv import CSVWriter, WriteOptions
 
 from processes.crs import esri_wkt
 from processes.features.writing.format import Format
-from processes.features.writing.geometry import lost_count, output_transform
+from processes.features.writing.geometry import late_warnings, output_transform
 from processes.features.writing.result import ResultLayer
 from processes.features.writing.values import flat, iso_texts, plain_id_type, plain_ids
 
@@ -22,7 +23,7 @@ _EVERY_DIGIT = 20
 """Decimals with which GEOS writes each double so that it can be read back."""
 
 
-def write_csv(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> int:
+def write_csv(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> Sequence[str]:
     """Write CSV: texts in quotes, so that an empty one is no null; the geometry as WKT in the last column.
 
     The CRS is in the file beside it that GDAL and ArcGIS read, in Esri's WKT: x, y order.
@@ -46,7 +47,7 @@ def write_csv(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> int:
             writer.write_batch(pa.record_batch(columns, schema=schema))
     if transform is not None:
         path.with_suffix(_CRS_ENDING).write_text(esri_wkt(transform.crs_transform.target))
-    return lost_count(transform)
+    return late_warnings(transform)
 
 
 def _csv_values(values: pa.Array) -> pa.Array:

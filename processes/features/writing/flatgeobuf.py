@@ -17,7 +17,7 @@ from processes.features.writing.gdal import gdal_batch, gdal_schema, output_wkb,
 from processes.features.writing.geometry import (
     OutputTransform,
     iso_wkb,
-    lost_count,
+    late_warnings,
     output_transform,
     without_measures,
 )
@@ -28,7 +28,7 @@ _TYPE_NAMES = ("Unknown", "Point", "LineString", "Polygon", "MultiPoint", "Multi
 """GDAL's names by ISO type."""
 
 
-def write_flatgeobuf(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> int:
+def write_flatgeobuf(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> Sequence[str]:
     """Write in the rows' order, hence without a spatial index. Arguments as `Format.write` has them.
 
     The summary is the layer's description. It stands before the rows, so it does not count the geometries that have no
@@ -54,9 +54,9 @@ def write_flatgeobuf(result: ResultLayer, crs: pyproj.CRS | None, path: Path) ->
         geometry_name=geometry,
         geometry_type=pyogrio_type_name(_type_name(layer_type) if result.iso_types else result.geometry_type),
         SPATIAL_INDEX="NO",
-        DESCRIPTION=encode_json(result.summary(0)).decode(),
+        DESCRIPTION=encode_json(result.summary()).decode(),
     )
-    return lost_count(transform)
+    return late_warnings(transform)
 
 
 def _wkb(rows: RowBatch, transform: OutputTransform | None, iso_type: int | None) -> pa.Array | None:

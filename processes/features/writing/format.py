@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,10 @@ class Format:
     """Ending of a file's name, with the dot, in lower case."""
     schema: Mapping[str, Any]
     """JSON schema of the output without its media type; `"format": "binary"` = a results document has it in base64."""
-    write: Callable[[ResultLayer, pyproj.CRS | None, Path], int]
+    write: Callable[[ResultLayer, pyproj.CRS | None, Path], Sequence[str]]
     """Writes a result that was fitted to the format to a new file.
 
-    The CRS is that of the output, None = the result's own. Returns how many geometries have no place in it.
+    The CRS is that of the output, None = the result's own. Returns warnings that are known at the end only.
     """
     is_offered_for_layers: bool = True
     """False = for a feature layer the client must name the format; neither the default nor `Accept` chooses it."""

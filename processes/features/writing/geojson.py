@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from processes.features.writing.result import ResultLayer, RowBatch
 from processes.features.writing.values import encode_json, json_values
 
 
-def write_geojson(result: ResultLayer, _crs: pyproj.CRS | None, path: Path) -> int:
+def write_geojson(result: ResultLayer, _crs: pyproj.CRS | None, path: Path) -> Sequence[str]:
     """Write a FeatureCollection, one feature per line, with the summary as a foreign member at the end.
 
     Arguments as `Format.write` has them.
@@ -31,8 +31,8 @@ def write_geojson(result: ResultLayer, _crs: pyproj.CRS | None, path: Path) -> i
         for feature in feature_texts(result, transform):
             file.write(separator + feature)
             separator = b",\n"
-        file.write(b'\n], "summary": %s}\n' % encode_json(result.summary(transform.lost_count)))
-    return transform.lost_count
+        file.write(b'\n], "summary": %s}\n' % encode_json(result.summary(transform.warnings)))
+    return transform.warnings
 
 
 def crs84_transform(result: ResultLayer) -> OutputTransform:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyproj
@@ -13,13 +14,13 @@ from processes.features.writing.result import ResultLayer
 _RECORD_SEPARATOR = b"\x1e"
 
 
-def write_geojson_sequence(result: ResultLayer, _crs: pyproj.CRS | None, path: Path) -> int:
+def write_geojson_sequence(result: ResultLayer, _crs: pyproj.CRS | None, path: Path) -> Sequence[str]:
     """Write a feature per line; a sequence has no place for the summary. Arguments as `Format.write` has them."""
     transform = crs84_transform(result)
     with path.open("xb") as file:
         for feature in feature_texts(result, transform):
             file.write(b"%s%s\n" % (_RECORD_SEPARATOR, feature))
-    return transform.lost_count
+    return transform.warnings
 
 
 GEOJSON_SEQ = Format(

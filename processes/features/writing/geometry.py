@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -22,8 +23,12 @@ class OutputTransform:
     """From the result's CRS to that of the output."""
     only_finite: bool = False
     """True = the format has no numbers that are not finite. False = where both CRS are one, geometries stay as is."""
+    count: int = 0
+    """Geometries so far."""
     lost_count: int = 0
     """Geometries so far that had no place in the CRS of the output."""
+    unlevel_rows: list[int] = field(default_factory=list)
+    """Positions from 1 of the rows so far with heights that are not finite, where the format has no such numbers."""
 
     @property
     def is_needed(self) -> bool:
@@ -42,12 +47,48 @@ class OutputTransform:
         geometries = self.crs_transform.geometries(from_wkb(wkb.to_pylist(), 0))
         if not self.is_needed:
             return geometries
+        if self.only_finite:
+            geometries = self._without_endless_heights(geometries)
+        self.count += count
         coordinates, owners = shapely.get_coordinates(geometries, return_index=True)
         lost = np.unique(owners[~np.isfinite(coordinates).all(axis=1)])
         self.lost_count += len(lost)
         result = geometries.copy()
         result[lost] = None
         return result
+
+    def _without_endless_heights(self, geometries: NDArray[np.object_]) -> NDArray[np.object_]:
+        """Return geometries without the heights that are not finite: GeoJSON has a vertex without a height as x, y."""
+        with_heights = np.flatnonzero(shapely.has_z(geometries))
+        if not with_heights.size:
+            return geometries
+        coordinates, owners = shapely.get_coordinates(geometries[with_heights], include_z=True, return_index=True)
+        is_endless = ~np.isfinite(coordinates[:, 2])
+        if not is_endless.any():
+            return geometries
+        self.unlevel_rows += (self.count + 1 + with_heights[np.unique(owners[is_endless])]).tolist()
+        coordinates[is_endless, 2] = np.nan
+        result = geometries.copy()
+        result[with_heights] = shapely.set_coordinates(shapely.force_3d(geometries[with_heights]), coordinates)
+        return result
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences about the geometries so far."""
+        told = []
+        if self.lost_count:
+            geometries, have, are = ("geometry", "has", "is") if self.lost_count == 1 else ("geometries", "have", "are")
+            told.append(f"{self.lost_count} {geometries} {have} no place in the CRS of the result and {are} null")
+        if self.unlevel_rows:
+            count, first = len(self.unlevel_rows), self.unlevel_rows[0]
+            geometries, have, which = (
+                ("geometry", "has", "that of row") if count == 1 else ("geometries", "have", "the first is that of row")
+            )
+            told.append(
+                f"{count} {geometries} {have} vertices whose height is not finite; they are written without one: "
+                f"{which} {first}"
+            )
+        return told
 
 
 def output_transform(source: pyproj.CRS | None, target: pyproj.CRS | None) -> OutputTransform | None:
@@ -60,9 +101,9 @@ def output_transform(source: pyproj.CRS | None, target: pyproj.CRS | None) -> Ou
     return None if source is None else OutputTransform(CrsTransform(source, target or source))
 
 
-def lost_count(transform: OutputTransform | None) -> int:
-    """Return how many geometries a transform lost; 0 for a table, which has no transform."""
-    return 0 if transform is None else transform.lost_count
+def late_warnings(transform: OutputTransform | None) -> Sequence[str]:
+    """Return what is known of the geometries when all are written; nothing of a table, which has no transform."""
+    return () if transform is None else transform.warnings
 
 
 def without_measures(geometries: NDArray[np.object_]) -> NDArray[np.object_]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -14,7 +14,7 @@ import pyproj
 
 from processes.features.writing.format import Format
 from processes.features.writing.gdal import gdal_batch, gdal_schema, output_wkb, pyogrio_type_name, write_with_gdal
-from processes.features.writing.geometry import lost_count, output_transform
+from processes.features.writing.geometry import late_warnings, output_transform
 from processes.features.writing.qgis_style import write_style
 from processes.features.writing.result import ResultLayer
 from processes.features.writing.values import encode_json
@@ -27,7 +27,7 @@ _MAX_COLUMNS = 2000
 """SQLite's limit."""
 
 
-def write_geopackage(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> int:
+def write_geopackage(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> Sequence[str]:
     """Write a feature table, or an attribute table; the fid is the id where ids ascend, else counts the rows.
 
     Arguments as `Format.write` has them.
@@ -55,14 +55,14 @@ def write_geopackage(result: ResultLayer, crs: pyproj.CRS | None, path: Path) ->
         driver="GPKG",
         geometry_name=geometry,
         geometry_type=None if transform is None else _layer_type(result),
-        layer_metadata={_SUMMARY: encode_json(result.summary(0)).decode()},
+        layer_metadata={_SUMMARY: encode_json(result.summary()).decode()},
     )
     if result.style is not None and transform is not None:
         write_style(path, layer_name, result.style, result.iso_types, result.geometry_type)
-    count = lost_count(transform)
-    if count:  # which is known at the end only
-        _replace_summary(path, encode_json(result.summary(count)).decode())
-    return count
+    warnings = late_warnings(transform)
+    if warnings:
+        _replace_summary(path, encode_json(result.summary(warnings)).decode())
+    return warnings
 
 
 def _has_id(result: ResultLayer) -> bool:

@@ -6,7 +6,7 @@ the box of each geometry, whose statistics tell a reader which row groups it can
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from pyarrow.parquet import ParquetWriter
 
 from processes.crs import is_longitude_latitude, is_north_first, without_code
 from processes.features.writing.format import HEIGHTS, Format
-from processes.features.writing.geometry import iso_wkb, lost_count, output_transform, without_measures
+from processes.features.writing.geometry import iso_wkb, late_warnings, output_transform, without_measures
 from processes.features.writing.result import ResultLayer
 from processes.features.writing.values import encode_json, plain_id_type, plain_ids
 
@@ -32,7 +32,7 @@ _TYPES = ("Point", "LineString", "LineString", "Polygon", "MultiPoint", "MultiLi
 """GeoParquet's names by shapely's type ids."""
 
 
-def write_parquet(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> int:
+def write_parquet(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> Sequence[str]:
     """Write row groups of some ten thousand rows; the summary is in the file's metadata, under `summary`.
 
     Arguments as `Format.write` has them.
@@ -60,11 +60,11 @@ def write_parquet(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> in
     with path.open("xb") as file, ParquetWriter(file, schema, **options) as writer:
         for group in _groups(batches()):
             writer.write_table(pa.Table.from_batches(group), row_group_size=_ROW_GROUP)
-        metadata = {"summary": encode_json(result.summary(lost_count(transform))).decode()}
+        metadata = {"summary": encode_json(result.summary(late_warnings(transform))).decode()}
         if transform is not None:
             metadata["geo"] = encode_json(_geo(extent, transform.crs_transform.target, box_name)).decode()
         writer.add_key_value_metadata(metadata)
-    return lost_count(transform)
+    return late_warnings(transform)
 
 
 def _groups(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:

@@ -74,13 +74,9 @@ class ResultLayer:
     warnings: tuple[str, ...] = ()
     """Warnings of what the format changes or leaves out."""
 
-    def summary(self, lost_count: int) -> dict[str, Any]:
-        """Return the summary of a result of which so many geometries have no place in the CRS of the output."""
-        warnings = list(self.warnings)
-        if lost_count:
-            geometries, have, are = ("geometry", "has", "is") if lost_count == 1 else ("geometries", "have", "are")
-            warnings.append(f"{lost_count} {geometries} {have} no place in the CRS of the result and {are} null")
-        return dict(self.make_summary(warnings))
+    def summary(self, late_warnings: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the summary, with warnings that are known when all rows are written."""
+        return dict(self.make_summary([*self.warnings, *late_warnings]))
 
 
 def result_layer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from processes.features.writing.result import ResultLayer
 from processes.features.writing.values import encode_json, flat_type, json_values, text_ids
 
 
-def write_table(result: ResultLayer, _crs: pyproj.CRS | None, path: Path) -> int:
+def write_table(result: ResultLayer, _crs: pyproj.CRS | None, path: Path) -> Sequence[str]:
     """Write a Table Schema document that pandas reads with `orient="table"`, without geometry.
 
     Arguments as `Format.write` has them.
@@ -33,8 +34,8 @@ def write_table(result: ResultLayer, _crs: pyproj.CRS | None, path: Path) -> int
             for row in zip(*columns, strict=True):
                 file.write(separator + encode_json(dict(zip(names, row, strict=True))))
                 separator = b",\n"
-        file.write(b'\n], "summary": %s}\n' % encode_json(result.summary(0)))
-    return 0
+        file.write(b'\n], "summary": %s}\n' % encode_json(result.summary()))
+    return ()
 
 
 def table_field(item: pa.Field) -> dict[str, str]:

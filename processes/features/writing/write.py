@@ -25,10 +25,10 @@ def write_result(result: ResultLayer, output_format: Format, crs: pyproj.CRS | N
         path: the file; its folder exists.
     """
     fitted = _fit(result, output_format)
-    lost_count = output_format.write(
+    late_warnings = output_format.write(
         fitted if output_format.keeps_json_values else without_json_texts(fitted), crs, path
     )
-    return fitted.summary(lost_count)
+    return fitted.summary(late_warnings)
 
 
 def _fit(result: ResultLayer, output_format: Format) -> ResultLayer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,12 +16,12 @@ from layers import make_layer, make_table, wkt
 from processes.features.writing import formats
 from processes.features.writing.format import HEIGHTS, Format
 from processes.features.writing.formats import FORMATS, format_of_ending, format_of_media_type, offered_formats
-from processes.features.writing.geometry import lost_count, output_transform
+from processes.features.writing.geometry import late_warnings, output_transform
 from processes.features.writing.result import ResultLayer
 from processes.ogc.results import results_document
 
 
-def write_lines(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> int:
+def write_lines(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> Sequence[str]:
     """Write a line of WKT per row, after the attributes' names."""
     transform = output_transform(result.crs, crs)
     with path.open("x") as file:
@@ -29,7 +30,7 @@ def write_lines(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> int:
             assert transform is not None
             shapes = transform.apply(rows.geometry, rows.attributes.num_rows)
             file.writelines(f"{text}\n" for text in shapely.to_wkt(shapes, output_dimension=3))
-    return lost_count(transform)
+    return late_warnings(transform)
 
 
 TOY = Format(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
+import shapely
 
 from conftest import write_layer
 from layers import BOX, make_layer, make_table, wkt
@@ -13,6 +16,7 @@ from processes.crs import parse_crs
 from processes.features.writing.flatgeobuf import FLATGEOBUF
 from processes.features.writing.format import Format
 from processes.features.writing.formats import FORMATS
+from processes.features.writing.geojson import GEOJSON
 from processes.features.writing.geopackage import GEOPACKAGE
 from processes.features.writing.parquet import PARQUET
 from processes.features.writing.table import TABLE
@@ -73,3 +77,46 @@ def test_a_table_has_no_geometries_to_lose(tmp_path: Path) -> None:
     assert write_layer(layer, TABLE, tmp_path, parse_crs("EPSG:32633"))[1] == []
     table = make_table(pa.table({"n": [1]}))
     assert all(write_layer(table, item, tmp_path)[1] == [] for item in (GEOPACKAGE, PARQUET))
+
+
+@pytest.mark.parametrize("output_format", WITH_GEOMETRY, ids=lambda item: item.ending)
+def test_heights_that_are_not_finite_stay_where_the_format_has_such_numbers(
+    tmp_path: Path, output_format: Format
+) -> None:
+    shapes = [
+        shapely.points([15, 50, 7]),
+        None,
+        shapely.points([15, 50, np.inf]),
+        shapely.points([15, 50, np.nan]),
+        shapely.linestrings([[15, 50, 1], [16, 50, -np.inf], [16, 51, 2]]),
+        shapely.multipoints([[15, 50, np.inf], [16, 50, 3]]),
+        shapely.points([15, 50]),
+    ]
+    path, warnings = write_layer(make_layer(shapes, crs="EPSG:4326"), output_format, tmp_path)
+    if not output_format.is_crs84_only:
+        assert [item for item in warnings if "finite" in item] == []
+        return
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    text = path.read_text()
+    features = (
+        json.loads(text, parse_constant=refuse)["features"]
+        if output_format is GEOJSON
+        else [json.loads(line.strip("\x1e"), parse_constant=refuse) for line in text.strip().split("\n")]
+    )
+    found = [feature["geometry"] and feature["geometry"]["coordinates"] for feature in features]
+    assert found == [
+        [15, 50, 7],
+        None,
+        [15, 50],
+        [15, 50],
+        [[15, 50, 1], [16, 50], [16, 51, 2]],
+        [[15, 50], [16, 50, 3]],
+        [15, 50],
+    ]
+    assert warnings == [
+        "4 geometries have vertices whose height is not finite; they are written without one: "
+        "the first is that of row 3"
+    ]
