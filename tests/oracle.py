@@ -6,7 +6,7 @@ Coordinates called "grid coordinates" are cells of an image, (column, row), its 
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import rasterio
@@ -478,10 +478,10 @@ def one_piece(geometry: BaseGeometry) -> BaseGeometry:
     parts = list(shapely.get_parts(geometry))
     if geometry.is_empty or len(parts) == 1 or geometry.bounds[2] - geometry.bounds[0] <= TURN / 2:
         return geometry
-    best = geometry
+    best, joined = geometry, cast(Callable[[Sequence[BaseGeometry]], BaseGeometry], type(geometry))
     for first in parts:
         west = first.bounds[0]
-        moved = type(geometry)([_shifted(part, math.ceil((west - part.bounds[0]) / TURN)) for part in parts])
+        moved: BaseGeometry = joined([_shifted(part, math.ceil((west - part.bounds[0]) / TURN)) for part in parts])
         if moved.bounds[2] - moved.bounds[0] < best.bounds[2] - best.bounds[0] - 1e-9:
             best = moved
     return best
