@@ -56,7 +56,9 @@ def write_parquet(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> Se
             yield pa.record_batch(columns, schema=schema)
 
     # with a schema of Arrow beside Parquet's, Arrow would not see the metadata that are known at the end only
-    options = {"compression": "zstd", "store_schema": False}
+    # boxes hardly repeat: to try them in a dictionary would cost more than to write all else of them
+    in_dictionaries = [name for name in schema.names if transform is None or name != box_name]
+    options: dict[str, Any] = {"compression": "zstd", "store_schema": False, "use_dictionary": in_dictionaries}
     with path.open("xb") as file, ParquetWriter(file, schema, **options) as writer:
         for group in _groups(batches()):
             writer.write_table(pa.Table.from_batches(group), row_group_size=_ROW_GROUP)
