@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -124,8 +123,11 @@ def _first_file(href: str, settings: Settings, folder: Path, budget: DownloadBud
     is_items = _ITEMS_PATH.search(parts.path) and "limit" not in dict(parse_qsl(parts.query, keep_blank_values=True))
     if is_items and parts.scheme in ("http", "https"):
         query = "&".join(filter(None, (parts.query, f"limit={_PAGE_FEATURES}")))
-        with suppress(InputError):
+        try:
             return resolve(urlunsplit(parts._replace(query=query)), settings, folder, _ACCEPT, budget)
+        except InputError as err:
+            if err.__cause__ is not None:  # the host does not answer at all
+                raise
     return resolve(href, settings, folder, _ACCEPT, budget)
 
 

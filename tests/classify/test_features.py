@@ -72,7 +72,8 @@ def host() -> Iterator[Host]:
             body, headers = told.answers[self.path]
             self.send_response(302 if "Location" in headers else 200)
             for name, value in ({"Content-Type": "application/geo+json"} | headers).items():
-                self.send_header(name, value)
+                for line in value.split("\n"):
+                    self.send_header(name, line)
             self.end_headers()
             self.wfile.write(body)
 
@@ -352,6 +353,8 @@ PART: list[tuple[dict[str, Any], str]] = [
     ({"exceededTransferLimit": True}, "'exceededTransferLimit'"),
     ({"properties": {"exceededTransferLimit": True}}, "'exceededTransferLimit'"),
     ({"metadata": {"limitExceeded": True}}, "'limitExceeded'"),
+    ({"count": 5, "exceededTransferLimit": True}, "'exceededTransferLimit'"),
+    ({"count": 5, "links": [{"rel": "next", "type": "text/html", "href": "/1"}]}, "is of type 'text/html'"),
     ({"numberMatched": 12, "numberReturned": 5, "links": []}, "5 of 12 features"),
     ({"numberMatched": "12"}, "5 of 12 features"),
     ({"numberMatched": 12.0}, "5 of 12 features"),
@@ -419,6 +422,7 @@ def test_layer_that_says_that_it_is_whole_is_read(host: Host, tmp_path: Path, me
         ({"properties": {"links": {"next": [{"href": "/1", "type": "application/json"}]}}}, None),
         ({"links": [{"rel": "next", "href": "/1", "type": "application/vnd.geo+json"}]}, None),
         ({}, '</1>; rel="next"'),
+        ({}, '</1>; rel="next"\n</0>; rel="first"'),
         ({}, "</x?a,b>; rel=prev, </1>;rel=next;type=application/geo+json"),
         ({}, r'</1>; title="a, b; \"c\""; REL="last next"'),
         ({"links": [{"rel": "next", "href": "/h", "type": "text/html"}]}, '</1>; rel="next"; type="application/json"'),

@@ -110,6 +110,11 @@ class PageReader:
         """Whether the layer says that it has more features than were read so far."""
         return self._total is not None and self.count < self._total[1]
 
+    @property
+    def _is_whole(self) -> bool:
+        """Whether the layer says that it has no more features than were read so far; `count` may be of a page alone."""
+        return self._total is not None and self._total[0] != "count" and not self._is_short
+
     def _is_seen(self, collection: FeatureCollection) -> bool:
         """Return whether a page with these features came before; remember them."""
         digest = _digest(collection.features)
@@ -120,7 +125,7 @@ class PageReader:
     def _next_page(self, page: FeaturePage, following: NextLink) -> FeaturePage | None:
         """Request the next page; None = it is one before, or the layer is whole without it."""
         if following.href is None or self.fetch is None or page.url is None:
-            if self._total is not None and not self._is_short:
+            if self._is_whole:
                 return None
             why = following.why_not or "is not followed from a file"
             raise LayerError(
@@ -143,23 +148,22 @@ class PageReader:
             cut_off: name of the member that says that the last page is cut off; None = there is none.
             why_last: why the last page is the last, though it offers another one; None = it offers none.
         """
-        if self._total is None:
-            if cut_off is not None:
-                raise LayerError(
-                    f"the layer is not whole: it says by {cut_off!r} that it is cut off behind {self.count} features, "
-                    "and shows no way to the rest"
-                )
-            if why_last is not None:
-                self.warnings.append(f"{why_last}: the layer ends there, with {self.count} features")
-            return
-        name, total = self._total
+        name, total = self._total or ("", 0)
         if self.count < total:
             raise LayerError(
                 f"the layer is not whole: {self.count} of {total} features were read; it says by {name!r} how many it "
                 "has, and shows no way to the rest"
             )
-        if self.count > total and name != "count":  # which some services give for each page
-            self.warnings.append(f"the layer says by {name!r} that it has {total} features, and has {self.count}")
+        if self._is_whole:
+            if self.count > total:
+                self.warnings.append(f"the layer says by {name!r} that it has {total} features, and has {self.count}")
+        elif cut_off is not None:
+            raise LayerError(
+                f"the layer is not whole: it says by {cut_off!r} that it is cut off behind {self.count} features, and "
+                "shows no way to the rest"
+            )
+        elif why_last is not None:
+            self.warnings.append(f"{why_last}: the layer ends there, with {self.count} features")
 
 
 @contextmanager
