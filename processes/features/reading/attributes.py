@@ -119,8 +119,8 @@ def _date(value: object) -> dt.date | None:
 def times_of_texts(texts: pa.ChunkedArray) -> tuple[pa.ChunkedArray, NDArray[np.bool_]]:
     """Return ISO 8601 texts as times, with their zone if they share one, in UTC if they have several.
 
-    Texts stay texts where some have a zone and others none. Returns also where a text is no time, `(n,)`; there the
-    result is null.
+    Texts stay texts where some have a zone and others none, and where one is finer than the milliseconds of GeoPackage
+    and FlatGeobuf. Else a text that is no time is null; returns also where, `(n,)`.
     """
     none = np.zeros(len(texts), bool)
     times = _times(texts)
@@ -142,18 +142,17 @@ def _is_time(text: str) -> bool:
 
 
 def _times(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """Return texts as times; None = one is none, or some have a zone and others none."""
+    """Return texts as times; None = one is none or finer than milliseconds, or some have a zone and others none."""
     zones = pc.replace_substring_regex(texts, r"^.*T[^Z+-]*", "").unique().drop_null().to_pylist()
     if not zones:
         return texts.cast(pa.timestamp("ms"))
     if "" in zones and len(zones) > 1:
         return None
-    for unit in ("ms", "us", "ns"):
-        with suppress(pa.ArrowInvalid):
-            if zones == [""]:
-                return texts.cast(pa.timestamp(unit))
-            zone = zones[0] if len(zones) == 1 and _ZONE.fullmatch(zones[0]) else "UTC"
-            return texts.cast(pa.timestamp(unit, "UTC")).cast(pa.timestamp(unit, zone))
+    with suppress(pa.ArrowInvalid):
+        if zones == [""]:
+            return texts.cast(pa.timestamp("ms"))
+        zone = zones[0] if len(zones) == 1 and _ZONE.fullmatch(zones[0]) else "UTC"
+        return texts.cast(pa.timestamp("ms", "UTC")).cast(pa.timestamp("ms", zone))
     return None
 
 

@@ -759,7 +759,6 @@ def test_date_is_that_of_the_file_or_null(tmp_path: Path, text: str | float, dat
     ("text", "time"),
     [
         ("2020-12-31T10:11:12.123Z", dt.datetime(2020, 12, 31, 10, 11, 12, 123_000, dt.UTC)),
-        ("2020-12-31T10:11:12.123456Z", dt.datetime(2020, 12, 31, 10, 11, 12, 123_456, dt.UTC)),
         ("2020-12-31T12:11:12+02:00", dt.datetime(2020, 12, 31, 10, 11, 12, tzinfo=dt.UTC)),
         ("2020-12-31 10:11:12Z", dt.datetime(2020, 12, 31, 10, 11, 12, tzinfo=dt.UTC)),
         ("2020/12/31 10:11:12Z", dt.datetime(2020, 12, 31, 10, 11, 12, tzinfo=dt.UTC)),
@@ -780,6 +779,17 @@ def test_time_is_that_of_the_file_or_null(tmp_path: Path, text: str | float, tim
     assert layer.attributes.column("seen").to_pylist() == [dt.datetime(1999, 9, 9, 9, 9, 9, tzinfo=dt.UTC)] * 2 + [time]
     said = "1 time of the attribute 'seen' cannot be read and is null: that of feature 3"
     assert layer.warnings == (() if time else (said,))
+
+
+@each_row("text", ["2020-12-31T10:11:12.123456Z", "2020-12-31T10:11:12.1234567+02:00", "2020-12-31T10:11:12"])
+def test_times_that_one_type_cannot_hold_stay_texts(tmp_path: Path, text: str) -> None:
+    path = save_points(tmp_path / "a.gpkg")
+    execute(path, "ALTER TABLE t ADD COLUMN seen DATETIME", "UPDATE t SET seen = '1999-09-09T09:09:09Z'")
+    execute(path, f"UPDATE t SET seen = '{text}' WHERE fid = 2")  # noqa: S608 - ours
+    written, warnings = write_layer(read(path), GEOPACKAGE, tmp_path)
+    expected = [("1999-09-09T09:09:09Z",), (text,), ("1999-09-09T09:09:09Z",)]
+    assert execute(written, "SELECT seen FROM result ORDER BY fid") == expected
+    assert warnings == []
 
 
 def test_json_stays_json_in_every_format_that_has_it(tmp_path: Path) -> None:
