@@ -245,3 +245,38 @@ def test_curves_are_lines_as_gdal_makes_them(tmp_path: Path) -> None:
     assert layer.warnings == (
         "3 geometries with curves are read as lines of many points; the first is that of feature 1",
     )
+
+
+@each_row(
+    ("values", "expected", "told"),
+    [
+        ([1, 2**53 - 1], [1, 2**53 - 1], None),
+        ([5, None], [5, None], None),
+        (
+            [7, 2**62 + 1],
+            [7.0, float(2**62)],
+            "1 whole number of the attribute 'a' is larger than 2^53 and rounded to 16 digits; "
+            "the first is that of feature 2",
+        ),
+    ],
+)
+def test_unsigned_numbers_are_whole_or_told(
+    tmp_path: Path, values: list[int | None], expected: list[Any], told: str | None
+) -> None:
+    path = save(tmp_path / "a.fgb", points(2), {"a": values, "b": [1, 2]}, SPATIAL_INDEX="NO")
+    data = bytearray(path.read_bytes())
+    (header_bytes,) = struct.unpack_from("<I", data, 8)
+    # GDAL writes no such column: its type in the header becomes 8, ULong, where it was 7, Long
+    longs = [place for place in range(12, 12 + header_bytes) if data[place] == 7]
+    found = []
+    for place in longs:
+        path.write_bytes(data[:place] + b"\x08" + data[place + 1 :])
+        try:
+            if pyogrio.read_info(path)["ogr_types"] == ["OFTReal", "OFTInteger64"]:
+                found.append(read(path))
+        except (pyogrio.errors.DataSourceError, LayerError, IndexError, OSError):
+            continue
+    (layer,) = found
+    assert layer.attributes.column("a").to_pylist() == expected
+    assert layer.attributes.schema.field("a").type == (pa.float64() if told else pa.int64())
+    assert layer.warnings == (() if told is None else (told,))
