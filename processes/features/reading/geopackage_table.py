@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -157,8 +158,12 @@ def _column(name: str, declared: str, values: Sequence[object]) -> tuple[pa.Fiel
     types = {type(value) for value in values} - {type(None)}
     if types == {bytes}:
         return pa.field(name, pa.binary()), pa.chunked_array([pa.array(values, pa.binary())])
-    if declared == "JSON" and types == {str}:
-        texts = json_texts(value if value is None else str(value) for value in values)
+    if declared == "JSON" and types and bytes not in types:
+        # SQLite stores the JSON of a number as that number
+        texts = json_texts(
+            value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
+            for value in values
+        )
         return pa.field(name, texts.type, metadata=JSON_COLUMN), texts
     if not types:
         dtype = _empty_type(declared)

@@ -814,9 +814,10 @@ def test_json_stays_json_in_every_format_that_has_it(tmp_path: Path) -> None:
 def test_column_declared_as_json_is_json(tmp_path: Path) -> None:
     path = save_points(tmp_path / "a.gpkg")
     execute(path, "ALTER TABLE t ADD COLUMN tags JSON", "UPDATE t SET tags = json_object('a', json_array(n))")
+    execute(path, "UPDATE t SET tags = '5' WHERE n = 2")
     written, _ = write_layer(read(path), GEOJSON, tmp_path)
     features = json.loads(written.read_bytes())["features"]
-    assert [feature["properties"]["tags"] for feature in features] == [{"a": [n]} for n in range(3)]
+    assert [feature["properties"]["tags"] for feature in features] == [{"a": [0]}, {"a": [1]}, 5]
 
 
 ARC = [(500_016, 5_500_000), (500_020, 5_500_004), (500_024, 5_500_000), (500_020, 5_499_996), (500_016, 5_500_000)]
