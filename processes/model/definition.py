@@ -83,6 +83,8 @@ class ModelDefinition:
     """`MetaDataMode` is `MultiLabeled_Tiles`. True: an object can have several labels, or none."""
     normalization: Normalization | None
     """What is done to each cell before the network; None = nothing."""
+    states_cells: bool
+    """True: the package says which values the network takes: `Normalization`, `NormalizationStats` or `DataRange`."""
     activation: Activation | None
     """What turns the network's outputs into probabilities; None = not stated, the check of the network finds it."""
     output_name: str | None
@@ -138,6 +140,7 @@ def parse_definition(text: bytes) -> ModelDefinition:
         max_cell_size=get(keys, "MaxCellSize", _cell_size, None),
         multi_label=get(keys, "MetaDataMode", read_text, "") == "MultiLabeled_Tiles",
         normalization=read_normalization(keys, _is_of_arcgis_learn(framework, configuration), bands),
+        states_cells=not keys.keys().isdisjoint(("Normalization", "NormalizationStats", "DataRange")),
         activation=get(keys, "Activation", _activation, None),
         output_name=get(keys, "OutputName", read_text, None),
         classes=require(keys, "Classes", _classes),

@@ -35,8 +35,10 @@ _SCORES = (
     "outputs",
     "out",
 )
-_TIE = 1e-3
+_TIE = 1e-5
 """Two probabilities that differ by less may be in either order, by rounding alone."""
+_TIE_OF_HALVES = 1e-2
+"""The same where the scores are float16."""
 _SHOWN_OUTPUTS = 8
 _ASK_FOR_NAME = "name the one with the scores in the key OutputName of the .emd"
 
@@ -90,8 +92,8 @@ def choose_output(rows: Mapping[str, NDArray[np.float32]], network: Network, def
     by_name = {name.lower().removesuffix(":0"): name for name in rows}
     for names in (sure, _SCORES):
         named = [by_name[name] for name in names if name in by_name]
-        winners = [rows[name].argmax(axis=1) for name in named if rows[name].shape[1] > 1]
-        if any((item != winners[0]).any() for item in winners[1:]):
+        wide = [rows[name] for name in named if rows[name].shape[1] > 1]
+        if any(_have_other_winners(wide[0], item) for item in wide[1:]):
             listed = " and ".join(map(repr, named))
             raise PackageError(f"the outputs {listed} name different classes; {_ask_for_name(network)}")
         if named:
@@ -120,10 +122,12 @@ def require_agreement(
         definition: of the model.
     """
     ordered = np.sort(scores, axis=1)
-    is_clear = ordered[:, -1] - ordered[:, -2] > _TIE
+    is_half = any(item.name == output and item.kind == "float16" for item in network.outputs)
+    is_clear = ordered[:, -1] - ordered[:, -2] > (_TIE_OF_HALVES if is_half else _TIE)
     winners = scores.argmax(axis=1)[is_clear]
     for item in network.outputs:
-        if item.name not in labels:
+        is_of_another_head = item.source == "ArgMax" and definition.output_name is not None
+        if item.name not in labels or is_of_another_head:
             continue
         differing = _count_differing(
             labels[item.name][is_clear].tolist(), winners.tolist(), definition.classes, item.source == "ArgMax"
@@ -134,6 +138,13 @@ def require_agreement(
                 f"for {differing} of {len(winners)} random chips: these are no scores of the classes, or Classes has "
                 f"another order; {_ask_for_name(network)}, or leave the labels out of the network"
             )
+
+
+def _have_other_winners(rows: NDArray[np.float32], others: NDArray[np.float32]) -> bool:
+    """Return whether the highest score of `rows` is not that of `others` for a chip; ties are none."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        behind = rows.max(axis=1) - rows[np.arange(len(rows)), others.argmax(axis=1)]
+        return bool((behind > _TIE * np.ptp(rows)).any())
 
 
 def _count_differing(labels: list[Any], winners: list[int], classes: Sequence[ModelClass], is_place: bool) -> int:

@@ -53,6 +53,11 @@ def try_network(session: Session) -> CheckOutcome:
     labels = {label: values[is_finite] for label, values in _labels(found, label_names, batches).items()}
     require_agreement(labels, scores, name, network, definition)
     warnings = _dropout_warnings(network.active_dropouts)
+    if session.normalization is None and not definition.states_cells and not network.prepares_cells:
+        warnings.append(
+            "the package states no Normalization and the network shows none: it gets the cells as they are; "
+            'state Normalization, "none" where that is right'
+        )
     if len(batches[0]) > 1:
         warnings += _batch_warnings(session, name, batches[0], outputs, activation)
     return CheckOutcome(activation=activation, bands=network.bands, output_name=name, warnings=tuple(warnings))

@@ -390,6 +390,7 @@ def test_help_page_sample_is_read_whole() -> None:
         max_cell_size=None,
         multi_label=False,
         normalization=None,
+        states_cells=False,
         activation=None,
         output_name=None,
         classes=(ModelClass(0, "Damaged", (255, 0, 0)), ModelClass(1, "Undamaged", (76, 230, 0))),

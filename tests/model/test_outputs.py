@@ -236,7 +236,7 @@ def test_dictionaries_are_refused_with_a_way_out(tmp_path: Path) -> None:
     assert "zipmap=False" in problem
 
 
-def svc(path: Path) -> Path:
+def svc(path: Path, scale: float = 1) -> Path:
     """As skl2onnx 1.20 writes a two-class SVC without probabilities: under their name the decision value as (d, -d)."""
     nodes = [
         *band_means(into="means"),
@@ -252,7 +252,10 @@ def svc(path: Path) -> Path:
         helper.make_tensor_value_info("probabilities", FLOAT, ["n", 2]),
     ]
     return save_network(
-        path, nodes, outputs=outputs, constants=CONSTANTS | {"column": np.array([[0.05], [-0.05], [0]], np.float32)}
+        path,
+        nodes,
+        outputs=outputs,
+        constants=CONSTANTS | {"column": np.array([[0.05], [-0.05], [0]], np.float32) * np.float32(scale)},
     )
 
 
@@ -329,6 +332,23 @@ def test_label_of_one_output_for_two_classes_has_its_threshold_at_one_half(
     outputs = {"label": (INT64, ["n", 1]), "second": (FLOAT, ["n", 1])}
     outcome = checked(make(tmp_path / "net.onnx", raised(threshold), outputs), Normalization="none", Classes=TWO)
     assert (outcome.problem is None) == agrees
+
+
+@pytest.mark.parametrize(("name", "agrees"), [("z", True), (None, False)])
+def test_label_of_another_head_counts_where_the_scores_are_not_named(
+    tmp_path: Path, name: str | None, agrees: bool
+) -> None:
+    more = [node("Neg", "z", "other"), node("ArgMax", "other", "roof", axis=1, keepdims=0)]
+    network = make(tmp_path / "net.onnx", more, {"roof": (INT64, ["n"]), "z": FITS})
+    outcome = checked(network, Normalization="none", Classes=THREE, OutputName=name)
+    assert (outcome.problem is None) == agrees
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e-2, 1e4])
+def test_scores_that_are_none_are_found_however_small_or_large_they_are(tmp_path: Path, scale: float) -> None:
+    assert "'label' names another class" in problem_of(
+        svc(tmp_path / "net.onnx", scale), Normalization="none", Classes=TWO
+    )
 
 
 def test_labels_of_several_are_not_compared(tmp_path: Path) -> None:

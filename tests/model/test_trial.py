@@ -220,6 +220,41 @@ def test_dropout_in_evaluation_mode_is_not_warned_of(tmp_path: Path) -> None:
     assert checked(dropping(tmp_path / "net.onnx", by_node=True, mode=False), **PLAIN).warnings == ()
 
 
+CELLS_WARNING = "states no Normalization and the network shows none"
+STATISTICS_OF_ESRI = {
+    name: [0, 0, 0] if "min" in name else [1, 1, 1]
+    for name in ("band_min_values", "band_max_values", "scaled_mean_values", "scaled_std_values")
+}
+
+
+@each_row(
+    ("first", "changes", "warned"),
+    [
+        (node("Neg", "input", "x"), {}, True),
+        (node("Transpose", "input", "x", perm=[0, 1, 3, 2]), {}, True),
+        (node("Neg", "input", "x"), {"Normalization": "none"}, False),
+        (node("Neg", "input", "x"), {"Normalization": {"mean": [1, 1, 1], "std": [1, 1, 1]}}, False),
+        (node("Neg", "input", "x"), {"NormalizationStats": STATISTICS_OF_ESRI}, False),
+        (node("Neg", "input", "x"), {"DataRange": [0, 1]}, False),
+        (node("Neg", "input", "x"), {"Framework": "arcgis.learn.models"}, False),
+        (node("Div", "input one", "x"), {}, False),
+        (node("Sub", "input one", "x"), {}, False),
+        (norm("input", "x"), {}, False),
+    ],
+)
+def test_cells_that_nothing_prepares_are_warned_of(
+    tmp_path: Path, first: onnx.NodeProto, changes: dict[str, Any], warned: bool
+) -> None:
+    shaped = {
+        name: values.reshape(3, 1, 1) if first.op_type in ("Div", "Sub") else values
+        for name, values in STATISTICS.items()
+    }
+    network = save_network(tmp_path / "net.onnx", [first, means_of("x")], constants=shaped)
+    outcome = checked(network, **({"Classes": THREE, "Normalization": None} | changes))
+    assert outcome.problem is None
+    assert [CELLS_WARNING in warning for warning in outcome.warnings] == [True] * warned
+
+
 def test_warning_of_a_network_reaches_whoever_asks_for_the_model(tmp_path: Path, make_package: MakePackage) -> None:
     package = make_package(Classes=THREE, Normalization="none", Activation=None)
     centred(package / "net.onnx")

@@ -26,6 +26,11 @@ _FLOATS = ("float32", "float16", "float64")
 _LABELS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "string")
 _RESHAPES = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
 """Operators that change neither values nor their order."""
+_SCALES = (
+    *("Add", "Sub", "Mul", "Div", "QuantizeLinear", "DynamicQuantizeLinear", "DequantizeLinear"),
+    *("BatchNormalization", "InstanceNormalization", "LayerNormalization", "GroupNormalization", "LpNormalization"),
+    "MeanVarianceNormalization",
+)
 _SHOWN_CHARACTERS = 80
 
 
@@ -99,6 +104,8 @@ class Network:
     """In cells; None = any."""
     has_weight_files: bool
     """True: weights lie in files beside the ONNX file."""
+    prepares_cells: bool
+    """True: it shifts or scales the cells itself, as far as its first operators tell."""
     active_dropouts: int
     """How many nodes would drop values by chance; the preparation switches them off."""
 
@@ -150,6 +157,7 @@ def load_network(path: Path, chip_height: int, chip_width: int) -> tuple[onnx.Mo
         height=height,
         width=width,
         has_weight_files=require_weights(model, path.parent),
+        prepares_cells=dtype == "uint8" or _prepares_cells(graph, inputs[0].name),
         active_dropouts=count_active_dropouts(model),
     )
 
@@ -160,6 +168,19 @@ def _outputs(graph: onnx.GraphProto) -> tuple[NetworkOutput, ...]:
         NetworkOutput(value.name, _kind(value.type), _shape(value.type), _source(value.name, producers))
         for value in graph.output
     )
+
+
+def _prepares_cells(graph: onnx.GraphProto, cells: str) -> bool:
+    """Return whether an operator that takes the cells shifts or scales them; of a function nobody knows."""
+    names = {cells}
+    for node in graph.node:
+        if names.isdisjoint(node.input):
+            continue
+        if node.op_type in _SCALES or node.domain not in ("", "ai.onnx"):
+            return True
+        if node.op_type in (*_RESHAPES, "Transpose"):
+            names.update(node.output)
+    return False
 
 
 def _kind(value: onnx.TypeProto) -> str:
