@@ -115,7 +115,8 @@ def test_a_full_turn_is_in_units_of_the_crs(name: str, turn: float | None) -> No
 
 def test_geometries_are_found_between_any_two_longitudes() -> None:
     longitudes = np.array([-179.0, 0, 179, 181, 359, 541, 9000, np.nan, np.inf])
-    points: Geometries = np.concatenate([shapely.points(longitudes, np.zeros(len(longitudes))), np.full(1, None)])
+    points: Geometries = np.empty(len(longitudes) + 1, object)
+    points[:-1] = shapely.points(longitudes, 0)
     found = {
         (int(index), float(shape.x), offset)
         for near, shapes, offset in turned(points, 360, 170, 190)
