@@ -140,6 +140,7 @@ def _are_no_dates(cells: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def _is_no_date(text: bytes) -> bool:
     if not text.strip(b"\0 ").strip(b"0"):
         return False
+    text = text.lstrip(b" ").rjust(8, b"0")  # GDAL writes blanks before a year of less than four digits
     try:
         return not (text.isdigit() and dt.datetime.strptime(text.decode(), "%Y%m%d"))  # noqa: DTZ007 - a day
     except ValueError:

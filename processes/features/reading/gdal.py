@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyogrio
+import pyogrio._geometry
 import pyproj
 
 from processes.crs import crs_from_text, names_places
@@ -22,6 +23,10 @@ from processes.features.layer import Layer
 from processes.features.reading.attributes import plain_attributes
 from processes.features.reading.curves import without_curves
 from processes.features.wkb import common_geometry_type, has_curves, read_iso_types, refuse_unread, type_name
+
+# layers of several types of geometries with heights, with measures, with both; pyogrio 0.13 knows no such type and
+# refuses them
+pyogrio._geometry.GEOMETRY_TYPES.update(dict.fromkeys((1 << 31, 2000, 3000), "Unknown"))
 
 Driver = Literal["GPKG", "FlatGeobuf", "ESRI Shapefile"]
 AttributeReader = Callable[[pa.Table, Set[str]], tuple[pa.Table, Sequence[str]]]
@@ -51,8 +56,9 @@ _COMPARED = re.compile(
     r"|table '.*' has multiple geometry fields"
     r"|geometry column type for layer '.*' in '.*' .* is not consistent"
     r"|(Invalid|Non-conformant) content for record"
+    r"|Measured \(M\) geometry types are not supported"
 )
-"""What GDAL warns of and the readers compare themselves: columns, dates, and types of geometries."""
+"""What GDAL and pyogrio warn of and the readers compare themselves: columns, dates, and types of geometries."""
 _INCOMPLETE = re.compile(r"Value '.*' of field [^.]*\.(.*) parsed incompletely to", re.DOTALL)
 
 
@@ -71,6 +77,7 @@ def read_with_gdal(
     encoding: str | None = None,
     has_fid: bool = False,
     is_immutable: bool = False,
+    has_hidden_measures: bool = False,
     read_attributes: AttributeReader = as_gdal_has_them,
 ) -> Layer:
     """Read a layer, named as in the file.
@@ -84,6 +91,7 @@ def read_with_gdal(
         encoding: of the texts; None = as the file says.
         has_fid: True = the fid, which ascends, is the features' id.
         is_immutable: True = SQLite needs no lock and puts nothing beside the file: nobody writes to it.
+        has_hidden_measures: True = a Shapefile may have measures though its first shape has none; to look takes time.
         read_attributes: of what GDAL gives.
 
     Raises:
@@ -92,6 +100,8 @@ def read_with_gdal(
     arguments: dict[str, Any] = {"layer": layer, "encoding": encoding}
     if is_immutable:
         arguments["IMMUTABLE"] = "YES"
+    if has_hidden_measures:
+        arguments["ADJUST_GEOM_TYPE"] = "ALL_SHAPES"
     try:
         with _heard_warnings(path, subject) as heard:
             info = pyogrio.read_info(path, **arguments)
@@ -156,7 +166,8 @@ def _is_whole(table: pa.Table, fid: str | None, count: int) -> bool:
     """Return whether a table has all features, each of them once."""
     if table.num_rows != count:
         return False
-    return fid is None or bool((np.diff(table.column(fid).to_numpy()) > 0).all())
+    fids = np.empty(0, np.int64) if fid is None else table.column(fid).to_numpy()
+    return bool((fids[:-1] < fids[1:]).all())  # their differences may be too large for 64 bits
 
 
 @dataclass(slots=True)
@@ -177,11 +188,13 @@ def _heard_warnings(path: Path, subject: str) -> Iterator[_Heard]:
         yield heard
     for item in caught:
         text = str(item.message)
-        if not issubclass(item.category, RuntimeWarning):
-            warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)
-        elif (incomplete := _INCOMPLETE.match(text)) is not None:
+        if (incomplete := _INCOMPLETE.match(text)) is not None:
             heard.incomplete.add(incomplete[1])
-        elif not _COMPARED.search(text):
+        elif _COMPARED.search(text):
+            continue
+        elif not issubclass(item.category, RuntimeWarning):
+            warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)
+        else:
             told = text.replace(str(path), "the file").replace(path.name, "the file")[:300]
             heard.texts.append(f"{subject}: GDAL says: {told}")
     heard.texts = list(dict.fromkeys(heard.texts))

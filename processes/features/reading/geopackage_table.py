@@ -31,7 +31,7 @@ _CHANGED: Mapping[str, str] = {
     "MEDIUMINT": "({0} << 32) >> 32 IS NOT {0}",
     "INT": "({0} | 0) IS NOT {0}",
     # Veltkamp's splitting: a double of more than the 24 bits of a float differs from its upper part
-    "FLOAT": "{0} * 536870913.0 - ({0} * 536870913.0 - {0}) IS NOT {0}",
+    "FLOAT": "{0} * 536870913.0 - ({0} * 536870913.0 - {0}) IS NOT {0} AND abs({0}) IS NOT 9e999",
     "DOUBLE": "{0} + 0.0 IS NOT {0}",
     "REAL": "{0} + 0.0 IS NOT {0}",
     "NUMERIC": "{0} + 0.0 IS NOT {0}",

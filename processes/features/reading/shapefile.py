@@ -24,6 +24,8 @@ _HEADER_BYTES = 100
 _FILE_CODE = 9994
 _DBF_HEADER_BYTES = 32
 _MAX_CPG_BYTES = 256
+_NO_MEASURE = -1e38
+"""What is less stands for no measure."""
 _DEFAULT_ENCODING = "ISO-8859-1"
 
 
@@ -55,6 +57,7 @@ def _read(folder: Path, subject: str, count: int) -> Layer:
             subject,
             count,
             encoding=encoding,
+            has_hidden_measures=_may_hide_measures(folder / "layer.shp"),
             read_attributes=partial(correct_attributes, dbf)
             if (dbf := folder / "layer.dbf").exists()
             else as_gdal_has_them,
@@ -123,6 +126,18 @@ def _count_features(folder: Path, subject: str, limits: Limits) -> int:
     if not count:
         return 0
     return count - int(np.count_nonzero(is_deleted(open_records(dbf))))
+
+
+def _may_hide_measures(path: Path) -> bool:
+    """Return whether a .shp may have measures that its first shape does not show, by which GDAL decides.
+
+    The header has the range of the measures, 0 to 0 where there are none. Not every writer keeps it.
+    """
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES + 12)
+    type_, measures = struct.unpack_from("<i", header, 32)[0], struct.unpack_from("<2d", header, 84)
+    is_null_first = header[_HEADER_BYTES + 8 :] == b"\0\0\0\0"
+    return type_ > 10 and (is_null_first or any(value and value > _NO_MEASURE for value in measures))
 
 
 def _claimed_bytes(path: Path) -> int:
