@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -170,6 +171,10 @@ def _is_whole(table: pa.Table, fid: str | None, count: int) -> bool:
     return bool((fids[:-1] < fids[1:]).all())  # their differences may be too large for 64 bits
 
 
+_listening = Lock()
+"""Python collects the warnings of a process, not of a thread: one layer is read after another."""
+
+
 @dataclass(slots=True)
 class _Heard:
     """What GDAL warned of that the readers do not compare anyway."""
@@ -183,7 +188,7 @@ class _Heard:
 def _heard_warnings(path: Path, subject: str) -> Iterator[_Heard]:
     """Yield what GDAL warns of in the block; it is complete at the block's end."""
     heard = _Heard()
-    with warnings.catch_warnings(record=True) as caught:
+    with _listening, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield heard
     for item in caught:
