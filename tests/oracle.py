@@ -235,7 +235,8 @@ def _valid(image: Dataset, window: Window, taken: Sequence[int]) -> NDArray[np.b
     flags = {flag for of_band in image.mask_flag_enums for flag in of_band}
     valid = np.ones((window.height, window.width), np.bool_)
     if MaskFlags.nodata in flags and MaskFlags.per_dataset not in flags:
-        valid = np.any([image.read_masks(index, window=window) != 0 for index in image.indexes], axis=0)
+        of_data = [i + 1 for i, color in enumerate(image.colorinterp) if color != ColorInterp.alpha or i in taken]
+        valid = np.any([image.read_masks(index, window=window) != 0 for index in of_data], axis=0)
     elif MaskFlags.alpha not in flags:
         valid = image.dataset_mask(window=window) != 0
     for band, color in enumerate(image.colorinterp):

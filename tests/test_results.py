@@ -646,7 +646,7 @@ def test_a_file_has_a_code_only_where_it_means_the_same(asking: Asking, name: st
         if known is None:
             assert found.datum is not None
             assert crs.datum is not None
-            assert found.datum.name == crs.datum.name.removesuffix(" ensemble")
+            assert found.datum.name.removesuffix(" ensemble") == crs.datum.name.removesuffix(" ensemble")
             assert found.to_json_dict().get("id") is None
     assert asking.found(CSV, None, **more).geometry == [place]
 

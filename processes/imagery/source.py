@@ -48,11 +48,14 @@ _COMPRESSIONS_OF_VARIANTS = {"old-style JPEG", "LERC", "SGI LogLuv", "ThunderSca
 _MISSING_CODEC = re.compile("missing codec|Unsupported JPEG process|Unsupported marker type 0xf7")
 """Of a TIFF; of a hierarchical JPEG; of JPEG-LS, which begins as JPEG does."""
 _SIGNS_OF_DAMAGE = re.compile(
-    "Corrupt JPEG data|Premature end of JPEG|Inconsistent progression|PackBitsDecode|Fax[34]|EOC"
+    "Corrupt JPEG data(?!: \\d+ extraneous bytes before marker 0xd9)|Premature end of JPEG|Inconsistent progression|"
+    "PackBitsDecode|Fax[34]|does not end with EOC"
 )
-"""Words of decoders that warn and go on where cells are lost: libjpeg in a TIFF, PackBits, CCITT, JPEG 2000."""
+"""Words of decoders that warn and go on where cells are lost: libjpeg in a TIFF, PackBits, CCITT, JPEG 2000. Bytes
+before the end of a JPEG come after its cells."""
 _GDAL_OPTIONS = {
     "GDAL_CACHEMAX": 64 * 2**20,  # `TileReader` keeps what it read; GDAL's default is a share of the memory
+    "GDAL_NUM_THREADS": "1",  # our own threads fill the cores, and what a thread of GDAL's fails at is not heard here
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,  # a truncated JPEG is an error, not a grey area
 }
 

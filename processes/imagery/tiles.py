@@ -202,8 +202,8 @@ def _read(dataset: DatasetReader, image: Image, bands: Sequence[int], window: Wi
     A cell is there where the image's nodata value or mask, each alpha band that is not read as data, and the palette
     say so, and where all its values are numbers that fit into a chip.
     """
-    masks = [_stated_mask(dataset, window)] if image.has_mask else []
-    alphas = (alpha for alpha in image.alpha_bands if image.palette is not None or alpha not in bands)
+    alphas = [alpha for alpha in image.alpha_bands if image.palette is not None or alpha not in bands]
+    masks = [_stated_mask(dataset, window, alphas)] if image.has_mask else []
     masks += [_is_opaque(dataset.read(alpha + 1, window=window)) for alpha in alphas]
     if image.palette is None:
         cells = dataset.read([band + 1 for band in bands], window=window)
@@ -229,14 +229,17 @@ def _are_numbers(least: Any, greatest: Any) -> Mask:
     return np.asarray((least >= -limit) & (greatest <= limit))
 
 
-def _stated_mask(dataset: DatasetReader, window: Window) -> Mask:
+def _stated_mask(dataset: DatasetReader, window: Window, alphas: Sequence[int]) -> Mask:
     """Return where the mask of an image, or one of its bands by a nodata value, says that there is a cell.
+
+    Alpha is no data, so the nodata value says nothing of it; `alphas` are the indices of such bands, from 0.
 
     Of an image of four bands that begins with red, rasterio's `dataset_mask` takes the nodata of the fourth alone.
     """
     if MaskFlags.per_dataset in dataset.mask_flag_enums[0]:
         return np.asarray(dataset.read_masks(1, window=window) != 0)
-    return np.asarray(np.logical_or.reduce(dataset.read_masks(window=window)))
+    bands = [index for index in dataset.indexes if index - 1 not in alphas]
+    return np.asarray(np.logical_or.reduce(dataset.read_masks(bands, window=window)))
 
 
 def _rescaled(cells: Cells, rescaling: Sequence[tuple[float, float]] | None) -> Cells:

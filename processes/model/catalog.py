@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 
 _TRY_AGAIN_S = 600
 """Seconds after which a check that was not conclusive is repeated."""
-_CHECK_VERSION = 4
+_CHECK_VERSION = 5
 """A new number invalidates all recorded outcomes."""
 
 
@@ -47,6 +47,8 @@ class Model:
     """Number of bands that the network takes; None = any number."""
     output_name: str | None
     """The network's output that holds the scores; None = the only one that can."""
+    cuts_cells: bool = False
+    """True = the network takes bytes as they are: cells beyond 0..255 are cut off."""
     warnings: tuple[str, ...] = ()
     """Sentences about what may make labels wrong, for the summary and `describe-model`."""
 
@@ -121,6 +123,7 @@ class Catalog:
             activation=outcome.activation,
             bands=outcome.bands,
             output_name=outcome.output_name,
+            cuts_cells=outcome.cuts_cells,
             warnings=package.warnings,
         )
 

@@ -28,6 +28,8 @@ class CheckOutcome(msgspec.Struct, frozen=True):
     """Number of bands that the network takes; None = any number."""
     output_name: str | None = None
     """The network's output that holds the scores; None = the check found none."""
+    cuts_cells: bool = False
+    """True = the network takes bytes as they are: cells beyond 0..255 are cut off."""
     warnings: tuple[str, ...] = ()
     """Sentences about what may make labels wrong."""
     conclusive: bool = True

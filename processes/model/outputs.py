@@ -39,6 +39,8 @@ _TIE = 1e-5
 """Two probabilities that differ by less may be in either order, by rounding alone."""
 _TIE_OF_HALVES = 1e-2
 """The same where the scores are float16."""
+_PLACES = ("ArgMax", "TopK")
+"""Operators whose whole numbers are places in a list, from 0."""
 _SHOWN_OUTPUTS = 8
 _ASK_FOR_NAME = "name the one with the scores in the key OutputName of the .emd"
 
@@ -108,11 +110,11 @@ def require_agreement(
     output: str,
     network: Network,
     definition: ModelDefinition,
-) -> None:
-    """Raise PackageError where labels that the network gives are not the classes of the highest scores.
+) -> list[str]:
+    """Return a warning where labels that the network gives are not the classes of the highest scores.
 
     Exporters write outputs called probabilities that are none, such as the decision values of a support vector machine,
-    where the larger one can be that of the other class.
+    where the larger one can be that of the other class. Labels of another head cannot be told from those.
 
     Args:
         labels: of each output that may hold labels, `(n,)` in a trial run.
@@ -120,24 +122,43 @@ def require_agreement(
         output: name of their output.
         network: its outputs are named in errors.
         definition: of the model.
+
+    Raises:
+        PackageError: they are not, and either no `OutputName` says which output holds the scores, or the labels are
+            named as such.
     """
+    warnings = []
     ordered = np.sort(scores, axis=1)
     is_half = any(item.name == output and item.kind == "float16" for item in network.outputs)
     is_clear = ordered[:, -1] - ordered[:, -2] > (_TIE_OF_HALVES if is_half else _TIE)
     winners = scores.argmax(axis=1)[is_clear]
     for item in network.outputs:
-        is_of_another_head = item.source == "ArgMax" and definition.output_name is not None
-        if item.name not in labels or is_of_another_head:
+        is_place = item.source in _PLACES
+        if item.name not in labels or (is_place and definition.output_name is not None):
             continue
-        differing = _count_differing(
-            labels[item.name][is_clear].tolist(), winners.tolist(), definition.classes, item.source == "ArgMax"
+        of_chips = labels[item.name][is_clear].tolist()
+        if not is_place and not _is_named_as_labels(item) and (item.kind == "bool" or len(set(of_chips)) < 2):
+            continue  # a flag, or a constant such as a version
+        differing = _count_differing(of_chips, winners.tolist(), definition.classes, is_place)
+        if not differing:
+            continue
+        message = (
+            f"the network's output {item.name!r} names another class than the highest score of {output!r} "
+            f"for {differing} of {len(winners)} random chips: these are no scores of the classes, or Classes has "
+            "another order"
         )
-        if differing:
+        if definition.output_name is None:
+            raise PackageError(f"{message}; {_ask_for_name(network)}, or leave the labels out of the network")
+        if _is_named_as_labels(item):
             raise PackageError(
-                f"the network's output {item.name!r} names another class than the highest score of {output!r} "
-                f"for {differing} of {len(winners)} random chips: these are no scores of the classes, or Classes has "
-                f"another order; {_ask_for_name(network)}, or leave the labels out of the network"
+                f"{message}; {_listed(network)}; leave the labels out of the network where they are of something else"
             )
+        warnings.append(f"{message}, unless they are labels of something else")
+    return warnings
+
+
+def _is_named_as_labels(output: NetworkOutput) -> bool:
+    return any(word in output.name.lower() for word in ("label", "class", "pred"))
 
 
 def _have_other_winners(rows: NDArray[np.float32], others: NDArray[np.float32]) -> bool:

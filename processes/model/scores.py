@@ -65,14 +65,27 @@ def probabilities(outputs: NDArray[np.float32], activation: Activation, classes:
             return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)
 
 
-def find_activation(outputs: NDArray[np.float32], multi_label: bool) -> Activation:
-    """Return the activation that turns outputs of random chips, `(n, outputs)`, into probabilities."""
-    clipped = _clip_rounding(outputs)
-    inside = bool(((clipped >= 0) & (clipped <= 1)).all())
+def find_activation(outputs: NDArray[np.float32], multi_label: bool, source: str | None = None) -> Activation:
+    """Return the activation that turns outputs into probabilities.
+
+    Args:
+        outputs: for random chips, `(n, outputs)`.
+        multi_label: whether a chip can have several labels.
+        source: the operator that makes them; None = not known.
+    """
+    inside = are_probabilities(outputs)
     if outputs.shape[1] == 1 or multi_label:
         return "none" if inside else "sigmoid"
-    adds_up = bool(np.allclose(outputs.sum(axis=1), 1, atol=_SUM_TOLERANCE))
+    # quantised probabilities are rounded to 1/256 each
+    tolerance = max(_SUM_TOLERANCE, outputs.shape[1] / 256) if source == "Softmax" else _SUM_TOLERANCE
+    adds_up = bool(np.allclose(outputs.sum(axis=1), 1, atol=tolerance))
     return "none" if inside and adds_up else "softmax"
+
+
+def are_probabilities(outputs: NDArray[np.float32]) -> bool:
+    """Return whether all values lie within 0..1, but for rounding."""
+    clipped = _clip_rounding(outputs)
+    return bool(((clipped >= 0) & (clipped <= 1)).all())
 
 
 def _clip_rounding(outputs: NDArray[np.float32]) -> NDArray[np.float32]:

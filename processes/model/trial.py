@@ -12,7 +12,7 @@ from processes.model.check import CheckOutcome
 from processes.model.definition import Activation
 from processes.model.outputs import choose_output, require_agreement
 from processes.model.runtime.runtime import Chips
-from processes.model.scores import find_activation, probabilities, rows_of
+from processes.model.scores import are_probabilities, find_activation, probabilities, rows_of
 from processes.model.session import Session
 
 _CHIPS = 16
@@ -40,7 +40,9 @@ def try_network(session: Session) -> CheckOutcome:
     batches = _random_batches(session)
     score_names = [output.name for output in session.candidates]
     # several labels, or none, are no class of the highest score
-    label_names = [] if definition.multi_label else [item.name for item in network.outputs if item.may_be_labels()]
+    label_names = (
+        [] if definition.multi_label else [item.name for item in network.outputs if item.may_be_labels(network.batch)]
+    )
     found = [session.run(chips, [*score_names, *label_names]) for chips in batches]
     rows = _fitting(found, score_names, batches, len(definition.classes))
     name = choose_output(rows, network, definition)
@@ -48,11 +50,14 @@ def try_network(session: Session) -> CheckOutcome:
     is_finite = np.isfinite(outputs).all(axis=1)
     if not is_finite.any():
         return CheckOutcome("the network's output is not a finite number for any random chip")
-    activation = definition.activation or find_activation(outputs[is_finite], definition.multi_label)
+    (source,) = (item.source for item in network.outputs if item.name == name)
+    found_activation = find_activation(outputs[is_finite], definition.multi_label, source)
+    activation = definition.activation or found_activation
     scores = probabilities(outputs[is_finite], activation, len(definition.classes))
     labels = {label: values[is_finite] for label, values in _labels(found, label_names, batches).items()}
-    require_agreement(labels, scores, name, network, definition)
-    warnings = _dropout_warnings(network.active_dropouts)
+    warnings = require_agreement(labels, scores, name, network, definition)
+    warnings += _dropout_warnings(network.active_dropouts)
+    warnings += _activation_warnings(definition.activation, found_activation, outputs[is_finite], source)
     if session.normalization is None and not definition.states_cells and not network.prepares_cells:
         warnings.append(
             "the package states no Normalization and the network shows none: it gets the cells as they are; "
@@ -60,7 +65,13 @@ def try_network(session: Session) -> CheckOutcome:
         )
     if len(batches[0]) > 1:
         warnings += _batch_warnings(session, name, batches[0], outputs, activation)
-    return CheckOutcome(activation=activation, bands=network.bands, output_name=name, warnings=tuple(warnings))
+    return CheckOutcome(
+        activation=activation,
+        bands=network.bands,
+        output_name=name,
+        cuts_cells=network.dtype == "uint8" and session.normalization is None and definition.data_range is None,
+        warnings=tuple(warnings),
+    )
 
 
 def _fitting(
@@ -87,6 +98,25 @@ def _labels(found: list[dict[str, NDArray[Any]]], names: list[str], batches: lis
         for name in names
         if all(item[name].size == len(chips) for item, chips in zip(found, batches, strict=True))
     }
+
+
+def _activation_warnings(
+    stated: Activation | None, found: Activation, outputs: NDArray[np.float32], source: str | None
+) -> list[str]:
+    """Warn where the activation that a package states does not go with what the network gives.
+
+    Args:
+        stated: that of the package; None = it states none.
+        found: the one that suits the outputs.
+        outputs: for random chips, `(n, outputs)`.
+        source: the operator that makes the outputs; None = not known.
+    """
+    if stated == "none" and not are_probabilities(outputs):
+        least, most = outputs.min(), outputs.max()
+        return [f"Activation is none, but the network's outputs go from {least:.3g} to {most:.3g}: no probabilities"]
+    if (stated == "softmax" and found == "none") or (stated == "sigmoid" and source == "Sigmoid"):
+        return [f"Activation is {stated}, but the network's outputs are probabilities already: state none"]
+    return []
 
 
 def _dropout_warnings(count: int) -> list[str]:

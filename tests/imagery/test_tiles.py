@@ -317,3 +317,25 @@ def test_a_tile_that_is_not_in_the_file_is_no_damage(tmp_path: Path) -> None:
         assert valid.all()
         assert cells[0, :, 256:].max() == 0
         np.testing.assert_allclose(cells[0, :, :256], 90, atol=1)
+
+
+@each_row(("dtype", "nodata"), [("float32", -9999.0), ("uint8", 0)])
+def test_nodata_says_nothing_of_alpha(tmp_path: Path, dtype: str, nodata: float) -> None:
+    values = random_values((4, *SHAPE), dtype)
+    values[:3, HOLE] = nodata
+    values[:3, ~HOLE] = np.maximum(values[:3, ~HOLE], 1)
+    values[3] = 200
+    make_raster(tmp_path / "a.tif", values=values, photometric="RGB", nodata=nodata)
+    with rasterio.open(tmp_path / "a.tif", "r+") as image:
+        image.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
+    _, valid = read(tmp_path / "a.tif")
+    np.testing.assert_array_equal(valid, ~HOLE)
+
+
+@each_row("cut", [0.5, 0.9])
+def test_jpeg_2000_that_ends_early_is_refused_whatever_its_blocks(tmp_path: Path, cut: float) -> None:
+    path = tmp_path / "a.jp2"
+    make_raster(path, width=256, height=256, driver="JP2OpenJPEG", crs=None, blockxsize=64, blockysize=64)
+    path.write_bytes(path.read_bytes()[: int(cut * path.stat().st_size)])
+    with pytest.raises(ImageError, match=r"a\.jp2"):
+        read(path)

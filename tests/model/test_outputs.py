@@ -40,6 +40,8 @@ CONSTANTS: dict[str, Any] = {
     "ones": np.array([1, 2, 3]),
     "grey": np.array(["water", "water", "water"]),
     **{f"place{place}": np.array([place]) for place in range(3)},
+    "step": np.array(1 / 256, np.float32),
+    "nought": np.array(0, np.uint8),
 }
 
 
@@ -356,3 +358,47 @@ def test_labels_of_several_are_not_compared(tmp_path: Path) -> None:
     network = make(tmp_path / "net.onnx", more, {"label": (INT64, ["n"]), "y": FITS})
     outcome = checked(network, Normalization="none", Classes=THREE, MetaDataMode="MultiLabeled_Tiles")
     assert (outcome.problem, outcome.output_name) == (None, "y")
+
+
+def test_flags_constants_and_places_beside_the_scores_are_no_labels_of_them(tmp_path: Path) -> None:
+    more = [
+        node("ReduceMax", "p", "most", axes=[1], keepdims=0),
+        node("Greater", "most zero", "sure"),
+        node("TopK", "p one", "best place_of_best", axis=1),
+    ]
+    outputs = {
+        "p": (FLOAT, ["n", 3]),
+        "sure": (BOOL, ["n"]),
+        "place_of_best": (INT64, ["n", 1]),
+        "version": (INT64, []),
+    }
+    network = make(tmp_path / "net.onnx", [*more, node("Constant", "", "version", value_int=4)], outputs)
+    assert checked(network, Classes=THREE).problem is None
+
+
+def test_named_scores_are_taken_with_a_warning_where_another_output_contradicts(tmp_path: Path) -> None:
+    more = [node("Gather", "ones place", "n", axis=0), node("Gather", "turn place", "kind", axis=0)]
+    network = make(tmp_path / "net.onnx", more, {"p": (FLOAT, ["n", 3]), "kind": (INT64, ["n"])})
+    assert "'kind' names another class" in problem_of(network, Classes=THREE)
+    (warning,) = checked(network, Classes=THREE, OutputName="p").warnings
+    assert "'kind' names another class" in warning
+
+
+@each_row(
+    ("activation", "words"),
+    [("softmax", "are probabilities already"), (None, None), ("none", None), ("sigmoid", None)],
+)
+def test_quantised_probabilities_get_no_second_softmax(
+    tmp_path: Path, activation: str | None, words: str | None
+) -> None:
+    more = [node("QuantizeLinear", "p step nought", "q"), node("DequantizeLinear", "q step nought", "output")]
+    network = make(tmp_path / "net.onnx", more, {"output": (FLOAT, ["n", 3])})
+    outcome = checked(network, Classes=THREE, Activation=activation)
+    assert outcome.activation == (activation or "none")
+    assert [words is not None and words in warning for warning in outcome.warnings] == [True] * (words is not None)
+
+
+def test_logits_that_are_called_probabilities_are_warned_of(tmp_path: Path) -> None:
+    network = make(tmp_path / "net.onnx", [node("Neg", "z", "output")], {"output": (FLOAT, ["n", 3])})
+    (warning,) = checked(network, Classes=THREE, Activation="none").warnings
+    assert "Activation is none, but the network's outputs go from" in warning

@@ -17,6 +17,8 @@ from processes.imagery.image import Image
 from processes.model.arguments import ModelArguments
 from processes.model.catalog import Model
 
+_CUT = "cells beyond 0 to 255 are cut off, as the network takes bytes"
+
 RequireFew = Callable[[int, bool], None]
 """Called with a number of rows, and whether these are all; raises LimitError where they are too many."""
 
@@ -44,7 +46,8 @@ class Sources:
         """Return what the summary says of the sources themselves; one sentence for images that share it."""
         images: dict[str, list[str]] = {}
         for image in self.images:
-            for warning in image.warnings:
+            cut = (_CUT,) if self.model.cuts_cells and image.dtype != np.uint8 else ()
+            for warning in (*image.warnings, *cut):
                 images.setdefault(warning, []).append(image.name)
         of_images = [
             f"{warning}: image {names[0]!r}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")

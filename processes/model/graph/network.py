@@ -71,9 +71,9 @@ class NetworkOutput:
         widths = [axis for axis in axes if isinstance(axis, int)]
         return len(widths) < len(axes) or prod(widths) == classes or (prod(widths) == 1 and classes == 2)
 
-    def may_be_labels(self) -> bool:
-        """Return whether type and shape allow one label per chip."""
-        if self.kind not in _LABELS:
+    def may_be_labels(self, batch: int | None) -> bool:
+        """Return whether type and shape allow one label per chip; `batch` is the chips of one call, None = any."""
+        if self.kind not in _LABELS or (self.shape == () and batch != 1):
             return False
         return self.shape is None or all(not isinstance(axis, int) or axis == 1 for axis in self.shape[1:])
 
@@ -202,7 +202,7 @@ def _shape(value: onnx.TypeProto) -> tuple[int | str, ...] | None:
 def _source(name: str, producers: dict[str, onnx.NodeProto]) -> str | None:
     node = producers.get(name)
     for _ in producers:  # a circle has no end
-        if node is None or node.op_type not in _RESHAPES or not node.input:
+        if node is None or node.op_type not in (*_RESHAPES, "QuantizeLinear", "DequantizeLinear") or not node.input:
             break
         node = producers.get(node.input[0])
     return None if node is None else node.op_type

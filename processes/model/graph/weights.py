@@ -48,7 +48,11 @@ def _require_file(tensor: onnx.TensorProto, folder: Path) -> None:
     name = name[-_SHOWN_CHARACTERS:]
     if is_elsewhere:
         raise PackageError(f"the network cannot be opened: its weights file {name} lies outside its folder")
-    if not file.is_file():
+    try:
+        is_there = file.is_file()
+    except OSError:  # a name that is too long
+        is_there = False
+    if not is_there:
         raise PackageError(f"the network cannot be opened: its weights file {name} is not in the package")
     try:
         offset, length = int(entries.get("offset") or 0), int(entries.get("length") or _bytes_of(tensor))
