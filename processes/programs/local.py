@@ -17,6 +17,7 @@ from processes.classify.process import ClassifyObjects
 from processes.errors import InputError
 from processes.features.writing.format import Format
 from processes.features.writing.formats import FORMATS, format_of_ending
+from processes.imagery.source import ENDINGS
 from processes.model.catalog import Catalog, Model
 from processes.model.package import definition_files
 from processes.ogc.execution import Execution
@@ -24,6 +25,8 @@ from processes.settings import Settings
 
 _MODEL_FILES = (".dlpk", ".emd", ".onnx")
 """Endings by which a file of a model is told from an id."""
+_WITH_PRJ = (*ENDINGS, ".shp")
+"""Endings of files whose CRS a `.prj` of the same name tells."""
 
 
 class _LocalCatalog(Catalog):
@@ -91,6 +94,8 @@ def run_local(
     for path in (output, sidecar):
         if path is not None and path.exists() and not overwrite:
             raise InputError(f"{path} is there already; --overwrite replaces it")
+    if sidecar is not None:
+        _require_own(sidecar)
     if not output.absolute().parent.is_dir():
         raise InputError(f"the folder of {output} is not there")
     settings = dataclasses.replace(settings, imagery=(Path("/"),))
@@ -110,6 +115,14 @@ def run_local(
     except OSError as err:
         raise InputError(f"{output} cannot be written: {err.strerror}") from err
     return result.summary or {}
+
+
+def _require_own(sidecar: Path) -> None:
+    """Raise InputError where a file that is to stand beside a result would stand beside another file too."""
+    siblings = sidecar.parent.glob("*") if sidecar.parent.is_dir() else ()
+    for other in siblings:
+        if other.stem == sidecar.stem and other.suffix.lower() in _WITH_PRJ:
+            raise InputError(f"{sidecar} would tell the CRS of {other} too; give the output another name")
 
 
 def _move(written: Path, place: Path) -> None:

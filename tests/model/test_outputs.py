@@ -366,7 +366,7 @@ def test_flags_constants_and_places_beside_the_scores_are_no_labels_of_them(tmp_
         node("Greater", "most zero", "sure"),
         node("TopK", "p one", "best place_of_best", axis=1),
     ]
-    outputs = {
+    outputs: dict[str, tuple[int, Sequence[Any]]] = {
         "p": (FLOAT, ["n", 3]),
         "sure": (BOOL, ["n"]),
         "place_of_best": (INT64, ["n", 1]),

@@ -94,6 +94,9 @@ def test_a_csv_file_has_its_crs_beside_it(tmp_path: Path, make_package: MakePack
     refused = call(tmp_path, *options)
     assert "out.prj is there already; --overwrite replaces it" in refused.stderr
     assert not (tmp_path / "out.csv").exists()
+    (tmp_path / "out.shp").touch()
+    assert "out.prj would tell the CRS of out.shp too" in call(tmp_path, *options, "--overwrite").stderr
+    (tmp_path / "out.shp").unlink()
     assert call(tmp_path, *options, "--overwrite").returncode == 0
     assert pyproj.CRS((tmp_path / "out.prj").read_text()).equals(pyproj.CRS(32633))
 
