@@ -255,6 +255,13 @@ def test_cells_that_nothing_prepares_are_warned_of(
     assert [CELLS_WARNING in warning for warning in outcome.warnings] == [True] * warned
 
 
+def test_scaling_behind_a_choice_of_bands_is_seen(tmp_path: Path) -> None:
+    nodes = [node("Gather", "input order", "turned", axis=1), node("Div", "turned full", "x"), means_of("x")]
+    constants = {"order": np.array([2, 1, 0]), "full": np.array(255, np.float32)}
+    network = save_network(tmp_path / "net.onnx", nodes, constants=constants)
+    assert checked(network, Classes=THREE, Normalization=None).warnings == ()
+
+
 def test_warning_of_a_network_reaches_whoever_asks_for_the_model(tmp_path: Path, make_package: MakePackage) -> None:
     package = make_package(Classes=THREE, Normalization="none", Activation=None)
     centred(package / "net.onnx")

@@ -26,6 +26,8 @@ _FLOATS = ("float32", "float16", "float64")
 _LABELS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "string")
 _RESHAPES = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
 """Operators that change neither values nor their order."""
+_MOVES = (*_RESHAPES, "Transpose", "Resize", "Pad", "Slice", "Split", "Gather", "Clip")
+"""Operators behind which cells are still cells."""
 _SCALES = (
     *("Add", "Sub", "Mul", "Div", "QuantizeLinear", "DynamicQuantizeLinear", "DequantizeLinear"),
     *("BatchNormalization", "InstanceNormalization", "LayerNormalization", "GroupNormalization", "LpNormalization"),
@@ -178,7 +180,7 @@ def _prepares_cells(graph: onnx.GraphProto, cells: str) -> bool:
             continue
         if node.op_type in _SCALES or node.domain not in ("", "ai.onnx"):
             return True
-        if node.op_type in (*_RESHAPES, "Transpose"):
+        if node.op_type in _MOVES:
             names.update(node.output)
     return False
 
