@@ -33,6 +33,10 @@ _COORDINATES = (("lon", "lat"), ("longitude", "latitude"), ("x", "y"))
 """Names of columns of coordinates in lower case, the best first."""
 _DELIMITERS = ",;\t|"
 _IS_WKT = r"(?i)^\s*(?:multi)?(?:point|linestring|polygon)\b"
+_CAN_NEST = r"(?i)collection|curve|surface"
+"""What a WKT has whose parts are WKT themselves: GEOS reads it by recursion."""
+_MAX_DEPTH = 4
+"""Brackets in brackets of the deepest WKT that is legal without collections: a MultiSurface of curves."""
 _SOME_WKT = re.compile(rb"\b(?:multi)?(?:point|linestring|polygon)[ zm]*\(", re.IGNORECASE)
 _TYPES = (
     (r"^-?(?:0|[1-9][0-9]{0,17})$", pa.int64()),
@@ -146,16 +150,36 @@ def _wkt_column(table: pa.Table) -> int | None:
 def _from_wkt(column: pa.ChunkedArray, oddities: Oddities) -> NDArray[np.object_]:
     """Return the geometries of WKT texts, None where there is none, `(n,)`; one that cannot be read is told."""
     texts = np.array([text or None for text in column.to_pylist()], dtype=object)
+    unread: dict[int, str] = {}
+    collections = []
+    can_nest = pc.match_substring_regex(column, _CAN_NEST).fill_null(False)
+    for index in np.flatnonzero(can_nest.to_numpy()).tolist():
+        if "COLLECTION" in texts[index].upper():
+            collections.append(index)
+        elif _depth(texts[index]) > _MAX_DEPTH:
+            unread[index] = "its brackets are nested too deep"
+        else:
+            continue
+        texts[index] = None
     try:
-        return np.asarray(shapely.from_wkt(texts))
+        geometries = np.asarray(shapely.from_wkt(texts))
     except (shapely.errors.ShapelyError, NotImplementedError):
         geometries = np.empty(len(texts), dtype=object)
         for index, text in enumerate(texts):
             try:
                 geometries[index] = shapely.from_wkt(text)
             except (shapely.errors.ShapelyError, NotImplementedError) as err:
-                oddities.add_unread(index, str(err).split(":", 1)[-1].strip())
-        return geometries
+                unread[index] = str(err).split(":", 1)[-1].strip()
+    for index in sorted(unread):
+        oddities.add_unread(index, unread[index])
+    geometries[collections] = shapely.GeometryCollection()
+    return geometries
+
+
+def _depth(text: str) -> int:
+    """Return how many brackets are open at most in a text."""
+    steps = np.array([1 if sign == "(" else -1 for sign in re.findall(r"[()]", text)], dtype=int)
+    return int(np.cumsum(steps).max(initial=0))
 
 
 def _points(table: pa.Table, subject: str) -> NDArray[np.object_]:

@@ -140,6 +140,20 @@ def test_wkt_that_cannot_be_read_is_empty_and_told(tmp_path: Path) -> None:
     assert "feature 1 has a geometry that cannot be read" in problem("WKT\nnonsense\n", tmp_path)
 
 
+def test_nested_wkt_is_not_read_by_recursion(tmp_path: Path) -> None:
+    """GEOS ends the process where it nests deep enough; a curve at the depth of a curve is one that shapely refuses."""
+    nested = "MULTICURVE(COMPOUNDCURVE(" * 25 + "(0 0,1 1)" + "))" * 25
+    side = "MULTICURVE((0 0,1 1)," * 50 + "(0 0,1 1)" + ")" * 50
+    for text in (nested, side):
+        layer = read(f'WKT\n"POINT (1 2)"\n"{text}"\n', tmp_path)
+        assert layer.geometries(0, 2).tolist() == [shapely.Point(1, 2), None]
+        assert layer.warnings == (
+            "the geometry of feature 2 cannot be read and counts as empty: its brackets are nested too deep",
+        )
+    text = "GeometryCollection(" * 50 + "POINT(1 2)" + ")" * 50
+    assert "feature 1 is a GeometryCollection" in problem(f'WKT\n"{text}"\n', tmp_path)
+
+
 @each_row(
     ("text", "words"),
     [
