@@ -95,7 +95,10 @@ def _mend(geometry: Any) -> tuple[dict[str, Any] | None, set[Oddity]]:
         KeyError: its type is unknown.
         ValueError: its coordinates are not those of its type, or no finite numbers.
     """
-    kind = _KINDS[geometry["type"].lower()]
+    name = geometry["type"]
+    if not isinstance(name, str):
+        raise _UnreadError("its type is no text")
+    kind = _KINDS[name.lower()]
     mender = _Mender()
     coordinates = geometry.get("coordinates") or []
     if not isinstance(coordinates, list):

@@ -118,7 +118,7 @@ def _is_beyond_geojson(feature: _PlacedFeature) -> bool:
     if feature.place == NULL or feature.geometry == NULL:
         return False
     place: Any = read_member(feature.place)
-    return isinstance(place, dict) and place.get("type") in _BEYOND_GEOJSON
+    return isinstance(place, dict) and str(place.get("type")) in _BEYOND_GEOJSON
 
 
 def _parse(member: Any) -> tuple[pyproj.CRS, bool]:

@@ -196,3 +196,14 @@ def test_each_kind_is_told_once_with_its_count_and_its_first_feature() -> None:
     assert layer.geometry.null_count == 2
     assert layer.geometries(5, 7).tolist() == [shapely.Point(5 / 200, 1), shapely.Point(6 / 200, 1)]
     assert np.isin(shapely.get_type_id(layer.geometries(9_000, 9_002)), 3).all()
+
+
+@each_row("kind", [None, 5, ["Point"], {}, True])
+@each_row("member", ["geometry", "place"])
+def test_type_that_is_no_text_is_odd_and_told(kind: Any, member: str) -> None:
+    odd = {"type": kind, "coordinates": [1, 2]}
+    other = feature(POINT) | {member: odd} if member == "place" else feature(odd)
+    document = json.loads(text_of(feature(POINT), other)) | {"conformsTo": ["json-fg"] if member == "place" else []}
+    layer = read(json.dumps(document).encode())
+    assert layer.geometries(0, 2).tolist() == [shapely.Point(1.5, 2.25), None]
+    assert layer.warnings == ("the geometry of feature 2 cannot be read and counts as empty: its type is no text",)
