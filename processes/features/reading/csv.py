@@ -6,6 +6,7 @@ writes it: 00501 and +1 are texts.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 from pathlib import Path
@@ -48,13 +49,16 @@ _TYPES = (
 
 def is_csv(head: bytes) -> bool:
     """Return whether a text begins as a CSV with geometries does."""
-    header = _header(head)
-    if header is None:
+    line = _first_line(head)
+    if line is None:
         return False
-    names = {name.strip().lower() for name in header[0]}
+    try:
+        names = {name.strip().lower() for name in next(csv.reader([line], delimiter=_delimiter(line)))}
+    except csv.Error:
+        return False
     if "wkt" in names or any(names.issuperset(pair) for pair in _COORDINATES):
         return True
-    return not names.isdisjoint(_WKT) and _SOME_WKT.search(head.partition(b"\n")[2]) is not None
+    return not names.isdisjoint(_WKT) and _SOME_WKT.search(head[len(line.encode()) :]) is not None
 
 
 def read_csv(path: Path, name: str, crs: str | None, limits: Limits) -> Layer:
@@ -99,31 +103,38 @@ def read_csv(path: Path, name: str, crs: str | None, limits: Limits) -> Layer:
     )
 
 
-def _header(head: bytes) -> tuple[list[str], str] | None:
-    """Return the names of columns in the first line of a text, and the delimiter; None = it is no text in UTF-8."""
+def _first_line(head: bytes) -> str | None:
+    """Return the first line of a text, as far as it is there; None = it is no text in UTF-8."""
     try:
-        line = head.removeprefix(BOM).partition(b"\n")[0].decode()
+        line = codecs.getincrementaldecoder("utf-8")().decode(
+            re.split(rb"[\r\n]", head.removeprefix(BOM), maxsplit=1)[0]
+        )
     except UnicodeDecodeError:
         return None
-    if "\0" in line or not line.strip():
-        return None
-    delimiter = max(_DELIMITERS, key=line.count)
-    return next(csv.reader([line], delimiter=delimiter)), delimiter
+    return None if "\0" in line or not line.strip() else line
+
+
+def _delimiter(line: str) -> str:
+    """Return the delimiter of a first line."""
+    return max(_DELIMITERS, key=line.count)
 
 
 def _read_texts(path: Path, subject: str) -> pa.Table:
     """Return all columns as texts; an empty value without quotes is null."""
     with path.open("rb") as file:
-        header = _header(file.read(2**16))
-    if header is None:
+        line = _first_line(file.read(2**16))
+    if line is None:
         raise LayerError(f"{subject} is no CSV in UTF-8")
-    names, delimiter = header
-    refuse_twins(names)
+    reading = pcsv.ReadOptions(use_threads=False)
+    parsing = pcsv.ParseOptions(delimiter=_delimiter(line), newlines_in_values=True)
     try:
+        with pcsv.open_csv(path, reading, parsing) as file:
+            names = file.schema.names
+        refuse_twins(names)
         return pcsv.read_csv(
             path,
-            pcsv.ReadOptions(use_threads=False),
-            pcsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            reading,
+            parsing,
             pcsv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),
                 null_values=[""],

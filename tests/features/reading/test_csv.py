@@ -18,6 +18,7 @@ from conftest import write_layer
 from layers import BOX, make_layer, wkt
 from processes.errors import LayerError, LimitError
 from processes.features.layer import Layer
+from processes.features.reading.csv import is_csv
 from processes.features.reading.files import read_layer
 from processes.features.writing.csv import CSV
 from processes.settings import Limits
@@ -138,6 +139,33 @@ def test_wkt_that_cannot_be_read_is_empty_and_told(tmp_path: Path) -> None:
     (warning,) = layer.warnings
     assert warning.startswith("2 geometries cannot be read and count as empty; the first is that of feature 2")
     assert "feature 1 has a geometry that cannot be read" in problem("WKT\nnonsense\n", tmp_path)
+
+
+@each_row(
+    ("header", "rows", "names"),
+    [
+        ("lon,lat,n", "\r1,2,3\r", ["n"]),
+        ('lon,lat,"a\nb"', "\n1,2,3\n", ["a\nb"]),
+        ('"a\r\nb",lon,lat', "\r\n3,1,2\r\n", ["a\r\nb"]),
+        ("lon,lat," + ",".join(f"column{n:06}" for n in range(6000)), "\n1,2" + ",3" * 6000, None),
+        ("lon,lat," + "é" * 40_000, "\n1,2,3\n", ["é" * 40_000]),
+    ],
+)
+def test_header_is_read_as_the_rows_are(tmp_path: Path, header: str, rows: str, names: list[str] | None) -> None:
+    """Line ends of old Macs, line breaks in names, and more names than fit into 64 KiB."""
+    layer = read(header + rows, tmp_path)
+    columns = next(csv.reader(io.StringIO(header, newline="")))
+    assert names is None or set(names) < set(columns)
+    assert layer.attributes.column_names == columns
+    assert layer.geometries(0, 1).tolist() == [shapely.Point(1, 2)]
+    assert {values[0].as_py() for values in layer.attributes.drop_columns(["lon", "lat"]).columns} == {3}
+
+
+@each_row(
+    "head", [b"a\rb\r", b'"a\rb', b"a" * 200_000, b'"' + b"a" * 200_000 + b'"', b"\r\r", b"\xff\n", b"%PDF-1.7\r%"]
+)
+def test_any_file_can_be_asked_whether_it_is_a_csv(head: bytes) -> None:
+    assert not is_csv(head)
 
 
 def test_nested_wkt_is_not_read_by_recursion(tmp_path: Path) -> None:
