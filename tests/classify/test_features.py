@@ -447,6 +447,16 @@ def test_what_a_client_left_out_itself_is_not_missing(host: Host, tmp_path: Path
     assert "features were read" in fault(f"{host.url}/0?{query}", tmp_path).detail
 
 
+@each_row(
+    "query",
+    ["start=20200101", "offset=0&offset=7", "offset=7&offset=7", "offset=12", "offset=" + "9" * 5000, "offset=x"],
+)
+def test_query_that_says_no_place_in_the_layer_excuses_no_part(host: Host, tmp_path: Path, query: str) -> None:
+    """Such as a filter by date; Python refuses to read a number of 5000 digits."""
+    host.gives(f"/0?{query}", collection(PAGES[0], numberMatched=12))
+    assert "5 of 12 features were read" in fault(f"{host.url}/0?{query}", tmp_path).detail
+
+
 def test_many_items_are_asked_for_at_once(host: Host, tmp_path: Path) -> None:
     """A host that does not take a limit is asked again without one."""
     items = "/collections/a/items"

@@ -23,7 +23,7 @@ from processes.features.reading.collection import FeatureCollection, read_collec
 from processes.features.reading.oddities import Oddities
 from processes.features.reading.page_links import NextLink, is_rel, links_of, next_link
 
-_STARTS = ("offset", "startindex", "resultoffset", "skip", "start")
+_STARTS = ("offset", "startindex", "resultoffset", "skip")
 """Parameters of a query that say how many features come before the first page, in lower case."""
 _MAX_EMPTY_PAGES = 10
 """Pages without features in a row, after which no more are asked for though features are missing."""
@@ -176,11 +176,14 @@ def on_page(number: int) -> Iterator[None]:
 
 
 def _features_before(page: FeaturePage, collection: FeatureCollection) -> int | None:
-    """Return how many features the client left out before the first page; None = some, and it is not known how many."""
-    query = dict(parse_qsl(urlsplit(page.url or "").query))
-    for name, value in query.items():
-        if name.lower() in _STARTS and value.isascii() and value.isdigit():
-            return int(value)
+    """Return how many features the client left out before the first page; None = some, and it is not known how many.
+
+    A parameter that is there twice says nothing, as hosts differ in which of the two they take.
+    """
+    query = parse_qsl(urlsplit(page.url or "").query)
+    starts = [value for name, value in query if name.lower() in _STARTS]
+    if len(starts) == 1 and (start := _whole_number(starts[0])):
+        return start
     is_later = any(is_rel(link, rel) for rel in ("prev", "previous") for link in links_of(collection, page.link or ""))
     return None if is_later else 0
 
@@ -203,7 +206,7 @@ def _total(collection: FeatureCollection, before: int | None) -> tuple[str, int]
     if not totals:
         return None
     name = max(totals, key=lambda name: totals[name])
-    return name, max(totals[name] - before, 0)
+    return name, totals[name] - before if before < totals[name] else totals[name]
 
 
 def _says_cut_off(collection: FeatureCollection) -> str | None:
