@@ -1,14 +1,17 @@
 """CSV (RFC 4180) with geometries: a column of WKT, or two columns of coordinates.
 
 Values are texts in a CSV. A column is of numbers or of booleans where each of its values is one, written as a program
-writes it: 00501 and +1 are texts.
+writes it, and none is changed by it: 00501 and +1 are texts, and so is a number of more digits than a double holds.
 """
 
 from __future__ import annotations
 
 import codecs
 import csv
+import math
 import re
+from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -39,12 +42,14 @@ _CAN_NEST = r"(?i)collection|curve|surface"
 _MAX_DEPTH = 4
 """Brackets in brackets of the deepest WKT that is legal without collections: a MultiSurface of curves."""
 _SOME_WKT = re.compile(rb"\b(?:multi)?(?:point|linestring|polygon)[ zm]*\(", re.IGNORECASE)
-_TYPES = (
-    (r"^-?(?:0|[1-9][0-9]{0,17})$", pa.int64()),
-    (r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$", pa.float64()),
-    (r"^(?:true|false)$", pa.bool_()),
-)
-"""What all values of a column match, and the type that it then has."""
+_WHOLE = r"^-?(?:0|[1-9][0-9]{0,18})$"
+_FRACTION = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-][0-9]+)?$"
+"""Programs write an exponent with its sign; 12E5 and 7E1 are numbers of houses too."""
+_BOOLEAN = r"^(?:true|false)$"
+_SAFE_LENGTH = 15
+"""Characters of a number without exponent that comes back from a double, as 15 digits do (C's DBL_DIG)."""
+_MAX_WHOLE = 2**53
+"""Beyond it, not every whole number is a double."""
 
 
 def is_csv(head: bytes) -> bool:
@@ -229,8 +234,34 @@ def _is_number(text: str) -> bool:
 
 
 def _typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column of texts as numbers or booleans where each value is one."""
-    for pattern, dtype in _TYPES:
-        if pc.all(pc.match_substring_regex(column, pattern), min_count=1).as_py():
-            return column.cast(dtype)
-    return column
+    """Return a column of texts as numbers or booleans where each value is one, and none is changed by it."""
+    if _all_match(column, _WHOLE):
+        with suppress(pa.ArrowInvalid):  # a number does not fit
+            return column.cast(pa.int64())
+    if _all_match(column, _FRACTION):
+        numbers = column.cast(pa.float64())
+        return numbers if _is_exact(column, numbers) else column
+    return column.cast(pa.bool_()) if _all_match(column, _BOOLEAN) else column
+
+
+def _all_match(column: pa.ChunkedArray, pattern: str) -> bool:
+    return bool(pc.all(pc.match_substring_regex(column, pattern), min_count=1).as_py())
+
+
+def _is_exact(texts: pa.ChunkedArray, numbers: pa.ChunkedArray) -> bool:
+    """Return whether doubles, written with as many digits as their texts have, are the texts again."""
+    is_unsafe = pc.greater(pc.binary_length(texts), _SAFE_LENGTH)
+    for letter in "eE":
+        is_unsafe = pc.or_(is_unsafe, pc.match_substring(texts, letter))
+    unsafe, written = texts.filter(is_unsafe), numbers.filter(is_unsafe).cast(pa.string())
+    is_other = pc.or_(pc.not_equal(unsafe, written), pc.invert(pc.match_substring(unsafe, ".")))
+    return all(_comes_back(text) for text in unsafe.filter(is_other).to_pylist())
+
+
+def _comes_back(text: str) -> bool:
+    """Return whether a number is the same when read as a double; a whole one is where all its neighbours are too."""
+    number = float(text)
+    if not re.search(r"[.eE]", text):
+        return abs(number) <= _MAX_WHOLE and int(number) == int(text)
+    digits = len(re.sub(r"[eE].*|[-.]", "", text).lstrip("0"))
+    return math.isfinite(number) and Decimal(f"{number:.{max(digits - 1, 0)}e}") == Decimal(text)

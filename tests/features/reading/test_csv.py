@@ -107,6 +107,16 @@ def test_values_keep_what_they_are(tmp_path: Path) -> None:
         "large": ["9223372036854775808", "1"],
         "mixed": ["1", "x"],
         "fraction": ["1.50", "2e-3"],
+        "ids": ["9223372036854775807", "-9223372036854775808"],
+        "longer": ["12345678901234567890", "12345678901234567891"],
+        "beside": ["9007199254740993", "1.5"],
+        "houses": ["12E5", "7E1"],
+        "huge": ["1e+999", "1"],
+        "tiny": ["1e-999", "1"],
+        "digits": ["1.0000000000000000001", "2"],
+        "printed": ["0.10000000000000001", "1.000000000000000055511151231257827e-01"],
+        "written": ["1e+300", "-1.5E-07"],
+        "limit": ["9007199254740992", "0.5"],
         "flag": ["true", "false"],
         "date": ["2024-02-29", "2024-03-01"],
         "none": ["", ""],
@@ -115,10 +125,12 @@ def test_values_keep_what_they_are(tmp_path: Path) -> None:
     text += "".join(",".join(["1", "2", *(values[n] for values in rows.values())]) + "\n" for n in (0, 1))
     found = read(text, tmp_path).attributes
     plain = list(csv.DictReader(io.StringIO(text)))
-    for name in ("zip", "phone", "mixed", "date"):
+    for name in ("zip", "phone", "mixed", "date", "large", "longer", "beside", "houses", "huge", "tiny", "digits"):
         assert found.column(name).to_pylist() == [row[name] for row in plain], name
     assert found.column("whole").to_pylist() == [-3, 12]
-    assert found.column("large").to_pylist() == [2.0**63, 1]
+    assert found.column("ids").to_pylist() == [2**63 - 1, -(2**63)]
+    for name in ("printed", "written", "limit"):
+        assert found.column(name).to_pylist() == [float(row[name]) for row in plain], name
     assert found.column("fraction").to_pylist() == [1.5, 0.002]
     assert found.column("flag").to_pylist() == [True, False]
     assert found.column("none").to_pylist() == [None, None]

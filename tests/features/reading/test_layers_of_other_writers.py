@@ -176,8 +176,8 @@ def read_of_csv(values: Values) -> tuple[pa.DataType, list[Any]]:
     """Return what a column of texts is read as."""
     found = [value for value in values if value is not None]
     for pattern, dtype, convert in (
-        (r"-?(0|[1-9]\d{0,17})", pa.int64(), int),
-        (r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", pa.float64(), float),
+        (r"-?(0|[1-9]\d{0,18})", pa.int64(), int),
+        (r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]\d+)?", pa.float64(), float),
         (r"true|false", pa.bool_(), "true".__eq__),
     ):
         if found and all(re.fullmatch(pattern, value, re.ASCII) for value in found):
@@ -189,7 +189,7 @@ CSV_KINDS = {
     name: Kind(values, pa.string(), read_of_csv)
     for name, values in {
         "texts": texts,
-        "whole numbers": st.integers(1 - 10**18, 10**18 - 1).map(str),
+        "whole numbers": st.integers(-(2**63), 2**63 - 1).map(str),
         "fractions": finite.map(repr),
         "booleans": st.sampled_from(["true", "false"]),
         "codes": st.sampled_from(["00501", "+1", "1.", ".5", "True", "1e5", " 1", "NaN", "1_000", "٣", "12", "0x1F"]),
