@@ -425,6 +425,9 @@ def test_layer_that_says_that_it_is_whole_is_read(host: Host, tmp_path: Path, me
         ({}, '</1>; rel="next"\n</0>; rel="first"'),
         ({}, "</x?a,b>; rel=prev, </1>;rel=next;type=application/geo+json"),
         ({}, r'</1>; title="a, b; \"c\""; REL="last next"'),
+        ({}, "</a>;rel=self,,</1>; rel=next"),
+        ({}, ', ,</a>; rel="self" , ,\t</1>; rel="next",,'),
+        ({}, "</a>;rel=self;, </1>; ; rel='next'; title='x'"),
         ({"links": [{"rel": "next", "href": "/h", "type": "text/html"}]}, '</1>; rel="next"; type="application/json"'),
     ],
     ids=str,
@@ -436,6 +439,22 @@ def test_next_page_is_found_however_it_is_linked(
     host.gives("/0", body, **({} if header is None else {"Link": header}))
     host.gives("/1", collection(PAGES[1]))
     assert whole(tmp_path, host) == list(range(10))
+
+
+@each_row(
+    "header",
+    [
+        '/1; rel="next"',
+        "</0>; rel=self </1>; rel=next",
+        '</1>; rel="next',
+        '</0>; a=", </1>; rel=next',
+    ],
+)
+def test_header_that_cannot_be_read_and_may_lead_on_is_refused(host: Host, tmp_path: Path, header: str) -> None:
+    host.gives("/0", collection(PAGES[0]), Link=header)
+    assert "the answer's header Link cannot be read from" in fault(f"{host.url}/0", tmp_path).detail
+    host.gives("/0", collection(PAGES[0]), Link=header.replace("next", "self"))
+    assert whole(tmp_path, host) == list(range(5))
 
 
 @each_row("query", ["offset=5", "startIndex=5", "resultOffset=5&f=geojson", "page=2", "token=abc"])

@@ -9,16 +9,19 @@ from typing import Any
 
 import msgspec
 
+from processes.errors import LayerError
 from processes.features.reading.collection import FeatureCollection, read_member
 from processes.sources.media_types import GEOJSON, JSON, plain_media_type
 
 _TYPES = (GEOJSON, JSON, "")
 """Media types of a link to a page, the best first; the last is for a link without one."""
 _TO_ITEMS = ("items", "data", "http://www.opengis.net/def/rel/ogc/1.0/data")
-_LINK = re.compile(
-    r'\s*+<([^>]*+)>((?:\s*+;\s*+[\w!#$&+.^`|~*-]++\s*+(?:=\s*+(?:"(?:[^"\\]|\\.)*+"|[^\s,;"]++))?+)*+)\s*+(?:,|$)'
-)
-_PARAMETER = re.compile(r';\s*([\w!#$&+.^`|~*-]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,;"]+)))?')
+_VALUE = r"""(?:"((?:[^"\\]|\\.)*+)"|'([^',;"]*+)'|([^\s,;"]++))"""
+"""Of a parameter; some hosts have it in single quotes."""
+_NAME = r"[\w!#$&+.^`|~*-]++"
+_LINK = re.compile(rf"[\s,]*+<([^>]*+)>((?:\s*+;\s*+(?:{_NAME}\s*+(?:=\s*+{_VALUE})?+)?+)*+)\s*+(?:,[\s,]*+|$)")
+"""An element of a list may be empty (RFC 9110, 5.6.1), and so may a parameter."""
+_PARAMETER = re.compile(rf";\s*+({_NAME})\s*+(?:=\s*+{_VALUE})?+")
 
 
 class _Document(msgspec.Struct):
@@ -94,14 +97,21 @@ def _document_links(collection: FeatureCollection) -> Iterator[dict[str, Any]]:
 
 
 def _header_links(header: str) -> Iterator[dict[str, Any]]:
-    """Yield the links of a header `Link` (RFC 8288)."""
+    """Yield the links of a header `Link` (RFC 8288).
+
+    Raises:
+        LayerError: what cannot be read of it may be the link to the next page.
+    """
     position = 0
     while match := _LINK.match(header, position):
         link = {"href": match[1]}
-        for name, quoted, plain in _PARAMETER.findall(match[2]):
-            link.setdefault(name.lower(), re.sub(r"\\(.)", r"\1", quoted) or plain)
+        for name, quoted, single, plain in _PARAMETER.findall(match[2]):
+            link.setdefault(name.lower(), re.sub(r"\\(.)", r"\1", quoted) or single or plain)
         yield link
         position = match.end()
+    rest = header[position:].strip()
+    if "next" in rest.lower():
+        raise LayerError(f"the answer's header Link cannot be read from {rest[:80]!r} on")
 
 
 def is_rel(link: dict[str, Any], rel: str) -> bool:
