@@ -363,6 +363,13 @@ PART: list[tuple[dict[str, Any], str]] = [
     ({"search:metadata": {"matched": 12, "returned": 5}}, "5 of 12 features"),
     ({"properties": {"totalResults": 12, "startIndex": 1, "itemsPerPage": 5}}, "5 of 12 features"),
     ({"count": 12, "next": None, "previous": None}, "5 of 12 features"),
+    ({"total": 12, "next_page": 2}, "the layer is not whole"),
+    ({"count": 12, "links": {"next": None}}, "5 of 12 features"),
+    ({"total": "12", "previous": None}, "5 of 12 features"),
+    ({"meta": {"total": 12}, "pagination": {"next": None}}, "5 of 12 features"),
+    ({"meta": {"pagination": {"total_count": 12, "next": 2}}}, "the layer is not whole"),
+    ({"exceededTransferLimit": "true"}, "'exceededTransferLimit'"),
+    ({"numberMatched": " 12 "}, "5 of 12 features"),
     ({"numberReturned": 12}, "has 12 features and has 5"),
     ({"links": [{"rel": "next", "type": "text/html", "href": "/1"}]}, "is of type 'text/html'"),
     ({"links": [{"rel": "next", "method": "POST", "href": "/1", "body": {}}]}, "is to be requested by POST"),
@@ -419,6 +426,9 @@ def test_layer_that_says_that_it_is_whole_is_read(host: Host, tmp_path: Path, me
         ({"links": {"next": "/1", "previous": None}}, None),
         ({"links": {"next": {"href": "/1"}}}, None),
         ({"_links": {"next": {"href": "/1"}}}, None),
+        ({"next_page": "/1", "total": 10}, None),
+        ({"@odata.nextLink": "/1"}, None),
+        ({"pagination": {"next": "/1"}, "meta": {"total": 10}}, None),
         ({"properties": {"links": {"next": [{"href": "/1", "type": "application/json"}]}}}, None),
         ({"links": [{"rel": "next", "href": "/1", "type": "application/vnd.geo+json"}]}, None),
         ({}, '</1>; rel="next"'),
@@ -531,6 +541,34 @@ def test_next_link_to_an_allowed_file_is_forbidden_all_the_same(host: Host, tmp_
     assert numbers(read(path.as_uri(), tmp_path)) == [2]
     host.gives("/a", collection([feature(1)], path.as_uri()))
     assert isinstance(fault(f"{host.url}/a", tmp_path), ForbiddenError)
+
+
+@each_row(
+    "members",
+    [
+        {"count": 12},
+        {"next": "chapter 2"},
+        {"next": "n/a"},
+        {"next": 2},
+        {"total": 12, "meta": {"total": 12}},
+        {"meta": {"next": "more"}},
+    ],
+)
+def test_foreign_members_of_a_file_may_mean_anything(tmp_path: Path, members: dict[str, Any]) -> None:
+    (tmp_path / "imagery").mkdir(exist_ok=True)
+    path = tmp_path / "imagery" / "a.geojson"
+    path.write_bytes(collection(PAGES[0], **members))
+    layer = read(path.as_uri(), tmp_path)
+    assert (numbers(layer), layer.warnings) == (list(range(5)), ())
+
+
+@each_row("href", ["http://localhost:1/b", "/b", "?page=2", "items?page=2", "../b"])
+@each_row("member", ["next", "next_page", "@odata.nextLink"])
+def test_next_link_of_any_form_in_a_file_is_refused(tmp_path: Path, member: str, href: str) -> None:
+    (tmp_path / "imagery").mkdir(exist_ok=True)
+    path = tmp_path / "imagery" / "a.geojson"
+    path.write_bytes(collection(PAGES[0], **{member: href}))
+    assert "5 features and a link to a next page, which is not followed" in fault(path.as_uri(), tmp_path).detail
 
 
 def test_next_link_in_a_file_is_not_followed(host: Host, tmp_path: Path) -> None:

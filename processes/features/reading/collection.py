@@ -39,9 +39,16 @@ class FeatureCollection(msgspec.Struct):
     """Conformance classes (JSON-FG)."""
     links: msgspec.Raw = NULL
     hal_links: msgspec.Raw = msgspec.field(default=NULL, name="_links")
-    next: msgspec.Raw = NULL
+    next: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     """The URL of the next page (Django REST framework)."""
-    previous: msgspec.Raw = NULL
+    previous: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    next_page: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    """The same, or the number of that page."""
+    odata_next: msgspec.Raw | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="@odata.nextLink")
+    """The same (OData 4)."""
+    pagination: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    """The same as `next`, and how many features there are."""
+    meta: msgspec.Raw = NULL
     number_matched: msgspec.Raw = msgspec.field(default=NULL, name="numberMatched")
     """Features of the layer (OGC API - Features, WFS 2.0)."""
     number_returned: msgspec.Raw = msgspec.field(default=NULL, name="numberReturned")
@@ -52,6 +59,8 @@ class FeatureCollection(msgspec.Struct):
     """Features of the layer (OGC 17-047, OpenSearch)."""
     count: msgspec.Raw = NULL
     """Features of the layer (Django REST framework)."""
+    total: msgspec.Raw = NULL
+    """The same, in many answers in pages; in others anything."""
     context: msgspec.Raw = NULL
     """`matched` and `returned` (STAC API)."""
     search_metadata: msgspec.Raw = msgspec.field(default=NULL, name="search:metadata")
@@ -107,8 +116,10 @@ def read_collection(
     return collection
 
 
-def read_member(text: msgspec.Raw) -> Any:
+def read_member(text: msgspec.Raw | msgspec.UnsetType) -> Any:
     """Return the value of a foreign member; None where it cannot be read, as foreign members may be anything."""
+    if text is msgspec.UNSET:
+        return None
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -15,6 +15,9 @@ from processes.sources.media_types import GEOJSON, JSON, plain_media_type
 
 _TYPES = (GEOJSON, JSON, "")
 """Media types of a link to a page, the best first; the last is for a link without one."""
+_URL = re.compile(r"(?:[a-z][a-z0-9+.-]*:/|\.{0,2}/|\?)\S*$|[^\s?]+\?[^\s=]+=\S*$", re.IGNORECASE)
+_PAGES = ("next", "next_page", "next_url", "previous", "prev")
+"""Members of `pagination` and `meta`."""
 _TO_ITEMS = ("items", "data", "http://www.opengis.net/def/rel/ogc/1.0/data")
 _VALUE = r"""(?:"((?:[^"\\]|\\.)*+)"|'([^',;"]*+)'|([^\s,;"]++))"""
 """Of a parameter; some hosts have it in single quotes."""
@@ -42,12 +45,21 @@ class NextLink:
     """Why none can be had by it."""
 
 
-def next_link(collection: FeatureCollection, header: str) -> NextLink | None:
-    """Return the link to the next page; None = there is none. `header`: the answer's header `Link`, empty = none."""
+def next_link(collection: FeatureCollection, header: str, is_answer: bool) -> NextLink | None:
+    """Return the link to the next page; None = there is none.
+
+    Args:
+        collection: the page.
+        header: the answer's header `Link`, empty = none.
+        is_answer: True = the page is a host's answer. In a file, a foreign member `next` may be anything.
+    """
     links = [link for link in links_of(collection, header) if is_rel(link, "next")]
     offered = [link for link in links if isinstance(link.get("href"), str)]
+    if not is_answer:
+        offered = [link for link in offered if not link.get("is_foreign") or _URL.match(link["href"])]
     if not offered:
-        return None
+        is_number = is_answer and any(link.get("is_foreign") and _is_number(link.get("href")) for link in links)
+        return NextLink(None, "is a number and no URL") if is_number else None
     hrefs: dict[str, str] = {}
     for link in offered:
         if str(link.get("method", "GET")).upper() == "GET":
@@ -78,10 +90,18 @@ def links_of(collection: FeatureCollection, header: str) -> Iterator[dict[str, A
 
 
 def _document_links(collection: FeatureCollection) -> Iterator[dict[str, Any]]:
-    for name, text in (("next", collection.next), ("previous", collection.previous)):
-        href = read_member(text)
+    pagination = read_member(collection.pagination)
+    meta = read_member(collection.meta)
+    inner = meta.get("pagination") if isinstance(meta, dict) else None
+    for name, href in (
+        ("next", read_member(collection.next)),
+        ("next", read_member(collection.next_page)),
+        ("next", read_member(collection.odata_next)),
+        ("previous", read_member(collection.previous)),
+        *((name, item.get(name)) for item in (pagination, meta, inner) if isinstance(item, dict) for name in _PAGES),
+    ):
         if href:
-            yield {"rel": name, "href": href}
+            yield {"rel": name.partition("_")[0], "href": href, "is_foreign": True}
     properties = read_member(collection.properties)
     for links in (
         read_member(collection.links),
@@ -117,6 +137,10 @@ def _header_links(header: str) -> Iterator[dict[str, Any]]:
 def is_rel(link: dict[str, Any], rel: str) -> bool:
     """Return whether a link has a relation, which may be one of several."""
     return isinstance(link.get("rel"), str) and rel in link["rel"].lower().split()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _media_type(link: dict[str, Any]) -> str:

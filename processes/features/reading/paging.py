@@ -25,6 +25,8 @@ from processes.features.reading.page_links import NextLink, is_rel, links_of, ne
 
 _STARTS = ("offset", "startindex", "resultoffset", "skip")
 """Parameters of a query that say how many features come before the first page, in lower case."""
+_UNSURE = ("count", "total", "total_count", "totalCount")
+"""Members that say how many features a layer has, but may also be of a page alone, or anything in a file."""
 _MAX_EMPTY_PAGES = 10
 """Pages without features in a row, after which no more are asked for though features are missing."""
 
@@ -83,13 +85,13 @@ class PageReader:
             with on_page(number):
                 collection = read_collection(page.text, page.can_be_sequence, self.oddities, self.count)
                 _require_as_many_as_returned(collection)
-            following = next_link(collection, page.link or "")
+            following = next_link(collection, page.link or "", page.url is not None)
             if number == 1:
                 before = _features_before(page, collection)
             if (number > 1 or following is not None) and self._is_seen(collection):
                 self._require_all(None, f"page {number} has the features of a page before it")
                 return
-            self._total = _total(collection, before) or self._total
+            self._total = _total(page, collection, before) or self._total
             yield page, collection
             self.count += len(collection.features)
             if following is None:
@@ -112,8 +114,8 @@ class PageReader:
 
     @property
     def _is_whole(self) -> bool:
-        """Whether the layer says that it has no more features than were read so far; `count` may be of a page alone."""
-        return self._total is not None and self._total[0] != "count" and not self._is_short
+        """Whether the layer says that it has no more features than were read so far; some names may mean a page's."""
+        return self._total is not None and self._total[0] not in _UNSURE and not self._is_short
 
     def _is_seen(self, collection: FeatureCollection) -> bool:
         """Return whether a page with these features came before; remember them."""
@@ -188,7 +190,7 @@ def _features_before(page: FeaturePage, collection: FeatureCollection) -> int | 
     return None if is_later else 0
 
 
-def _total(collection: FeatureCollection, before: int | None) -> tuple[str, int] | None:
+def _total(page: FeaturePage, collection: FeatureCollection, before: int | None) -> tuple[str, int] | None:
     """Return how many features the layer has from the first page on, with the name of the member that says so."""
     if before is None:
         return None
@@ -196,12 +198,21 @@ def _total(collection: FeatureCollection, before: int | None) -> tuple[str, int]
         "numberMatched": read_member(collection.number_matched),
         "totalFeatures": read_member(collection.total_features),
         "totalResults": read_member(collection.total_results),
-        "count": read_member(collection.count),
     }
     for text in (collection.context, collection.search_metadata, collection.metadata, collection.properties):
         member = read_member(text)
         if isinstance(member, dict):
             found |= {name: member[name] for name in ("matched", "numberMatched", "totalResults") if name in member}
+    is_page = _is_page(page, collection)
+    if is_page or page.url is not None:
+        found["count"] = read_member(collection.count)
+    if is_page:
+        found["total"] = read_member(collection.total)
+        meta = read_member(collection.meta)
+        inner = meta.get("pagination") if isinstance(meta, dict) else None
+        for member in (meta, inner, read_member(collection.pagination)):
+            if isinstance(member, dict):
+                found |= {name: member[name] for name in ("total", "total_count", "totalCount") if name in member}
     totals = {name: number for name, value in found.items() if (number := _whole_number(value))}
     if not totals:
         return None
@@ -209,22 +220,35 @@ def _total(collection: FeatureCollection, before: int | None) -> tuple[str, int]
     return name, totals[name] - before if before < totals[name] else totals[name]
 
 
+def _is_page(page: FeaturePage, collection: FeatureCollection) -> bool:
+    """Return whether a collection has a place for a page before or behind it, though there may be none."""
+    members = (collection.next, collection.previous, collection.next_page, collection.odata_next, collection.pagination)
+    return any(member is not msgspec.UNSET for member in members) or any(
+        is_rel(link, rel) for rel in ("next", "prev", "previous") for link in links_of(collection, page.link or "")
+    )
+
+
 def _says_cut_off(collection: FeatureCollection) -> str | None:
     """Return the name of the member by which an answer says that it is cut off; None = it does not."""
-    if read_member(collection.exceeded_transfer_limit) is True:
+    if _is_true(read_member(collection.exceeded_transfer_limit)):
         return "exceededTransferLimit"
     for text in (collection.properties, collection.metadata):
         member = read_member(text)
         for name in ("exceededTransferLimit", "limitExceeded"):
-            if isinstance(member, dict) and member.get(name) is True:
+            if isinstance(member, dict) and _is_true(member.get(name)):
                 return name
     return None
 
 
+def _is_true(value: Any) -> bool:
+    return value is True or (isinstance(value, str) and value.strip().lower() == "true")
+
+
 def _whole_number(value: Any) -> int:
     """Return a number of features; 0 where the value is none, such as `unknown`."""
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value[:18])
+    if isinstance(value, str):
+        text = value.strip()
+        return int(text[:18]) if text.isascii() and text.isdigit() else 0
     return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1 else 0
 
 
