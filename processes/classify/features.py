@@ -11,7 +11,7 @@ import msgspec
 from processes.errors import InputError, LayerError, RequestError, ServiceError
 from processes.features.layer import Layer
 from processes.features.reading.collection import BOM, looks_like_json
-from processes.features.reading.files import read_layer
+from processes.features.reading.files import read_layer, refuse_options
 from processes.features.reading.geojson import read_geojson, read_pages
 from processes.features.reading.page_links import leads_to_items
 from processes.features.reading.paging import FeaturePage
@@ -101,15 +101,16 @@ def _href(text: msgspec.Raw) -> str:
 def _linked(href: str, settings: Settings, folder: Path) -> Layer:
     budget = DownloadBudget.of(settings)
     file = _first_file(href, settings, folder, budget)
+    key, _, value = file.fragment.partition("=")
+    named = {key: value} if value else {}
     if file.url is not None:
         with file.path.open("rb") as opened:
             head = opened.read(4096)
         if file.media_type in ("text/html", "application/xhtml+xml") and head.lstrip(BOM + b" \t\r\n").startswith(b"<"):
             raise LayerError(f"{display_link(href)} answers with a web page; {_ITEMS}")
         if head and looks_like_json(head):
+            refuse_options(head, file.name, named.get("layer"), named.get("crs"))
             return _read_pages(file, settings, folder, budget)
-    key, _, value = file.fragment.partition("=")
-    named = {key: value} if value else {}
     return read_layer(file.path, file.name, named.get("layer"), settings.limits, folder, named.get("crs"))
 
 

@@ -61,7 +61,13 @@ def _package_path(given: str) -> Path:
 
 
 def link_to(path: Path, **parts: str | None) -> dict[str, str]:
-    """Return a link to a file or a folder of this machine; `parts`: `layer` in it, or `crs` of its coordinates."""
+    """Return a link to a file or a folder of this machine; `parts`: `layer` in it, or `crs` of its coordinates.
+
+    Raises:
+        InputError: both are named; no file has both.
+    """
+    if all(parts.get(name) for name in ("layer", "crs")):
+        raise InputError("a file with layers says its own CRS: name a layer, or the CRS of a CSV")
     named = [f"#{name}={quote(value)}" for name, value in parts.items() if value]
     ending = "/" if path.is_dir() else named[0] if named else ""
     return {"href": path.absolute().as_uri() + ending}

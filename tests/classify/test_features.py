@@ -682,3 +682,24 @@ def test_other_formats_are_read_from_a_host_too(host: Host, tmp_path: Path) -> N
     assert "no layer 'trees'; there are: 'points'" in fault(f"{host.url}/what#layer=trees", tmp_path).detail
     host.gives("/what", b"")
     assert "is empty" in fault(f"{host.url}/what", tmp_path).detail
+
+
+def test_layer_and_crs_are_not_ignored_where_a_file_has_none(host: Host, tmp_path: Path) -> None:
+    folder = tmp_path / "imagery"
+    folder.mkdir()
+    (folder / "a.csv").write_text("lon,lat\n1,2\n")
+    (folder / "a.geojson").write_bytes(collection(PAGES[0]))
+    host.gives("/a", collection(PAGES[0]))
+    pyogrio.write_arrow(
+        pa.table({"g": pa.array([shapely.Point(1, 2).wkb], pa.binary())}),
+        folder / "a.fgb",
+        geometry_name="g",
+        geometry_type="Point",
+        crs="EPSG:4326",
+    )
+    local = [(folder / name).as_uri() for name in ("a.csv", "a.geojson", "a.fgb")]
+    for href in (*local, f"{host.url}/a"):
+        assert "#layer=x names a layer of a GeoPackage" in fault(f"{href}#layer=x", tmp_path).detail
+        assert len(read(f"{href}#other=x", tmp_path)) > 0
+    for href in (*local[1:], f"{host.url}/a"):
+        assert "#crs=EPSG:32633 names the CRS of a CSV" in fault(f"{href}#crs=EPSG:32633", tmp_path).detail

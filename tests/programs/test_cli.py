@@ -21,7 +21,7 @@ from conftest import MakePackage, definition, save_mean_network
 from processes.errors import InputError
 from processes.model.catalog import Catalog
 from processes.programs.cli import main
-from processes.programs.local import _LocalCatalog
+from processes.programs.local import _LocalCatalog, link_to
 from processes.settings import load_settings
 from rasters import box_around, make_raster, to_map
 from service import ROOT, configure, models_checked_here
@@ -310,3 +310,10 @@ def test_it_says_what_it_is() -> None:
         [sys.executable, "-m", "processes.programs.cli", "--help"], capture_output=True, text=True, check=True
     )
     assert all(name in done.stdout for name in ("serve", "run", "models"))
+
+
+def test_layer_and_crs_of_the_features_are_not_named_together(tmp_path: Path) -> None:
+    parts = {"layer": "a", "crs": "EPSG:32633"}
+    with pytest.raises(InputError, match="name a layer, or the CRS of a CSV"):
+        link_to(tmp_path / "a.gpkg", **parts)
+    assert link_to(tmp_path / "a.gpkg", layer="a", crs=None)["href"].endswith("a.gpkg#layer=a")

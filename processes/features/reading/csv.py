@@ -82,21 +82,21 @@ def read_csv(path: Path, name: str, crs: str | None, limits: Limits) -> Layer:
     subject = f"features {name!r}"
     table = _read_texts(path, subject)
     require_few_features(table.num_rows, limits, subject)
+    try:
+        parsed = parse_crs(crs or CRS84)
+    except InputError as err:
+        raise LayerError(f"{subject}: {err.detail}") from err
     oddities = Oddities()
     wkt = _wkt_column(table)
     if wkt is not None:
         geometries = _from_wkt(table.column(wkt), oddities)
         table = table.remove_column(wkt)
     else:
-        geometries = _points(table, subject)
+        geometries = _points(table, parsed.is_projected, subject)
     refuse_collections(geometries, 0)
     oddities.require_geometry(bool((~shapely.is_missing(geometries)).any()))
     wkb = pa.array(shapely.to_wkb(geometries, output_dimension=4, flavor="iso"), pa.large_binary())
     geometry = pa.chunked_array([wkb])
-    try:
-        parsed = parse_crs(crs or CRS84)
-    except InputError as err:
-        raise LayerError(f"{subject}: {err.detail}") from err
     return Layer(
         name=Path(name).stem,
         crs=parsed,
@@ -198,13 +198,20 @@ def _depth(text: str) -> int:
     return int(np.cumsum(steps).max(initial=0))
 
 
-def _points(table: pa.Table, subject: str) -> NDArray[np.object_]:
-    """Return the points of two columns of coordinates, None where one has no value, `(n,)`."""
+def _points(table: pa.Table, is_projected: bool, subject: str) -> NDArray[np.object_]:
+    """Return the points of two columns of coordinates, None where one has no value, `(n,)`.
+
+    Args:
+        table: all columns, as texts.
+        is_projected: True = the coordinates are no longitude and latitude: `x` and `y` are the best names.
+        subject: of messages.
+    """
+    pairs = _COORDINATES[::-1] if is_projected else _COORDINATES
     names = [name.strip().lower() for name in table.column_names]
-    pair = next((pair for pair in _COORDINATES if set(pair) <= set(names)), None)
+    pair = next((pair for pair in pairs if set(pair) <= set(names)), None)
     if pair is None:
-        pairs = " or ".join(f"{x!r} and {y!r}" for x, y in _COORDINATES)
-        raise LayerError(f"{subject}: the CSV has no column 'WKT', and no columns {pairs}")
+        listed = " or ".join(f"{x!r} and {y!r}" for x, y in _COORDINATES)
+        raise LayerError(f"{subject}: the CSV has no column 'WKT', and no columns {listed}")
     x, y = (_numbers(table.column(names.index(name)), name, subject) for name in pair)
     points = np.asarray(shapely.points(x, y), dtype=object)
     points[np.isnan(x) | np.isnan(y)] = None

@@ -36,12 +36,15 @@ def read_layer(
         crs: name of the CRS of a CSV's coordinates; None = longitude and latitude.
 
     Raises:
-        LayerError: the file cannot be read, or has no such layer.
+        LayerError: the file cannot be read, or has no such layer, or is of a form without layers or with a CRS.
         LimitError: more features than allowed.
     """
     try:
         with path.open("rb") as file:
             head = file.read(4096)
+            if not head:
+                raise LayerError(f"features {name!r}: the file is empty")
+            refuse_options(head, name, layer, crs)
             if head.startswith(_SQLITE):
                 return read_geopackage(path, name, layer, limits, scratch)
             if head.startswith(_FLATGEOBUF):
@@ -50,8 +53,6 @@ def read_layer(
                 return read_shapefile(path, name, layer, limits, scratch)
             if head.startswith(_PARQUET):
                 return read_geoparquet(path, name, limits)
-            if not head:
-                raise LayerError(f"features {name!r}: the file is empty")
             if not looks_like_json(head):
                 if is_csv(head) or name.lower().endswith(".csv"):
                     return read_csv(path, name, crs, limits)
@@ -63,3 +64,22 @@ def read_layer(
             return read_geojson(text.removeprefix(BOM), Path(name).stem, limits, can_be_sequence=True)
     except OSError as err:
         raise LayerError(f"features {name!r} cannot be read") from err
+
+
+def refuse_options(head: bytes, name: str, layer: str | None, crs: str | None) -> None:
+    """Raise LayerError where a layer or a CRS is named that a file of this form does not take.
+
+    Args:
+        head: the first bytes of the file.
+        name: of the file in messages.
+        layer: as `read_layer` takes it.
+        crs: the same.
+    """
+    has_layers = head.startswith((_SQLITE, *_ZIP))
+    if layer is not None and not has_layers:
+        raise LayerError(
+            f"features {name!r}: #layer={layer[:80]} names a layer of a GeoPackage or a Shapefile of a zip; this file "
+            "has none"
+        )
+    if crs is not None and (has_layers or head.startswith((_FLATGEOBUF, _PARQUET)) or looks_like_json(head)):
+        raise LayerError(f"features {name!r}: #crs={crs[:80]} names the CRS of a CSV; this file says its own CRS")

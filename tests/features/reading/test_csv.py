@@ -217,6 +217,12 @@ def test_crs_that_is_none_and_too_many_rows_are_refused(tmp_path: Path) -> None:
         read("lon,lat\n1,2\n3,4\n", tmp_path, limit=1)
 
 
+def test_projected_crs_is_that_of_x_and_y(tmp_path: Path) -> None:
+    text = "lon,lat,x,y\n15,50,500000,5538630\n"
+    for crs, expected in (("EPSG:32633", (500000, 5538630)), ("EPSG:4258", (15, 50)), (None, (15, 50))):
+        assert read(text, tmp_path, crs=crs).geometries(0, 1).tolist() == [shapely.Point(expected)]
+
+
 def test_csv_is_known_by_its_header_whatever_its_name(tmp_path: Path) -> None:
     assert len(read("lon,lat\n1,2\n", tmp_path, name="download")) == 1
     assert len(read("lon,lat\n", tmp_path)) == 0
