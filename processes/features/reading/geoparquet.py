@@ -35,8 +35,8 @@ _BROKEN = (pa.ArrowException, OSError, ValueError, OverflowError, KeyError)
 def read_geoparquet(path: Path, name: str, limits: Limits) -> Layer:
     """Read the primary geometry column and the attributes, in the order of the rows; there are no ids.
 
-    Other geometry columns are left out, and so are columns of bounding boxes. Arguments and errors as `read_layer` has
-    them.
+    Other geometry columns are left out with a warning, and columns of bounding boxes without one. Arguments and errors
+    as `read_layer` has them.
     """
     subject = f"features {name!r}"
     try:
@@ -55,7 +55,7 @@ def _layer(path: Path, rows: int, geo: GeometryColumns, subject: str, stem: str)
     if primary.encoding != "WKB" and primary.encoding not in ENCODINGS:
         encodings = ", ".join(("WKB", *ENCODINGS))
         raise LayerError(f"{subject}: the encoding {primary.encoding[:40]!r} is not known; {encodings} are")
-    schema = _columns_to_read(path, geo, subject)
+    schema, others = _columns_to_read(path, geo, subject)
     empty = pa.RecordBatch.from_pylist([], schema=schema)
     geometry: list[pa.Array] = []
     attributes: list[pa.Table] = []
@@ -75,7 +75,10 @@ def _layer(path: Path, rows: int, geo: GeometryColumns, subject: str, stem: str)
         geometry_type=common_geometry_type(iso_types),
         attributes=with_signed_numbers(pa.concat_tables(attributes)),
         ids=None,
-        warnings=_warnings(primary, iso_types),
+        warnings=(
+            *_warnings(primary, iso_types),
+            *(f"the column {name!r} is left out: it is a second geometry" for name in others),
+        ),
     )
 
 
@@ -87,8 +90,8 @@ def _warnings(column: GeometryColumn, iso_types: frozenset[int]) -> tuple[str, .
     return (f"the edges of lines and polygons are {column.edges[:40]!r} in the file; they are read as straight lines",)
 
 
-def _columns_to_read(path: Path, geo: GeometryColumns, subject: str) -> pa.Schema:
-    """Return the columns to read: the primary geometry and all attributes."""
+def _columns_to_read(path: Path, geo: GeometryColumns, subject: str) -> tuple[pa.Schema, list[str]]:
+    """Return the columns to read: the primary geometry and all attributes; and the names of other geometries."""
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
     refuse_twins(schema.names)
@@ -97,7 +100,8 @@ def _columns_to_read(path: Path, geo: GeometryColumns, subject: str) -> pa.Schem
     left_out = set(geo.columns)
     for column in geo.columns.values():
         left_out.update(keys[0] for keys in ((column.covering or {}).get("bbox") or {}).values() if keys)
-    return pa.schema([item for item in schema if item.name == geo.primary_column or item.name not in left_out])
+    others = [name for name in schema.names if name in geo.columns and name != geo.primary_column]
+    return pa.schema([item for item in schema if item.name == geo.primary_column or item.name not in left_out]), others
 
 
 def _wkb(values: pa.Array, encoding: str, first: int, subject: str) -> pa.Array:

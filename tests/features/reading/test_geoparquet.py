@@ -644,3 +644,16 @@ def test_texts_in_dictionaries_of_nested_columns_are_read(tmp_path: Path) -> Non
 def test_encrypted_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PARE" + bytes(100) + b"PARE")
     assert "not a GeoJSON or a" in problem(tmp_path / "a.parquet")
+
+
+def test_second_geometry_is_left_out_with_a_warning_and_a_bounding_box_without(tmp_path: Path) -> None:
+    bounds = [
+        dict(zip(("xmin", "ymin", "xmax", "ymax"), shape.bounds, strict=True)) if shape else None for shape in SHAPES
+    ]
+    covering = {"bbox": {key: ["bbox", key] for key in ("xmin", "ymin", "xmax", "ymax")}}
+    metadata = geo({"covering": covering})
+    metadata["columns"]["centre"] = {"encoding": "WKB", "geometry_types": []}
+    columns = {"n": [1, 2, 3], "geometry": wkb(SHAPES), "centre": wkb([shapely.Point(1, 2)] * 3), "bbox": bounds}
+    layer = read(save(tmp_path / "a.parquet", columns, metadata))
+    assert layer.attributes.column_names == ["n"]
+    assert layer.warnings == ("the column 'centre' is left out: it is a second geometry",)
