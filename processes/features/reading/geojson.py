@@ -14,11 +14,11 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 
-from processes.crs import CRS84, parse_crs
-from processes.errors import InputError, LayerError
+from processes.errors import LayerError
 from processes.features.layer import Layer
 from processes.features.reading.collection import FeatureCollection
 from processes.features.reading.columns import AttributeColumn
+from processes.features.reading.geojson_crs import collection_crs, features_crs
 from processes.features.reading.geojson_geometry import read_geometries
 from processes.features.reading.json_fg import place_crs, read_places, refuse_place, swapped
 from processes.features.reading.limits import require_few_features
@@ -88,10 +88,10 @@ def read_pages(first: FeaturePage, fetch: FetchPage | None, name: str, limits: L
     reader = PageReader(fetch, collector.oddities)
     for number, (page, collection) in enumerate(reader.pages(first), 1):
         with on_page(number):
-            fg_crs = place_crs(collection)
-            crs, is_swapped = fg_crs or _page_crs(page, collection)
+            fg_crs = place_crs(collection, collector.count)
+            crs, is_swapped = fg_crs or _page_crs(page, collection, collector.count)
             collector.crs = collector.crs or crs
-            if crs != collector.crs:
+            if crs != collector.crs and collection.features:
                 raise LayerError(f"its CRS is {crs.name!r}, that of the first {collector.crs.name!r}")
             require_few_features(collector.count + len(collection.features), limits, "the layer")
             collector.text_bytes += len(page.text)
@@ -196,23 +196,17 @@ def _parse_feature(text: msgspec.Raw, index: int, oddities: Oddities) -> _Featur
     return _Feature(odd.type, odd.geometry, odd.properties if has_properties else None, odd.id if has_id else None)
 
 
-def _page_crs(page: FeaturePage, collection: FeatureCollection) -> tuple[pyproj.CRS, bool]:
-    """Return the CRS of a page, and whether its coordinates are in y, x order; the header goes before the member."""
-    return (_crs(collection.crs), False) if page.content_crs is None else content_crs(page.content_crs)
+def _page_crs(page: FeaturePage, collection: FeatureCollection, start: int) -> tuple[pyproj.CRS, bool]:
+    """Return the CRS of a page, and whether its coordinates are in y, x order; the header goes before the member.
 
-
-def _crs(text: msgspec.Raw | msgspec.UnsetType) -> pyproj.CRS:
-    """Return the CRS that the legacy member names, always in x, y order; CRS84 without it."""
-    if text is msgspec.UNSET:
-        return parse_crs(CRS84)
-    try:
-        member = msgspec.json.decode(text)
-        name = member["properties"]["name"] if member["type"] == "name" else None
-    except (TypeError, KeyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        name = None
-    if not isinstance(name, str):
-        raise LayerError("the features' crs member names no CRS")
-    try:
-        return parse_crs(name)
-    except InputError as err:
-        raise LayerError(f"the features' crs member cannot be used: {err.detail}") from err
+    Args:
+        page: the page.
+        collection: its frame.
+        start: index of its first feature in the layer.
+    """
+    if page.content_crs is None:
+        crs, is_swapped = collection_crs(collection), False
+        is_said = collection.crs is not msgspec.UNSET
+    else:
+        (crs, is_swapped), is_said = content_crs(page.content_crs), True
+    return features_crs(page.text, collection, crs, is_said, start), is_swapped

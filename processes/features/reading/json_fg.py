@@ -7,6 +7,7 @@ GeoJSON's, as the standard means it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -34,6 +35,9 @@ _BEYOND_GEOJSON = {
 }
 
 
+_CRS_NAME = b'"coordRefSys"'
+
+
 class _PlacedFeature(msgspec.Struct):
     geometry: msgspec.Raw = NULL
     place: msgspec.Raw = NULL
@@ -43,13 +47,17 @@ class _PlacedFeature(msgspec.Struct):
 _feature = msgspec.json.Decoder(_PlacedFeature)
 
 
-def place_crs(collection: FeatureCollection) -> tuple[pyproj.CRS, bool] | None:
+def place_crs(collection: FeatureCollection, start: int) -> tuple[pyproj.CRS, bool] | None:
     """Return the CRS of places, and whether their coordinates are in y, x order; None = the collection is no JSON-FG.
 
     The axis order is that of the CRS's authority. A feature alone, and a sequence of them, has its CRS in its features.
 
+    Args:
+        collection: the frame of a page.
+        start: index of its first feature in the layer.
+
     Raises:
-        LayerError: `coordRefSys` names no CRS.
+        LayerError: `coordRefSys` names no CRS, or only some features have it.
     """
     conformance = read_member(collection.conformance)
     is_json_fg = isinstance(conformance, list) and any("json-fg" in str(item) for item in conformance)
@@ -59,6 +67,8 @@ def place_crs(collection: FeatureCollection) -> tuple[pyproj.CRS, bool] | None:
             member = read_member(_feature.decode(collection.features[0]).coordRefSys)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             member = None  # the reader of the features reports what is wrong
+        if member is not None:
+            _require_in_each(collection.features, start)
     return None if member is None and not is_json_fg else _parse(CRS84 if member is None else member)
 
 
@@ -78,6 +88,8 @@ def read_places(
     """
     features = [_feature.decode(text) for text in texts]
     for index, feature in enumerate(features, start):
+        if _CRS_NAME in bytes(feature.place):
+            _refuse_other_crs(feature.place, crs, index)
         if feature.coordRefSys != NULL and _parse(read_member(feature.coordRefSys)) != crs:
             raise LayerError(f"feature {index + 1} has a coordRefSys that is not that of the features before it")
     is_fallback = np.array([_is_beyond_geojson(feature) for feature in features], bool)
@@ -119,6 +131,23 @@ def _is_beyond_geojson(feature: _PlacedFeature) -> bool:
         return False
     place: Any = read_member(feature.place)
     return isinstance(place, dict) and str(place.get("type")) in _BEYOND_GEOJSON
+
+
+def _require_in_each(texts: Sequence[msgspec.Raw], start: int) -> None:
+    """Raise LayerError where the CRS is that of single features, and one with a place has none."""
+    for index, text in enumerate(texts, start):
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # its reader reports what is wrong
+            feature = _feature.decode(text)
+            if feature.coordRefSys == NULL and feature.place != NULL:
+                raise LayerError(f"feature {index + 1} has no coordRefSys, and the features before it have one")
+
+
+def _refuse_other_crs(place: msgspec.Raw, crs: tuple[pyproj.CRS, bool], index: int) -> None:
+    """Raise LayerError where a place has a CRS of its own, as the standard lets it, that is not that of the others."""
+    member: Any = read_member(place)
+    own = member.get("coordRefSys") if isinstance(member, dict) else None
+    if own is not None and _parse(own) != crs:
+        raise LayerError(f"the place of feature {index + 1} has a coordRefSys that is not that of the collection")
 
 
 def _parse(member: Any) -> tuple[pyproj.CRS, bool]:
