@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
@@ -45,6 +46,10 @@ _BROKEN = (sqlite3.Error, UnicodeDecodeError)
 """sqlite quotes a broken schema, whose bytes need not be text."""
 _COPIES = 3
 """Times that a database which is being changed is copied."""
+_BYTES_AT_ONCE = 2**20
+_WAL_ENDING, _JOURNAL_ENDING = DATABASE_ENDINGS
+_JOURNAL_MAGIC_BYTES = 8
+"""They are zeros where the change is over and the `-journal` was kept (https://www.sqlite.org/fileformat.html)."""
 _JOURNAL_MODES = slice(18, 20)
 _WAL = b"\x02\x02"
 """Bytes of the header at `_JOURNAL_MODES` of a database in WAL mode (https://www.sqlite.org/fileformat.html)."""
@@ -71,12 +76,14 @@ def _stamp(path: Path) -> object:
 def _whole_database(path: Path, name: str, scratch: Path | None) -> Iterator[Path]:
     """Yield a database to which nobody has to write: a link, or a copy that has the changes from beside the file.
 
-    Programs that have a GeoPackage open keep its last changes in a `-wal` beside it, and a program that ended within a
-    change leaves a `-journal` that takes it back.
+    Programs that have a GeoPackage open keep its last changes in a `-wal` beside it.
+
+    Raises:
+        LayerError: a program ended within a change, or the changes cannot be read.
     """
     real = path.resolve()
-    beside = [real.with_name(real.name + ending) for ending in DATABASE_ENDINGS]
-    if not any(file.exists() and file.stat().st_size for file in beside):
+    _refuse_journal(real, name)
+    if not _size_beside(real, _WAL_ENDING, name):
         with plain_link(path, ".gpkg", scratch) as link:
             yield link
         return
@@ -84,7 +91,7 @@ def _whole_database(path: Path, name: str, scratch: Path | None) -> Iterator[Pat
         copy = Path(folder) / "layer.gpkg"
         _copy_unchanged(real, name, copy)
         try:
-            with closing(sqlite3.connect(copy)) as database:  # applies the -wal, or takes back the -journal
+            with closing(sqlite3.connect(copy)) as database:  # applies the -wal
                 database.execute("PRAGMA trusted_schema = OFF")
                 (mode,) = database.execute("PRAGMA journal_mode = DELETE").fetchone()
                 database.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -95,19 +102,61 @@ def _whole_database(path: Path, name: str, scratch: Path | None) -> Iterator[Pat
         yield copy
 
 
+def _refuse_journal(path: Path, name: str) -> None:
+    """Raise LayerError where a `-journal` would take back a change: it may name other files, which SQLite deletes."""
+    if not _size_beside(path, _JOURNAL_ENDING, name):
+        return
+    magic = b""
+    with suppress(FileNotFoundError), path.with_name(path.name + _JOURNAL_ENDING).open("rb") as file:
+        magic = file.read(_JOURNAL_MAGIC_BYTES)
+    if magic.strip(b"\0"):
+        raise LayerError(
+            f"features {name!r}: a program ended within a change; open the file in it once, so that it is whole"
+        )
+
+
+def _size_beside(path: Path, ending: str, name: str) -> int:
+    """Return the size in bytes of a file beside a database; 0 = there is none.
+
+    Raises:
+        LayerError: it is a link, a device or a folder.
+    """
+    try:
+        status = path.with_name(path.name + ending).lstat()
+    except FileNotFoundError:
+        return 0
+    if not stat.S_ISREG(status.st_mode):
+        raise LayerError(f"features {name!r}: what lies beside the file with the ending {ending!r} is no plain file")
+    return status.st_size
+
+
 def _copy_unchanged(path: Path, name: str, copy: Path) -> None:
-    """Copy a database with what lies beside it, all of the same moment."""
+    """Copy a database with its `-wal`, both of the same moment."""
     for _ in range(_COPIES):
         before = _stamp(path)
-        for ending in ("", *DATABASE_ENDINGS):
+        sizes = {ending: _size_beside(path, ending, name) for ending in ("", _WAL_ENDING)}
+        if shutil.disk_usage(copy.parent).free < sum(sizes.values()) + sizes[_WAL_ENDING]:  # which becomes a part
+            raise LayerError(
+                f"features {name!r} have changes that are not in the file yet, and there is no space for a copy that "
+                "has them; close the file in the program that changes it"
+            )
+        for ending, size in sizes.items():
             target = copy.with_name(copy.name + ending)
             target.unlink(missing_ok=True)
-            source = path.with_name(path.name + ending)
-            if source.exists():
-                shutil.copyfile(source, target)
+            if size:
+                _copy_bytes(path.with_name(path.name + ending), target, size)
+        _refuse_journal(path, name)
         if _stamp(path) == before:
             return
     raise LayerError(f"features {name!r} are being changed by another program; try again")
+
+
+def _copy_bytes(source: Path, target: Path, size: int) -> None:
+    """Copy the first bytes of a file, as many as it had: it may be growing."""
+    with source.open("rb") as file, target.open("wb") as copy:
+        while size > 0 and (data := file.read(min(size, _BYTES_AT_ONCE))):
+            copy.write(data)
+            size -= len(data)
 
 
 def _read_table(path: Path, name: str, layer: str | None, limits: Limits) -> Layer:

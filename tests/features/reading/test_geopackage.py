@@ -10,6 +10,7 @@ import struct
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -698,7 +699,8 @@ def test_database_in_wal_mode_gets_no_files_beside_it(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["a.gpkg"]
 
 
-def test_change_that_was_broken_off_is_taken_back(tmp_path: Path) -> None:
+def test_change_that_was_broken_off_is_refused(tmp_path: Path) -> None:
+    # a -journal may name a file of the client's choice, which SQLite deletes when it takes the change back
     source = save_points(tmp_path / "a.gpkg", 2000)
     folder = tmp_path / "copy"
     folder.mkdir()
@@ -709,8 +711,39 @@ def test_change_that_was_broken_off_is_taken_back(tmp_path: Path) -> None:
         for ending in ("", "-journal"):
             shutil.copy(f"{source}{ending}", folder)
         database.execute("ROLLBACK")
-    assert read(folder / "a.gpkg").attributes.column("n").to_pylist() == list(range(2000))
-    assert sorted(file.name for file in folder.iterdir()) == ["a.gpkg", "a.gpkg-journal"]
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert "a program ended within a change" in problem(folder / "a.gpkg")
+    (folder / "a.gpkg-wal").write_bytes(bytes(5000))
+    assert "a program ended within a change" in problem(folder / "a.gpkg")
+    (folder / "a.gpkg-wal").unlink()
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+@each_row("mode", ["PERSIST", "TRUNCATE"])
+def test_journal_of_a_change_that_is_over_does_not_matter(tmp_path: Path, mode: str) -> None:
+    path = save_points(tmp_path / "a.gpkg")
+    execute(path, f"PRAGMA journal_mode = {mode}", "UPDATE t SET n = n + 1")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.gpkg", "a.gpkg-journal"]
+    assert read(path).attributes.column("n").to_pylist() == [1, 2, 3]
+
+
+@each_row("ending", ["-wal", "-journal"])
+def test_what_is_no_plain_file_beside_it_is_refused(tmp_path: Path, ending: str) -> None:
+    path = save_points(tmp_path / "a.gpkg")
+    (tmp_path / f"a.gpkg{ending}").symlink_to("/dev/zero")
+    assert f"the ending {ending!r} is no plain file" in problem(path)
+
+
+def test_copy_for_which_there_is_no_space_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save_points(tmp_path / "a.gpkg")
+    (tmp_path / "a.gpkg-wal").write_bytes(bytes(5000))
+    room = path.stat().st_size + 2 * 5000
+    for free in (room - 1, room):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        if free < room:
+            assert "there is no space for a copy" in problem(path)
+        else:
+            assert len(read(path)) == 3
 
 
 def test_wal_that_belongs_to_nothing_changes_nothing(tmp_path: Path) -> None:
