@@ -38,7 +38,6 @@ _MAX_LENGTH = 1000
 """No name is as long, in characters."""
 
 
-@lru_cache(maxsize=256)
 def parse_crs(text: str) -> pyproj.CRS:
     """Return the CRS that `AUTHORITY:CODE`, a URN or a URI names.
 
@@ -47,6 +46,14 @@ def parse_crs(text: str) -> pyproj.CRS:
     Raises:
         InputError: the text names no CRS of places on the ground.
     """
+    plain = text.strip()
+    if len(plain) > _MAX_LENGTH:
+        raise InputError(f"{plain[:200]!r} names no CRS; {_FORMS} do")
+    return _parse_short(plain)
+
+
+@lru_cache(maxsize=256)
+def _parse_short(text: str) -> pyproj.CRS:
     authority, version, code = _name_parts(_unwrapped(text))
     known = _known_authority(authority, version)
     if known is None:

@@ -93,6 +93,11 @@ def test_other_words_name_no_crs_and_are_told_shortly(text: str) -> None:
     assert len(caught.value.detail) < 500
 
 
+def test_blanks_around_a_name_do_not_count_and_are_not_kept() -> None:
+    text = f"{' ' * 10_000}EPSG:4326\n"
+    assert parse_crs(text) is parse_crs("EPSG:4326")  # one entry of the cache, whose key is the short name
+
+
 def test_a_code_of_another_authority_is_proposed() -> None:
     with pytest.raises(InputError, match="there is no CRS 'ESRI:25832'; there is EPSG:25832"):
         parse_crs("ESRI:25832")
