@@ -16,6 +16,9 @@ from processes.crs.sameness import crs84, horizontal
 from processes.crs.transform import CrsTransform, transformer_between
 from processes.errors import InputError
 
+# that a file is missing is what is asked for; for good, as `catch_warnings` would take the warnings of other threads
+warnings.filterwarnings("ignore", "Best transformation is not available due to missing", UserWarning)
+
 _AROUND = 0.5
 """Degrees around a place in which other ways are looked for."""
 
@@ -89,8 +92,7 @@ def _missing_grid(source: str, target: str, longitude: int, latitude: int) -> tu
         min(longitude + _AROUND, 180.0),
         min(latitude + _AROUND, 90.0),
     )
-    with warnings.catch_warnings(action="ignore"):  # that a file is missing is what is asked for
-        group = TransformerGroup(source, target, always_xy=True, area_of_interest=area)  # type: ignore[arg-type] # pyproj's own
+    group = TransformerGroup(source, target, always_xy=True, area_of_interest=area)  # type: ignore[arg-type] # pyproj's own
     found = [
         (operation.accuracy, grid.short_name)
         for operation in group.unavailable_operations

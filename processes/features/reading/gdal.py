@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
+from threading import Lock, get_ident
+from threading import enumerate as enumerate_threads
 from typing import Any, Literal
 
 import numpy as np
@@ -186,22 +187,34 @@ class _Heard:
 
 @contextmanager
 def _heard_warnings(path: Path, subject: str) -> Iterator[_Heard]:
-    """Yield what GDAL warns of in the block; it is complete at the block's end."""
+    """Yield what GDAL warns of in the block; it is complete at the block's end.
+
+    What other threads are warned of meanwhile is not of this layer, and goes on its way. GDAL's own threads are none
+    of Python's.
+    """
     heard = _Heard()
-    with _listening, warnings.catch_warnings(record=True) as caught:
+    caught: list[tuple[bool, tuple[Warning | str, type[Warning], str, int]]] = []
+
+    def collect(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object, **_options: object
+    ) -> None:
+        others = {thread.ident for thread in enumerate_threads()} - {reader}
+        caught.append((get_ident() not in others, (message, category, filename, lineno)))
+
+    reader = get_ident()
+    with _listening, warnings.catch_warnings():
         warnings.simplefilter("always")
+        warnings.showwarning = collect
         yield heard
-    for item in caught:
-        text = str(item.message)
-        if (incomplete := _INCOMPLETE.match(text)) is not None:
+    for is_own, (message, category, file_name, line) in caught:
+        text = str(message)
+        if not is_own or not issubclass(category, RuntimeWarning):
+            warnings.warn_explicit(message, category, file_name, line)
+        elif (incomplete := _INCOMPLETE.match(text)) is not None:
             heard.incomplete.add(incomplete[1])
-        elif _COMPARED.search(text):
-            continue
-        elif not issubclass(item.category, RuntimeWarning):
-            warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)
-        else:
-            told = text.replace(str(path), "the file").replace(path.name, "the file")[:300]
-            heard.texts.append(f"{subject}: GDAL says: {told}")
+        elif not _COMPARED.search(text):
+            told = text.replace(str(path), "the file").replace(f"{path.parent}/", "").replace(path.name, "the file")
+            heard.texts.append(f"{subject}: GDAL says: {told[:300]}")
     heard.texts = list(dict.fromkeys(heard.texts))
 
 

@@ -7,7 +7,9 @@ import json
 import shutil
 import sqlite3
 import struct
+import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -935,3 +937,16 @@ def test_what_gdal_warns_of_is_told_without_paths(tmp_path: Path) -> None:
     (warning,) = read(path).warnings
     assert "GDAL says: " in warning
     assert "/" not in warning
+
+
+def test_what_another_thread_is_warned_of_is_not_of_this_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, read_info = save_points(tmp_path / "a.gpkg"), pyogrio.read_info
+
+    def read_info_beside_another(*args: Any, **options: Any) -> Any:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(warnings.warn, "of another layer", RuntimeWarning).result()
+        return read_info(*args, **options)
+
+    monkeypatch.setattr(pyogrio, "read_info", read_info_beside_another)
+    with pytest.warns(RuntimeWarning, match="of another layer"):
+        assert read(path).warnings == ()
