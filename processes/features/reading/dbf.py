@@ -21,10 +21,13 @@ _END_OF_FIELDS = 0x0D
 _DELETED = ord("*")
 _EXACT_IN_DOUBLE = 2**53
 _ROWS_AT_ONCE = 65536
-
-
-_OF_WHOLE_NUMBERS = np.isin(np.arange(256), list(b"0123456789+- \0*"))
-"""True = the byte can be a part of a whole number, or of a cell without one."""
+_BLANK, _SIGN, _DIGIT, _OTHER = range(4)
+_RANKS = np.full(256, _OTHER, np.uint8)
+"""What a byte is in a cell of a whole number."""
+_RANKS[list(b" \0")], _RANKS[list(b"+-")], _RANKS[list(b"0123456789")] = _BLANK, _SIGN, _DIGIT
+_PAIRS = np.zeros(16, bool)
+"""True = these two ranks, 4 times the first plus the second, may follow each other in a cell."""
+_PAIRS[[4 * a + b for a, b in ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 0))]] = True
 _DAYS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 0], np.uint8)
 """Days that a month has in any year, by its number from 1."""
 
@@ -115,9 +118,25 @@ def _read_fields(path: Path) -> list[DbfField]:
 
 
 def _are_whole_numbers(cells: NDArray[np.uint8]) -> bool:
-    """Return whether cells, `(n, bytes)`, have whole numbers or nothing."""
+    """Return whether each of the cells, `(n, bytes)`, has one whole number or none."""
     starts = range(0, len(cells), _ROWS_AT_ONCE)
-    return all(bool(_OF_WHOLE_NUMBERS[cells[start : start + _ROWS_AT_ONCE]].all()) for start in starts)
+    return all(_have_one_number(cells[start : start + _ROWS_AT_ONCE]) for start in starts)
+
+
+def _have_one_number(cells: NDArray[np.uint8]) -> bool:
+    ranks = _RANKS[cells]
+    firsts, seconds = ranks[:, :-1], ranks[:, 1:]
+    ends_in_sign = ranks[:, -1] == _SIGN
+    # nearly all numbers are positive ones at the right of their cells; this is fast
+    if (ranks != _SIGN).all() and (ranks != _OTHER).all() and (firsts <= seconds).all():
+        return True
+    pairs = 4 * firsts + seconds
+    if _PAIRS[pairs].all() and (firsts <= seconds).all() and not ends_in_sign.any():
+        return True
+    words = (ranks[:, 0] != _BLANK) + np.isin(pairs, (_SIGN, _DIGIT)).sum(axis=1)  # their beginnings, behind a blank
+    is_odd = ends_in_sign | (words > 1) | ~_PAIRS[pairs].all(axis=1)
+    texts = np.ascontiguousarray(cells[is_odd]).view(f"S{cells.shape[1]}").ravel()
+    return not any(text.strip(b"\0 *") for text in np.unique(texts).tolist())  # asterisks stand for no number
 
 
 def _are_no_dates(cells: NDArray[np.uint8]) -> NDArray[np.bool_]:
