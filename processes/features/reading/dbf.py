@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from processes.features.reading.attributes import plain_attributes, refuse_twins, unread_warning
+from processes.errors import LayerError
+from processes.features.reading.attributes import dates_of_values, plain_attributes, refuse_twins, unread_warning
 from processes.features.reading.columns import AttributeColumn
 
 _HEADER_BYTES = 32
@@ -21,6 +23,12 @@ _END_OF_FIELDS = 0x0D
 _DELETED = ord("*")
 _EXACT_IN_DOUBLE = 2**53
 _ROWS_AT_ONCE = 65536
+_FOXPRO = range(0x30, 0x33)
+"""Versions, the first byte of the file, of Visual FoxPro."""
+_BINARY = frozenset("IBO+@TYMGP")
+"""Types of dBASE 7 and FoxPro whose bytes are no text, and those whose texts are in another file."""
+_DATE_BYTES = 8
+_PLAIN_DATE = re.compile(r"^(\d{4})(\d\d)(\d\d)$", re.ASCII)
 _BLANK, _SIGN, _DIGIT, _OTHER = range(4)
 _RANKS = np.full(256, _OTHER, np.uint8)
 """What a byte is in a cell of a whole number."""
@@ -37,7 +45,7 @@ class DbfField:
     """A field of a .dbf."""
 
     type: str
-    """A letter: C text, N or F number, D date, L flag; dBASE has others."""
+    """A letter: C text, N or F number, D date, L flag; dBASE 7 and FoxPro have others."""
     start: int
     """Position of its first byte in a record."""
     size_bytes: int
@@ -70,24 +78,34 @@ def correct_attributes(path: Path, table: pa.Table, incomplete: Set[str]) -> tup
         path: the .dbf.
         table: what GDAL made of it.
         incomplete: names of attributes of whose values GDAL says that it read a part only.
+
+    Raises:
+        LayerError: two attributes have one name, or the fields are longer than the records.
     """
     refuse_twins(table.column_names)
-    fields = _read_fields(path)
-    if len(fields) != table.num_columns:
-        return plain_attributes(table)
+    fields, is_foxpro = _read_fields(path)
     records = open_records(path)
+    if table.num_columns < len(fields) or (fields and fields[-1].start + fields[-1].size_bytes > records.shape[1]):
+        raise LayerError("its .dbf is broken: the fields do not fit into its records")
+    if table.num_columns > len(fields):
+        return plain_attributes(table)
     if len(records) != table.num_rows:
         records = records[~is_deleted(records)]
     warnings: list[str] = []
     corrected: dict[str, tuple[pa.Field, pa.ChunkedArray]] = {}
     for name, values, item in zip(table.column_names, table.columns, fields, strict=True):
         cells = records[:, item.start : item.start + item.size_bytes]
-        if item.type == "D" and pa.types.is_date(values.type) and item.size_bytes == 8:
-            is_unread = _are_no_dates(cells)
+        if item.type == "D" and pa.types.is_date(values.type):
+            dates, is_unread = _dates(values, cells)
             warnings += unread_warning("date", name, is_unread)
-            if is_unread.any():
-                nulled = pc.if_else(pa.array(is_unread), pa.scalar(None, values.type), values)
-                corrected[name] = pa.field(name, values.type), nulled
+            if dates is not values:
+                corrected[name] = pa.field(name, dates.type), dates
+        elif item.type in _BINARY:
+            read = _binary_numbers(item, cells) if is_foxpro else None
+            if read is None:
+                read = pa.chunked_array([pa.nulls(len(cells), pa.string())])
+                warnings.append(f"the attribute {name!r} is of the dBASE type {item.type!r}, which is not read")
+            corrected[name] = pa.field(name, read.type), read
         elif item.type in ("N", "F"):
             if name in incomplete or (pa.types.is_int64(values.type) and not _are_whole_numbers(cells)):
                 corrected[name] = _as_they_stand(name, cells)
@@ -103,7 +121,8 @@ def correct_attributes(path: Path, table: pa.Table, incomplete: Set[str]) -> tup
     return plain, [*warnings, *of_times]
 
 
-def _read_fields(path: Path) -> list[DbfField]:
+def _read_fields(path: Path) -> tuple[list[DbfField], bool]:
+    """Return the fields of a .dbf, and whether Visual FoxPro wrote it."""
     with path.open("rb") as file:
         head = file.read(_HEADER_BYTES)
         texts = file.read(int.from_bytes(head[8:10], "little") - _HEADER_BYTES)
@@ -114,7 +133,7 @@ def _read_fields(path: Path) -> list[DbfField]:
             break
         fields.append(DbfField(chr(text[11]), start, text[16], text[17]))
         start += text[16]
-    return fields
+    return fields, head[0] in _FOXPRO
 
 
 def _are_whole_numbers(cells: NDArray[np.uint8]) -> bool:
@@ -137,6 +156,30 @@ def _have_one_number(cells: NDArray[np.uint8]) -> bool:
     is_odd = ends_in_sign | (words > 1) | ~_PAIRS[pairs].all(axis=1)
     texts = np.ascontiguousarray(cells[is_odd]).view(f"S{cells.shape[1]}").ravel()
     return not any(text.strip(b"\0 *") for text in np.unique(texts).tolist())  # asterisks stand for no number
+
+
+def _dates(values: pa.ChunkedArray, cells: NDArray[np.uint8]) -> tuple[pa.ChunkedArray, NDArray[np.bool_]]:
+    """Return dates, those that GDAL gives where all are right, and where one is none, each `(n,)`."""
+    if cells.shape[1] != _DATE_BYTES:  # GDAL takes them apart as if they had no hyphens
+        texts = [text.decode("latin-1").strip("\0 ") for text in _bytes_of(cells)]
+        plain = [_PLAIN_DATE.sub(r"\1-\2-\3", text) if text.strip("0") else None for text in texts]
+        dates, is_unread = dates_of_values(plain)
+        return pa.chunked_array([dates]), is_unread
+    is_unread = _are_no_dates(cells)
+    if is_unread.any():
+        values = pc.if_else(pa.array(is_unread), pa.scalar(None, values.type), values)
+    return values, is_unread
+
+
+def _binary_numbers(item: DbfField, cells: NDArray[np.uint8]) -> pa.ChunkedArray | None:
+    """Return the numbers of Visual FoxPro's types I and B, `(n,)`; None = it is another type."""
+    dtype = {("I", 4): "<i4", ("B", 8): "<f8"}.get((item.type, item.size_bytes))
+    return None if dtype is None else pa.chunked_array([np.ascontiguousarray(cells).view(dtype).ravel()])
+
+
+def _bytes_of(cells: NDArray[np.uint8]) -> list[bytes]:
+    """Return cells, `(n, bytes)`, without the zeros at their ends."""
+    return list(np.ascontiguousarray(cells).view(f"S{cells.shape[1]}").ravel().tolist())
 
 
 def _are_no_dates(cells: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -176,9 +219,8 @@ def _whole_numbers(name: str, values: pa.ChunkedArray, cells: NDArray[np.uint8])
 
 def _as_they_stand(name: str, cells: NDArray[np.uint8]) -> tuple[pa.Field, pa.ChunkedArray]:
     """Return cells as whole numbers, fractions and texts, in the type that holds all."""
-    texts = np.ascontiguousarray(cells).view(f"S{cells.shape[1]}").ravel().tolist()
     column = AttributeColumn()
-    column.add(0, [_value(text.decode("latin-1").strip("\0 ")) for text in texts])
+    column.add(0, [_value(text.decode("latin-1").strip("\0 ")) for text in _bytes_of(cells)])
     return column.to_arrow(name, len(cells))
 
 

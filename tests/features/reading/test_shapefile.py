@@ -444,6 +444,62 @@ def test_dates_are_those_of_the_dbf_or_null(tmp_path: Path, text: str, date: dt.
     assert layer.warnings == (() if is_read else (said,))
 
 
+@each_row(
+    ("size", "text", "date"),
+    [
+        (10, "2020-02-29", dt.date(2020, 2, 29)),
+        (10, "20200229", dt.date(2020, 2, 29)),
+        (10, "", None),
+        (10, "00000000", None),
+        (10, "2021-02-29", "no date"),
+        (10, "29.02.2020", "no date"),
+        (6, "202002", "no date"),
+    ],
+)
+def test_date_in_a_field_of_another_width_is_that_of_its_text(
+    tmp_path: Path, size: int, text: str, date: dt.date | str | None
+) -> None:
+    # GDAL 3.12.4: 1970-01-01 for 2020-02-29
+    layer = read(packed(tmp_path / "a.zip", with_fields([("built", "D", size, 0)], [[""], [text]])))
+    is_read = not isinstance(date, str)
+    assert layer.attributes.column("built").to_pylist() == [None, date if is_read else None]
+    said = "1 date of the attribute 'built' cannot be read and is null: that of feature 2"
+    assert layer.warnings == (() if is_read else (said,))
+
+
+@each_row(
+    ("kind", "version", "text", "value"),
+    [
+        ("I", 0x30, "\5\0\0\1", 2**24 + 5),
+        ("B", 0x32, "\0" * 7 + "@", 2.0),
+        ("I", 0x03, "\5\0\0\1", None),
+        ("B", 0x03, "\0" * 7 + "@", None),
+        ("O", 0x04, "\0" * 7 + "@", None),
+        ("+", 0x04, "\0\0\0\1", None),
+        ("@", 0x04, "\1" * 8, None),
+        ("T", 0x30, "\1" * 8, None),
+        ("Y", 0x30, "\1" * 8, None),
+        ("M", 0x83, "1".rjust(10), None),
+    ],
+)
+def test_binary_field_is_read_or_told(tmp_path: Path, kind: str, version: int, text: str, value: float | None) -> None:
+    # GDAL 3.12.4: the bytes as a text, up to the first zero
+    parts = with_fields([("a", kind, len(text), 0), ("b", "C", 3, 0)], [[text, "x"]])
+    layer = read(packed(tmp_path / "a.zip", parts | {".dbf": bytes([version]) + parts[".dbf"][1:]}))
+    assert layer.attributes.column("a").to_pylist() == [value]
+    assert layer.attributes.column("b").to_pylist() == ["x"]
+    said = f"the attribute 'a' is of the dBASE type {kind!r}, which is not read"
+    assert layer.warnings == ((said,) if value is None else ())
+
+
+def test_fields_that_do_not_fit_into_their_records_are_refused(tmp_path: Path) -> None:
+    parts = with_fields([("a", "N", 10, 0), ("b", "C", 3, 0)], [["5", "abc"], ["7", "x"]])
+    for cut in (1, 3, 8):  # GDAL 3.12.4: no attributes, without a word
+        dbf = bytearray(parts[".dbf"])
+        struct.pack_into("<H", dbf, 10, 14 - cut)
+        assert "its .dbf is broken" in problem(packed(tmp_path / f"{cut}.zip", parts | {".dbf": bytes(dbf)}))
+
+
 def test_records_behind_a_deleted_one_keep_their_values(tmp_path: Path) -> None:
     parts = with_fields(
         [("id", "N", 19, 0), ("built", "D", 8, 0)], [[str(2**60 + n), f"2020010{n}"] for n in (1, 2, 3)]
