@@ -587,6 +587,12 @@ def test_stale_count_of_features_changes_no_row(tmp_path: Path, deleted: list[in
         ("FLOAT", 0.1),
         ("REAL", "n/a"),
         ("TINYINT", -(2**31) - 1),
+        # GDAL 3.12.4: bytes become a text; texts and numbers become bytes
+        ("TEXT", b"ab"),
+        ("BLOB", "abc"),
+        ("BLOB", 5),
+        ("BLOB", 2.5),
+        ("BLOB", b"a\x00"),
     ],
 )
 def test_attribute_of_any_declared_type_has_the_values_of_sqlite(tmp_path: Path, declared: str, value: Any) -> None:
@@ -760,6 +766,7 @@ def test_wal_that_belongs_to_nothing_changes_nothing(tmp_path: Path) -> None:
     [
         ("2020-12-31", dt.date(2020, 12, 31)),
         ("2020-12-31T10:00:00Z", dt.date(2020, 12, 31)),
+        ("2020-12-31T00:00:00Z", dt.date(2020, 12, 31)),
         ("2020/12/31", dt.date(2020, 12, 31)),
         ("2020-1-5", dt.date(2020, 1, 5)),
         ("2020-02-29", dt.date(2020, 2, 29)),
@@ -787,7 +794,9 @@ def test_date_is_that_of_the_file_or_null(tmp_path: Path, text: str | float, dat
     layer = read(path)
     assert layer.attributes.column("built").to_pylist() == [dt.date(1999, 9, 9), date, date]
     said = "2 dates of the attribute 'built' cannot be read and are null; the first is that of feature 2"
-    assert layer.warnings == (() if date else (said,))
+    of_time = "2 dates of the attribute 'built' have a time, which is left out; the first is that of feature 2"
+    timed = (of_time,) if "T10" in str(text) else ()
+    assert layer.warnings == (timed if date else (said,))
 
 
 @each_row(
