@@ -208,11 +208,13 @@ def _heard_warnings(path: Path, subject: str) -> Iterator[_Heard]:
         yield heard
     for is_own, (message, category, file_name, line) in caught:
         text = str(message)
+        if is_own and _COMPARED.search(text):
+            continue
         if not is_own or not issubclass(category, RuntimeWarning):
             warnings.warn_explicit(message, category, file_name, line)
         elif (incomplete := _INCOMPLETE.match(text)) is not None:
             heard.incomplete.add(incomplete[1])
-        elif not _COMPARED.search(text):
+        else:
             told = text.replace(str(path), "the file").replace(f"{path.parent}/", "").replace(path.name, "the file")
             heard.texts.append(f"{subject}: GDAL says: {told[:300]}")
     heard.texts = list(dict.fromkeys(heard.texts))
