@@ -120,7 +120,10 @@ def _first_file(href: str, settings: Settings, folder: Path, budget: DownloadBud
     OGC API - Features lets a host give ten items where a request has no `limit`, and fewer than the limit, but not an
     error. Where a host gives one all the same, the link is requested as it is.
     """
-    parts = urlsplit(href)
+    try:
+        parts = urlsplit(href)
+    except ValueError:  # such as a host in brackets that is no address
+        return resolve(href, settings, folder, _ACCEPT, budget)
     is_items = _ITEMS_PATH.search(parts.path) and "limit" not in dict(parse_qsl(parts.query, keep_blank_values=True))
     if is_items and parts.scheme in ("http", "https"):
         query = "&".join(filter(None, (parts.query, f"limit={_PAGE_FEATURES}")))

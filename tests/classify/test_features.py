@@ -703,3 +703,8 @@ def test_layer_and_crs_are_not_ignored_where_a_file_has_none(host: Host, tmp_pat
         assert len(read(f"{href}#other=x", tmp_path)) > 0
     for href in (*local[1:], f"{host.url}/a"):
         assert "#crs=EPSG:32633 names the CRS of a CSV" in fault(f"{href}#crs=EPSG:32633", tmp_path).detail
+
+
+@each_row("host", ["[::1", "[x]"])
+def test_link_to_items_of_a_host_that_is_none_is_refused(tmp_path: Path, host: str) -> None:
+    assert fault(f"http://{host}/collections/trees/items", tmp_path).detail == "the link cannot be read"
