@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from processes.errors import UnavailableError
-from processes.jobs import tables
+from processes.jobs.migrations import migrate
 
 _LOCK = 20_811_062
 """An arbitrary number, the same in all programs that use the tables."""
@@ -28,7 +28,7 @@ _OVERFLOW = 40
 
 
 class Database:
-    """Transactions, and the one clock of all machines. Missing tables are created.
+    """Transactions, and the one clock of all machines. Missing tables are created, older ones are migrated.
 
     Args:
         url: of SQLAlchemy. The first transaction connects.
@@ -39,24 +39,19 @@ class Database:
         self._is_prepared = False
 
     def prepare(self) -> None:
-        """Create missing tables.
+        """Create missing tables, or migrate those of an earlier version.
 
         Raises:
             UnavailableError: the database does not answer.
-            RuntimeError: its tables are of another version of this program.
+            JobStoreError: its tables are of a newer version.
         """
         if self._is_prepared:
             return
         if self._engine.dialect.name == "sqlite" and self._engine.url.database:
             Path(self._engine.url.database).parent.mkdir(parents=True, exist_ok=True)
         with _translated(), self._engine.execution_options(writes=True).begin() as connection:
-            serialise(connection)  # two programs that start at once must not both create
-            tables.metadata.create_all(connection)
-            version = connection.scalar(sa.select(tables.meta.c.version))
-            if version is None:
-                connection.execute(tables.meta.insert().values(version=tables.VERSION))
-            elif version != tables.VERSION:
-                raise RuntimeError(f"the job store has tables of version {version}, this program {tables.VERSION}")
+            serialise(connection)  # two programs that start at once must not both create or migrate
+            migrate(connection)
         self._is_prepared = True
 
     @contextmanager

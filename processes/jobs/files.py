@@ -34,6 +34,8 @@ _logger = logging.getLogger(__name__)
 NO_SPACE = "there is no space left where it keeps its files"
 
 _EXECUTION = "execution"
+_ORDER = "order"
+"""The same in jobs that were accepted by version 0.3.0."""
 _UNUSED_S = 3600
 """Seconds after which unused copies of a job's files are removed."""
 _COPY_BYTES = 8 * 2**20
@@ -114,7 +116,10 @@ class FolderStorage:
             _publish(scratch, home / _EXECUTION)
 
     def execution(self, job_id: str) -> bytes:
-        return (self.folder / job_id / _EXECUTION).read_bytes()
+        try:
+            return (self.folder / job_id / _EXECUTION).read_bytes()
+        except FileNotFoundError:
+            return (self.folder / job_id / _ORDER).read_bytes()
 
     def files(self, job_id: str, plan: str, scratch: Path) -> JobFiles:
         return FolderFiles(self.folder / job_id / plan, scratch)
@@ -207,7 +212,11 @@ class ObjectStorage:
 
     def execution(self, job_id: str) -> bytes:
         store, root = self._store()
-        with store.open_input_file(f"{root}/{job_id}/{_EXECUTION}") as file:
+        try:
+            file = store.open_input_file(f"{root}/{job_id}/{_EXECUTION}")
+        except FileNotFoundError:
+            file = store.open_input_file(f"{root}/{job_id}/{_ORDER}")
+        with file:
             return bytes(file.read())
 
     def files(self, job_id: str, plan: str, scratch: Path) -> JobFiles:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-VERSION = 1
-"""Of the tables. A database of another version is refused."""
+VERSION = 2
+"""Of the tables. Each change of them needs a new one, and a step in `migrations.py`."""
 
 metadata = sa.MetaData()
 
@@ -48,6 +48,13 @@ job = sa.Table(
     sa.Column("has_files", sa.Boolean, nullable=False, default=True),
     sa.Column("is_expired", sa.Boolean, nullable=False, default=False),
     sa.Column("is_untidy", sa.Boolean, nullable=False, default=False, index=True),  # its files are to go
+    sa.Column("is_dry_run", sa.Boolean, nullable=False, server_default=sa.false()),  # no job for anybody but its maker
+    sa.Column("due", sa.Double, nullable=False, server_default=sa.text("0")),  # before that it is not claimed
+    # attempts that reported an error, and slot processes that ended in a row, of the steps that run alone
+    sa.Column("begin_errors", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.Column("begin_losses", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.Column("finish_errors", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.Column("finish_losses", sa.Integer, nullable=False, server_default=sa.text("0")),
     sa.Index("job_by_status", "status", "created"),
     sa.Index("job_by_client", "client", "status"),
     sa.Index("job_by_end", "finished"),
@@ -80,6 +87,13 @@ callback = sa.Table(
     sa.Column("url", sa.Text, nullable=False),
     sa.Column("tries", sa.Integer, nullable=False, default=0),
     sa.Column("due", sa.Double, nullable=False, index=True),
+)
+
+runner = sa.Table(
+    "runner",
+    metadata,
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("seen", sa.Double, nullable=False),  # when it last said that it works
 )
 
 name_count = sa.Table(

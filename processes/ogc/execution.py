@@ -33,13 +33,18 @@ class ResponseOptions(msgspec.Struct, frozen=True):
 
 
 class _Stored(msgspec.Struct, frozen=True):
-    """What a slot needs of an execution, as it lies among the job's files."""
+    """What a slot needs of an execution, as it lies among the job's files.
+
+    Version 0.3.0 had the same but for `file_stamps`, which knew less of a file; such executions have none.
+    """
 
     body: bytes
     accept: list[tuple[str, float]]
     max_objects: int | None
-    file_stamps: list[FileStamp] | None
-    dry_run: DryRun | None
+    file_stamps: list[FileStamp] | None = None
+    dry_run: DryRun | None = None
+    trial: DryRun | None = None
+    """`dry_run` in 0.3.0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ class Execution:
             max_objects=stored.max_objects,
             result_name=result_name,
             file_stamps=None if stored.file_stamps is None else tuple(stored.file_stamps),
-            dry_run=stored.dry_run,
+            dry_run=stored.dry_run or stored.trial,
         )
 
     def encode(self) -> bytes:

@@ -1,0 +1,65 @@
+"""The way of a job store from each version of the tables to the next, in SQL that SQLite and PostgreSQL both know.
+
+A step that was released is never changed: there are stores that have taken it. Programs of the version before may still
+run while a store is migrated, so new columns have defaults in the database itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+
+from processes.jobs import tables
+
+_STEPS: Mapping[int, Sequence[str]] = {
+    1: (  # of 0.3.0
+        "ALTER TABLE job ADD COLUMN is_dry_run BOOLEAN NOT NULL DEFAULT FALSE",
+        "ALTER TABLE job ADD COLUMN due DOUBLE PRECISION NOT NULL DEFAULT 0",
+        "ALTER TABLE job ADD COLUMN begin_errors INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE job ADD COLUMN begin_losses INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE job ADD COLUMN finish_errors INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE job ADD COLUMN finish_losses INTEGER NOT NULL DEFAULT 0",
+        # plans of 0.3.0 are of another form: such work begins anew
+        "DELETE FROM section WHERE job IN (SELECT id FROM job WHERE status IN ('accepted', 'running'))",
+        "UPDATE job SET plan = NULL, objects = NULL, done = 0 WHERE status IN ('accepted', 'running')",
+        "CREATE TABLE runner (name VARCHAR(255) NOT NULL PRIMARY KEY, seen DOUBLE PRECISION NOT NULL)",
+    ),
+}
+"""By the version that they start from."""
+
+
+class JobStoreError(Exception):
+    """The job store cannot be used until an operator changes something; the message says what, in one line."""
+
+
+def migrate(connection: sa.Connection) -> None:
+    """Give a job store the tables of this program's version; an empty database gets them all.
+
+    Args:
+        connection: a transaction that no other program migrates beside.
+
+    Raises:
+        JobStoreError: the tables are of a newer version.
+    """
+    version = _version(connection)
+    if version is None:
+        tables.metadata.create_all(connection)
+        connection.execute(tables.meta.insert().values(version=tables.VERSION))
+    elif version > tables.VERSION:
+        raise JobStoreError(
+            f"the job store has tables of version {version}, of a newer program; this one knows them up to version "
+            f"{tables.VERSION}"
+        )
+    elif version < tables.VERSION:
+        for step in range(version, tables.VERSION):
+            for statement in _STEPS[step]:
+                connection.exec_driver_sql(statement)
+        connection.execute(tables.meta.update().values(version=tables.VERSION))
+
+
+def _version(connection: sa.Connection) -> int | None:
+    """Return the version of a store's tables; None = there are none."""
+    if not sa.inspect(connection).has_table(tables.meta.name):
+        return None
+    return connection.scalar(sa.select(tables.meta.c.version))
