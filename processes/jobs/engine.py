@@ -1,4 +1,4 @@
-"""The engine: sends steps to slots, on this machine or on a cluster. The only home of Dask.
+"""The engine: sends steps to slots, on this machine or on a cluster, no more of them than there are free slots.
 
 It holds no state that matters. A step that is lost, with its worker or with the scheduler, is done again.
 """
@@ -10,148 +10,45 @@ import contextlib
 import errno
 import logging
 import uuid
-from collections.abc import Mapping
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Self
 
-import dask.config
 import msgspec
-from distributed import Client, Future, KilledWorker, Scheduler, Security, Worker, WorkerPlugin, get_worker
+from distributed import Client, Future, KilledWorker, Worker, get_worker
 from distributed.client import FutureCancelledError
 from distributed.comm import CommClosedError
-from distributed.scheduler import DEFAULT_EXTENSIONS
 
 from processes.errors import FailureError, InputError, RequestError, to_record
+from processes.jobs.admission import Admission, DismissedError, SlotCounts
+from processes.jobs.dask_parts import (
+    GPU,
+    HeadlessScheduler,
+    HeadlessWorker,
+    LentSlotsPlugin,
+    OwnSlotsPlugin,
+    security_of,
+    set_up_dask,
+)
 from processes.jobs.files import NO_SPACE
+from processes.jobs.job import Job
 from processes.jobs.slots import SlotPool, slot_count
-from processes.jobs.steps import Step, StepFailed, StepReport
+from processes.jobs.step_queue import QueuedStep
+from processes.jobs.steps import Step, StepFailed, StepReport, StepStopped
 from processes.model.runtime.runtimes import count_gpus
-from processes.settings import Settings, find_configuration, load_settings
+from processes.settings import Settings
 
 _logger = logging.getLogger(__name__)
 
-_GPU = "GPU"
 _ANSWER_S = 5
 _GATHER_S = 0.001
-_SILENT_S = 30
-"""Seconds after which a silent worker of a cluster counts as lost."""
-_DASK: Mapping[str, Any] = {
-    "distributed.scheduler.allowed-failures": 1_000_000,  # the job store counts them
-    "distributed.scheduler.work-stealing": False,
-    "distributed.worker.profile.enabled": False,
-    "distributed.admin.tick.interval": "500ms",
-    "distributed.admin.system-monitor.interval": "5s",
-    "distributed.admin.low-level-log-length": 100,
-    "distributed.admin.log-length": 100,
-    "distributed.comm.timeouts.connect": "10s",
-}
+_REMEMBERED = 1000
+"""Number of jobs that are known to be stopped."""
 _LOST = (FutureCancelledError, KilledWorker, CommClosedError, TimeoutError, OSError)
 
 
 class EngineLostError(Exception):
     """The step was lost in the engine."""
-
-
-class LentSlotsPlugin(WorkerPlugin):  # type: ignore[misc] # Dask is not typed
-    """Lends a Dask worker slots that its owner starts and ends."""
-
-    name = "classify-objects-lent-slots"  # not that of `OwnSlotsPlugin`, which would take its place and end it
-
-    def __init__(self, slots: SlotPool) -> None:
-        self._slots = slots
-
-    async def setup(self, worker: Worker) -> None:
-        """Attach the slots to the worker."""
-        worker.slots = self._slots
-
-    async def teardown(self, worker: Worker) -> None:
-        """Stop the worker's steps: nobody would receive their reports."""
-        await asyncio.to_thread(self._slots.interrupt)
-
-
-class OwnSlotsPlugin(WorkerPlugin):  # type: ignore[misc]
-    """Starts slots for a Dask worker that has none, one per thread, by the configuration of its machine."""
-
-    name = "classify-objects-slots"
-    idempotent = True
-
-    def __init__(self) -> None:
-        self._slots: SlotPool | None = None
-
-    async def setup(self, worker: Worker) -> None:
-        """Start the worker's slots, unless it has some."""
-        if hasattr(worker, "slots"):
-            return
-        configuration = find_configuration()
-        worker.slots = self._slots = SlotPool(configuration, load_settings(configuration), worker.state.nthreads)
-        await asyncio.to_thread(self._slots.start)
-        if count_gpus():
-            await worker.set_resources(**{_GPU: worker.state.nthreads})
-
-    async def teardown(self, worker: Worker) -> None:
-        """End the slots that were started here."""
-        if self._slots is not None:
-            await asyncio.to_thread(self._slots.close)
-
-
-class _NoSpans:
-    """Replaces Dask's own record of finished tasks, which would grow for ever."""
-
-    def __init__(self, scheduler: Scheduler) -> None:
-        """Keep nothing."""
-
-    def observe_tasks(self, *_: object, **__: object) -> dict[Any, Any]:
-        """Add no notes to tasks."""
-        return {}
-
-    def heartbeat(self, *_: object) -> None:
-        """Ignore what a worker reports."""
-
-
-class HeadlessScheduler(Scheduler):  # type: ignore[misc]
-    """A scheduler without web pages that keeps no record of finished tasks.
-
-    Args:
-        options: of Dask's scheduler.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(extensions=DEFAULT_EXTENSIONS | {"spans": _NoSpans}, **options)
-
-    def start_http_server(self, *_: object, **__: object) -> None:
-        """Start none: it would listen on all interfaces."""
-
-
-class HeadlessWorker(Worker):  # type: ignore[misc]
-    """A worker without web pages."""
-
-    def start_http_server(self, *_: object, **__: object) -> None:
-        """Start none: it would listen on all interfaces."""
-
-
-def set_up_dask(*, is_cluster: bool) -> None:
-    """Configure Dask in this process; it logs errors only.
-
-    Args:
-        is_cluster: whether workers run in other processes. Within one process no worker can be lost alone: a process
-            that was frozen for a while has lost nothing.
-    """
-    dask.config.set({**_DASK, "distributed.scheduler.worker-ttl": f"{_SILENT_S}s" if is_cluster else None})
-    for name in ("distributed", "distributed.client"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def security_of(settings: Settings) -> Security:
-    """Return the certificates of a cluster; without any in the configuration, those of Dask's own."""
-    if settings.tls is None:
-        return Security(require_encryption=True)
-    cert, key = str(settings.tls.cert), str(settings.tls.key)
-    files = {
-        f"tls_{role}_{kind}": path
-        for role in ("client", "scheduler", "worker")
-        for kind, path in (("cert", cert), ("key", key))
-    }
-    return Security(require_encryption=True, tls_ca_file=str(settings.tls.ca), **files)
 
 
 class Engine:
@@ -169,8 +66,16 @@ class Engine:
         self._client: Client | None = None
         self._slots: SlotPool | None = None
         self._connecting = asyncio.Lock()
-        self._sent: dict[Future, Step] = {}
-        """Steps that were sent, and whose reports are not there yet."""
+        self._admission = Admission(self._slot_counts, self._let_give_way)
+        self._steps: dict[QueuedStep, Step] = {}
+        """Steps that wait for a slot, or were sent to one, and whose reports are not there yet."""
+        self._futures: dict[QueuedStep, Future] = {}
+        """Of those that were sent."""
+        self._sending: set[asyncio.Task[StepReport]] = set()
+        self._stopped: OrderedDict[str, int] = OrderedDict()
+        """Jobs that were stopped, with the fence up to which they were."""
+        self._gpu_slots = 0
+        self._is_closing = False
 
     async def __aenter__(self) -> Self:
         set_up_dask(is_cluster=self._settings.scheduler is not None)
@@ -184,7 +89,7 @@ class Engine:
                 nthreads=slots.count,
                 memory_limit=0,
                 local_directory=str(slots.folder),
-                resources={_GPU: slots.count} if count_gpus() else {},
+                resources={GPU: slots.count} if count_gpus() else {},
                 plugins=[LentSlotsPlugin(slots)],
             )
             await self._own.enter_async_context(worker)
@@ -194,8 +99,12 @@ class Engine:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._is_closing = True
+        await self._admission.close()
         if self._client is not None:
             await self._client.close(timeout=1)
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=1)
         await self._own.aclose()
         if self._slots is not None:
             await asyncio.to_thread(self._slots.close)
@@ -217,6 +126,8 @@ class Engine:
         async with self._connecting:
             if self._client is not None and self._client.status == "running":
                 return
+            if self._settings.scheduler is None or self._is_closing:
+                raise EngineLostError("the engine ends")
             if self._client is not None:
                 with contextlib.suppress(*_LOST):
                     await self._client.close(timeout=1)
@@ -235,60 +146,126 @@ class Engine:
             self._client = client
             _logger.info("connected to the scheduler", extra={"scheduler": self._settings.scheduler})
 
-    async def run(self, step: Step, priority: int, recycle_interval: int, needs_gpu: bool) -> StepReport:
-        """Do a step in a slot.
+    async def run(self, step: Step, job: Job) -> StepReport:
+        """Do a step in a slot, as soon as it is its turn.
 
         Args:
             step: what to do.
-            priority: steps of a higher one go first.
-            recycle_interval: of the job.
-            needs_gpu: True = the slot must have a GPU.
+            job: whose step it is.
 
         Raises:
             EngineLostError: the step was lost.
         """
         await self.connect()
-        if self._client is None:
-            raise EngineLostError("there is no connection")
-        if needs_gpu and not await self._has_gpu(self._client):
+        if job.needs_gpu and not await self._has_gpu():
             missing = InputError("processorType is GPU, but no machine of this server has one that can be used")
             return StepReport(
                 StepFailed(to_record(RequestError.at("/inputs/processorType", missing)), is_final=True), 0
             )
-        future = self._client.submit(
-            run_step,
-            msgspec.msgpack.encode(step),
-            self._settings.limits.section_timeout_s,
-            recycle_interval,
-            key=f"section-{uuid.uuid4().hex}",
-            priority=priority,
-            resources={_GPU: 1} if needs_gpu else None,
-            pure=False,
-        )
-        self._sent[future] = step
-        try:
-            return msgspec.msgpack.decode(await future.result(), type=StepReport)
-        except _LOST as err:
-            raise EngineLostError(str(err) or type(err).__name__) from err
-        finally:
-            del self._sent[future]
-            future.release()
+        order = (job.created.timestamp(), job.id, step.section)
+        queued = QueuedStep(job.client, job.priority > 0, order, job.needs_gpu)
+        while True:
+            had_given_way = queued.gave_way
+            report = await self._run_once(queued, step, job)
+            if had_given_way or not queued.gave_way or not isinstance(report.outcome, StepStopped):
+                return report
+            _logger.info("step gave way", extra={"job": job.id, "action": step.action, "section": step.section})
 
-    async def _has_gpu(self, client: Client) -> bool:
+    async def _run_once(self, queued: QueuedStep, step: Step, job: Job) -> StepReport:
+        step = msgspec.structs.replace(step, key=uuid.uuid4().hex)
+        if step.fence <= self._stopped.get(step.job, -1):
+            return StepReport(StepStopped(), 0)
+        self._steps[queued] = step
         try:
-            workers = (await client.scheduler.identity(n_workers=-1))["workers"]
+            await self._admission.enter(queued)
+        except BaseException as err:
+            del self._steps[queued]
+            if isinstance(err, DismissedError):
+                return StepReport(StepStopped(), 0)
+            raise
+        # the step has its place until its slot is free, though nobody may wait for its report any more
+        sending = asyncio.create_task(self._send(queued, step, job))
+        self._sending.add(sending)
+        sending.add_done_callback(self._forget)
+        return await asyncio.shield(sending)
+
+    async def _send(self, queued: QueuedStep, step: Step, job: Job) -> StepReport:
+        """Send a step to a slot, and free its place when the report is there or the step is lost."""
+        try:
+            await self.connect()
+            if self._client is None:
+                raise EngineLostError("there is no connection")
+            future = self._futures[queued] = self._client.submit(
+                run_step,
+                msgspec.msgpack.encode(step),
+                self._settings.limits.section_timeout_s,
+                job.recycle_interval,
+                key=f"section-{step.key}",
+                priority=job.priority,
+                resources={GPU: 1} if job.needs_gpu else None,
+                pure=False,
+            )
+            try:
+                return msgspec.msgpack.decode(await future.result(), type=StepReport)
+            except _LOST as err:
+                raise EngineLostError(str(err) or type(err).__name__) from err
+            finally:
+                del self._futures[queued]
+                future.release()
+        finally:
+            del self._steps[queued]
+            self._admission.leave(queued)
+
+    def _forget(self, sending: asyncio.Task[StepReport]) -> None:
+        self._sending.discard(sending)
+        if not sending.cancelled():
+            sending.exception()  # else asyncio complains where nobody waits for the report any more
+
+    def _slot_counts(self) -> SlotCounts:
+        return SlotCounts(self.slot_count(), self._gpu_slots)
+
+    async def _let_give_way(self, queued: QueuedStep) -> bool:
+        """Stop a step that is to be done again later; return whether a slot works on it."""
+        step = self._steps.get(queued)
+        if step is None:
+            return False
+        if self._slots is not None:
+            return self._slots.stop_step(step.key)
+        if self._client is None or self._client.status != "running":
+            return False
+        try:
+            answers = await asyncio.wait_for(self._client.run(stop_step, step.key, on_error="ignore"), _ANSWER_S)
+        except _LOST:
+            return False
+        return any(answer is True for answer in answers.values())
+
+    async def _has_gpu(self) -> bool:
+        if self._client is None:
+            raise EngineLostError("there is no connection")
+        try:
+            workers = (await self._client.scheduler.identity(n_workers=-1))["workers"]
         except _LOST as err:
             raise EngineLostError(str(err)) from err
-        return any(worker["resources"].get(_GPU) for worker in workers.values())
+        self._gpu_slots = sum(int(worker["resources"].get(GPU, 0)) for worker in workers.values())
+        return self._gpu_slots > 0
 
     async def stop(self, job_id: str, fence: int) -> None:
         """Stop all steps of a job that were claimed under a fence, or an older one; return when they have ended."""
+        self._stopped[job_id] = max(fence, self._stopped.pop(job_id, -1))
+        if len(self._stopped) > _REMEMBERED:
+            self._stopped.popitem(last=False)
+
+        def is_meant(queued: QueuedStep) -> bool:
+            step = self._steps.get(queued)
+            return step is not None and step.job == job_id and step.fence <= fence
+
+        self._admission.dismiss(is_meant)
         if self._slots is not None:
             await asyncio.to_thread(self._slots.stop, job_id, fence)
         elif self._client is not None and self._client.status == "running":
             with contextlib.suppress(*_LOST):
                 await asyncio.wait_for(self._client.run(stop_steps, job_id, fence, on_error="ignore"), _ANSWER_S)
-        waiting = [future for future, step in self._sent.items() if step.job == job_id and step.fence <= fence]
+        waiting = [future for queued, future in self._futures.items() if is_meant(queued)]
         if waiting and self._client is not None:  # for a slot, which other jobs may keep for long
             with contextlib.suppress(*_LOST):
                 await asyncio.wait_for(self._client.cancel(waiting), _ANSWER_S)
@@ -326,3 +303,13 @@ async def stop_steps(job_id: str, fence: int, dask_worker: Worker) -> None:
         dask_worker: the worker, as Dask passes it.
     """
     await asyncio.to_thread(dask_worker.slots.stop, job_id, fence)
+
+
+async def stop_step(key: str, dask_worker: Worker) -> bool:
+    """Stop a step in a slot of a Dask worker; return whether one of them works on it.
+
+    Args:
+        key: of the step.
+        dask_worker: the worker, as Dask passes it.
+    """
+    return bool(dask_worker.slots.stop_step(key))

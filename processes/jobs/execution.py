@@ -176,10 +176,10 @@ class JobExecution:
         await self._pause(min(0.1 * 2**state.errors, _MAX_PAUSE_S) if state.errors else 0)
         step = Step(job.id, job.fence, job.process, action, plan, state.number, job.result_name)
         try:
-            report = await self._engine.run(step, job.priority, job.recycle_interval, job.needs_gpu)
+            report = await self._engine.run(step, job)
             if not isinstance(report.outcome, StepStopped):
                 return report
-            reason = "it was stopped, by a worker that ends"
+            reason = "it was stopped"
         except EngineLostError as err:
             reason = str(err)
         if not self._abandoned.is_set():

@@ -71,7 +71,7 @@ class SlotPool:
 
     def run(self, step: Step, timeout_s: float, recycle_interval: int) -> StepReport:
         """Do a step in the next free slot; arguments and report as `Slot.run` has them."""
-        key = uuid.uuid4().hex
+        key = step.key or uuid.uuid4().hex
         with self._changed:
             self._changed.wait_for(lambda: self._free)
             if step.fence <= self._stopped.get(step.job, -1):
@@ -103,6 +103,14 @@ class SlotPool:
                 if step.job == job_id and step.fence <= fence:
                     slot.stop()
             self._changed.wait_for(lambda: not self._works_on(job_id, fence), _STOP_S)
+
+    def stop_step(self, key: str) -> bool:
+        """Stop the step of a key, without waiting until it has ended; return whether a slot works on it."""
+        with self._changed:
+            slot, _ = self._busy.get(key, (None, None))
+            if slot is not None:
+                slot.stop()
+            return slot is not None
 
     def interrupt(self) -> None:
         """Stop all steps; return when they have ended."""

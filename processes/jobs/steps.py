@@ -41,6 +41,8 @@ class Step(msgspec.Struct, frozen=True):
     result_name: str | None = None
     scratch: str = ""
     """An empty folder of the slot's machine; its owner creates and removes it."""
+    key: str = ""
+    """By which this attempt is told from others, to stop it alone."""
 
 
 class ResultPublished(msgspec.Struct, frozen=True, tag=True):

@@ -9,7 +9,7 @@ import os
 import signal
 from pathlib import Path
 
-from processes.jobs.engine import HeadlessScheduler, HeadlessWorker, LentSlotsPlugin, security_of, set_up_dask
+from processes.jobs.dask_parts import HeadlessScheduler, HeadlessWorker, LentSlotsPlugin, security_of, set_up_dask
 from processes.jobs.runner import Runner
 from processes.jobs.slots import SlotPool, slot_count
 from processes.model.runtime.runtimes import count_gpus

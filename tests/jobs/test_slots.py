@@ -25,7 +25,7 @@ import pytest
 from conftest import definition, save_mean_network
 from jobs_service import until
 from processes.errors import LimitError, RequestError, from_record
-from processes.jobs.engine import LentSlotsPlugin, OwnSlotsPlugin
+from processes.jobs.dask_parts import LentSlotsPlugin, OwnSlotsPlugin
 from processes.jobs.files import FolderStorage
 from processes.jobs.slots import SlotPool, _variables, slot_count
 from processes.jobs.steps import ResultPublished, SlotEnded, Step, StepFailed, StepReport, StepStopped
