@@ -34,6 +34,7 @@ from processes.jobs.execution import JobExecution
 from processes.jobs.files import storage_of
 from processes.jobs.runner_store import RunnerStore
 from processes.jobs.store import JobStore
+from processes.jobs.threads import Threads
 from processes.ogc.execution import Execution
 from processes.ogc.process import Requirements, SectionedProcess, Sections
 from processes.registry import load_processes
@@ -90,7 +91,11 @@ async def section_ms(configuration: Path, process: SectionedProcess, inputs: dic
     runner_store.save_plan(job.id, job.fence, "plan-1", Sections(sections, begun.without_chip), "", {})
     async with Engine(configuration, settings) as engine:
         job_execution = JobExecution(
-            replace(job, plan="plan-1", objects=sum(sections), done=sections[0]), runner_store, engine, storage
+            replace(job, plan="plan-1", objects=sum(sections), done=sections[0]),
+            runner_store,
+            engine,
+            storage,
+            Threads(),
         )
         first = runner_store.sections(job.id)[0]
         await job_execution._attempt("section", "plan-1", first)  # the slot has started by then

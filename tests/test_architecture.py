@@ -36,6 +36,7 @@ HOMES: Mapping[str, set[str]] = {
         "jobs/database",
         "jobs/tables",
         "jobs/store",
+        "jobs/claiming",
         "jobs/counters",
         "jobs/runner_store",
         "jobs/callbacks",

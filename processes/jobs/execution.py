@@ -19,6 +19,7 @@ from processes.jobs.job import Job, Section, parallel_slots
 from processes.jobs.messages import running_message, successful_message
 from processes.jobs.runner_store import LeaseLostError, RunnerStore
 from processes.jobs.steps import ResultPublished, SlotEnded, Step, StepFailed, StepOutcome, StepReport, StepStopped
+from processes.jobs.threads import Threads
 from processes.ogc.process import Sections
 
 _logger = logging.getLogger(__name__)
@@ -31,6 +32,9 @@ _MAX_PAUSE_S = 5
 _POLL_S = 1
 _WRITE_S = 0.1
 """Sections that end within this time are recorded together."""
+
+_TIDY_S = 10
+"""Seconds that the end of a job waits until its files are removed; an object store may hang."""
 
 Action = Literal["begin", "section", "finish"]
 
@@ -55,13 +59,15 @@ class JobExecution:
         runner_store: the job store.
         engine: does the steps.
         storage: the files of jobs.
+        threads: for what blocks.
     """
 
-    def __init__(self, job: Job, runner_store: RunnerStore, engine: Engine, storage: Storage) -> None:
+    def __init__(self, job: Job, runner_store: RunnerStore, engine: Engine, storage: Storage, threads: Threads) -> None:
         self.job = job
         self._store = runner_store
         self._engine = engine
         self._storage = storage
+        self._threads = threads
         self._counts: Counter[tuple[str, str]] = Counter()
         """Amounts that are not yet added to the counters."""
         self._start_s = time.monotonic()
@@ -267,8 +273,8 @@ class JobExecution:
     async def _remove_files(self, remove: Callable[[], None]) -> None:
         """Remove files that are not needed any more. Those that cannot be removed go with the result."""
         try:
-            await asyncio.to_thread(remove)
-        except OSError:
+            await asyncio.wait_for(self._threads.files(remove), _TIDY_S)
+        except OSError:  # or TimeoutError, which is one
             _logger.exception("files could not be removed", extra={"job": self.job.id})
 
     async def _write(self, write: Callable[..., None], *values: object) -> None:
@@ -282,7 +288,7 @@ class JobExecution:
     async def _with_patience[T](self, action: Callable[[], T]) -> T:
         while True:
             try:
-                return await asyncio.to_thread(action)
+                return await self._threads.store(action)
             except UnavailableError:
                 await asyncio.sleep(_LOST_S)
 

@@ -22,6 +22,7 @@ from processes.jobs.execution import JobExecution
 from processes.jobs.files import storage_of
 from processes.jobs.job import is_job_id
 from processes.jobs.runner_store import LEASE_S, RunnerStore
+from processes.jobs.threads import Threads
 from processes.jobs.wakeup_pipe import WakeupPipe
 from processes.settings import Settings
 
@@ -37,6 +38,8 @@ _STRAY_CHECK_S = 3600
 _STRAY_AGE_S = 3600
 """Age at which files of no job are removed. Younger ones may belong to a job that is just being accepted."""
 _CALLBACKS_AT_ONCE = 8
+_BEYOND_SHARE = 4
+"""A quarter of the jobs that a runner works on may be added for clients none of whose jobs runs."""
 
 
 @dataclass(slots=True)
@@ -68,6 +71,11 @@ class Runner:
         self._active: dict[str, _ActiveJob] = {}
         self._wakeup_pipe = WakeupPipe(settings.state)
         self._woken = asyncio.Event()
+        self._has_ended = asyncio.Event()
+        """Set where a job has ended whose files may be to remove."""
+        self._removals: dict[str, asyncio.Task[None]] = {}
+        """Jobs whose files are being removed."""
+        self._threads = Threads()
         # threads of their own: hosts that hang must not delay other work in threads
         self._callers = ThreadPoolExecutor(_CALLBACKS_AT_ONCE, "callback")
 
@@ -80,6 +88,7 @@ class Runner:
                 await self._work(stopping)
             await self._return_jobs()
         self._callers.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
         self._database.close()
         _logger.info("runner stopped")
 
@@ -142,20 +151,21 @@ class Runner:
         """Stop jobs that are not this runner's any more, and claim the next job if there is room."""
         self._woken.clear()
         fences = {job_id: active.execution.job.fence for job_id, active in self._active.items()}
-        for job_id in await asyncio.to_thread(self._store.lost_jobs, fences):
+        for job_id in await self._threads.store(self._store.lost_jobs, fences):
             self._abandon(job_id)
         awaited = sum(active.execution.job.priority > 0 for active in self._active.values())
         room = self._settings.limits.max_running_jobs - (len(self._active) - awaited)
         priority_room = self._settings.limits.max_running_jobs - awaited
-        rooms = (list(self._active), room, priority_room)
+        beyond = max(1, self._settings.limits.max_running_jobs // _BEYOND_SHARE)
+        rooms = (list(self._active), room, priority_room, beyond)
         job = None
-        if self._engine.slot_count() and await asyncio.to_thread(self._store.has_waiting, *rooms):
-            job = await asyncio.to_thread(self._store.claim, *rooms)
+        if self._engine.slot_count() and await self._threads.store(self._store.has_waiting, *rooms):
+            job = await self._threads.store(self._store.claim, *rooms)
         if job is None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), _POLL_S)
             return 0
-        execution = JobExecution(job, self._store, self._engine, self._storage)
+        execution = JobExecution(job, self._store, self._engine, self._storage, self._threads)
         self._active[job.id] = _ActiveJob(execution, asyncio.create_task(self._execute(execution)))
         return 0
 
@@ -164,8 +174,7 @@ class Runner:
             await execution.run()
         finally:
             del self._active[execution.job.id]
-            with contextlib.suppress(UnavailableError):
-                await self._remove_files()
+            self._has_ended.set()
 
     def _abandon(self, job_id: str) -> None:
         """Stop the execution of a job that is not this runner's any more."""
@@ -176,25 +185,40 @@ class Runner:
     async def _renew(self) -> float:
         fences = {job_id: active.execution.job.fence for job_id, active in self._active.items()}
         if fences:
-            for job_id in await asyncio.to_thread(self._store.renew, fences):
+            for job_id in await self._threads.renew(self._store.renew, fences):
                 self._abandon(job_id)
         return LEASE_S / 4
 
     async def _remove_files(self) -> float:
         """Remove the files of jobs that were dismissed, or whose time is over."""
-        for job_id in await asyncio.to_thread(self._store.removable, list(self._active)):
-            await asyncio.to_thread(self._storage.remove, job_id)
-            await asyncio.to_thread(self._store.mark_removed, job_id)
+        self._has_ended.clear()
+        busy = [*self._active, *self._removals]
+        for job_id in await self._threads.store(self._store.removable, busy):
+            self._removals[job_id] = asyncio.create_task(self._remove(job_id))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._has_ended.wait(), _CLEAN_S)
+        return 0
+
+    async def _remove(self, job_id: str) -> None:
+        try:
+            await self._threads.files(self._storage.remove, job_id)
+            await self._threads.store(self._store.mark_removed, job_id)
             _logger.info("files removed", extra={"job": job_id})
-        return _CLEAN_S
+        except UnavailableError:
+            _logger.warning("the job store does not answer")
+        except Exception:
+            _logger.exception("files could not be removed", extra={"job": job_id})
+            await asyncio.sleep(_RETRY_S)
+        finally:
+            del self._removals[job_id]
 
     async def _expire(self) -> float:
-        await asyncio.to_thread(self._store.expire, self._settings.limits.retention_days)
+        await self._threads.store(self._store.expire, self._settings.limits.retention_days)
         return _EXPIRE_S
 
     async def _remove_strays(self) -> float:
         """Remove files that belong to no job."""
-        await asyncio.to_thread(self._remove_stray_files)
+        await self._threads.files(self._remove_stray_files)
         return _STRAY_CHECK_S
 
     def _remove_stray_files(self) -> None:
@@ -226,7 +250,7 @@ class Runner:
         """Stop all steps and release the jobs, for the next runner."""
         active = list(self._active.values())
         with contextlib.suppress(UnavailableError):
-            await asyncio.to_thread(self._store.release)
+            await self._threads.store(self._store.release)
         if active:
             await asyncio.gather(*(item.execution.abandon() for item in active))
             await asyncio.wait([item.task for item in active], timeout=LEASE_S / 4)

@@ -13,6 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from processes.errors import ServiceError, to_record
+from processes.jobs.claiming import next_job, ready
 from processes.jobs.counters import Counts, add_counts
 from processes.jobs.database import Database
 from processes.jobs.job import Job, JobStatus, ResultFile, Section
@@ -43,7 +44,7 @@ class RunnerStore:
         self._database = database
         self._owner = owner
 
-    def claim(self, busy: Iterable[str], room: int, priority_room: int) -> Job | None:
+    def claim(self, busy: Iterable[str], room: int, priority_room: int, beyond: int = 0) -> Job | None:
         """Claim the next job: one that lost its runner, else one that waits.
 
         Those of higher priority come first, then those of clients with the fewest running jobs, then the oldest.
@@ -52,28 +53,12 @@ class RunnerStore:
             busy: jobs that this runner works on.
             room: number of further jobs that this runner has room for.
             priority_room: number of further jobs of those that a client waits for.
+            beyond: number of jobs of each kind that it claims beyond that, of clients none of whose jobs runs: long
+                jobs of one client, claimed before others came, do not keep these out.
         """
-        running = (
-            sa.select(job.c.client, sa.func.count().label("jobs"))
-            .where(job.c.status == JobStatus.RUNNING)
-            .group_by(job.c.client)
-            .subquery()
-        )
         with self._database.write() as connection:
             now = self._database.now(connection)
-            query = (
-                sa.select(job.c.id)
-                .outerjoin(running, running.c.client == job.c.client)
-                .where(*_ready(now, busy, room, priority_room))
-                .order_by(
-                    job.c.priority.desc(),
-                    job.c.status.desc(),  # "running" comes before "accepted"
-                    sa.func.coalesce(running.c.jobs, 0),
-                    job.c.created,
-                )
-                .limit(1)
-                .with_for_update(of=job, skip_locked=True)
-            )
+            query = next_job(now, busy, room, priority_room, beyond)
             job_id = connection.scalar(query)
             if job_id is None:
                 return None
@@ -115,11 +100,11 @@ class RunnerStore:
             held = {row.id for row in connection.execute(query) if row.fence == fences[row.id]}
         return set(fences) - held
 
-    def has_waiting(self, busy: Iterable[str], room: int, priority_room: int) -> bool:
+    def has_waiting(self, busy: Iterable[str], room: int, priority_room: int, beyond: int = 0) -> bool:
         """Return whether there is a job to claim; arguments as `claim` has them."""
         with self._database.read() as connection:
-            ready = _ready(self._database.now(connection), busy, room, priority_room)
-            return connection.scalar(sa.select(job.c.id).where(*ready).limit(1)) is not None
+            conditions = ready(self._database.now(connection), busy, room, priority_room, beyond)
+            return connection.scalar(sa.select(job.c.id).where(*conditions).limit(1)) is not None
 
     def release(self) -> None:
         """Release all jobs of this runner, or of a former one of its name."""
@@ -332,14 +317,6 @@ class RunnerStore:
                 url = ended.subscriber.success_uri if event == "success" else ended.subscriber.failed_uri
                 if url is not None:
                     connection.execute(_callback(ended, event, url, now))
-
-
-def _ready(now: float, busy: Iterable[str], room: int, priority_room: int) -> list[sa.ColumnElement[bool]]:
-    """Return the conditions under which a job can be claimed."""
-    is_lost = sa.and_(job.c.status == JobStatus.RUNNING, job.c.lease < now)
-    has_room = [job.c.priority <= 0] * (room > 0) + [job.c.priority > 0] * (priority_room > 0)
-    is_free = sa.or_(job.c.status == JobStatus.ACCEPTED, is_lost)
-    return [is_free, sa.or_(sa.false(), *has_room), job.c.id.not_in(list(busy))]
 
 
 def _callback(subject: Job, event: str, url: str, now: float) -> sa.Insert:

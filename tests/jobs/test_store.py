@@ -57,8 +57,8 @@ def runner_store(database: Database) -> RunnerStore:
     return RunnerStore(database, "one")
 
 
-def claim(runner_store: RunnerStore, *busy: str, room: int = 9, priority_room: int = 9) -> Job:
-    job = runner_store.claim(busy, room, priority_room)
+def claim(runner_store: RunnerStore, *busy: str, room: int = 9, priority_room: int = 9, beyond: int = 0) -> Job:
+    job = runner_store.claim(busy, room, priority_room, beyond)
     assert job is not None
     return job
 
@@ -174,6 +174,37 @@ def test_jobs_that_a_client_waits_for_have_room_of_their_own(store: JobStore, ru
     assert claim(runner_store, room=0).id == waited_for.id
     assert runner_store.claim([], 0, 1) is None
     assert claim(runner_store, room=1, priority_room=0).id == plain.id
+
+
+def test_a_full_runner_has_room_for_clients_none_of_whose_jobs_runs(store: JobStore, runner_store: RunnerStore) -> None:
+    for is_awaited in (False, True):
+        for _ in range(3):
+            put(store, client="greedy", is_awaited=is_awaited)
+        claim(runner_store)
+        names = [f"{name} {is_awaited}" for name in ("one", "two", "three", "two")]
+        others = [put(store, client=name, is_awaited=is_awaited).id for name in names]
+        assert runner_store.claim([], 0, 0) is None
+        assert runner_store.has_waiting([], 0, 0, 2)
+        claimed = runner_store.claim([], 0, 0, 2)
+        assert claimed is not None
+        assert claimed.id == others[0]
+        claimed = runner_store.claim([], -1, -1, 2)
+        assert claimed is not None
+        assert claimed.id == others[1]
+        assert not runner_store.has_waiting([], -2, -2, 2)
+        assert claim(runner_store, room=-2, priority_room=-2, beyond=3).id == others[2]
+        assert runner_store.claim([], 0, 0, 9) is None  # all others have a job that runs
+        assert len([claim(runner_store).id for _ in range(3)]) == 3
+
+
+def test_a_client_whose_runner_is_gone_counts_as_one_without_jobs(
+    database: Database, store: JobStore, runner_store: RunnerStore
+) -> None:
+    lost = put(store, client="unlucky").id
+    claim(runner_store)
+    change(database, lost, lease=0)
+    put(store, client="greedy")
+    assert claim(runner_store, room=0, priority_room=0, beyond=1).id == lost
 
 
 def test_a_lost_job_is_taken_over_before_others_are_begun(
