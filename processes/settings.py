@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from processes.allowed_hosts import AllowedHost
+
 CONFIGURATION = "pygeoapi-config.yml"
 _WEB_WORKERS, _WEB_THREADS = 2, 64
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -34,7 +36,9 @@ class Limits:
     max_objects: int = 50_000_000
     """Objects of one request, and rows of its result."""
     max_download_mb: int = 4096
-    """Size of what is downloaded for one image, or for the features of a request, in MiB."""
+    """Size of all that is downloaded for one request, images and features together, in MiB."""
+    max_download_s: int = 600
+    """Seconds that all downloads of one request may take together, from the lookup of a host to the last byte."""
     sync_max_objects: int = 20_000
     """Objects of one synchronous request."""
     max_waiting_jobs: int = 1000
@@ -69,8 +73,8 @@ class Settings:
     """Folders with model packages."""
     imagery: tuple[Path, ...]
     """Folders below which `file:` links may point."""
-    hosts: tuple[str, ...]
-    """Hosts that `http:` and `https:` links may name; `*.example.org` for subdomains."""
+    hosts: tuple[AllowedHost, ...]
+    """Hosts and ports that `http:` and `https:` links may name."""
     state: Path
     """Folder for what stays between requests."""
     limits: Limits
@@ -109,7 +113,7 @@ class Settings:
         return cls(
             models=_folders(definition.get("models"), base),
             imagery=_folders(definition.get("imagery"), base),
-            hosts=tuple(host.lower() for host in _names(definition.get("hosts"))),
+            hosts=tuple(map(AllowedHost.parse, _names(definition.get("hosts")))),
             state=state,
             limits=_limits(definition.get("limits") or {}),
             job_store=str(definition.get("job_store") or f"sqlite:///{state.absolute() / 'jobs.sqlite3'}"),

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "processes"
 
 LAYERS = (
-    {"__init__", "errors", "settings"},
+    {"__init__", "allowed_hosts", "errors", "settings"},
     {"sources", "crs"},
     {"ogc", "imagery", "features", "model"},
     {"classify", "describe_model", "echo"},
@@ -49,7 +49,7 @@ HOMES: Mapping[str, set[str]] = {
     "rasterio": {"imagery/image", "imagery/source", "imagery/tiles"},
     "pyogrio": {"features/reading/curves", "features/reading/gdal", "features/writing/gdal"},
     "PIL": {"imagery/chips"},
-    "urllib3": {"sources/hosts"},
+    "urllib3": {"sources/connections", "sources/hosts"},
     "sqlite3": {
         "features/reading/geopackage",
         "features/reading/geopackage_table",

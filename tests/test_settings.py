@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pygeoapi.util import yaml_load
 
+from processes.allowed_hosts import AllowedHost
 from processes.settings import Limits, Settings, Tls, load_configuration, load_settings
 from service import ROOT
 from tables import each_row
@@ -70,7 +71,7 @@ def test_variables_change_what_a_deployment_changes(monkeypatch: pytest.MonkeyPa
     found = load_settings(SHIPPED)
     assert found.models == (tmp_path / "a", ROOT / "b")
     assert found.imagery == (tmp_path / "images",)
-    assert found.hosts == ("example.org", "tiles.example.org")
+    assert found.hosts == (AllowedHost("example.org", None), AllowedHost("tiles.example.org", None))
     assert found.state == Path("/var/lib/classify")
     assert found.job_store == "postgresql+psycopg://app@db/app"
     assert found.results == "s3://bucket/prefix"
@@ -128,7 +129,7 @@ def test_configuration_is_what_pygeoapi_reads(monkeypatch: pytest.MonkeyPatch, n
 
 def test_hosts_may_be_the_wildcard_that_the_contract_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLASSIFY_HOSTS", "*.example.org")
-    assert load_settings(SHIPPED).hosts == ("*.example.org",)
+    assert load_settings(SHIPPED).hosts == (AllowedHost("*.example.org", None),)
 
 
 def test_relative_folders_start_at_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

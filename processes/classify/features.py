@@ -38,13 +38,14 @@ class _Members(msgspec.Struct):
     mediaType: str | msgspec.UnsetType = msgspec.UNSET  # noqa: N815 - OGC's spelling
 
 
-def read_features(value: InputValue, settings: Settings, folder: Path) -> Layer:
+def read_features(value: InputValue, settings: Settings, folder: Path, budget: DownloadBudget) -> Layer:
     """Read the features of a request.
 
     Args:
         value: the input's value.
         settings: what is allowed.
         folder: for fetched files.
+        budget: of the request's downloads.
 
     Raises:
         ServiceError: they cannot be fetched or read; a RequestError where a member of the value is wrong.
@@ -52,7 +53,7 @@ def read_features(value: InputValue, settings: Settings, folder: Path) -> Layer:
     members = _members(value)
     if members.href is not msgspec.UNSET:
         try:
-            return _linked(_href(members.href), settings, folder)
+            return _linked(_href(members.href), settings, folder, budget)
         except ServiceError as err:
             raise RequestError.at(f"{value.pointer}/href", err) from err
     if members.value is msgspec.UNSET:
@@ -98,8 +99,7 @@ def _href(text: msgspec.Raw) -> str:
     return href
 
 
-def _linked(href: str, settings: Settings, folder: Path) -> Layer:
-    budget = DownloadBudget.of(settings)
+def _linked(href: str, settings: Settings, folder: Path, budget: DownloadBudget) -> Layer:
     file = _first_file(href, settings, folder, budget)
     key, _, value = file.fragment.partition("=")
     named = {key: value} if value else {}

@@ -20,7 +20,16 @@ from processes.imagery.source import ENDINGS, FileSource, ImageSource, unique_na
 from processes.ogc.request import ExecuteRequest, InputValue
 from processes.ogc.schema import quoted
 from processes.settings import Settings
-from processes.sources.links import allowed_path, exists, file_name, is_folder, list_folder, resolve
+from processes.sources.hosts import DownloadBudget
+from processes.sources.links import (
+    FolderBudget,
+    allowed_path,
+    exists,
+    file_name,
+    is_folder,
+    list_folder,
+    resolve,
+)
 from processes.sources.stamps import FileStamp
 
 
@@ -51,8 +60,17 @@ class _NamedSource:
     """None = it has to be written or fetched first."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Scratch:
+    """Where inline and fetched images are written."""
+
+    folder: Path
+    budget: DownloadBudget
+    """Of the request's downloads."""
+
+
 def open_images(
-    request: ExecuteRequest, settings: Settings, folder: Path, faults: list[Fault]
+    request: ExecuteRequest, settings: Settings, folder: Path, budget: DownloadBudget, faults: list[Fault]
 ) -> list[tuple[Image, str]]:
     """Return the images of a request with their pointers; faults of others are added to `faults`.
 
@@ -60,20 +78,11 @@ def open_images(
         request: the request.
         settings: the allowed links and the limits.
         folder: for inline and fetched files.
+        budget: of the request's downloads.
         faults: gets the faults.
     """
-    sources: list[tuple[ImageSource, str]] = []
-    limit, numbers = settings.limits.max_images, count(1)
-    values = request.inputs.get("image", ())
-    for value in values if len(values) <= limit else ():
-        with collect_faults(faults, value.pointer):
-            image = _read_value(value)
-            named = _sources(image, numbers, settings, folder)
-            sources.extend((item.source, image.pointer) for item in named if item.source is not None)
-        if len(sources) > limit:
-            break
-    if not _few(max(len(values), len(sources)), limit, faults):
-        return []
+    named = _named_sources(request, settings, _Scratch(folder, budget), faults)
+    sources = [(item.source, pointer) for item, pointer in named if item.source is not None]
     images = []
     names = unique_names(source.name for source, _ in sources)
     for (source, pointer), name in zip(sources, names, strict=True):
@@ -92,25 +101,41 @@ def stamp_images(request: ExecuteRequest, settings: Settings, faults: list[Fault
         settings: the allowed links and the limits.
         faults: gets the faults that show without opening an image.
     """
-    file_stamps: list[FileStamp] = []
-    names: list[str] = []
-    limit, numbers = settings.limits.max_images, count(1)
+    named = _named_sources(request, settings, None, faults)
+    stamps = [item.source.stamp(pointer) for item, pointer in named if item.source is not None]
+    return [stamp for stamp in stamps if stamp is not None], named[0][0].name if named else "image"
+
+
+def _named_sources(
+    request: ExecuteRequest, settings: Settings, scratch: _Scratch | None, faults: list[Fault]
+) -> list[tuple[_NamedSource, str]]:
+    """Return the images that a request names, with their pointers; none where they are too many.
+
+    Args:
+        request: the request.
+        settings: the allowed links and the limits.
+        scratch: for inline and fetched files; None = nothing is written or fetched.
+        faults: gets the faults.
+    """
+    limit, numbers, folders = settings.limits.max_images, count(1), FolderBudget.of(settings)
     values = request.inputs.get("image", ())
-    for value in values if _few(len(values), limit, faults) else ():
+    named: list[tuple[_NamedSource, str]] = []
+    if len(values) > limit:
+        faults.append(_too_many(len(values), limit))
+        return []
+    for value in values:
         with collect_faults(faults, value.pointer):
             image = _read_value(value)
-            for item in _sources(image, numbers, settings, None):
-                names.append(item.name)
-                stamp = None if item.source is None else item.source.stamp(image.pointer)
-                if stamp is not None:
-                    file_stamps.append(stamp)
-    return file_stamps, names[0] if names else "image"
+            named += [(item, image.pointer) for item in _sources(image, numbers, settings, scratch, folders)]
+        if folders.is_spent or len(named) > limit:
+            if not folders.is_spent:
+                faults.append(_too_many(len(named), limit))
+            return []
+    return named
 
 
-def _few(images: int, limit: int, faults: list[Fault]) -> bool:
-    if images > limit:
-        faults.append(Fault("/inputs/image", LimitError("max_images", limit, f"{images} images in one request")))
-    return images <= limit
+def _too_many(images: int, limit: int) -> Fault:
+    return Fault("/inputs/image", LimitError("max_images", limit, f"{images} images in one request"))
 
 
 def _read_value(value: InputValue) -> _InlineImage | _ImageLink:
@@ -144,7 +169,11 @@ def _read_value(value: InputValue) -> _InlineImage | _ImageLink:
 
 
 def _sources(
-    image: _InlineImage | _ImageLink, numbers: Iterator[int], settings: Settings, folder: Path | None
+    image: _InlineImage | _ImageLink,
+    numbers: Iterator[int],
+    settings: Settings,
+    scratch: _Scratch | None,
+    folders: FolderBudget,
 ) -> list[_NamedSource]:
     """Return the images that a value of the request stands for.
 
@@ -152,30 +181,34 @@ def _sources(
         image: the value.
         numbers: of inline images.
         settings: the allowed links and the limits.
-        folder: for inline and fetched files; None = nothing is written or fetched.
+        scratch: for inline and fetched files; None = nothing is written or fetched.
+        folders: budget of the request's folders.
     """
     if isinstance(image, _ImageLink):
         try:
-            return _linked_sources(image.href, settings, folder)
+            return _linked_sources(image.href, settings, scratch, folders)
         except ServiceError as err:
             raise RequestError.at(image.pointer, err) from err
     number = next(numbers)
     name = f"image-{number}"
-    if folder is None:
+    if scratch is None:
         return [_NamedSource(name, None)]
-    path = folder / f"inline-{number}{image.ending}"
+    path = scratch.folder / f"inline-{number}{image.ending}"
     path.write_bytes(image.data)
     return [_NamedSource(name, FileSource(path, name))]
 
 
-def _linked_sources(href: str, settings: Settings, folder: Path | None) -> list[_NamedSource]:
+def _linked_sources(
+    href: str, settings: Settings, scratch: _Scratch | None, folders: FolderBudget
+) -> list[_NamedSource]:
     """Return the images behind a link; arguments as `_sources` has them."""
-    if folder is not None:
-        files = list_folder(href, settings, ENDINGS) if is_folder(href) else [resolve(href, settings, folder)]
-    elif (path := allowed_path(href, settings)) is None:
+    path = allowed_path(href, settings)
+    if is_folder(href) and (scratch is not None or (path is not None and exists(path.is_dir))):
+        files = list_folder(href, settings, ENDINGS, folders)
+    elif scratch is not None:
+        files = [resolve(href, settings, scratch.folder, budget=scratch.budget)]
+    elif path is None:
         return [_NamedSource(file_name(href), None)]
-    elif not is_folder(href):
-        return [_NamedSource(file_name(href), FileSource(path, file_name(href)))]
     else:
-        files = list_folder(href, settings, ENDINGS) if exists(path.is_dir) else []
+        return [] if is_folder(href) else [_NamedSource(file_name(href), FileSource(path, file_name(href)))]
     return [_NamedSource(file.name, FileSource(file.path, file.name)) for file in files]

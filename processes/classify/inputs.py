@@ -31,6 +31,7 @@ from processes.ogc.process import RequireFreeName, Requirements
 from processes.ogc.request import ExecuteRequest, LiteralValue, read_literals
 from processes.ogc.schema import quoted
 from processes.settings import Settings
+from processes.sources.hosts import DownloadBudget
 from processes.sources.stamps import FileStamp
 
 _MAX_SLOTS, _MAX_INTERVAL = 9999, 10**9
@@ -133,8 +134,9 @@ def open_sources(
     Raises:
         RequestError: everything that is wrong, each fault with its pointer.
     """
-    images = open_images(request, settings, folder, faults)
-    layer = _layer(request, settings, folder, faults)
+    budget = DownloadBudget.of(settings)
+    images = open_images(request, settings, folder, budget, faults)
+    layer = _layer(request, settings, folder, budget, faults)
     if inputs is None:
         raise RequestError(faults)
     sources = Sources(
@@ -201,10 +203,12 @@ def _extent(literal: LiteralValue | None, faults: list[Fault]) -> Extent | None:
     return None
 
 
-def _layer(request: ExecuteRequest, settings: Settings, folder: Path, faults: list[Fault]) -> Layer | None:
+def _layer(
+    request: ExecuteRequest, settings: Settings, folder: Path, budget: DownloadBudget, faults: list[Fault]
+) -> Layer | None:
     if "features" not in request.inputs:
         return None
     (value,) = request.inputs["features"]
     with collect_faults(faults, value.pointer):
-        return read_features(value, settings, folder)
+        return read_features(value, settings, folder, budget)
     return None

@@ -1,13 +1,11 @@
 """Requests to hosts: only to those that the configuration allows, and in bounded time.
 
-A host's address is resolved once, checked, and that address is connected to. So a name cannot pass the check with one
-address and be reached at another. Every redirect is checked as the first link.
+A host's addresses are looked up once, checked, and connected to. So a name cannot pass the check with one address and
+be reached at another. Every redirect is checked as the first link.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,51 +14,71 @@ from http.client import HTTP_PORT, HTTPS_PORT
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import urllib3
+from urllib3.exceptions import HTTPError
 
+from processes.allowed_hosts import normal_host
 from processes.errors import ForbiddenError, InputError, LimitError
 from processes.settings import Settings
+from processes.sources.connections import pool_of
+from processes.sources.deadlines import Deadline
 
 _MAX_REDIRECTS = 5
-_CONNECT_TIMEOUT_S = 10
-"""Longest time to connect to a host, in seconds."""
-_READ_TIMEOUT_S = 30
-"""Longest pause within an answer, in seconds."""
-_DOWNLOAD_TIMEOUT_S = 600
-"""Longest time for all files of one input, in seconds."""
 _REDIRECT_STATUSES = (301, 302, 303, 307, 308)
-
-DownloadError = urllib3.exceptions.HTTPError
-"""Raised while an answer is read: it ends too early, or pauses too long."""
 
 
 @dataclass(slots=True)
 class DownloadBudget:
-    """Bytes and time that remain to download one input."""
+    """Bytes and time that remain for all downloads of one request together."""
 
     limit_mb: int
     """The limit `max_download_mb`."""
+    timeout_s: int
+    """The limit `max_download_s`."""
     remaining_bytes: int
-    deadline_s: float
-    """Of `time.monotonic`."""
+    remaining_s: float
+    """Seconds; they pass only while something is downloaded."""
 
     @classmethod
     def of(cls, settings: Settings) -> DownloadBudget:
-        """Return the budget of an input of which nothing is downloaded yet."""
-        limit_mb = settings.limits.max_download_mb
-        return cls(limit_mb, limit_mb * 2**20, time.monotonic() + _DOWNLOAD_TIMEOUT_S)
+        """Return the budget of a request of which nothing is downloaded yet."""
+        limits = settings.limits
+        return cls(limits.max_download_mb, limits.max_download_s, limits.max_download_mb * 2**20, limits.max_download_s)
 
     def spend(self, size_bytes: int, href: str) -> None:
         """Count bytes that have arrived from a link.
 
         Raises:
-            InputError: the time is over.
             LimitError: more bytes have arrived than the limit allows.
         """
         self.remaining_bytes -= size_bytes
-        if time.monotonic() > self.deadline_s:
-            raise InputError(f"{display_link(href)} did not arrive within {_DOWNLOAD_TIMEOUT_S} s")
         if self.remaining_bytes < 0:
-            raise LimitError("max_download_mb", self.limit_mb, f"{display_link(href)} has more than that")
+            raise LimitError(
+                "max_download_mb", self.limit_mb, f"the downloads of the request, with {display_link(href)}, are larger"
+            )
+
+    @contextmanager
+    def spending_time(self, href: str) -> Iterator[Deadline]:
+        """Yield the deadline of a download, whose time counts.
+
+        Raises:
+            InputError: the time is over, and the block failed, or nothing was left for it.
+        """
+        start_s = time.monotonic()
+        deadline = Deadline(self.timeout_s, start_s + self.remaining_s)
+        late = InputError(
+            f"{display_link(href)} did not arrive within {self.timeout_s} s, which the limit max_download_s gives "
+            "to all downloads of a request together"
+        )
+        if deadline.is_over:
+            raise late
+        try:
+            yield deadline
+        except (InputError, HTTPError) as err:
+            if deadline.is_over:
+                raise late from err
+            raise
+        finally:
+            self.remaining_s -= time.monotonic() - start_s
 
 
 def display_link(href: str) -> str:
@@ -97,40 +115,61 @@ def open_link(
         href: the link, `http:` or `https:`.
         settings: name the allowed hosts.
         accept: media types for the header `Accept`.
-        budget: of the input that the link belongs to.
+        budget: of the request that the link belongs to. All that happens until the end of the block takes its time.
 
     Raises:
         ForbiddenError: the configuration does not allow the link, or a redirect.
-        InputError: the host cannot be found, does not answer, or answers with another status than 200.
+        InputError: the host cannot be found, does not answer, breaks off its answer, or answers with another status
+            than 200; or the time is over.
         LimitError: the budget is spent.
     """
-    for _ in range(_MAX_REDIRECTS + 1):
-        budget.spend(0, href)
-        parts = split_link(href)
-        if parts.scheme not in ("http", "https"):
-            raise ForbiddenError(f"a host leads to a link of scheme {parts.scheme!r}; only http and https are followed")
-        with _pool(parts, settings) as pool:
-            headers = {"Host": parts.netloc.rsplit("@", 1)[-1], "Accept-Encoding": "identity", "Accept": accept}
-            try:
-                response = pool.request(
-                    "GET",
-                    _request_path(parts),
-                    headers=headers,
-                    redirect=False,
-                    retries=False,
-                    preload_content=False,
+    first = href
+    with budget.spending_time(first) as deadline:
+        for _ in range(_MAX_REDIRECTS + 1):
+            budget.spend(0, href)
+            parts = split_link(href)
+            if parts.scheme not in ("http", "https"):
+                raise ForbiddenError(
+                    f"a host leads to a link of scheme {parts.scheme!r}; only http and https are followed"
                 )
-            except urllib3.exceptions.HTTPError as err:
-                raise InputError(f"{display_link(href)}: the host does not answer") from err
-            with response:
-                if response.status in _REDIRECT_STATUSES and response.headers.get("Location"):
-                    href = _redirect_target(href, response.headers["Location"])
-                    continue
-                if response.status != 200:
-                    raise InputError(f"{display_link(href)}: the host answers with status {response.status}")
-                yield response, href
-                return
-    raise InputError(f"{display_link(href)}: the host redirects more than {_MAX_REDIRECTS} times")
+            with _pool(parts, settings, deadline) as pool:
+                headers = {"Accept-Encoding": "identity", "Accept": accept}
+                with _request(pool, "GET", parts, headers) as response:
+                    if response.status in _REDIRECT_STATUSES and response.headers.get("Location"):
+                        href = _redirect_target(href, response.headers["Location"])
+                        continue
+                    if response.status != 200:
+                        raise InputError(f"{display_link(href)}: the host answers with status {response.status}")
+                    try:
+                        yield response, href
+                    except HTTPError as err:
+                        raise InputError(f"{display_link(href)}: the host broke off its answer") from err
+                    return
+        raise InputError(f"{display_link(first)}: the host redirects more than {_MAX_REDIRECTS} times")
+
+
+def _request(
+    pool: urllib3.HTTPConnectionPool,
+    method: str,
+    parts: SplitResult,
+    headers: dict[str, str],
+    body: bytes | None = None,
+) -> urllib3.BaseHTTPResponse:
+    """Send a request and return the answer, whose body is not read.
+
+    Args:
+        pool: of the link's host.
+        method: of the request.
+        parts: of the link.
+        headers: of the request, beside those that every request has.
+        body: of the request; None = it has none.
+    """
+    try:
+        return pool.request(
+            method, _request_path(parts), body, headers=headers, redirect=False, retries=False, preload_content=False
+        )
+    except HTTPError as err:
+        raise InputError(f"{display_link(parts.geturl())}: the host does not answer") from err
 
 
 def _request_path(parts: SplitResult) -> str:
@@ -145,36 +184,40 @@ def _redirect_target(href: str, location: str) -> str:
         raise InputError(f"{display_link(href)}: the host redirects to what is no link") from err
 
 
-def _pool(parts: SplitResult, settings: Settings) -> urllib3.HTTPConnectionPool:
-    """Return a pool of connections to the address of an allowed host."""
+def _pool(parts: SplitResult, settings: Settings, deadline: Deadline) -> urllib3.HTTPConnectionPool:
+    """Return a pool of connections to an allowed host."""
     host = require_host(parts, settings)
-    address = _address(host, settings.hosts)
-    timeout = urllib3.Timeout(connect=_CONNECT_TIMEOUT_S, read=_READ_TIMEOUT_S)
-    if parts.scheme == "http":
-        return urllib3.HTTPConnectionPool(address, parts.port or HTTP_PORT, timeout=timeout)
-    return urllib3.HTTPSConnectionPool(
-        address, parts.port or HTTPS_PORT, timeout=timeout, server_hostname=host, assert_hostname=host
-    )
+    try:
+        ascii_host = host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError as err:
+        raise InputError(f"the host {host!r} cannot be found") from err
+    port = _port(parts)
+    is_named = any(entry.allows(host, port) and not entry.is_wildcard for entry in settings.hosts)
+    return pool_of(parts.scheme, ascii_host, port, deadline, allows_private=is_named)
+
+
+def _port(parts: SplitResult) -> int:
+    if parts.port is not None:
+        return parts.port
+    return HTTPS_PORT if parts.scheme == "https" else HTTP_PORT
 
 
 def require_host(parts: SplitResult, settings: Settings) -> str:
-    """Return the host of a link; raise ForbiddenError where the configuration does not allow it."""
-    host = (parts.hostname or "").lower()
-    if not any(host == name or (name.startswith("*.") and host.endswith(name[1:])) for name in settings.hosts):
-        raise ForbiddenError(f"{display_link(parts.geturl())}: this server does not allow links to the host {host!r}")
-    return host
+    """Return the host of a link; raise ForbiddenError where the configuration does not allow it, or its port."""
+    host, port = normal_host(parts.hostname or ""), _port(parts)
+    if any(entry.allows(host, port) for entry in settings.hosts):
+        return host
+    refused = f"{display_link(parts.geturl())}: this server does not allow links to"
+    ports = sorted({port for entry in settings.hosts if entry.names(host) for port in entry.ports})
+    if not ports:
+        raise ForbiddenError(f"{refused} the host {host!r}")
+    raise ForbiddenError(f"{refused} port {port} of the host {host!r}, only to {', '.join(map(str, ports))}")
 
 
-def _address(host: str, allowed_hosts: tuple[str, ...]) -> str:
-    """Resolve a host; a private address is allowed only where the configuration names the host without a wildcard."""
-    try:
-        addresses = {str(item[4][0]) for item in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
-    except (OSError, UnicodeError) as err:
-        raise InputError(f"the host {host!r} cannot be found") from err
-    public = sorted(address for address in addresses if ipaddress.ip_address(address.split("%")[0]).is_global)
-    if len(public) != len(addresses) and host not in allowed_hosts:
-        raise ForbiddenError(f"the host {host!r} has a private address, which this server does not allow")
-    return (public or sorted(addresses))[0]
+def host_and_port(href: str) -> str:
+    """Return the host of a link with its port, by which requests to one host are told from those to others."""
+    parts = split_link(href)
+    return f"{normal_host(parts.hostname or '')}:{_port(parts)}"
 
 
 def post(href: str, settings: Settings, body: bytes, media_type: str, timeout_s: float) -> int:
@@ -185,7 +228,7 @@ def post(href: str, settings: Settings, body: bytes, media_type: str, timeout_s:
         settings: name the allowed hosts.
         body: what is sent.
         media_type: of the body.
-        timeout_s: seconds for the whole request.
+        timeout_s: seconds for the whole request, from the lookup of the host to the end of the answer's head.
 
     Raises:
         ForbiddenError: the configuration does not allow the link.
@@ -194,20 +237,13 @@ def post(href: str, settings: Settings, body: bytes, media_type: str, timeout_s:
     parts = split_link(href)
     if parts.scheme not in ("http", "https"):
         raise ForbiddenError(f"{display_link(href)}: only http and https links can be called")
-    headers = {"Host": parts.netloc.rsplit("@", 1)[-1], "Content-Type": media_type}
-    with _pool(parts, settings) as pool:
+    deadline = Deadline.after(timeout_s)
+    with _pool(parts, settings, deadline) as pool:
         try:
-            response = pool.request(
-                "POST",
-                _request_path(parts),
-                body,
-                headers=headers,
-                redirect=False,
-                retries=False,
-                timeout=urllib3.Timeout(total=timeout_s),
-                preload_content=False,  # only the status counts; a body may never end
-            )
-        except urllib3.exceptions.HTTPError as err:
-            raise InputError(f"{display_link(href)}: the host does not answer") from err
-        response.close()
+            response = _request(pool, "POST", parts, {"Content-Type": media_type}, body)
+        except InputError as err:
+            if deadline.is_over:
+                raise InputError(f"{display_link(href)}: the host does not answer within {timeout_s:g} s") from err
+            raise
+        response.close()  # only the status counts; a body may never end
         return response.status

@@ -7,17 +7,20 @@ name an allowed host.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, unquote
 
-from processes.errors import ForbiddenError, InputError
+from processes.errors import ForbiddenError, InputError, LimitError
 from processes.settings import Settings
-from processes.sources.hosts import DownloadBudget, DownloadError, display_link, open_link, require_host, split_link
+from processes.sources.hosts import DownloadBudget, display_link, open_link, require_host, split_link
 from processes.sources.media_types import plain_media_type
 
 _COPY_BYTES = 2**20
+_ENTRIES_PER_IMAGE = 20
+"""Files that may lie in a linked folder for each image of the limit: images have others beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,42 @@ class LinkedFile:
     def media_type(self) -> str:
         """Return the media type that the host states, without parameters; empty = none."""
         return plain_media_type(self.headers.get("content-type", ""))
+
+
+@dataclass(slots=True)
+class FolderBudget:
+    """Images and entries of folders that remain for all links of one request together."""
+
+    limit: int
+    """The limit `max_images`."""
+    remaining_files: int
+    remaining_entries: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> FolderBudget:
+        """Return the budget of a request of which no folder is listed yet."""
+        limit = settings.limits.max_images
+        return cls(limit, limit, limit * _ENTRIES_PER_IMAGE)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether there were too many images or entries."""
+        return min(self.remaining_files, self.remaining_entries) < 0
+
+    def spend_file(self, href: str) -> None:
+        """Count an image of a linked folder; raise LimitError where there are too many."""
+        self.remaining_files -= 1
+        if self.remaining_files < 0:
+            reason = f"the images of {display_link(href)} and those before them in the request"
+            raise LimitError("max_images", self.limit, reason)
+
+    def spend_entry(self, href: str) -> None:
+        """Count whatever lies in a linked folder; raise LimitError where there is too much."""
+        self.remaining_entries -= 1
+        if self.remaining_entries < 0:
+            entries = f"over {self.limit * _ENTRIES_PER_IMAGE} files, {_ENTRIES_PER_IMAGE} for each image"
+            reason = f"the folder {display_link(href)} and those before it in the request hold {entries}"
+            raise LimitError("max_images", self.limit, reason)
 
 
 def allowed_path(href: str, settings: Settings) -> Path | None:
@@ -88,7 +127,7 @@ def resolve(
         settings: name the allowed folders and hosts.
         folder: for downloaded files.
         accept: media types for the header `Accept`.
-        budget: of the input that the link belongs to; by default one of its own.
+        budget: of the request that the link belongs to; by default one of its own.
 
     Raises:
         ForbiddenError: the configuration does not allow the link.
@@ -114,29 +153,27 @@ def fetch(href: str, settings: Settings, folder: Path, accept: str, budget: Down
     name = file_name(href)
     path = folder / f"{len(os.listdir(folder))}-{Path(name).suffix[:16]}"
     with open_link(href, settings, accept, budget) as (response, url):
-        try:
-            with path.open("xb") as file:
-                # read1 returns what has arrived: a slow host must not outlast the deadline while a block fills
-                while block := response.read1(_COPY_BYTES):
-                    budget.spend(len(block), href)
-                    file.write(block)
-        except DownloadError as err:
-            raise InputError(f"{display_link(href)}: the host broke off its answer") from err
+        with path.open("xb") as file:
+            while block := response.read1(_COPY_BYTES):  # what has arrived: a part of a slow answer counts too
+                budget.spend(len(block), href)
+                file.write(block)
         headers = {key.lower(): response.headers[key] for key in response.headers}  # of several, all
     return LinkedFile(path, name, unquote(parts.fragment), url, headers)
 
 
-def list_folder(href: str, settings: Settings, endings: tuple[str, ...]) -> list[LinkedFile]:
+def list_folder(href: str, settings: Settings, endings: tuple[str, ...], budget: FolderBudget) -> list[LinkedFile]:
     """Return the files directly in a linked folder, ordered by code point of their names.
 
     Args:
         href: the link, with a slash at its end.
         settings: name the allowed folders.
         endings: of the files that are returned, in lower case, with the dot.
+        budget: of the request that the link belongs to.
 
     Raises:
         ForbiddenError: the configuration does not allow the link.
         InputError: there is no such folder, or no such file in it.
+        LimitError: the budget is spent. No more of the folder is looked at then.
     """
     parts = split_link(href)
     if parts.scheme != "file":
@@ -145,18 +182,26 @@ def list_folder(href: str, settings: Settings, endings: tuple[str, ...]) -> list
             if parts.scheme not in ("http", "https")
             else InputError(f"{display_link(href)}: only file: links can name a folder")
         )
-    path = _allowed_path(parts, settings)
-    if not exists(path.is_dir):
+    folder = _allowed_path(parts, settings)
+    if not exists(folder.is_dir):
         raise InputError(f"there is no folder {display_link(href)}")
+    roots = _real_roots(settings)
+    files: list[LinkedFile] = []
     try:
-        entries = [entry for entry in path.iterdir() if entry.name.lower().endswith(endings) and entry.is_file()]
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                budget.spend_entry(href)
+                if not entry.name.lower().endswith(endings) or not exists(entry.is_file):
+                    continue
+                path = _real_path(folder / entry.name, roots) if entry.is_symlink() else folder / entry.name
+                if path is not None:
+                    budget.spend_file(href)
+                    files.append(LinkedFile(path, entry.name, ""))
     except OSError as err:
         raise InputError(f"the folder {display_link(href)} cannot be read") from err
-    names = sorted(entry.name for entry in entries)
-    files = [LinkedFile(real, name, "") for name in names if (real := _within(path / name, settings)) is not None]
     if not files:
         raise InputError(f"folder {display_link(href)} holds no images ({', '.join(endings)})")
-    return files
+    return sorted(files, key=lambda file: file.name)
 
 
 def _scheme_not_allowed(href: str, parts: SplitResult) -> ForbiddenError:
@@ -169,17 +214,26 @@ def _allowed_path(parts: SplitResult, settings: Settings) -> Path:
     href = f"file://{parts.path}"
     if parts.netloc not in ("", "localhost"):
         raise ForbiddenError(f"{display_link(href)}: a file: link names no host; it has three slashes")
-    path = _within(Path(unquote(parts.path)), settings)
+    named = Path(unquote(parts.path))
+    path = _real_path(named, _real_roots(settings)) if named.is_absolute() else None
     if path is None:
         raise ForbiddenError(f"{display_link(href)} is not below a folder that this server allows")
     return path
 
 
-def _within(path: Path, settings: Settings) -> Path | None:
-    """Return the real path of a file below an allowed folder; None = it lies elsewhere."""
+def _real_roots(settings: Settings) -> list[Path]:
+    """Return the real paths of the allowed folders; one that cannot be resolved is left out."""
+    roots = []
+    for root in settings.imagery:
+        with suppress(OSError, RuntimeError):
+            roots.append(root.resolve())
+    return roots
+
+
+def _real_path(path: Path, roots: Sequence[Path]) -> Path | None:
+    """Return the real path of a file below one of some folders; None = it lies elsewhere."""
     try:
         real = path.resolve()
-        is_allowed = any(real.is_relative_to(root.resolve()) for root in settings.imagery)
     except (OSError, RuntimeError):
         return None
-    return real if is_allowed and path.is_absolute() else None
+    return real if any(real.is_relative_to(root) for root in roots) else None

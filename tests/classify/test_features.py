@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from processes.errors import ForbiddenError, InputError, LayerError, LimitError,
 from processes.features.layer import Layer
 from processes.ogc.request import InputValue
 from processes.settings import Settings
-from processes.sources import hosts
+from processes.sources.hosts import DownloadBudget
 from service import ROOT
 from tables import each_row
 
@@ -87,15 +88,24 @@ def host() -> Iterator[Host]:
     server.server_close()
 
 
+def _authority(href: str) -> str:
+    """Return the host of a link with its port, as the setting `hosts` takes it; empty where it has none."""
+    match = re.match(r"http://(127\.0\.0\.1:\d+)", href)
+    return match[1] if match else ""
+
+
 def read(href: str, folder: Path, **limits: int) -> Layer:
     """Read linked features as a request does."""
     settings = Settings.from_plugin(
-        {"hosts": "127.0.0.1", "imagery": str(folder / "imagery"), "limits": limits}, folder
+        {"hosts": _authority(href), "imagery": str(folder / "imagery"), "limits": limits}, folder
     )
     scratch = folder / "scratch"
     scratch.mkdir(exist_ok=True)
     return read_features(
-        InputValue("/inputs/features", msgspec.Raw(json.dumps({"href": href}).encode())), settings, scratch
+        InputValue("/inputs/features", msgspec.Raw(json.dumps({"href": href}).encode())),
+        settings,
+        scratch,
+        DownloadBudget.of(settings),
     )
 
 
@@ -396,7 +406,9 @@ def test_part_of_a_layer_does_not_pass_for_the_whole(
         return
     settings = Settings.from_plugin({}, tmp_path)
     with pytest.raises(LayerError, match=words.replace("'", ".")):
-        read_features(InputValue("/inputs/features", msgspec.Raw(text)), settings, tmp_path)
+        read_features(
+            InputValue("/inputs/features", msgspec.Raw(text)), settings, tmp_path, DownloadBudget.of(settings)
+        )
 
 
 @each_row(
@@ -592,9 +604,8 @@ def test_all_pages_together_must_keep_to_the_limit_of_a_download(host: Host, tmp
 
 
 @pytest.mark.parametrize("pace", ["drip", "pages"])
-def test_all_pages_together_must_keep_to_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pace: str) -> None:
+def test_all_pages_together_must_keep_to_the_time(tmp_path: Path, pace: str) -> None:
     """Neither a host that sends a byte now and then, nor one that has always one more page, goes on for ever."""
-    monkeypatch.setattr(hosts, "_DOWNLOAD_TIMEOUT_S", 1)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -616,7 +627,8 @@ def test_all_pages_together_must_keep_to_the_time(tmp_path: Path, monkeypatch: p
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     start_s = time.monotonic()
-    assert "did not arrive within 1 s" in fault(f"http://127.0.0.1:{server.server_port}/1", tmp_path).detail
+    said = fault(f"http://127.0.0.1:{server.server_port}/1", tmp_path, max_download_s=1).detail
+    assert "did not arrive within 1 s, which the limit max_download_s" in said
     assert time.monotonic() - start_s < 5
     server.shutdown()
     server.server_close()

@@ -1,0 +1,70 @@
+"""Hosts and ports that links may name, as the configuration lists them."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Self
+
+WEB_PORTS = (80, 443)
+"""Ports that an entry without a port stands for."""
+_ENTRY = re.compile(
+    r"(?:\[(?P<literal>[0-9a-f:.%\w-]+)\]|(?P<name>(?:\*\.)?[^\s:/?#@\[\]*]+))(?::(?P<port>[0-9]{1,5}))?",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedHost:
+    """An entry of the setting `hosts`."""
+
+    name: str
+    """In lower case: a host name, an address without brackets, or `*.example.org` for all subdomains."""
+    port: int | None
+    """None = the `WEB_PORTS`."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the entry of a text: `host`, `host:port`, `*.host:port`, `[::1]:port`.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        plain = text.lower()
+        match = _ENTRY.fullmatch(f"[{plain}]" if _is_ipv6(plain) else plain)
+        port = None if match is None or match["port"] is None else int(match["port"])
+        if match is None or port == 0 or (port or 0) > 65535 or (match["literal"] and not _is_ipv6(match["literal"])):
+            raise ValueError(f"hosts has {text!r}; an entry is host, host:port, *.host, *.host:port or [address]:port")
+        return cls(normal_host(match["literal"] or match["name"]), port)
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether it stands for subdomains; then it allows no private address."""
+        return self.name.startswith("*.")
+
+    def names(self, host: str) -> bool:
+        """Return whether it names a host, given as `normal_host` returns it."""
+        return host == self.name or (self.is_wildcard and host.endswith(self.name[1:]) and host != self.name[1:])
+
+    def allows(self, host: str, port: int) -> bool:
+        """Return whether it names a host with a port."""
+        return self.names(host) and (port in WEB_PORTS if self.port is None else port == self.port)
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports that it allows."""
+        return WEB_PORTS if self.port is None else (self.port,)
+
+
+def normal_host(host: str) -> str:
+    """Return a host in lower case; of an IPv6 address the shortest form."""
+    plain = host.lower()
+    return str(ipaddress.IPv6Address(plain)) if _is_ipv6(plain) else plain
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
