@@ -88,8 +88,8 @@ class Settings:
     """None = Dask's own configuration decides."""
     slots: int | None
     """Sections that run at the same time on this machine; None = one per GPU, without a GPU one per core."""
-    proxies: tuple[str, ...]
-    """Addresses of the proxies whose `X-Forwarded-For` is trusted."""
+    proxies: int
+    """Trusted proxies in front of the service, which write `X-Forwarded-For`; 0 = the header is not read."""
     web_workers: int
     """Processes that answer requests."""
     web_threads: int
@@ -121,7 +121,7 @@ class Settings:
             scheduler=_scheduler(definition.get("scheduler")),
             tls=_tls(definition.get("tls") or {}, base),
             slots=_count("slots", definition.get("slots")),
-            proxies=_names(definition.get("proxies")),
+            proxies=_proxies(definition.get("proxies")),
             web_workers=_count("web_workers", definition.get("web_workers")) or _WEB_WORKERS,
             web_threads=_count("web_threads", definition.get("web_threads")) or _WEB_THREADS,
             origins=_names(definition.get("origins", "*")),
@@ -205,6 +205,17 @@ def _count(name: str, value: Any) -> int | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} is {value!r}, not a whole number above 0")
+    return value
+
+
+def _proxies(value: Any) -> int:
+    if value in (None, ""):
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(
+            f"proxies is {value!r}, not a number: write how many trusted proxies stand in front of the service "
+            "(CLASSIFY_PROXIES=1), not their addresses"
+        )
     return value
 
 

@@ -44,7 +44,7 @@ def test_shipped_configuration_has_the_defaults_of_the_contract() -> None:
         scheduler=None,
         tls=None,
         slots=None,
-        proxies=(),
+        proxies=0,
         web_workers=2,
         web_threads=64,
         origins=("*",),
@@ -65,7 +65,7 @@ def test_variables_change_what_a_deployment_changes(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("CLASSIFY_RESULTS", "s3://bucket/prefix")
     monkeypatch.setenv("CLASSIFY_SCHEDULER", "tls://scheduler:8786")
     monkeypatch.setenv("CLASSIFY_SLOTS", "3")
-    monkeypatch.setenv("CLASSIFY_PROXIES", "10.0.0.1, 10.0.0.2")
+    monkeypatch.setenv("CLASSIFY_PROXIES", "2")
     for name in ("CA", "CERT", "KEY"):
         monkeypatch.setenv(f"CLASSIFY_TLS_{name}", f"/tls/{name}")
     found = load_settings(SHIPPED)
@@ -76,7 +76,7 @@ def test_variables_change_what_a_deployment_changes(monkeypatch: pytest.MonkeyPa
     assert found.job_store == "postgresql+psycopg://app@db/app"
     assert found.results == "s3://bucket/prefix"
     assert (found.scheduler, found.slots) == ("tls://scheduler:8786", 3)
-    assert found.proxies == ("10.0.0.1", "10.0.0.2")
+    assert found.proxies == 2
     assert found.tls == Tls(Path("/tls/CA"), Path("/tls/CERT"), Path("/tls/KEY"))
 
 
@@ -87,6 +87,8 @@ def test_variables_change_what_a_deployment_changes(monkeypatch: pytest.MonkeyPa
         ({"slots": 0}, "slots is 0, not a whole number above 0"),
         ({"slots": "all"}, "slots is 'all'"),
         ({"web_workers": -1}, "web_workers is -1"),
+        ({"proxies": "10.0.0.1, 10.0.0.2"}, r"proxies is '10.0.0.1, 10.0.0.2', not a number: write how many"),
+        ({"proxies": -1}, "proxies is -1, not a number"),
         ({"tls": {"ca": "a", "cert": "b"}}, "tls lacks key"),
     ],
 )
@@ -141,7 +143,7 @@ def test_relative_folders_start_at_the_configuration(tmp_path: Path, monkeypatch
 
 def test_what_is_not_set_is_empty_and_the_state_has_its_own_folder(tmp_path: Path) -> None:
     found = load_settings(configuration(tmp_path))
-    assert (found.models, found.imagery, found.hosts, found.proxies, found.limits) == ((), (), (), (), Limits())
+    assert (found.models, found.imagery, found.hosts, found.proxies, found.limits) == ((), (), (), 0, Limits())
     assert found.state == tmp_path / "state"
     names = ("models", "imagery", "hosts", "state", "limits", "job_store", "results", "scheduler", "tls", "slots")
     nothing: dict[str, Any] = dict.fromkeys(names)
