@@ -10,8 +10,8 @@ import msgspec
 
 from processes.model.catalog import Catalog
 from processes.settings import Settings, load_settings
+from processes.web.http.server import HttpServer
 from processes.web.openapi.document import configured_document
-from processes.web.server import HttpServer
 from processes.web.views import OPENAPI
 
 _logger = logging.getLogger(__name__)

@@ -35,7 +35,7 @@ from processes.web.problem import (
     problem_response,
     pygeoapi_error_response,
 )
-from processes.web.views import OPENAPI, STOPPING
+from processes.web.views import OPENAPI, SETTINGS, STOPPING
 
 _logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def create_application(configuration: Path) -> Flask:
     api = pygeoapi.api_
     if not isinstance(api.manager, JobManager):
         raise RuntimeError(f"server.manager is {api.manager.name!r}; this service needs its own, {_MANAGER}")
-    app.extensions[STOPPING] = threading.Event()
+    app.extensions |= {STOPPING: threading.Event(), SETTINGS: settings}
     classes = [f"{_CLASSES}{name}" for name in _CONFORMANCE]
     CONFORMANCE_CLASSES.extend(name for name in classes if name not in CONFORMANCE_CLASSES)  # one list for all
     app.view_functions[_EXECUTE] = execute_view(api, app.view_functions[_EXECUTE])

@@ -15,7 +15,8 @@ from processes.ogc.problem import is_server_fault, is_temporary, problem_documen
 from processes.sources.media_types import JSON, PROBLEM_JSON, plain_media_type
 
 _KEPT_HEADERS = ("Allow", "Retry-After", "Content-Range")
-_RETRY_AFTER_S = 5
+RETRY_AFTER_S = 5
+"""Seconds after which a client may try again."""
 
 
 class ProblemResponse(Response):
@@ -30,7 +31,7 @@ def problem_response(error: ServiceError, instance: str | None = None) -> Proble
         instance: path that the error concerns; None = the request's own.
     """
     body = problem_document(error, instance or request.path)
-    return _response(body, {"Retry-After": str(_RETRY_AFTER_S)} if is_temporary(body["status"]) else {})
+    return _response(body, {"Retry-After": str(RETRY_AFTER_S)} if is_temporary(body["status"]) else {})
 
 
 def http_exception_response(error: HTTPException) -> ProblemResponse:

@@ -12,6 +12,8 @@ from processes.sources.media_types import JSON
 
 STOPPING = "classify-objects-stopping"
 """Name of the application's extension that is set when the server stops, a `threading.Event`."""
+SETTINGS = "classify-objects-settings"
+"""Name of the application's extension that has its `Settings`."""
 OPENAPI = "openapi.json"
 """Name of the OpenAPI document in the state folder. pygeoapi reads it from a file."""
 View = Callable[..., Any]

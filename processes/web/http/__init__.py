@@ -1,0 +1,1 @@
+"""HTTP itself: connections in an event loop, and threads for complete requests."""

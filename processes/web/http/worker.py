@@ -1,0 +1,92 @@
+"""gunicorn's worker process: an event loop for connections, and threads for complete requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from gunicorn.workers.base import Worker
+
+from processes.web.http.body import BodyMemory
+from processes.web.http.connection import Host
+from processes.web.http.connections import (
+    MAX_CONNECTIONS,
+    MAX_CONNECTIONS_PER_ADDRESS,
+    Connections,
+    raise_file_limit,
+)
+from processes.web.http.pace import Pace
+from processes.web.views import SETTINGS, STOPPING
+
+_BACKLOG = 2048
+_BODY_MEMORY_BYTES = 2**25
+_CHECK_S, _DRAIN_S = 1.0, 0.05
+
+
+class HttpWorker(Worker):  # type: ignore[misc] # gunicorn is not typed
+    """A process that answers requests."""
+
+    pace = Pace()
+    max_per_address = MAX_CONNECTIONS_PER_ADDRESS
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Stop at SIGTERM: at once before anybody is served, else when the requests that have begun are answered."""
+        if not self.booted:
+            os._exit(0)  # an exception here would end in whatever is being imported
+        self.wsgi.extensions[STOPPING].set()  # clients that wait for a job get a response before the end
+        super().handle_exit(sig, frame)
+
+    def run(self) -> None:
+        """Answer requests until stopped."""
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+
+        def handle_exit() -> None:
+            self.handle_exit(signal.SIGTERM, None)
+            stop.set()
+
+        loop.add_signal_handler(signal.SIGTERM, handle_exit)
+        threads = ThreadPoolExecutor(self.cfg.threads)
+        connections = self._connections(threads)
+        listeners = [
+            await loop.create_server(connections.accept, sock=listener.sock, backlog=_BACKLOG)
+            for listener in self.sockets
+        ]
+        while self.alive and os.getppid() == self.ppid:
+            self._check(connections)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _CHECK_S)
+        for listener in listeners:
+            listener.close()
+        deadline_s = loop.time() + self.cfg.graceful_timeout
+        while len(connections) and loop.time() < deadline_s:
+            self._check(connections)
+            await asyncio.sleep(_DRAIN_S)
+        threads.shutdown(wait=False, cancel_futures=True)
+
+    def _check(self, connections: Connections) -> None:
+        self.notify()
+        connections.check(asyncio.get_running_loop().time())
+
+    def _connections(self, threads: ThreadPoolExecutor) -> Connections:
+        settings, stopping = self.wsgi.extensions[SETTINGS], self.wsgi.extensions[STOPPING]
+        host = Host(
+            application=self.wsgi,
+            configuration=self.cfg,
+            threads=threads,
+            memory=BodyMemory(_BODY_MEMORY_BYTES),
+            folder=Path(self.cfg.worker_tmp_dir),
+            max_body_mb=settings.limits.max_body_mb,
+            pace=self.pace,
+            is_stopping=stopping.is_set,
+        )
+        max_per_address = None if settings.proxies else self.max_per_address
+        return Connections(host, min(MAX_CONNECTIONS, raise_file_limit()), max_per_address)
