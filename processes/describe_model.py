@@ -101,8 +101,8 @@ def model_info(model: Model) -> dict[str, Any]:
     optional = {
         "dataRange": definition.data_range,
         "normalization": normalization and {"scale": normalization.scale, "offset": normalization.offset},
-        "minCellSize": definition.min_cell_size,
-        "maxCellSize": definition.max_cell_size,
+        "minCellSize": definition.min_cell_size and definition.min_cell_size.size,
+        "maxCellSize": definition.max_cell_size and definition.max_cell_size.size,
         "batchSize": definition.batch_size,
         "warnings": list(model.warnings) or None,
     }
@@ -123,6 +123,6 @@ def model_info(model: Model) -> dict[str, Any]:
         },
         "bands": list(definition.bands) if definition.bands is not None else model.bands,
         **{name: value for name, value in optional.items() if value is not None},
-        "arguments": [dataclasses.asdict(argument) for argument in declared_arguments(definition)],
+        "arguments": [dataclasses.asdict(argument) for argument in declared_arguments(definition, model.size)],
         "provider": choose_processor(),
     }

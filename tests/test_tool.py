@@ -130,6 +130,42 @@ def _told(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
 # Options, each by itself
 
 
+@pytest.mark.parametrize(("model", "size"), [("keras", 8), ("keras", "8"), ("keras", None), ("keras-black", None), ("shrinking", None)])  # fmt: skip
+def test_chips_are_resampled_to_what_the_network_takes(
+    tool: Tool, image: Path, model: str, size: int | str | None
+) -> None:
+    request = Request([image], random_features(8, 30), UTM, class_scores=True)
+    sent = {"class_scores": True} | ({} if size is None else {"resampled_image_size": size})
+    tool.check(request, model, EXACT, modelArguments=sent)
+
+
+def test_statistics_are_those_of_the_bands_that_the_package_or_the_image_names(tool: Tool, folder: Path) -> None:
+    image = make_raster(folder / "three.tif", width=WIDTH, height=HEIGHT, descriptions=["Red", "Green", "Blue"])
+    request = Request([image], random_features(9, 20), UTM, class_scores=True)
+    tool.check(request, "stats-named", EXACT)
+    tool.check(request, "stats-of-image", EXACT)
+    other = make_raster(folder / "four.tif", bands=4, descriptions=["red", "green", "blue", "infrared"])
+    response = tool.execute(request_body(replace(request, images=[other]), "stats-of-image"))
+    assert response.status_code == 400
+    assert "4 bands, the statistics of the model 'stats-of-image' have 3" in response.json["errors"][0]["detail"]
+
+
+def test_another_size_than_the_network_takes_is_a_fault_of_the_argument(tool: Tool, image: Path) -> None:
+    for model, size, detail in (
+        ("keras", 64, "resampled_image_size is 64, the network takes 8"),
+        ("keras", 8.5, "resampled_image_size is 8.5, not a whole number from 1 to 8192"),
+        ("keras", 0, "resampled_image_size is 0, not a whole number from 1 to 8192"),
+        ("fixed", 8, "there is no model argument 'resampled_image_size'"),
+    ):
+        body = request_body(Request([image], points((9, 9)), UTM), model)
+        body["inputs"]["modelArguments"] = {"resampled_image_size": size}
+        response = tool.execute(body)
+        assert response.status_code == 400
+        (fault,) = response.json["errors"]
+        assert fault["pointer"] == "/inputs/modelArguments/resampled_image_size"
+        assert detail in fault["detail"]
+
+
 @pytest.mark.parametrize(
     ("model", "tolerance", "crs"),
     [

@@ -21,7 +21,7 @@ from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
 from conftest import definition, save_mean_network, save_root_network
-from model_oracle import LinearNetwork, Model, linear_network, mean_network, root_network
+from model_oracle import LinearNetwork, Model, ShrinkingNetwork, linear_network, mean_network, root_network
 from oracle import transformed
 from service import Client, configure, link, load_application
 from tool_oracle import CRS84, Request, Row, expected_rows
@@ -60,6 +60,13 @@ def _linear(shape: tuple[int, int, int] = (3, 8, 8), outputs: int = 3, inside: b
     return Model(definition(**changes), linear_network(shape, outputs, bands * height * width, inside), bands)
 
 
+def _shrinking(**changes: Any) -> Model:
+    """Return a model whose network takes a fourth of the chip's cells along each axis, as they are."""
+    network = linear_network((3, 8, 8), 2, 5)
+    inner = LinearNetwork((network.weights / 128).astype(np.float32), network.bias)
+    return Model(definition(ImageHeight=32, ImageWidth=32, Normalization="none", **changes), ShrinkingNetwork(inner), 3)
+
+
 def _unit(bands: int, **changes: Any) -> dict[str, Any]:
     """Return keys that map every band's range to -0.5..0.5."""
     return {"DataRange": [-0.5, 0.5], **PLAIN, "ExtractBands": list(range(bands)), **changes}
@@ -86,6 +93,13 @@ MODELS: Final[Mapping[str, Model]] = {
     "imagenet-not-esri": _linear(Normalization=None),
     "stats": _linear(NormalizationStats=STATS, Normalization=None, Framework="arcgis.learn.models._inferencing"),
     "stats-ordered": _linear(NormalizationStats=STATS, Normalization=None, ExtractBands=[2, 0, 1]),
+    "stats-named": _linear(
+        NormalizationStats=STATS,
+        Normalization=None,
+        ExtractBands=["Green", "BLUE", "red"],
+        Bands=["Green", "Red", "Blue"],
+    ),
+    "stats-of-image": _linear(NormalizationStats=STATS, Normalization=None, ExtractBands=["Blue", "RED", "green"]),
     "own-over-stats": _linear(NormalizationStats=STATS),
     "reordered": _linear(ExtractBands=[2, 0, 1]),
     "all-bands": _linear(ExtractBands=None),
@@ -95,6 +109,9 @@ MODELS: Final[Mapping[str, Model]] = {
     "one-band": _linear((1, 8, 8), **_unit(1)),
     "four-bands": _linear((4, 8, 8), **_unit(4)),
     "two-cases": Model(definition(Classes=[{"Value": 1, "Name": "Oak"}, {"Value": 2, "Name": "oak"}]), mean_network, 3),
+    "keras": _shrinking(ModelConfiguration="KerasClassifier"),
+    "keras-black": _shrinking(ModelConfiguration={"Name": "KerasClassifier"}, BlackenAroundFeature=1),
+    "shrinking": _shrinking(Resampling="skimage"),
     "root": Model(definition(), root_network, 3),
     "root-multi": Model(definition(MetaDataMode="MultiLabeled_Tiles", Activation="sigmoid"), root_network, 3),
     "thirteen-bands": _linear((13, 8, 8), **_unit(13, ExtractBands=None)),
@@ -192,9 +209,11 @@ def start_tool(folder: Path) -> Tool:
         package = folder / "models" / name
         package.mkdir(parents=True)
         (package / "model.emd").write_text(json.dumps(model.emd))
+        shape = (model.bands, model.emd["ImageHeight"], model.emd["ImageWidth"])
         if isinstance(model.network, LinearNetwork):
-            shape = (model.bands, model.emd["ImageHeight"], model.emd["ImageWidth"])
             save_linear_network(package / "net.onnx", model.network, shape)
+        elif isinstance(model.network, ShrinkingNetwork):
+            save_linear_network(package / "net.onnx", model.network.inner, (shape[0], shape[1] // 4, shape[2] // 4))
         elif model.network is root_network:
             save_root_network(package / "net.onnx")
         else:

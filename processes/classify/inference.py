@@ -18,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.imagery.chip_plan import ChipPlan
-from processes.imagery.chips import Batch, ChipReader
+from processes.imagery.chips import Batch, ChipReader, resample
 from processes.imagery.mosaic import neighbours_of
+from processes.imagery.resampling import resample_bilinear, resample_to_square
 from processes.imagery.source import gdal_settings
 from processes.imagery.tiles import TileReader
 from processes.model.arguments import ModelArguments
 from processes.model.definition import ModelDefinition
+from processes.model.runtime.runtime import Chips
 from processes.model.session import Session
 
 _MAX_BATCH_CELLS = 2**25
@@ -152,7 +154,7 @@ def _label(batch: Batch, session: Session, arguments: ModelArguments, labels: La
     rows = batch.rows if batch.valid.all() else batch.rows[batch.valid]
     if not len(rows):
         return
-    chips = batch.chips if len(rows) == len(batch.rows) else batch.chips[batch.valid]
+    chips = _as_taken(batch.chips if len(rows) == len(batch.rows) else batch.chips[batch.valid], session)
     scores = _scores(session, chips, arguments.test_time_augmentation)
     is_finite = np.isfinite(scores).all(axis=1)
     if not is_finite.all():
@@ -167,7 +169,20 @@ def _label(batch: Batch, session: Session, arguments: ModelArguments, labels: La
         labels.scores[rows] = scores
 
 
-def _scores(session: Session, chips: NDArray[np.uint8] | NDArray[np.float32], augment: bool) -> NDArray[np.float32]:
+def _as_taken(chips: Chips, session: Session) -> Chips:
+    """Return chips as large as the network takes them, where the package says how they get there."""
+    definition, size = session.key.definition, session.chip_size
+    if definition.resampling is None or chips.shape[2:] == size:
+        return chips
+    if definition.is_keras_classifier and size[0] == size[1]:
+        return resample_to_square(chips, size[0])
+    if definition.resampling == "skimage":
+        return resample_bilinear(chips, size)
+    height, width = size
+    return np.stack([resample(chip, (width, height)) for chip in chips])
+
+
+def _scores(session: Session, chips: Chips, augment: bool) -> NDArray[np.float32]:
     """Return probabilities; with `augment` they are averaged over turned and mirrored chips.
 
     These are the ones that Esri's tool uses: in map space the eight turns and mirrors (four where the chip is not

@@ -12,6 +12,7 @@ import pyproj
 from processes.classify.description import OUTPUT, PROCESS_ID, describe
 from processes.classify.features import read_features, stamp_features
 from processes.classify.images import open_images, stamp_images
+from processes.classify.planning.bands import model_for
 from processes.classify.planning.extent import Extent, read_extent
 from processes.classify.planning.fields import DEFAULT_FIELD
 from processes.classify.planning.options import Options
@@ -112,7 +113,9 @@ def read_inputs(
     with collect_faults(faults, literals["model"].pointer):
         model = catalog.model(values["model"])
         given_arguments = literals.get("modelArguments", LiteralValue("", {}))
-        arguments, argument_faults = read_arguments(given_arguments.value, model.definition, given_arguments.pointer)
+        arguments, argument_faults = read_arguments(
+            given_arguments.value, model.definition, given_arguments.pointer, model.size
+        )
         faults.extend(argument_faults)
         if "classLabelField" in literals or "classLabelField" not in request.inputs:  # else the fields are not known
             return Inputs(model, arguments, options, output_format, crs, _requirements(values))
@@ -139,11 +142,14 @@ def open_sources(
     layer = _layer(request, settings, folder, budget, faults)
     if inputs is None:
         raise RequestError(faults)
+    model = inputs.model
+    with collect_faults(faults, "/inputs/image"):
+        model = model_for(model, [image for image, _ in images])
     sources = Sources(
         images=[image for image, _ in images],
         image_pointers=[pointer for _, pointer in images],
         layer=layer,
-        model=inputs.model,
+        model=model,
         arguments=inputs.arguments,
         options=inputs.options,
     )

@@ -24,7 +24,16 @@ def session_for(sources: Sources) -> Session:
     """
     model = sources.model
     processor = sources.options.processor or choose_processor()
-    key = SessionKey(model.network, model.sha256, model.definition, model.activation, processor, 1, model.output_name)
+    key = SessionKey(
+        model.network,
+        model.sha256,
+        model.definition,
+        model.activation,
+        processor,
+        1,
+        model.output_name,
+        sources.arguments.resampled_image_size,
+    )
     try:
         return open_session(key)
     except PackageError as err:

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from processes.classify.planning.bands import model_for
 from processes.classify.planning.feature_rows import footprints_of
 from processes.classify.planning.options import Options
 from processes.classify.planning.sources import Plan, PlannedRows, Sources
@@ -221,7 +222,7 @@ def load_sources(saved: SavedPlan, images: Sequence[Image], catalog: Catalog) ->
         model = catalog.model(saved.model)
         if model.sha256 != saved.model_sha256:
             raise PackageError(f"the model {model.id!r} was changed after the request was accepted")
-    return Sources(images, [], None, model, saved.arguments, saved.options)
+    return Sources(images, [], None, model_for(model, images), saved.arguments, saved.options)
 
 
 def load_section(

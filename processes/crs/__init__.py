@@ -3,6 +3,7 @@
 Coordinates are in x, y order everywhere, whatever the authority of a CRS says.
 """
 
+from processes.crs.ground import ground_metres
 from processes.crs.names import (
     CRS84,
     crs_from_text,
@@ -26,6 +27,7 @@ __all__ = [
     "crs_name",
     "crs_uri",
     "esri_wkt",
+    "ground_metres",
     "horizontal",
     "is_in_x_y_order",
     "is_longitude_latitude",

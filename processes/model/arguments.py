@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from processes.errors import Fault, InputError, pointer_token
-from processes.model.definition import ModelDefinition
+from processes.model.definition import MAX_CHIP_SIDE_PX, ModelDefinition, NetworkSize, chip_size
 
 _TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 _MULTI_LABEL_THRESHOLD = 0.5
@@ -32,6 +32,8 @@ class ModelArguments:
     """True: the probabilities of a chip are averaged over its turns and mirrors."""
     class_scores: bool
     """True: the result has a field with the probability of each class."""
+    resampled_image_size: int | None = None
+    """Side, in cells, of the squares that chips become before the network; None = the model has no such argument."""
     warnings: tuple[str, ...] = ()
     """Sentences about arguments that have no effect, for the summary."""
 
@@ -49,10 +51,15 @@ class DeclaredArgument:
     description: str
 
 
-def declared_arguments(definition: ModelDefinition) -> list[DeclaredArgument]:
-    """Return the arguments of a model, with their defaults."""
+def declared_arguments(definition: ModelDefinition, size: NetworkSize = (None, None)) -> list[DeclaredArgument]:
+    """Return the arguments of a model, with their defaults.
+
+    Args:
+        definition: of the model.
+        size: height and width of the chips that its network takes.
+    """
     threshold = _MULTI_LABEL_THRESHOLD if definition.multi_label else 0
-    return [
+    arguments = [
         DeclaredArgument(
             "batch_size",
             "numeric",
@@ -81,10 +88,22 @@ def declared_arguments(definition: ModelDefinition) -> list[DeclaredArgument]:
             "class_scores", "boolean", False, False, "Class scores", "Add a field with the probability of each class"
         ),
     ]
+    if definition.is_keras_classifier:
+        arguments.append(
+            DeclaredArgument(
+                "resampled_image_size",
+                "numeric",
+                chip_size(definition, size)[0],
+                False,
+                "Resampled image size",
+                "Side, in cells, of the squares that chips are resampled to before the network",
+            )
+        )
+    return arguments
 
 
 def read_arguments(
-    raw_values: Mapping[str, Any], definition: ModelDefinition, pointer: str
+    raw_values: Mapping[str, Any], definition: ModelDefinition, pointer: str, size: NetworkSize = (None, None)
 ) -> tuple[ModelArguments, list[Fault]]:
     """Read the arguments of a request.
 
@@ -92,11 +111,12 @@ def read_arguments(
         raw_values: as the request has them, by name.
         definition: of the model; its defaults fill what is absent.
         pointer: of the arguments in the request.
+        size: height and width of the chips that the model's network takes.
 
     Returns:
         The arguments, and a fault for each value that cannot be used; the default is in its place.
     """
-    values = {argument.name: argument.value for argument in declared_arguments(definition)}
+    values = {argument.name: argument.value for argument in declared_arguments(definition, size)}
     names, faults, without_effect = list(values), [], []
     for given, value in raw_values.items():
         name = _ESRIS_NAMES.get(given, given)
@@ -107,7 +127,7 @@ def read_arguments(
                 _require_no_effect(name, value)
                 without_effect.append(name)
             else:
-                values[name] = _read(name, value, names)
+                values[name] = _read(name, value, names, size)
         except InputError as err:
             faults.append(Fault(f"{pointer}/{pointer_token(given)}", err))
     return ModelArguments(**values, warnings=_warnings(without_effect)), faults
@@ -132,7 +152,9 @@ def _warnings(without_effect: list[str]) -> tuple[str, ...]:
             return (f"the model arguments {' and '.join(without_effect)} have no effect here",)
 
 
-def _read(name: str, value: Any, names: list[str]) -> Any:
+def _read(name: str, value: Any, names: list[str], size: NetworkSize) -> Any:
+    if name not in names:
+        raise InputError(f"there is no model argument {_short(name)}; the arguments are {', '.join(names)}")
     match name:
         case "batch_size":
             number = _number(name, value)
@@ -144,10 +166,20 @@ def _read(name: str, value: Any, names: list[str]) -> Any:
             if not 0 <= number <= 1:
                 raise InputError(f"{name} is {_short(value)}, not a number from 0 to 1")
             return number
-        case "test_time_augmentation" | "class_scores":
-            return _boolean(name, value)
+        case "resampled_image_size":
+            return _side(name, value, size)
         case _:
-            raise InputError(f"there is no model argument {_short(name)}; the arguments are {', '.join(names)}")
+            return _boolean(name, value)
+
+
+def _side(name: str, value: Any, size: NetworkSize) -> int:
+    number = _number(name, value)
+    if number != int(number) or not 1 <= number <= MAX_CHIP_SIDE_PX:
+        raise InputError(f"{name} is {_short(value)}, not a whole number from 1 to {MAX_CHIP_SIDE_PX}")
+    for taken in size:
+        if taken not in (None, int(number)):
+            raise InputError(f"{name} is {_short(value)}, the network takes {taken}")
+    return int(number)
 
 
 def _number(name: str, value: Any) -> float:

@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 
 _TRY_AGAIN_S = 600
 """Seconds after which a check that was not conclusive is repeated."""
-_CHECK_VERSION = 5
+_CHECK_VERSION = 6
 """A new number invalidates all recorded outcomes."""
 
 
@@ -45,6 +45,8 @@ class Model:
     """What turns the network's outputs into probabilities: the definition's, else what the check found."""
     bands: int | None
     """Number of bands that the network takes; None = any number."""
+    size: tuple[int | None, int | None]
+    """Height and width of the chips that the network takes, in cells; None = any."""
     output_name: str | None
     """The network's output that holds the scores; None = the only one that can."""
     cuts_cells: bool = False
@@ -122,6 +124,7 @@ class Catalog:
             definition=package.definition,
             activation=outcome.activation,
             bands=outcome.bands,
+            size=outcome.size,
             output_name=outcome.output_name,
             cuts_cells=outcome.cuts_cells,
             warnings=package.warnings,

@@ -26,6 +26,8 @@ class CheckOutcome(msgspec.Struct, frozen=True):
     """What turns the network's outputs into probabilities."""
     bands: int | None = None
     """Number of bands that the network takes; None = any number."""
+    size: tuple[int | None, int | None] = (None, None)
+    """Height and width of the chips that the network takes, in cells; None = any."""
     output_name: str | None = None
     """The network's output that holds the scores; None = the check found none."""
     cuts_cells: bool = False

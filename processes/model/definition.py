@@ -1,8 +1,8 @@
 """The Esri model definition (.emd), read once into a frozen value.
 
-Keys and their meaning are those of Esri's public documentation; `Normalization`, `Activation` and `OutputName` are this
-project's own. Unknown keys are ignored, null and the empty text count as absent, a known key of the wrong type or range
-is an error.
+Keys and their meaning are those of Esri's public documentation; `Normalization`, `Activation`, `OutputName` and
+`Resampling` are this project's own. Unknown keys are ignored, null and the empty text count as absent, a known key of
+the wrong type or range is an error.
 """
 
 from __future__ import annotations
@@ -26,13 +26,22 @@ from processes.model.keys import (
     stated,
     wrong_value,
 )
-from processes.model.normalization import Normalization, read_normalization
+from processes.model.normalization import BandStatistics, Normalization, read_normalization
 
 Activation = Literal["softmax", "sigmoid", "none"]
+Resampling = Literal["pillow", "skimage"]
+"""`pillow`: bilinear, with antialiasing when it shrinks. `skimage`: scikit-image's order 1 without antialiasing, cut to
+whole numbers."""
+
+NetworkSize = tuple[int | None, int | None]
+"""Height and width of the chips that a network takes, in cells; None = any."""
 
 MAX_CHIP_SIDE_PX = 8192
+_KERAS_SIDE_PX = 64
+"""Esri's default of `resampled_image_size`."""
 MAX_BATCH_SIZE = 4096
 MAX_BANDS = 65535  # as many as GDAL can count
+_FIRST_WKID_OF_ESRI = 32_768  # numbers below are those of EPSG
 _MOST_DIGITS = 400
 MAX_DATA_VALUE = 1e38  # so that float32 holds the width of a range
 
@@ -47,6 +56,16 @@ class ModelClass:
     """The class name, the label of an object."""
     color: tuple[int, int, int] | None
     """Red, green, blue, 0..255; None = the package has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellSize:
+    """The cell size of rasters that the network was trained on."""
+
+    size: float
+    """Above 0, in units of the CRS."""
+    crs: str | None = None
+    """Its `spatialReference`: authority and code, or WKT, as Esri writes it; None = that of the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +94,26 @@ class ModelDefinition:
     """`test_time_augmentation`: the default of that argument."""
     batch_size: int | None
     """`BatchSize`: chips per call of the network; None = as many as suit it."""
-    min_cell_size: float | None
-    """`MinCellSize`, in units of the image's CRS; None = no limit."""
-    max_cell_size: float | None
-    """`MaxCellSize`, in units of the image's CRS; None = no limit."""
+    min_cell_size: CellSize | None
+    """`MinCellSize`; None = no limit."""
+    max_cell_size: CellSize | None
+    """`MaxCellSize`; None = no limit."""
     multi_label: bool
     """`MetaDataMode` is `MultiLabeled_Tiles`. True: an object can have several labels, or none."""
     normalization: Normalization | None
-    """What is done to each cell before the network; None = nothing."""
+    """What is done to each cell before the network; None = nothing, or what `statistics` say."""
+    statistics: BandStatistics | None
+    """`NormalizationStats` where `ExtractBands` has names that only an image's bands can tell the places of."""
     states_cells: bool
     """True: the package says which values the network takes: `Normalization`, `NormalizationStats` or `DataRange`."""
     activation: Activation | None
     """What turns the network's outputs into probabilities; None = not stated, the check of the network finds it."""
+    resampling: Resampling | None
+    """`Resampling`: how a chip becomes as large as the network takes it, and how it is resampled before that; `skimage`
+    for Esri's KerasClassifier. None = not stated: `pillow`, and the network takes chips of `ImageWidth` and
+    `ImageHeight`."""
+    is_keras_classifier: bool
+    """`ModelConfiguration` is Esri's KerasClassifier: chips become squares of the argument `resampled_image_size`."""
     output_name: str | None
     """`OutputName`: the network's output that holds the scores; None = not stated, the network's check finds it."""
     classes: tuple[ModelClass, ...]
@@ -98,9 +125,12 @@ class ModelDefinition:
         Args:
             bands: number of bands that it takes; None = any. An assumed normalisation is for three bands.
         """
-        if self.normalization is not None and self.normalization.is_assumed and bands not in (None, 3):
+        normalization = self.normalization
+        if self.statistics is not None:  # without an image, as in the trial run
+            return self.statistics.normalization(range(len(self.bands or ())))
+        if normalization is not None and normalization.is_assumed and bands not in (None, 3):
             return None
-        return self.normalization
+        return normalization
 
 
 def parse_definition(text: bytes) -> ModelDefinition:
@@ -124,6 +154,8 @@ def parse_definition(text: bytes) -> ModelDefinition:
     get(keys, "InferenceFunction", read_text, None)
     configuration = get(keys, "ModelConfiguration", _configuration, None)
     bands = get(keys, "ExtractBands", _bands, None)
+    normalization, statistics = read_normalization(keys, _is_of_arcgis_learn(framework, configuration), bands)
+    is_keras_classifier = configuration == "KerasClassifier"
     return ModelDefinition(
         framework=framework,
         network_file=require(keys, "ModelFile", read_text).strip().replace("\\", "/"),
@@ -139,12 +171,30 @@ def parse_definition(text: bytes) -> ModelDefinition:
         min_cell_size=get(keys, "MinCellSize", _cell_size, None),
         max_cell_size=get(keys, "MaxCellSize", _cell_size, None),
         multi_label=get(keys, "MetaDataMode", read_text, "") == "MultiLabeled_Tiles",
-        normalization=read_normalization(keys, _is_of_arcgis_learn(framework, configuration), bands),
+        normalization=normalization,
+        statistics=statistics,
         states_cells=not keys.keys().isdisjoint(("Normalization", "NormalizationStats", "DataRange")),
         activation=get(keys, "Activation", _activation, None),
+        resampling=get(keys, "Resampling", _resampling, "skimage" if is_keras_classifier else None),
+        is_keras_classifier=is_keras_classifier,
         output_name=get(keys, "OutputName", read_text, None),
         classes=require(keys, "Classes", _classes),
     )
+
+
+def chip_size(definition: ModelDefinition, taken: NetworkSize, side: int | None = None) -> tuple[int, int]:
+    """Return height and width of the chips that a network gets, in cells.
+
+    Args:
+        definition: of the model.
+        taken: height and width that the network takes; None = any.
+        side: the argument `resampled_image_size`; None = absent.
+    """
+    if definition.is_keras_classifier:
+        height, width = (extent or side or _KERAS_SIDE_PX for extent in taken)
+    else:
+        height, width = taken[0] or definition.chip_height, taken[1] or definition.chip_width
+    return height, width
 
 
 def _whole_number(digits: str) -> float:
@@ -164,13 +214,29 @@ def _is_of_arcgis_learn(framework: str | None, configuration: str | None) -> boo
     return (framework or "").startswith("arcgis.learn") or configuration in ("FeatureClassifier", "_FeatureClassifier")
 
 
-def _cell_size(name: str, value: Any) -> float | None:
-    """Read a cell size, which Esri writes as a number or as {"x": …, "y": …}."""
+def _cell_size(name: str, value: Any) -> CellSize | None:
+    """Read a cell size, which Esri writes as a number or as {"x": …, "y": …, "spatialReference": …}."""
     sizes = [value.get("x"), value.get("y")] if isinstance(value, dict) else [value]
     for size in sizes:
         if size is not None and read_number(name, size) < 0:
             raise wrong_value(name, size, "a number of 0 or more")
-    return float(sizes[0]) if sizes[0] else None
+    if not sizes[0]:
+        return None
+    return CellSize(
+        float(sizes[0]), _spatial_reference(value.get("spatialReference") if isinstance(value, dict) else None)
+    )
+
+
+def _spatial_reference(value: Any) -> str | None:
+    """Return the name of Esri's JSON of a CRS, {"wkid": …, "latestWkid": …} or {"wkt": …}; None = it names none."""
+    if not isinstance(value, dict):
+        return None
+    for key in ("latestWkid", "wkid"):
+        number = value.get(key)
+        if isinstance(number, int | float) and is_number(number) and number == int(number) and number > 0:
+            return f"{'EPSG' if number < _FIRST_WKID_OF_ESRI else 'ESRI'}:{int(number)}"
+    wkt = value.get("wkt") or value.get("wkt2")
+    return wkt if isinstance(wkt, str) and wkt.strip() else None
 
 
 def _range(name: str, value: Any) -> tuple[float, float]:
@@ -195,6 +261,12 @@ def _activation(name: str, value: Any) -> Activation:
     if value not in ("softmax", "sigmoid", "none"):
         raise wrong_value(name, value, "softmax, sigmoid or none")
     return cast(Activation, value)
+
+
+def _resampling(name: str, value: Any) -> Resampling:
+    if value not in ("pillow", "skimage"):
+        raise wrong_value(name, value, "pillow or skimage")
+    return cast(Resampling, value)
 
 
 def _classes(name: str, value: Any) -> tuple[ModelClass, ...]:

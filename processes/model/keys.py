@@ -109,3 +109,8 @@ def read_numbers(name: str, value: Any) -> tuple[float, ...]:
     if not isinstance(value, list) or not value:
         raise wrong_value(name, value, "a list of numbers")
     return tuple(read_number(name, item) for item in value)
+
+
+def read_names(_: str, value: Any) -> tuple[str, ...]:
+    """Read a list of names, in small letters; what is something else names nothing."""
+    return tuple(str(item).strip().lower() for item in value) if isinstance(value, list) else ()

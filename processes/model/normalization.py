@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from processes.errors import PackageError
-from processes.model.keys import read_number, read_numbers, require, show, stated, wrong_value
+from processes.model.keys import get, read_names, read_number, read_numbers, require, show, stated, wrong_value
 
 Bands = tuple[int | str, ...]
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
+_STATISTICS = ("band_min_values", "band_max_values", "scaled_mean_values", "scaled_std_values")
 _FLOAT32_LEAST, _FLOAT32_MOST = 1.1754944e-38, 3.4028234e38
 
 
@@ -28,8 +29,41 @@ class Normalization:
     """True: the package states none; ImageNet's statistics apply if the network takes three bands."""
 
 
-def read_normalization(keys: Mapping[str, Any], is_of_arcgis_learn: bool, bands: Bands | None) -> Normalization | None:
-    """Return the normalisation that the keys of an .emd ask for.
+@dataclass(frozen=True, slots=True)
+class BandStatistics:
+    """arcgis.learn's `NormalizationStats`: arrays per band of the training raster, as long as each other or not."""
+
+    arrays: Mapping[str, tuple[Any, ...]]
+    """By key; what is not a number may stand where no band is taken."""
+
+    @property
+    def bands(self) -> int:
+        """Number of bands of the training raster."""
+        return min(map(len, self.arrays.values()))
+
+    def normalization(self, indices: Sequence[int]) -> Normalization:
+        """Return the normalisation of some bands: scale to the training raster's range, then standardise.
+
+        Minimum = maximum divides by 1, a deviation of 0 counts as 0.01.
+
+        Args:
+            indices: of the bands, from 0, in the order in which the network takes them.
+
+        Raises:
+            PackageError: a value is no number, or the normalisation is not one that float32 holds.
+        """
+        low, high, mean, std = (
+            read_numbers(name, [array[index] for index in indices]) for name, array in self.arrays.items()
+        )
+        width = tuple((h - v) or 1.0 for v, h in zip(low, high, strict=True))
+        shifted = tuple(v / w + m for v, w, m in zip(low, width, mean, strict=True))
+        return _affine(tuple(1 / w for w in width), shifted, tuple(s or 0.01 for s in std))
+
+
+def read_normalization(
+    keys: Mapping[str, Any], is_of_arcgis_learn: bool, bands: Bands | None
+) -> tuple[Normalization | None, BandStatistics | None]:
+    """Return the normalisation that the keys of an .emd ask for, or statistics of bands that an image's names tell.
 
     Args:
         keys: of the .emd, without nulls.
@@ -42,16 +76,20 @@ def read_normalization(keys: Mapping[str, Any], is_of_arcgis_learn: bool, bands:
     if "Normalization" in keys:
         normalization = _own(keys["Normalization"])
     elif "NormalizationStats" in keys:
-        normalization = _esri(keys["NormalizationStats"], bands)
+        statistics = _statistics(keys["NormalizationStats"])
+        indices = _band_indices(bands, statistics, get(keys, "Bands", read_names, ()))
+        if indices is None:
+            return None, statistics
+        normalization = statistics.normalization(indices)
     elif is_of_arcgis_learn and (bands is None or len(bands) == 3):
         normalization = replace(_affine((1 / 255,) * 3, _IMAGENET_MEAN, _IMAGENET_STD), is_assumed=True)
     else:
-        return None
+        return None, None
     if normalization is not None and bands is not None and len(normalization.scale) != len(bands):
         raise PackageError(
             f"the normalisation is for {len(normalization.scale)} bands, ExtractBands takes {len(bands)}"
         )
-    return normalization
+    return normalization, None
 
 
 def _affine(scale: tuple[float, ...], mean: tuple[float, ...], std: tuple[float, ...]) -> Normalization:
@@ -82,42 +120,33 @@ def _own(value: Any) -> Normalization | None:
     return _affine((scale,) * len(mean), mean, std)
 
 
-def _esri(value: Any, bands: Bands | None) -> Normalization:
-    """Read arcgis.learn's statistics: scale to the training raster's range, then standardise.
-
-    The arrays are per band of the training raster and indexed through ExtractBands. max = min divides by 1, a
-    scaled_std of 0 counts as 0.01.
-    """
+def _statistics(value: Any) -> BandStatistics:
     if not isinstance(value, dict):
         raise wrong_value("NormalizationStats", value, "an object of per-band arrays")
     value = {f"NormalizationStats.{key}": item for key, item in stated(value).items()}
-    names = ("band_min_values", "band_max_values", "scaled_mean_values", "scaled_std_values")
-    arrays = {name: require(value, f"NormalizationStats.{name}", _read_list) for name in names}
-    indices = _band_indices(bands, len(arrays[names[0]]))
-    for name, array in arrays.items():
-        if (bands is None and len(array) != len(indices)) or max(indices) >= len(array):
-            extracted = f"{len(indices)} bands" if bands is None else show(bands)
-            raise PackageError(f"NormalizationStats.{name} has {len(array)} values, taken are {extracted}")
-    low, high, mean, std = (
-        read_numbers(f"NormalizationStats.{name}", [array[index] for index in indices])
-        for name, array in arrays.items()
-    )
-    width = tuple((h - v) or 1.0 for v, h in zip(low, high, strict=True))
-    shifted = tuple(v / w + m for v, w, m in zip(low, width, mean, strict=True))
-    return _affine(tuple(1 / w for w in width), shifted, tuple(s or 0.01 for s in std))
+    names = [f"NormalizationStats.{key}" for key in _STATISTICS]
+    return BandStatistics({name: require(value, name, _read_list) for name in names})
 
 
-def _read_list(name: str, value: Any) -> list[Any]:
+def _read_list(name: str, value: Any) -> tuple[Any, ...]:
     """Read a list; its items are read where they are taken, as bands without data have NaN."""
     if not isinstance(value, list) or not value:
         raise wrong_value(name, value, "a list of numbers")
-    return value
+    return tuple(value)
 
 
-def _band_indices(bands: Bands | None, count: int) -> list[int]:
+def _band_indices(bands: Bands | None, statistics: BandStatistics, names: Sequence[str]) -> list[int] | None:
+    """Return which bands of the training raster the network takes; None = names say it that only an image has."""
     if bands is None:
-        return list(range(count))
-    indices = [band for band in bands if isinstance(band, int)]
-    if len(indices) < len(bands):
-        raise PackageError("NormalizationStats needs ExtractBands as numbers")
+        indices = list(range(len(next(iter(statistics.arrays.values())))))
+    else:
+        places = {name: place for place, name in enumerate(names)}
+        found = [places.get(band.strip().lower()) if isinstance(band, str) else band for band in bands]
+        indices = [index for index in found if index is not None]
+        if len(indices) < len(found):
+            return None
+    for name, array in statistics.arrays.items():
+        if (bands is None and len(array) != len(indices)) or max(indices) >= len(array):
+            extracted = f"{len(indices)} bands" if bands is None else show(bands)
+            raise PackageError(f"{name} has {len(array)} values, taken are {extracted}")
     return indices

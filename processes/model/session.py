@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.errors import PackageError
-from processes.model.definition import Activation, ModelDefinition
+from processes.model.definition import Activation, ModelDefinition, chip_size
 from processes.model.graph.network import Network, load_network
 from processes.model.graph.preparation import ChipDtype, with_preparation
 from processes.model.normalization import Normalization
@@ -47,6 +48,8 @@ class SessionKey:
     """Threads of the CPU for one call of the network."""
     output_name: str | None = None
     """The output that holds the scores; None = the only one that can."""
+    side: int | None = None
+    """The argument `resampled_image_size`, in cells; None = what the network takes."""
 
 
 class Session:
@@ -59,6 +62,8 @@ class Session:
         _, self.network = self._load()
         self.normalization = key.definition.normalization_for(self.network.bands)
         _require_fit(key.definition, self.normalization, self.network)
+        self.chip_size = chip_size(key.definition, self.network.size, key.side)
+        """Height and width of the chips that it takes, in cells."""
         self.candidates = candidates(self.network, key.definition)
         """The outputs that can be the scores, as far as the graph tells."""
         self._output_name = key.output_name or (self.candidates[0].name if len(self.candidates) == 1 else None)
@@ -74,12 +79,12 @@ class Session:
         if self.key.processor == "GPU":
             return GPU_BATCH_SIZE
         low, high = _CPU_BATCH_SIZES
-        return min(max(_CPU_BATCH_CELLS // (definition.chip_width * definition.chip_height), low), high)
+        return min(max(_CPU_BATCH_CELLS // prod(self.chip_size), low), high)
 
     def chips_per_s(self) -> float:
         """Return how many chips per second one thread runs, measured on a batch of chips that are all 0."""
         shape = (self.batch_size, self.network.bands or len(self.key.definition.bands or "RGB"))
-        chips = np.zeros((*shape, self.key.definition.chip_height, self.key.definition.chip_width), np.uint8)
+        chips = np.zeros((*shape, *self.chip_size), np.uint8)
         self.outputs(chips)  # opens the network, which must not be measured
         start_s = time.perf_counter()
         self.outputs(chips)
@@ -89,7 +94,7 @@ class Session:
         """Return the probabilities of the classes.
 
         Args:
-            chips: `(n, bands, height, width)`, cells as cut and zeroed, not normalised; uint8 or float32.
+            chips: `(n, bands, *chip_size)`, cells as cut, zeroed and resampled, not normalised; uint8 or float32.
 
         Returns:
             `(n, classes)`, 0..1; rows of single-label models add up to 1. A row is NaN where the network gave something
@@ -132,7 +137,9 @@ class Session:
 
     def _load(self) -> tuple[Any, Network]:
         definition = self.key.definition
-        return load_network(self.key.network, definition.chip_height, definition.chip_width)
+        is_of_chip = definition.resampling is None
+        chip = (definition.chip_height, definition.chip_width) if is_of_chip else None
+        return load_network(self.key.network, chip)
 
     def _open(self, dtype: ChipDtype) -> RunNetwork:
         """Return the network that takes chips of a dtype, opened the first time."""
@@ -159,9 +166,10 @@ def open_session(key: SessionKey) -> Session:
 
 def _require_fit(definition: ModelDefinition, normalization: Normalization | None, network: Network) -> None:
     """Raise PackageError where the definition and the network contradict each other."""
+    is_of_chip = definition.resampling is None
     for name, declared, accepted in (
-        ("ImageWidth", definition.chip_width, network.width),
-        ("ImageHeight", definition.chip_height, network.height),
+        ("ImageWidth", definition.chip_width, network.width if is_of_chip else None),
+        ("ImageHeight", definition.chip_height, network.height if is_of_chip else None),
         ("the number of ExtractBands", definition.bands and len(definition.bands), network.bands),
         (
             "the number of bands of the normalisation",

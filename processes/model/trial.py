@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,7 @@ def try_network(session: Session) -> CheckOutcome:
     return CheckOutcome(
         activation=activation,
         bands=network.bands,
+        size=network.size,
         output_name=name,
         cuts_cells=network.dtype == "uint8" and session.normalization is None and definition.data_range is None,
         warnings=tuple(warnings),
@@ -165,8 +167,7 @@ def _difference(some: NDArray[Any], others: NDArray[Any]) -> float:
 
 def _random_batches(session: Session) -> list[Chips]:
     """Return batches of random chips."""
-    definition = session.key.definition
-    size = max(1, min(_CHIPS, _CALL_CELLS // (definition.chip_width * definition.chip_height)))
+    size = max(1, min(_CHIPS, _CALL_CELLS // prod(session.chip_size)))
     rng = np.random.default_rng(0)
     return [_random_chips(session, min(size, _CHIPS - start), rng) for start in range(0, _CHIPS, size)]
 
@@ -184,7 +185,7 @@ def _random_chips(session: Session, count: int, rng: np.random.Generator) -> Chi
         scale, offset = (np.reshape(item, (-1, 1, 1)) for item in (normalization.scale, normalization.offset))
         low, high = ((edge - offset) / scale for edge in _NORMALIZED_RANGE)
     edges = rng.random((2, count, bands, 1, 1))
-    noise = rng.random((count, bands, definition.chip_height, definition.chip_width), np.float32)
+    noise = rng.random((count, bands, *session.chip_size), np.float32)
     share = edges[0] + (edges[1] - edges[0]) * noise
     most = np.finfo(np.float32).max
     chips = np.clip(low + (high - low) * share, -most, most)

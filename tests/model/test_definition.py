@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from conftest import definition
 from processes.errors import PackageError
-from processes.model.definition import ModelClass, ModelDefinition, parse_definition
+from processes.model.definition import CellSize, ModelClass, ModelDefinition, parse_definition
 from processes.model.normalization import Normalization
 from processes.model.package import read_package
 from tables import each_row
@@ -102,10 +102,15 @@ def normalized(values: NDArray[np.float64], normalization: Normalization | None)
         ("DataRange", None, "data_range", None),
         ("BatchSize", 64, "batch_size", 64),
         ("BatchSize", None, "batch_size", None),
-        ("MinCellSize", 0.3, "min_cell_size", 0.3),
-        ("MinCellSize", {"x": 0.5, "y": 0.5, "spatialReference": {"wkid": 3857}}, "min_cell_size", 0.5),
+        ("MinCellSize", 0.3, "min_cell_size", CellSize(0.3)),
+        (
+            "MinCellSize",
+            {"x": 0.5, "y": 0.5, "spatialReference": {"wkid": 3857}},
+            "min_cell_size",
+            CellSize(0.5, "EPSG:3857"),
+        ),
         ("MinCellSize", None, "min_cell_size", None),
-        ("MaxCellSize", 2, "max_cell_size", 2.0),
+        ("MaxCellSize", 2, "max_cell_size", CellSize(2.0)),
         ("MaxCellSize", 0, "max_cell_size", None),
         ("MetaDataMode", "MultiLabeled_Tiles", "multi_label", True),
         ("MetaDataMode", "Labeled_Tiles", "multi_label", False),
@@ -369,7 +374,7 @@ def test_modern_esri_definition_is_read() -> None:
         ModelFormat="NCHW",
         IsMultispectral=False,
     )
-    assert (found.framework, found.min_cell_size) == ("arcgis.learn.models._inferencing", 0.3)
+    assert (found.framework, found.min_cell_size) == ("arcgis.learn.models._inferencing", CellSize(0.3))
 
 
 def test_help_page_sample_is_read_whole() -> None:
@@ -390,8 +395,11 @@ def test_help_page_sample_is_read_whole() -> None:
         max_cell_size=None,
         multi_label=False,
         normalization=None,
+        statistics=None,
         states_cells=False,
         activation=None,
+        resampling="skimage",
+        is_keras_classifier=True,
         output_name=None,
         classes=(ModelClass(0, "Damaged", (255, 0, 0)), ModelClass(1, "Undamaged", (76, 230, 0))),
     )

@@ -89,7 +89,7 @@ def check(found: ModelDefinition) -> None:
     assert bands is None or bands
     assert all(band.strip() if isinstance(band, str) else 0 <= band < 65535 for band in bands or ())
     assert found.batch_size is None or found.batch_size >= 1
-    assert all(size is None or 0 < size < math.inf for size in (found.min_cell_size, found.max_cell_size))
+    assert all(limit is None or 0 < limit.size < math.inf for limit in (found.min_cell_size, found.max_cell_size))
     assert found.activation in (None, "softmax", "sigmoid", "none")
     if found.data_range is not None:
         low, high = np.asarray(found.data_range, np.float32)

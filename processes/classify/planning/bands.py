@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from processes.errors import Fault, ImageError, RequestError, ServiceError
 from processes.imagery.image import Image
@@ -32,6 +33,29 @@ def select_bands(images: Sequence[Image], pointers: Sequence[str], model: Model)
     if faults:
         raise RequestError(faults)
     return selections
+
+
+def model_for(model: Model, images: Sequence[Image]) -> Model:
+    """Return a model whose statistics are those of the bands that it takes, where only an image's names tell which.
+
+    Raises:
+        ImageError: an image lacks a band, or has another number of bands than the statistics.
+    """
+    statistics = model.definition.statistics
+    if statistics is None:
+        return model
+    found = set()
+    for image in images:
+        if image.bands != statistics.bands:
+            raise ImageError(
+                f"image {image.name!r} has {image.bands} bands, the statistics of the model {model.id!r} "
+                f"have {statistics.bands}: which of them its ExtractBands names is not known"
+            )
+        found.add(_bands(image, model, image))
+    if len(found) != 1:
+        raise ImageError(f"the images have the bands that the model {model.id!r} names in differing places")
+    normalization = statistics.normalization(*found)
+    return replace(model, definition=replace(model.definition, normalization=normalization, statistics=None))
 
 
 def _bands(image: Image, model: Model, first: Image) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from processes.classify.planning.bands import select_bands
+from processes.classify.planning.cell_sizes import cell_size_warnings
 from processes.classify.planning.feature_rows import plan_features
 from processes.classify.planning.fields import refuse_doubled_fields, refuse_existing_fields
 from processes.classify.planning.image_rows import plan_images
@@ -41,7 +42,7 @@ def plan(sources: Sources, max_objects: int, sync_max_objects: int | None = None
         planned = plan_images(sources, selections, require_few)
     else:
         planned = plan_features(sources, sources.layer, selections, require_few)
-    warnings = (*sources.warnings, *planned.rows.warnings, *_cell_size_warnings(sources))
+    warnings = (*sources.warnings, *planned.rows.warnings, *cell_size_warnings(sources))
     return Plan(dataclasses.replace(planned.rows, warnings=warnings), planned.chips)
 
 
@@ -85,16 +86,3 @@ def _require_references(sources: Sources, reason: str) -> None:
     ]
     if faults:
         raise RequestError(faults)
-
-
-def _cell_size_warnings(sources: Sources) -> list[str]:
-    """Warn of the first image that is sampled outside the model's range of cell sizes."""
-    definition = sources.model.definition
-    low, high = definition.min_cell_size or 0, definition.max_cell_size or float("inf")
-    requested = sources.options.cell_size if sources.layer is not None and definition.fixed_size else None
-    for image in sources.images:
-        cell_size = requested or image.grid.cell_size[0]
-        if image.is_georeferenced and not low <= cell_size <= high:
-            limits = f"{low:g} to {'any' if high == float('inf') else format(high, 'g')}"
-            return [f"the cell size {cell_size:g} of image {image.name!r} lies outside the model's range, {limits}"]
-    return []

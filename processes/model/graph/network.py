@@ -111,14 +111,19 @@ class Network:
     active_dropouts: int
     """How many nodes would drop values by chance; the preparation switches them off."""
 
+    @property
+    def size(self) -> tuple[int | None, int | None]:
+        """Height and width that it takes."""
+        return self.height, self.width
 
-def load_network(path: Path, chip_height: int, chip_width: int) -> tuple[onnx.ModelProto, Network]:
+
+def load_network(path: Path, chip: tuple[int, int] | None) -> tuple[onnx.ModelProto, Network]:
     """Read an ONNX file.
 
     Args:
         path: the file.
-        chip_height: of the definition, in cells; height and width decide the order of the input's axes.
-        chip_width: of the definition, in cells.
+        chip: height and width of the chips that it gets, in cells: they decide the order of the input's axes; None =
+            whatever size it takes.
 
     Raises:
         PackageError: not ONNX, not a network that takes images, one in training mode, or one whose weights are missing.
@@ -146,7 +151,7 @@ def load_network(path: Path, chip_height: int, chip_width: int) -> tuple[onnx.Mo
     shape = [_extent(axis) for axis in tensor.shape.dim]
     if len(shape) != 4:
         raise PackageError(f"the network's input has {len(shape)} axes, not the four of a batch of images")
-    channels_last = _is_channels_last(shape, (chip_height, chip_width))
+    channels_last = _is_channels_last(shape, chip)
     batch, bands, height, width = (shape[i] for i in ((0, 3, 1, 2) if channels_last else (0, 1, 2, 3)))
     require_evaluation_mode(model)
     return model, Network(
@@ -210,7 +215,11 @@ def _source(name: str, producers: dict[str, onnx.NodeProto]) -> str | None:
     return None if node is None else node.op_type
 
 
-def _is_channels_last(shape: list[int | None], chip: tuple[int, int]) -> bool:
+def _is_channels_last(shape: list[int | None], chip: tuple[int, int] | None) -> bool:
+    if chip is None:  # two axes of one size are height and width
+        first, last = shape[2] == shape[3], shape[1] == shape[2]
+        return last if first != last else shape[1] is not None and shape[3] is not None and shape[3] < shape[1]
+
     def fits(axes: list[int | None]) -> bool:
         return all(axis in (None, size) for axis, size in zip(axes, chip, strict=True))
 
