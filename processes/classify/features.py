@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import msgspec
 
-from processes.errors import InputError, LayerError, RequestError, ServiceError
+from processes.classify.feature_links import ACCEPT, first_file, read_page
+from processes.errors import LayerError, RequestError, ServiceError
 from processes.features.layer import Layer
 from processes.features.reading.collection import BOM, looks_like_json
 from processes.features.reading.files import read_layer, refuse_options
@@ -19,14 +18,10 @@ from processes.ogc.request import InputValue
 from processes.ogc.schema import quoted
 from processes.settings import Settings
 from processes.sources.hosts import DownloadBudget, display_link
-from processes.sources.links import LinkedFile, allowed_path, fetch, file_name, resolve
+from processes.sources.links import LinkedFile, allowed_path, fetch, file_name
 from processes.sources.media_types import GEOJSON
 from processes.sources.stamps import DATABASE_ENDINGS, FileStamp, stamp_file
 
-_ACCEPT = f"{GEOJSON}, application/json;q=0.9, */*;q=0.1"
-_ITEMS_PATH = re.compile(r"/collections/[^/]+/items/?$")
-_PAGE_FEATURES = 1000
-"""Features to ask a host for at once."""
 _ITEMS = "a link to features names a file, or the items of a collection as GeoJSON, as …/collections/NAME/items?f=json"
 
 
@@ -100,7 +95,7 @@ def _href(text: msgspec.Raw) -> str:
 
 
 def _linked(href: str, settings: Settings, folder: Path, budget: DownloadBudget) -> Layer:
-    file = _first_file(href, settings, folder, budget)
+    file = first_file(href, settings, folder, budget)
     key, _, value = file.fragment.partition("=")
     named = {key: value} if value else {}
     if file.url is not None:
@@ -114,34 +109,13 @@ def _linked(href: str, settings: Settings, folder: Path, budget: DownloadBudget)
     return read_layer(file.path, file.name, named.get("layer"), settings.limits, folder, named.get("crs"))
 
 
-def _first_file(href: str, settings: Settings, folder: Path, budget: DownloadBudget) -> LinkedFile:
-    """Return the file that a link names; of the items of a collection, as many as the host gives in one answer.
-
-    OGC API - Features lets a host give ten items where a request has no `limit`, and fewer than the limit, but not an
-    error. Where a host gives one all the same, the link is requested as it is.
-    """
-    try:
-        parts = urlsplit(href)
-    except ValueError:  # such as a host in brackets that is no address
-        return resolve(href, settings, folder, _ACCEPT, budget)
-    is_items = _ITEMS_PATH.search(parts.path) and "limit" not in dict(parse_qsl(parts.query, keep_blank_values=True))
-    if is_items and parts.scheme in ("http", "https"):
-        query = "&".join(filter(None, (parts.query, f"limit={_PAGE_FEATURES}")))
-        try:
-            return resolve(urlunsplit(parts._replace(query=query)), settings, folder, _ACCEPT, budget)
-        except InputError as err:
-            if err.__cause__ is not None:  # the host does not answer at all
-                raise
-    return resolve(href, settings, folder, _ACCEPT, budget)
-
-
 def _read_pages(first: LinkedFile, settings: Settings, folder: Path, budget: DownloadBudget) -> Layer:
     """Read the pages of a collection's items; the first one is there."""
     page = _page(first)
     try:
         return read_pages(
             page,
-            lambda url: _page(fetch(url, settings, folder, _ACCEPT, budget)),
+            lambda url: read_page(fetch(url, settings, folder, ACCEPT, budget)),
             Path(first.name).stem,
             settings.limits,
         )
@@ -153,6 +127,6 @@ def _read_pages(first: LinkedFile, settings: Settings, folder: Path, budget: Dow
 
 def _page(file: LinkedFile) -> FeaturePage:
     """Return a page that was downloaded; its file is removed."""
-    text = file.path.read_bytes().removeprefix(BOM)
+    page = read_page(file)
     file.path.unlink()
-    return FeaturePage(text, file.url, file.headers.get("content-crs"), file.headers.get("link"))
+    return page

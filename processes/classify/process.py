@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.classify.description import OUTPUT, describe
+from processes.classify.downloads import has_host_links
 from processes.classify.inference import ClassStatus, Labels, unlabelled
 from processes.classify.inputs import name_stem, open_sources, read_inputs, stamp_links
 from processes.classify.label_files import gather_labels, labels_of, save_labels
@@ -62,6 +63,7 @@ from processes.ogc.process import (
 )
 from processes.ogc.request import Description
 from processes.settings import Settings
+from processes.sources.downloads import OPENED
 from processes.sources.stamps import FileStamp, require_same_files, require_unchanged_files
 
 _FIRST_SECTION_S = 2.5
@@ -70,8 +72,6 @@ _SECTION_S = 4
 """Seconds that each further section takes, at the speed of the first."""
 _FEATURES = "/inputs/features"
 """Pointer of the features in a request."""
-_OPENED = "opened"
-"""Folder of images and features that came with the request or were fetched."""
 
 
 class _Pace:
@@ -141,6 +141,9 @@ class ClassifyObjects(SectionedProcess):
         # an image that is an object of its own takes longer than a chip
         pace_key = inputs.model.sha256 if "features" in request.inputs else f"{inputs.model.sha256}-images"
         return dataclasses.replace(inputs.requirements, file_stamps=stamps, name_stem=stem, pace_key=pace_key)
+
+    def has_host_links(self, execution: Execution) -> bool:
+        return has_host_links(execution.request)
 
     def execute(
         self,
@@ -228,8 +231,8 @@ class ClassifyObjects(SectionedProcess):
         request, faults = execution.request, list(execution.request.faults)
         inputs = read_inputs(request, faults, self._catalog, runs_here=True)
         self._require_same_files(execution)
-        opened = folder / _OPENED
-        opened.mkdir()
+        opened = folder / OPENED
+        opened.mkdir(exist_ok=True)  # it holds what was downloaded before
         sources = open_sources(request, inputs, faults, self._settings, opened)
         if inputs is None:
             raise RequestError(faults)
@@ -289,7 +292,7 @@ def _save(
     folder.mkdir()
     save_rows(plan, sections, folder)
     save_labels(folder / _labels_name(0), done, labels_of(labels, done))
-    images = save_images(plan.chips.images, files.scratch / _OPENED, files.keep)
+    images = save_images(plan.chips.images, files.scratch / OPENED, files.keep)
     saved = describe_plan(plan, images, len(sections) + 1, file_stamps, output)
     (folder / PLAN).write_bytes(encode_plan(saved))
     for path in sorted(folder.iterdir()):

@@ -9,8 +9,6 @@ import asyncio
 import contextlib
 import errno
 import logging
-import uuid
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +18,7 @@ from distributed.client import FutureCancelledError
 from distributed.comm import CommClosedError
 
 from processes.errors import FailureError, InputError, RequestError, to_record
-from processes.jobs.admission import Admission, DismissedError, SlotCounts
+from processes.jobs.admission import Admission, SlotCounts
 from processes.jobs.dask_parts import (
     GPU,
     HeadlessScheduler,
@@ -30,11 +28,12 @@ from processes.jobs.dask_parts import (
     security_of,
     set_up_dask,
 )
+from processes.jobs.download_slots import DownloadSlots
 from processes.jobs.files import NO_SPACE
 from processes.jobs.job import Job
 from processes.jobs.slots import SlotPool, slot_count
 from processes.jobs.step_queue import QueuedStep
-from processes.jobs.steps import Step, StepFailed, StepReport, StepStopped
+from processes.jobs.steps import Step, StepFailed, StepReport
 from processes.model.runtime.runtimes import count_gpus
 from processes.settings import Settings
 
@@ -42,8 +41,6 @@ _logger = logging.getLogger(__name__)
 
 _ANSWER_S = 5
 _GATHER_S = 0.001
-_REMEMBERED = 1000
-"""Number of jobs that are known to be stopped."""
 _LOST = (FutureCancelledError, KilledWorker, CommClosedError, TimeoutError, OSError)
 
 
@@ -67,13 +64,9 @@ class Engine:
         self._slots: SlotPool | None = None
         self._connecting = asyncio.Lock()
         self._admission = Admission(self._slot_counts, self._let_give_way)
-        self._steps: dict[QueuedStep, Step] = {}
-        """Steps that wait for a slot, or were sent to one, and whose reports are not there yet."""
+        self._downloads = DownloadSlots(configuration, settings)
         self._futures: dict[QueuedStep, Future] = {}
-        """Of those that were sent."""
-        self._sending: set[asyncio.Task[StepReport]] = set()
-        self._stopped: OrderedDict[str, int] = OrderedDict()
-        """Jobs that were stopped, with the fence up to which they were."""
+        """Of steps that were sent to a slot, and whose reports are not there yet."""
         self._gpu_slots = 0
         self._is_closing = False
 
@@ -100,11 +93,11 @@ class Engine:
 
     async def __aexit__(self, *_: object) -> None:
         self._is_closing = True
-        await self._admission.close()
+        self._admission.close()
+        await self._downloads.close()
         if self._client is not None:
             await self._client.close(timeout=1)
-        if self._sending:
-            await asyncio.wait(self._sending, timeout=1)
+        await self._admission.wait_idle(1)
         await self._own.aclose()
         if self._slots is not None:
             await asyncio.to_thread(self._slots.close)
@@ -156,85 +149,50 @@ class Engine:
         Raises:
             EngineLostError: the step was lost.
         """
+        if step.action == "fetch":
+            return await self._downloads.run(step, job)
         await self.connect()
         if job.needs_gpu and not await self._has_gpu():
             missing = InputError("processorType is GPU, but no machine of this server has one that can be used")
             return StepReport(
                 StepFailed(to_record(RequestError.at("/inputs/processorType", missing)), is_final=True), 0
             )
-        order = (job.created.timestamp(), job.id, step.section)
-        queued = QueuedStep(job.client, job.priority > 0, order, job.needs_gpu)
-        while True:
-            had_given_way = queued.gave_way
-            report = await self._run_once(queued, step, job)
-            if had_given_way or not queued.gave_way or not isinstance(report.outcome, StepStopped):
-                return report
-            _logger.info("step gave way", extra={"job": job.id, "action": step.action, "section": step.section})
-
-    async def _run_once(self, queued: QueuedStep, step: Step, job: Job) -> StepReport:
-        step = msgspec.structs.replace(step, key=uuid.uuid4().hex)
-        if step.fence <= self._stopped.get(step.job, -1):
-            return StepReport(StepStopped(), 0)
-        self._steps[queued] = step
-        try:
-            await self._admission.enter(queued)
-        except BaseException as err:
-            del self._steps[queued]
-            if isinstance(err, DismissedError):
-                return StepReport(StepStopped(), 0)
-            raise
-        # the step has its place until its slot is free, though nobody may wait for its report any more
-        sending = asyncio.create_task(self._send(queued, step, job))
-        self._sending.add(sending)
-        sending.add_done_callback(self._forget)
-        return await asyncio.shield(sending)
+        return await self._admission.run(step, job, lambda queued, step: self._send(queued, step, job))
 
     async def _send(self, queued: QueuedStep, step: Step, job: Job) -> StepReport:
-        """Send a step to a slot, and free its place when the report is there or the step is lost."""
+        """Send a step to a slot, and return its report when it is there."""
+        await self.connect()
+        if self._client is None:
+            raise EngineLostError("there is no connection")
+        future = self._futures[queued] = self._client.submit(
+            run_step,
+            msgspec.msgpack.encode(step),
+            self._settings.limits.section_timeout_s,
+            job.recycle_interval,
+            key=f"section-{step.key}",
+            priority=job.priority,
+            resources={GPU: 1} if job.needs_gpu else None,
+            pure=False,
+        )
         try:
-            await self.connect()
-            if self._client is None:
-                raise EngineLostError("there is no connection")
-            future = self._futures[queued] = self._client.submit(
-                run_step,
-                msgspec.msgpack.encode(step),
-                self._settings.limits.section_timeout_s,
-                job.recycle_interval,
-                key=f"section-{step.key}",
-                priority=job.priority,
-                resources={GPU: 1} if job.needs_gpu else None,
-                pure=False,
-            )
-            try:
-                return msgspec.msgpack.decode(await future.result(), type=StepReport)
-            except _LOST as err:
-                raise EngineLostError(str(err) or type(err).__name__) from err
-            finally:
-                del self._futures[queued]
-                future.release()
+            return msgspec.msgpack.decode(await future.result(), type=StepReport)
+        except _LOST as err:
+            raise EngineLostError(str(err) or type(err).__name__) from err
         finally:
-            del self._steps[queued]
-            self._admission.leave(queued)
-
-    def _forget(self, sending: asyncio.Task[StepReport]) -> None:
-        self._sending.discard(sending)
-        if not sending.cancelled():
-            sending.exception()  # else asyncio complains where nobody waits for the report any more
+            del self._futures[queued]
+            future.release()
 
     def _slot_counts(self) -> SlotCounts:
         return SlotCounts(self.slot_count(), self._gpu_slots)
 
     async def _let_give_way(self, queued: QueuedStep) -> bool:
         """Stop a step that is to be done again later; return whether a slot works on it."""
-        step = self._steps.get(queued)
-        if step is None:
-            return False
         if self._slots is not None:
-            return self._slots.stop_step(step.key)
+            return self._slots.stop_step(queued.key)
         if self._client is None or self._client.status != "running":
             return False
         try:
-            answers = await asyncio.wait_for(self._client.run(stop_step, step.key, on_error="ignore"), _ANSWER_S)
+            answers = await asyncio.wait_for(self._client.run(stop_step, queued.key, on_error="ignore"), _ANSWER_S)
         except _LOST:
             return False
         return any(answer is True for answer in answers.values())
@@ -249,23 +207,20 @@ class Engine:
         self._gpu_slots = sum(int(worker["resources"].get(GPU, 0)) for worker in workers.values())
         return self._gpu_slots > 0
 
+    async def end_unused(self) -> None:
+        """End processes that have had nothing to do for long."""
+        await self._downloads.end_unused()
+
     async def stop(self, job_id: str, fence: int) -> None:
         """Stop all steps of a job that were claimed under a fence, or an older one; return when they have ended."""
-        self._stopped[job_id] = max(fence, self._stopped.pop(job_id, -1))
-        if len(self._stopped) > _REMEMBERED:
-            self._stopped.popitem(last=False)
-
-        def is_meant(queued: QueuedStep) -> bool:
-            step = self._steps.get(queued)
-            return step is not None and step.job == job_id and step.fence <= fence
-
-        self._admission.dismiss(is_meant)
+        self._admission.stop(job_id, fence)
+        await self._downloads.stop(job_id, fence)
         if self._slots is not None:
             await asyncio.to_thread(self._slots.stop, job_id, fence)
         elif self._client is not None and self._client.status == "running":
             with contextlib.suppress(*_LOST):
                 await asyncio.wait_for(self._client.run(stop_steps, job_id, fence, on_error="ignore"), _ANSWER_S)
-        waiting = [future for queued, future in self._futures.items() if is_meant(queued)]
+        waiting = [future for queued, future in self._futures.items() if queued.job == job_id and queued.fence <= fence]
         if waiting and self._client is not None:  # for a slot, which other jobs may keep for long
             with contextlib.suppress(*_LOST):
                 await asyncio.wait_for(self._client.cancel(waiting), _ANSWER_S)

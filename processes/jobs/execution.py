@@ -9,16 +9,27 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from processes.errors import FailureError, ServiceError, UnavailableError, from_record
 from processes.jobs.counters import PACE_OBJECTS, PACE_SECONDS
 from processes.jobs.engine import Engine, EngineLostError
+from processes.jobs.fetched_inputs import FETCHED
 from processes.jobs.files import Storage
 from processes.jobs.job import Job, Section, parallel_slots
 from processes.jobs.messages import running_message, successful_message
 from processes.jobs.runner_store import LeaseLostError, RunnerStore
-from processes.jobs.steps import ResultPublished, SlotEnded, Step, StepFailed, StepOutcome, StepReport, StepStopped
+from processes.jobs.steps import (
+    Action,
+    InputsMissing,
+    ResultPublished,
+    SlotEnded,
+    Step,
+    StepFailed,
+    StepOutcome,
+    StepReport,
+    StepStopped,
+)
 from processes.jobs.threads import Threads
 from processes.ogc.process import Sections
 
@@ -35,8 +46,6 @@ _WRITE_S = 0.1
 
 _TIDY_S = 10
 """Seconds that the end of a job waits until its files are removed; an object store may hang."""
-
-Action = Literal["begin", "section", "finish"]
 
 
 class _FailedError(Exception):
@@ -99,6 +108,11 @@ class JobExecution:
         if self.job.plan is None:
             plan = f"plan-{self.job.fence}"
             begun = await self._run_alone("begin", plan)
+            if isinstance(begun, InputsMissing):
+                await self._write(self._store.set_message, "fetching the inputs")
+                await self._run_alone("fetch", FETCHED)
+                await self._write(self._store.set_message, "reading the inputs")
+                begun = await self._run_alone("begin", plan)
             if isinstance(begun, ResultPublished):
                 return begun
             await self._record_plan(plan, _expect(begun, Sections))
@@ -166,7 +180,7 @@ class JobExecution:
         message = running_message(self.job.done, total, (total - self.job.done) * seconds / here if here else None)
         await self._write(self._store.record_sections, done, again, message, self._pop_counts())
 
-    async def _run_alone(self, action: Literal["begin", "finish"], plan: str) -> StepOutcome:
+    async def _run_alone(self, action: Action, plan: str) -> StepOutcome:
         """Do a step that runs alone, and try it again as often as allowed."""
         state = Section(0, 0, False, 0, 0)
         while True:

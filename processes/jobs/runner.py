@@ -145,6 +145,7 @@ class Runner:
             await self._engine.connect()
         except EngineLostError as err:
             _logger.warning("the scheduler does not answer", extra={"reason": str(err)})
+        await self._engine.end_unused()
         return _RETRY_S
 
     async def _claim(self) -> float:

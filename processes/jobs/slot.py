@@ -30,6 +30,7 @@ _POLL_S = 0.05
 _END_S = 5
 _LONG = 6
 """The work before the first section and after the last one may take this many times the time of a section."""
+SLOT_PROGRAM = "processes.programs.slot_process"
 _REMEMBERED = 1000
 """Number of jobs whose sections are counted. A process never works on so many at the same time."""
 _DECODER: msgspec.msgpack.Decoder[StepReport | PlanMade] = msgspec.msgpack.Decoder(StepReport | PlanMade)
@@ -42,9 +43,22 @@ class Slot:
         configuration: the `pygeoapi-config.yml`.
         cores: that a section may use.
         variables: of the process's environment, beside those of this one.
+        program: module that the process runs.
+        is_kept: True = the process is there before a step needs it.
     """
 
-    def __init__(self, configuration: Path, cores: int, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        configuration: Path,
+        cores: int,
+        variables: Mapping[str, str],
+        program: str = SLOT_PROGRAM,
+        is_kept: bool = True,
+    ) -> None:
+        self._program = program
+        self._is_kept = is_kept
+        self._used_s = 0.0
+        """Time at which a step ended last."""
         self._configuration = configuration
         self._cores = cores
         self._variables = variables
@@ -63,7 +77,7 @@ class Slot:
         ours, theirs = Pipe()
         with theirs:
             descriptor = theirs.fileno()
-            command = [sys.executable, "-m", "processes.programs.slot_process", str(descriptor)]
+            command = [sys.executable, "-m", self._program, str(descriptor)]
             self._process = subprocess.Popen(
                 [*command, str(self._configuration), str(self._cores)],
                 pass_fds=[descriptor],
@@ -84,6 +98,11 @@ class Slot:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def end_unused(self, seconds: float) -> None:
+        """End a process that has had no step for so long."""
+        if self._process is not None and time.monotonic() - self._used_s > seconds:
+            self.close()
 
     def reserve(self) -> None:
         """Reserve the slot for a step: from now on `stop` stops this step."""
@@ -108,8 +127,9 @@ class Slot:
                 self._sections.popitem(last=False)
             if 0 < recycle_interval <= self._sections[step.job]:
                 self.close()
-        if self._process is None:
+        if self._process is None and self._is_kept:
             self.start()  # now rather than for the next step, which then need not wait for it
+        self._used_s = time.monotonic()
         return report
 
     def _run(self, step: Step, timeout_s: float) -> StepReport:
@@ -158,5 +178,10 @@ class Slot:
 
 
 def _too_slow(step: Step, limit_s: float) -> str:
-    what = {"begin": "the beginning", "section": f"section {step.section}", "finish": "the end"}[step.action]
+    what = {
+        "fetch": "the download of the inputs",
+        "begin": "the beginning",
+        "section": f"section {step.section}",
+        "finish": "the end",
+    }[step.action]
     return f"{what} of the job took longer than {limit_s:g} s"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from processes.jobs.slot import Slot
+from processes.jobs.slot import SLOT_PROGRAM, Slot
 from processes.jobs.steps import Step, StepReport, StepStopped
 from processes.model.runtime.runtimes import available_threads, count_gpus
 from processes.settings import Settings
@@ -35,12 +35,24 @@ class SlotPool:
         configuration: the `pygeoapi-config.yml`.
         settings: what it says.
         count: number of slots.
+        program: module that their processes run.
+        is_kept: True = the processes are there before steps need them.
     """
 
-    def __init__(self, configuration: Path, settings: Settings, count: int) -> None:
+    def __init__(
+        self,
+        configuration: Path,
+        settings: Settings,
+        count: int,
+        program: str = SLOT_PROGRAM,
+        is_kept: bool = True,
+    ) -> None:
         self.count = count
+        self._is_kept = is_kept
         cores = max(1, available_threads() // self.count)
-        self._free = [Slot(configuration, cores, _variables(number, cores)) for number in range(self.count)]
+        self._free = [
+            Slot(configuration, cores, _variables(number, cores), program, is_kept) for number in range(self.count)
+        ]
         self._all = list(self._free)
         self._busy: dict[str, tuple[Slot, Step]] = {}
         self._stopped: OrderedDict[str, int] = OrderedDict()
@@ -56,9 +68,10 @@ class SlotPool:
         self.folder.mkdir()
         self._lock_file = os.open(self.folder / _LOCK, os.O_CREAT | os.O_RDWR)
         fcntl.flock(self._lock_file, fcntl.LOCK_EX)
-        for slot in self._all:
-            slot.start()
-        _logger.info("slots started", extra={"slots": self.count})
+        if self._is_kept:
+            for slot in self._all:
+                slot.start()
+            _logger.info("slots started", extra={"slots": self.count})
 
     def close(self) -> None:
         """End all slots and remove their files; they cannot be started again."""
@@ -111,6 +124,12 @@ class SlotPool:
             if slot is not None:
                 slot.stop()
             return slot is not None
+
+    def end_unused(self, seconds: float) -> None:
+        """End the processes that have had no step for so long."""
+        with self._changed:
+            for slot in self._free:
+                slot.end_unused(seconds)
 
     def interrupt(self) -> None:
         """Stop all steps; return when they have ended."""

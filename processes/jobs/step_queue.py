@@ -41,6 +41,10 @@ class QueuedStep:
     order: tuple[float, str, int]
     """When its job was created, the job, and the section: a client's least is the first."""
     needs_gpu: bool = False
+    fence: int = 0
+    """Number of the claim of its job."""
+    key: str = ""
+    """By which its present attempt can be stopped alone."""
     gave_way: bool = False
     """True = it was stopped once for others, and is not again."""
     since_s: float = 0

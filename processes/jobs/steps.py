@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from processes.errors import FailureError, RequestError, ServiceError, from_record, to_record
+from processes.jobs.fetched_inputs import place_inputs
 from processes.jobs.files import NO_SPACE, Storage
 from processes.jobs.job import ResultFile
 from processes.model.session import open_session
@@ -28,13 +29,16 @@ _FULL_BYTES = 2**20
 """A disk with less space left counts as full."""
 
 
+Action = Literal["fetch", "begin", "section", "finish"]
+
+
 class Step(msgspec.Struct, frozen=True):
     """What a slot is to do."""
 
     job: str
     fence: int
     process: str
-    action: Literal["begin", "section", "finish"]
+    action: Action
     plan: str
     """Folder of the plan among the job's files."""
     section: int = 0
@@ -55,6 +59,14 @@ class ResultPublished(msgspec.Struct, frozen=True, tag=True):
 
 class SectionDone(msgspec.Struct, frozen=True, tag=True):
     """The section is done."""
+
+
+class InputsMissing(msgspec.Struct, frozen=True, tag=True):
+    """The work cannot begin: what the request links to on hosts is to be fetched first."""
+
+
+class InputsFetched(msgspec.Struct, frozen=True, tag=True):
+    """What the request links to on hosts is among the job's files."""
 
 
 class StepFailed(msgspec.Struct, frozen=True, tag=True):
@@ -80,7 +92,9 @@ class PlanMade(msgspec.Struct, frozen=True, tag=True):
     """The first section begins; comes before the report."""
 
 
-StepOutcome = ResultPublished | Sections | SectionDone | StepFailed | SlotEnded | StepStopped
+StepOutcome = (
+    ResultPublished | Sections | SectionDone | InputsMissing | InputsFetched | StepFailed | SlotEnded | StepStopped
+)
 
 
 class StepReport(msgspec.Struct, frozen=True, tag=True):
@@ -147,6 +161,8 @@ def _outcome(
             case "begin":
                 content = storage.execution(step.job)
                 execution = Execution.decode(content, step.process, process.frame(), step.result_name)
+                if process.has_host_links(execution) and not place_inputs(storage, step.job, files.scratch):
+                    return InputsMissing()
                 if execution.dry_run is not None:
                     output = _estimated(_sectioned(process), execution, files, execution.dry_run)
                     return _finished(output, files, step, 0)
@@ -159,6 +175,8 @@ def _outcome(
                 return SectionDone()
             case "finish":
                 return _finished(_sectioned(process).finish(files), files, step, total)
+            case "fetch":
+                raise TypeError("a slot fetches nothing")
     except StopError:
         return StepStopped()
     except ServiceError as err:
@@ -166,7 +184,7 @@ def _outcome(
         return StepFailed(to_record(err), is_final)
     except Exception as err:
         _logger.exception("a step failed", extra={"job": step.job, "action": step.action, "section": step.section})
-        return StepFailed(to_record(_fault(step, _reason(err, step))))
+        return StepFailed(to_record(failure_of(err, step)))
 
 
 def _estimated(process: SectionedProcess, execution: Execution, files: JobFiles, dry_run: DryRun) -> Output:
@@ -207,8 +225,9 @@ def _finished(output: Output, files: JobFiles, step: Step, objects: int) -> Resu
     return ResultPublished(result, None if output.summary is None else dict(output.summary), objects)
 
 
-def _fault(step: Step, reason: str | None) -> FailureError:
+def failure_of(err: Exception, step: Step) -> FailureError:
     """Return the error that a client sees for a fault of the service; the log has the rest."""
+    reason = _reason(err, step)
     return FailureError(f"the server failed{f': {reason}' if reason else ''}; the log has it as job {step.job}")
 
 

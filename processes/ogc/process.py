@@ -115,6 +115,10 @@ class Process(ABC):
             RequestError: everything that is wrong with the request.
         """
 
+    def has_host_links(self, execution: Execution) -> bool:
+        """Return whether the execution links to hosts: what they have is downloaded before the work begins."""
+        return False
+
     @abstractmethod
     def execute(self, execution: Execution, folder: Path) -> Output:
         """Do the work.

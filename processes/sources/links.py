@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, unquote
 
-from processes.errors import ForbiddenError, InputError, LimitError
+from processes.errors import ForbiddenError, InputError, LimitError, ServiceError, from_record, to_record
 from processes.settings import Settings
+from processes.sources.downloads import Download, copy_quickly, recall, remember
 from processes.sources.hosts import DownloadBudget, display_link, open_link, require_host, split_link
 from processes.sources.media_types import plain_media_type
 
@@ -148,10 +149,43 @@ def resolve(
 
 
 def fetch(href: str, settings: Settings, folder: Path, accept: str, budget: DownloadBudget) -> LinkedFile:
-    """Download what an `http:` or `https:` link names; arguments and errors as `resolve` has them."""
+    """Download what an `http:` or `https:` link names, unless the folder holds that, or the error, already.
+
+    Arguments and errors are those of `resolve`.
+    """
+    earlier = recall(folder, href, accept)
+    if earlier is not None:
+        return _recalled(earlier, folder)
+    try:
+        file = _download(href, settings, folder, accept, budget)
+    except ServiceError as err:
+        remember(folder, Download(href, accept, error=to_record(err), is_answer=err.__cause__ is None))
+        raise
+    remember(folder, Download(href, accept, str(file.path), file.url, file.headers))
+    return file
+
+
+def _recalled(earlier: Download, folder: Path) -> LinkedFile:
+    """Return what was downloaded before, under a name of its own, or raise the error that there was."""
+    if earlier.error is not None:
+        if earlier.is_answer:
+            raise from_record(earlier.error)
+        raise from_record(earlier.error) from ConnectionError("the host did not answer")
+    name = file_name(earlier.href)
+    path = _free_path(folder, name)
+    copy_quickly(Path(earlier.path or ""), path)
+    fragment = unquote(split_link(earlier.href).fragment)
+    return LinkedFile(path, name, fragment, earlier.url, earlier.headers)
+
+
+def _free_path(folder: Path, name: str) -> Path:
+    return folder / f"{len(os.listdir(folder))}-{Path(name).suffix[:16]}"
+
+
+def _download(href: str, settings: Settings, folder: Path, accept: str, budget: DownloadBudget) -> LinkedFile:
     parts = split_link(href)
     name = file_name(href)
-    path = folder / f"{len(os.listdir(folder))}-{Path(name).suffix[:16]}"
+    path = _free_path(folder, name)
     with open_link(href, settings, accept, budget) as (response, url):
         with path.open("xb") as file:
             while block := response.read1(_COPY_BYTES):  # what has arrived: a part of a slow answer counts too

@@ -13,7 +13,7 @@ from processes.jobs.step_queue import QueuedStep
 
 
 def step(client: str, number: int = 0, *, awaited: bool = False) -> QueuedStep:
-    return QueuedStep(client, awaited, (number, f"job{number}", 0))
+    return QueuedStep(client, awaited, (number, f"job{number}", 0), fence=1)
 
 
 def run(test: Callable[[], object]) -> None:
@@ -47,11 +47,10 @@ def test_steps_end_in_every_way_and_no_place_is_lost() -> None:
             slots = dice.choice((1, 2, 3))
             dice.choice(tasks).cancel()
             if dice.random() < 0.1:
-                chosen = dice.randrange(300)
-                admission.dismiss(lambda item, chosen=chosen: item.job == f"job{chosen}")  # type: ignore[misc]
+                admission.stop(f"job{dice.randrange(300)}", 1)
         slots = 2
         for number in range(3):
-            await work(3 * number + 1)
+            await work(301 + 5 * number)
         assert not working
 
     run(test)
@@ -78,11 +77,13 @@ def test_one_that_is_dismissed_waits_no_more() -> None:
         admission = Admission(lambda: SlotCounts(0))
         waiting = [asyncio.create_task(admission.enter(step("a", number))) for number in range(3)]
         await asyncio.sleep(0)
-        admission.dismiss(lambda item: item.job == "job1")
+        admission.stop("job1", 1)
         with pytest.raises(DismissedError):
             await waiting[1]
+        with pytest.raises(DismissedError):  # one that comes late
+            await admission.enter(step("a", 1))
         assert not waiting[0].done()
-        await admission.close()
+        admission.close()
         for number in (0, 2):
             with pytest.raises(DismissedError):
                 await waiting[number]

@@ -57,7 +57,11 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(town: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running(Service(town, tmp_path_factory.mktemp("service"), hosts=f"127.0.0.1:{TOLD_PORT},127.0.0.1:{DRIP_PORT},127.0.0.1:1")) as service:
+    with running(
+        Service(
+            town, tmp_path_factory.mktemp("service"), hosts=f"127.0.0.1:{TOLD_PORT},127.0.0.1:{DRIP_PORT},127.0.0.1:1"
+        )
+    ) as service:
         yield service
 
 

@@ -1,0 +1,87 @@
+"""The links of a request to hosts, downloaded before its work begins.
+
+What is wrong with an input is not told here: `processes.sources.downloads` remembers what came of each request, and who
+reads the input meets the same error at the same place, together with those of other inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from processes.classify.feature_links import ACCEPT, first_file, has_pages, read_page
+from processes.errors import ServiceError
+from processes.features.reading.oddities import Oddities
+from processes.features.reading.paging import PageReader
+from processes.ogc.request import Description, ExecuteRequest, InputValue
+from processes.settings import Settings
+from processes.sources.hosts import DownloadBudget
+from processes.sources.links import fetch, is_folder, resolve
+
+FRAME: Description = {
+    "inputs": {"image": {"minOccurs": 0, "maxOccurs": "unbounded"}, "features": {"minOccurs": 0}},
+    "outputs": {},
+    "outputTransmission": [],
+}
+"""As much of a description as it takes to find the links of a request; what else there is in it is not looked at."""
+
+
+class _Link(msgspec.Struct):
+    href: str
+
+
+def has_host_links(request: ExecuteRequest) -> bool:
+    """Return whether a request has links to hosts."""
+    return any(
+        _host_link(value) is not None for name in ("image", "features") for value in request.inputs.get(name, ())
+    )
+
+
+def download_links(request: ExecuteRequest, settings: Settings, folder: Path) -> None:
+    """Download what a request links to on hosts.
+
+    Args:
+        request: the request.
+        settings: what is allowed.
+        folder: for what is downloaded.
+    """
+    budget = DownloadBudget.of(settings)
+    for href in _image_links(request, settings):
+        with suppress(ServiceError):
+            resolve(href, settings, folder, budget=budget)
+    for value in request.inputs.get("features", ()):
+        features = _host_link(value)
+        if features is not None:
+            with suppress(ServiceError):
+                _download_features(features, settings, folder, budget)
+
+
+def _image_links(request: ExecuteRequest, settings: Settings) -> Iterator[str]:
+    values = request.inputs.get("image", ())
+    for value in values if len(values) <= settings.limits.max_images else ():
+        href = _host_link(value)
+        if href is not None and not is_folder(href):
+            yield href
+
+
+def _download_features(href: str, settings: Settings, folder: Path, budget: DownloadBudget) -> None:
+    """Download the file that a link names, or the pages of a layer."""
+    first = first_file(href, settings, folder, budget)
+    if not has_pages(first):
+        return
+    reader = PageReader(lambda url: read_page(fetch(url, settings, folder, ACCEPT, budget)), Oddities())
+    for _, collection in reader.pages(read_page(first)):
+        if reader.count + len(collection.features) > settings.limits.max_objects:
+            return
+
+
+def _host_link(value: InputValue) -> str | None:
+    """Return the link of a value to a host; None = it has none."""
+    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        href = msgspec.json.decode(value.text, type=_Link).href
+        if href.lstrip().lower().startswith(("http:", "https:")):
+            return href
+    return None

@@ -1,0 +1,67 @@
+"""A process that downloads the inputs of jobs, started by `processes.jobs.slot`, until its owner ends.
+
+It opens no image and no model, and loads no more than a download needs.
+
+`python -m processes.programs.fetch_process DESCRIPTOR CONFIGURATION CORES`
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import msgspec
+
+from processes.classify.downloads import FRAME, download_links
+from processes.errors import ServiceError, to_record
+from processes.jobs.fetched_inputs import keep_inputs
+from processes.jobs.files import Storage, storage_of
+from processes.jobs.steps import InputsFetched, Step, StepFailed, StepOutcome, StepReport, failure_of
+from processes.ogc.execution import Execution
+from processes.programs.steps_from_owner import steps_from_owner
+from processes.settings import Settings, load_settings
+from processes.sources.downloads import OPENED
+
+_logger = logging.getLogger(__name__)
+
+
+def main(descriptor: int, configuration: Path) -> None:
+    """Download for each step that arrives, until the connection closes.
+
+    Args:
+        descriptor: of the connection to the owner.
+        configuration: the `pygeoapi-config.yml`.
+    """
+    connection: Connection = Connection(descriptor)
+    steps = steps_from_owner(connection, configuration)
+    settings = load_settings(configuration)
+    storage = storage_of(settings)
+    for step, _ in steps:  # one that is to stop is ended with this process, as a host may be waited for
+        start_s = time.perf_counter()
+        outcome = _fetched(step, storage, settings)
+        report = StepReport(outcome, time.perf_counter() - start_s, 0, os.getpid())
+        connection.send_bytes(msgspec.msgpack.encode(report))
+
+
+def _fetched(step: Step, storage: Storage, settings: Settings) -> StepOutcome:
+    try:
+        execution = Execution.decode(storage.execution(step.job), step.process, FRAME, None)
+        scratch = Path(step.scratch)
+        folder = scratch / OPENED
+        folder.mkdir()
+        download_links(execution.request, settings, folder)
+        keep_inputs(storage, step.job, scratch, folder)
+    except ServiceError as err:
+        return StepFailed(to_record(err))
+    except Exception as err:
+        _logger.exception("a step failed", extra={"job": step.job, "action": step.action})
+        return StepFailed(to_record(failure_of(err, step)))
+    return InputsFetched()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))

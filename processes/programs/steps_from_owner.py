@@ -1,0 +1,55 @@
+"""What a process that does steps hears of its owner: steps, and that the current one is to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import msgspec
+
+from processes.jobs.steps import STOP, Step
+from processes.programs.logs import set_up_logs
+
+_OOM_SCORE = "500"
+"""Where memory runs out, the system kills this process rather than its owner."""
+
+
+def steps_from_owner(connection: Connection, configuration: Path) -> Iterator[tuple[Step, Callable[[], bool]]]:
+    """Return each step that the owner sends, with a function that returns whether it is to end as soon as it can.
+
+    The owner decides when this process ends: signals do not, but the end of the owner does.
+
+    Args:
+        connection: to the owner.
+        configuration: the `pygeoapi-config.yml`; relative paths in it start at its folder.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+    set_up_logs()
+    os.chdir(configuration.parent)
+    steps: queue.SimpleQueue[Step] = queue.SimpleQueue()
+    stopped = threading.Event()
+
+    def listen() -> None:
+        """Receive messages of the owner. When it is gone, end this process and all that it has started."""
+        try:
+            while True:
+                message = connection.recv_bytes()
+                if message == STOP:
+                    stopped.set()
+                else:
+                    stopped.clear()
+                    steps.put(msgspec.msgpack.decode(message, type=Step))
+        except (EOFError, OSError):
+            os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    threading.Thread(target=listen, daemon=True).start()
+    return ((step, stopped.is_set) for step in iter(steps.get, None))
