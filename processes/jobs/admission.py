@@ -63,7 +63,9 @@ class Admission:
         self._is_closed = False
         self._watch: asyncio.Task[None] | None = None
 
-    async def run(self, step: Step, job: Job, attempt: Attempt) -> StepReport:
+    async def run(
+        self, step: Step, job: Job, attempt: Attempt, beginning: Callable[[], Awaitable[None]] | None = None
+    ) -> StepReport:
         """Do a step as soon as it is its turn, and again if it has to give way meanwhile; stopped = its job was.
 
         The step has its place until its attempt has ended, though nobody may wait for its report any more.
@@ -72,6 +74,7 @@ class Admission:
             step: what to do.
             job: whose step it is.
             attempt: sends the step to a slot and returns its report. What it raises is raised.
+            beginning: is awaited before each attempt.
         """
         order = (job.created.timestamp(), job.id, step.section)
         queued = QueuedStep(job.client, job.priority > 0, order, job.needs_gpu, step.fence)
@@ -82,7 +85,7 @@ class Admission:
                 await self.enter(queued)
             except DismissedError:
                 return StepReport(StepStopped(), 0)
-            work = self._work(queued, attempt, msgspec.structs.replace(step, key=queued.key))
+            work = self._work(queued, attempt, msgspec.structs.replace(step, key=queued.key), beginning)
             working = asyncio.create_task(work)
             self._attempts.add(working)
             working.add_done_callback(self._forget)
@@ -144,8 +147,12 @@ class Admission:
             if self._is_stopped(step) and not entry.done():
                 entry.set_exception(DismissedError)
 
-    async def _work(self, queued: QueuedStep, attempt: Attempt, step: Step) -> StepReport:
+    async def _work(
+        self, queued: QueuedStep, attempt: Attempt, step: Step, beginning: Callable[[], Awaitable[None]] | None
+    ) -> StepReport:
         try:
+            if beginning is not None:
+                await beginning()
             return await attempt(queued, step)
         finally:
             self.leave(queued)

@@ -7,7 +7,7 @@ downloads alone, of which no client has all places. The runner's machine calls h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -41,13 +41,13 @@ class DownloadSlots:
         self._starting = asyncio.Lock()
         self._is_started = False
 
-    async def run(self, step: Step, job: Job) -> StepReport:
-        """Fetch the inputs of a job, as soon as it is its turn."""
+    async def run(self, step: Step, job: Job, beginning: Callable[[], Awaitable[None]] | None = None) -> StepReport:
+        """Fetch the inputs of a job, as soon as it is its turn; arguments as `Engine.run` has them."""
         async with self._starting:
             if not self._is_started:
                 await self._in_thread(self._slots.start)
                 self._is_started = True
-        return await self._admission.run(step, job, self._fetch)
+        return await self._admission.run(step, job, self._fetch, beginning)
 
     async def stop(self, job_id: str, fence: int) -> None:
         """Stop all steps of a job that were claimed under a fence, or an older one; return when they have ended."""

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -139,25 +140,26 @@ class Engine:
             self._client = client
             _logger.info("connected to the scheduler", extra={"scheduler": self._settings.scheduler})
 
-    async def run(self, step: Step, job: Job) -> StepReport:
+    async def run(self, step: Step, job: Job, beginning: Callable[[], Awaitable[None]] | None = None) -> StepReport:
         """Do a step in a slot, as soon as it is its turn.
 
         Args:
             step: what to do.
             job: whose step it is.
+            beginning: is awaited when there is a slot for it.
 
         Raises:
             EngineLostError: the step was lost.
         """
         if step.action == "fetch":
-            return await self._downloads.run(step, job)
+            return await self._downloads.run(step, job, beginning)
         await self.connect()
         if job.needs_gpu and not await self._has_gpu():
             missing = InputError("processorType is GPU, but no machine of this server has one that can be used")
             return StepReport(
                 StepFailed(to_record(RequestError.at("/inputs/processorType", missing)), is_final=True), 0
             )
-        return await self._admission.run(step, job, lambda queued, step: self._send(queued, step, job))
+        return await self._admission.run(step, job, lambda queued, step: self._send(queued, step, job), beginning)
 
     async def _send(self, queued: QueuedStep, step: Step, job: Job) -> StepReport:
         """Send a step to a slot, and return its report when it is there."""

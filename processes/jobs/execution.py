@@ -9,9 +9,11 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from processes.errors import FailureError, ServiceError, UnavailableError, from_record
+from processes.jobs.attempts import MAX_LOSSES, Attempts, FailedError, lost_too_often
 from processes.jobs.counters import PACE_OBJECTS, PACE_SECONDS
 from processes.jobs.engine import Engine, EngineLostError
 from processes.jobs.fetched_inputs import FETCHED
@@ -35,8 +37,6 @@ from processes.ogc.process import Sections
 
 _logger = logging.getLogger(__name__)
 
-MAX_LOSSES = 5
-"""Slot processes that a section may end, one after the other, before the job fails."""
 _LOST_S = 1
 """Pause before a step that was lost on its way is sent again."""
 _MAX_PAUSE_S = 5
@@ -46,14 +46,6 @@ _WRITE_S = 0.1
 
 _TIDY_S = 10
 """Seconds that the end of a job waits until its files are removed; an object store may hang."""
-
-
-class _FailedError(Exception):
-    """The job cannot be done."""
-
-    def __init__(self, error: ServiceError) -> None:
-        super().__init__(error.detail)
-        self.error = error
 
 
 class _StoppedError(Exception):
@@ -81,6 +73,7 @@ class JobExecution:
         """Amounts that are not yet added to the counters."""
         self._start_s = time.monotonic()
         self._abandoned = asyncio.Event()
+        self._attempts = Attempts(job, self._record_attempt)
 
     async def run(self) -> None:
         """Work on the job until it ends, is stopped, or belongs to another runner."""
@@ -89,8 +82,8 @@ class JobExecution:
             if self.job.fence > 1:  # what is left of the former claim must not work beside this one
                 await self._engine.stop(self.job.id, self.job.fence - 1)
             await self._succeed(await self._work())
-        except _FailedError as err:
-            await self._fail(err.error)
+        except FailedError as err:
+            await self._fail(err.args[0])
         except (_StoppedError, LeaseLostError):
             await self._engine.stop(self.job.id, self.job.fence)
             self._log("job let go")
@@ -181,14 +174,24 @@ class JobExecution:
         await self._write(self._store.record_sections, done, again, message, self._pop_counts())
 
     async def _run_alone(self, action: Action, plan: str) -> StepOutcome:
-        """Do a step that runs alone, and try it again as often as allowed."""
-        state = Section(0, 0, False, 0, 0)
+        """Do a step that runs alone, and try it again as often as allowed, by this runner and those before it."""
+        state = self._attempts.state(action)
         while True:
             report = await self._attempt(action, plan, state)
             retried = self._evaluate(action, state, report)
             if retried is None and report is not None:
+                if not isinstance(report.outcome, ResultPublished | Sections):  # else what follows is recorded anyway
+                    await self._attempts.set(action, state)
                 return report.outcome
             state = retried or state
+            await self._attempts.set(action, state)
+
+    async def take_back(self) -> None:
+        """Take back what is recorded in advance, as the runner gives its jobs back."""
+        await self._attempts.take_back()
+
+    async def _record_attempt(self, is_end: bool, errors: int, losses: int) -> None:
+        await self._write(partial(self._store.record_attempt, is_end=is_end, errors=errors, losses=losses))
 
     async def _attempt(self, action: Action, plan: str, state: Section) -> StepReport | None:
         """Do a step once; None = it was lost in the engine."""
@@ -196,7 +199,7 @@ class JobExecution:
         await self._pause(min(0.1 * 2**state.errors, _MAX_PAUSE_S) if state.errors else 0)
         step = Step(job.id, job.fence, job.process, action, plan, state.number, job.result_name)
         try:
-            report = await self._engine.run(step, job)
+            report = await self._engine.run(step, job, lambda: self._attempts.expect_loss(action, state))
             if not isinstance(report.outcome, StepStopped):
                 return report
             reason = "it was stopped"
@@ -223,7 +226,7 @@ class JobExecution:
         """Return None where a report says that the step is done, else the section with its errors and losses, to retry.
 
         Raises:
-            _FailedError: there is no further retry.
+            FailedError: there is no further retry.
         """
         if report is None:
             return state
@@ -241,19 +244,14 @@ class JobExecution:
                 self._count_step("failed", report)
                 self._log("step failed", logging.WARNING, **about, attempt=retried.errors, reason=failure.detail)
                 if is_final or retried.errors > self.job.retries:
-                    raise _FailedError(failure)
+                    raise FailedError(failure)
                 return retried
             case SlotEnded(reason):
                 retried = dataclasses.replace(state, losses=state.losses + 1)
                 self._count_step("lost", report)
                 self._log("slot ended within a step", logging.WARNING, **about, loss=retried.losses, reason=reason)
                 if retried.losses >= MAX_LOSSES:
-                    raise _FailedError(
-                        FailureError(
-                            f"the server failed: a section of the job ended its process {MAX_LOSSES} times, one after "
-                            f"the other; the last time {reason}"
-                        )
-                    )
+                    raise lost_too_often(reason)
                 return retried
             case _:
                 self._count_step("done", report)

@@ -91,6 +91,12 @@ class Job:
     """Number of the claim under which a runner works on it. A runner with an older claim may write nothing."""
     is_expired: bool
     """True = its files were removed after the retention."""
+    begin_errors: int
+    begin_losses: int
+    """As a section's, of its beginning, with the download of its inputs."""
+    finish_errors: int
+    finish_losses: int
+    """As a section's, of its end."""
 
     @classmethod
     def from_row(cls, row: Mapping[Any, Any]) -> Self:
@@ -123,6 +129,10 @@ class Job:
             error=None if row["error"] is None else from_record(_decoded(row["error"])),
             fence=row["fence"],
             is_expired=row["is_expired"],
+            begin_errors=row["begin_errors"],
+            begin_losses=row["begin_losses"],
+            finish_errors=row["finish_errors"],
+            finish_losses=row["finish_losses"],
         )
 
     @property

@@ -250,6 +250,9 @@ class Runner:
     async def _return_jobs(self) -> None:
         """Stop all steps and release the jobs, for the next runner."""
         active = list(self._active.values())
+        with contextlib.suppress(TimeoutError):
+            take_back = (item.execution.take_back() for item in active)
+            await asyncio.wait_for(asyncio.gather(*take_back, return_exceptions=True), _RETRY_S)
         with contextlib.suppress(UnavailableError):
             await self._threads.store(self._store.release)
         if active:

@@ -184,6 +184,20 @@ class RunnerStore:
                 connection.execute(row.values(errors=item.errors, losses=item.losses))
             add_counts(connection, counts)
 
+    def record_attempt(self, job_id: str, fence: int, *, is_end: bool, errors: int, losses: int) -> None:
+        """Record how often the beginning or the end of a job failed, so that the next runner knows it, too.
+
+        Args:
+            job_id: the job.
+            fence: number of the claim.
+            is_end: True = the end of the job, False = its beginning.
+            errors: attempts that reported an error.
+            losses: slot processes that it ended, one after the other.
+        """
+        step = "finish" if is_end else "begin"
+        with self._database.write() as connection:
+            self._update(connection, job_id, fence, **{f"{step}_errors": errors, f"{step}_losses": losses})
+
     def set_message(self, job_id: str, fence: int, message: str) -> None:
         """Set the message that clients read.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import threading
 import time
@@ -13,6 +14,7 @@ import pytest
 
 from jobs_service import Service, cluster_of, freeze, make_town, running, until, wake
 from postgres import Postgres
+from processes.jobs.attempts import MAX_LOSSES
 from processes.model.runtime.runtimes import missing_gpu
 
 pytestmark = pytest.mark.jobs
@@ -200,6 +202,24 @@ def test_runner_killed(embedded: Service, expected: Labels) -> None:
     assert_complete(embedded, job, expected)
     assert embedded.status(job)["progress"] == 100
     assert len(embedded.events(job, "step done")) > before
+
+
+@pytest.mark.timeout(300)
+def test_beginning_that_ends_its_runner_each_time_fails_the_job(embedded: Service) -> None:
+    job = embedded.submit(COUNT, "slow")
+
+    def losses() -> int:
+        with sqlite3.connect(embedded.state / "jobs.sqlite3", timeout=30) as store:
+            return int(store.execute("SELECT begin_losses FROM job WHERE id = ?", (job,)).fetchone()[0])
+
+    for number in range(MAX_LOSSES + 1):
+        until(lambda number=number: len(embedded.events(job, "job claimed")) > number, 60)  # type: ignore[misc]
+        until(lambda number=number: losses() == number, 60)  # type: ignore[misc] # at first nobody suspects the job
+        embedded.kill("runner").wait()
+    found = embedded.wait(job)
+    assert found["status"] == "failed"
+    assert "ended its process 5 times" in found["message"]
+    assert embedded.wait(embedded.submit(1))["status"] == "successful"
 
 
 def test_runner_killed_and_another_takes_over(cluster: Service, expected: Labels) -> None:

@@ -197,6 +197,21 @@ def test_a_full_runner_has_room_for_clients_none_of_whose_jobs_runs(store: JobSt
         assert len([claim(runner_store).id for _ in range(3)]) == 3
 
 
+def test_the_next_runner_knows_how_often_beginning_and_end_failed(
+    database: Database, store: JobStore, runner_store: RunnerStore
+) -> None:
+    job_id = put(store).id
+    job = claim(runner_store)
+    assert (job.begin_errors, job.begin_losses, job.finish_errors, job.finish_losses) == (0, 0, 0, 0)
+    runner_store.record_attempt(job_id, 1, is_end=False, errors=1, losses=2)
+    runner_store.record_attempt(job_id, 1, is_end=True, errors=3, losses=4)
+    change(database, job_id, lease=0)
+    job = claim(RunnerStore(database, "two"))
+    assert (job.begin_errors, job.begin_losses, job.finish_errors, job.finish_losses) == (1, 2, 3, 4)
+    with pytest.raises(LeaseLostError):
+        runner_store.record_attempt(job_id, 1, is_end=False, errors=0, losses=0)
+
+
 def test_a_client_whose_runner_is_gone_counts_as_one_without_jobs(
     database: Database, store: JobStore, runner_store: RunnerStore
 ) -> None:
