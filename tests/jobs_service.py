@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -321,6 +322,18 @@ def freeze(process: psutil.Process) -> None:
 
 def wake(process: psutil.Process) -> None:
     os.kill(process.pid, signal.SIGCONT)
+
+
+def request_from(
+    address: str, service: Service, body: Mapping[str, Any], prefer: str | None = None, timeout_s: float = 60
+) -> Reply:
+    """Execute `classify-objects` as a client at another address of the loopback network, such as 127.0.0.2."""
+    headers = {"Content-Type": "application/json"} | ({} if prefer is None else {"Prefer": prefer})
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout_s, source_address=(address, 0))
+    with contextlib.closing(connection):
+        connection.request("POST", "/processes/classify-objects/execution", json.dumps(body), headers)
+        answer = connection.getresponse()
+        return Reply(answer.status, _lower(answer.headers), answer.read())
 
 
 def _lower(headers: Any) -> dict[str, str]:
