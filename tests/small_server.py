@@ -22,7 +22,7 @@ from processes.settings import Settings
 from processes.web.http.pace import Pace
 from processes.web.http.server import HttpServer
 from processes.web.http.worker import HttpWorker
-from processes.web.views import SETTINGS, STOPPING
+from processes.web.views import BODIES, SETTINGS, STOPPING
 
 THREADS = 2
 MAX_PER_ADDRESS = 300
@@ -46,13 +46,14 @@ class SmallServer(HttpServer):
         self.cfg.set("worker_class", SmallWorker)
 
     def load(self) -> Any:
-        return application()
+        return application(Path(self.cfg.worker_tmp_dir))
 
 
-def application() -> Flask:
+def application(state: Path) -> Flask:
     """Return an application whose responses are large, slow, or say what arrived."""
     app = Flask(__name__)
-    settings = Settings.from_plugin({"limits": {"max_body_mb": MAX_BODY_MB}})
+    settings = Settings.from_plugin({"limits": {"max_body_mb": MAX_BODY_MB}, "state": str(state)})
+    (state / BODIES).mkdir(exist_ok=True)
     app.extensions |= {STOPPING: threading.Event(), SETTINGS: settings}
 
     @app.get("/quick")

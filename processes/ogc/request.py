@@ -27,6 +27,7 @@ _SUBSCRIBER = {
     "required": ["successUri"],
     "properties": {name: {"type": "string"} for name in ("successUri", "inProgressUri", "failedUri")},
 }
+_UTF8_BYTES = 2**20
 _QUALIFIED = {"value", "mediaType", "encoding", "schema", "format"}
 
 
@@ -118,7 +119,7 @@ def read_request(body: bytes, description: Description) -> ExecuteRequest:
     """
     body = body.removeprefix(codecs.BOM_UTF8)
     try:
-        body.decode()  # msgspec.Raw does not look into texts
+        _require_utf8(body)  # msgspec.Raw does not look into texts
         parsed = msgspec.json.decode(body, type=_Body)
         faults: list[Fault] = []
         inputs = dict(_inputs(parsed.inputs, description, faults))
@@ -131,6 +132,17 @@ def read_request(body: bytes, description: Description) -> ExecuteRequest:
         raise RequestError.at(
             "", InputError(f"the body is not JSON: {err}" if body else "the request has no body")
         ) from err
+
+
+def _require_utf8(body: bytes) -> None:
+    """Raise UnicodeDecodeError if a text is not UTF-8. As a string it could be four times as large."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(body), _UTF8_BYTES):
+            decoder.decode(body[start : start + _UTF8_BYTES])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        body.decode()  # tells where it is
 
 
 def _inputs(text: msgspec.Raw, description: Description, faults: list[Fault]) -> Iterable[tuple[str, list[InputValue]]]:

@@ -12,7 +12,7 @@ from processes.model.catalog import Catalog
 from processes.settings import Settings, load_settings
 from processes.web.http.server import HttpServer
 from processes.web.openapi.document import configured_document
-from processes.web.views import OPENAPI
+from processes.web.views import BODIES, OPENAPI
 
 _logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def prepare(configuration: Path) -> Settings:
     for folder in (*settings.models, *settings.imagery):
         if not folder.is_dir():
             _logger.warning("folder %s is not there; it counts as empty until it appears", folder)
-    settings.state.mkdir(parents=True, exist_ok=True)
+    (settings.state / BODIES).mkdir(parents=True, exist_ok=True)
     (settings.state / OPENAPI).write_bytes(msgspec.json.encode(configured_document(configuration)))
     usable = Catalog.from_settings(settings).usable_ids()
     _logger.info("models: %s", ", ".join(usable) or "none that can be used")

@@ -20,17 +20,21 @@ from processes.jobs.status_info import job_url, status_info
 from processes.ogc.execution import Execution
 from processes.ogc.media_types import Accept, choose_media_type
 from processes.ogc.problem import NoSuchProcessError, NotFoundError, UnsupportedMediaTypeError
-from processes.ogc.process import Output, Process, SectionedProcess
+from processes.ogc.process import Output, SectionedProcess
 from processes.ogc.request import Description, ExecuteRequest, media_types, read_request
 from processes.ogc.results import blocks_of, results_document
 from processes.plugin import Plugin, work_folder
 from processes.sources.media_types import JSON, plain_media_type
-from processes.web.body import read_body
+from processes.web.body import request_body
 from processes.web.client import client_address
 from processes.web.prefer import Preferences
 from processes.web.problem import problem_response
 from processes.web.results import job_error, results_response
 from processes.web.views import STOPPING, View, json_response
+
+_MEMORY_WAIT_S = 30
+"""Seconds that a large request waits until others have been read."""
+_MAX_MEMORY_BYTES = 2**18
 
 
 def execute_view(api: API, original: View) -> View:
@@ -51,16 +55,18 @@ def validate_view(api: API) -> View:
         if not (isinstance(plugin, Plugin) and isinstance(plugin.process, SectionedProcess)):
             raise NotFoundError(f"requests to {process_id} cannot be validated without executing them")
         choose_media_type([JSON], _accept())
-        # Accept concerns this response, not the output
-        execution, intake = replace(_read(process_id, plugin).execution, accept=()), _intake(api)
+        intake = _intake(api)
         with intake.waiting_permit() as is_permitted:
             if not is_permitted:
                 raise UnavailableError("too many clients wait for results; try again later")
-            try:
-                requirements = intake.validate(plugin.process, execution)
-            except RequestError as err:
-                raise intake.with_file_faults(plugin.process, execution, err, _is_stopping) from err
-            estimate = intake.estimate(plugin.process, execution, requirements, _is_stopping)
+            with request_body(request, plugin.settings, _MEMORY_WAIT_S, _is_stopping) as body:
+                # Accept concerns this response, not the output
+                execution = replace(_read(process_id, plugin, body).execution, accept=())
+                try:
+                    requirements = intake.validate(plugin.process, execution)
+                except RequestError as err:
+                    raise intake.with_file_faults(plugin.process, execution, err, _is_stopping) from err
+                estimate = intake.estimate(plugin.process, execution, requirements, _is_stopping)
         return json_response({"valid": True, **estimate})
 
     return validate
@@ -78,15 +84,20 @@ class _WebRequest:
     """Preferences that a response with the result follows, beside the waiting."""
 
 
-def _read(process_id: str, plugin: Plugin) -> _WebRequest:
+def _read(process_id: str, plugin: Plugin, body: bytes) -> _WebRequest:
     """Read the request.
+
+    Args:
+        process_id: of the process.
+        plugin: the process.
+        body: the request's body.
 
     Raises:
         ServiceError: it is not an execute request, or no form of the response is one that the client accepts.
     """
     if request.mimetype not in ("", JSON):
         raise UnsupportedMediaTypeError(f"the request is {request.mimetype}; {JSON} is understood")
-    body, description = read_body(request, plugin.settings.limits.max_body_mb), plugin.process.frame()
+    description = plugin.process.frame()
     execute_request = read_request(body, description)
     preferences = Preferences.parse(request.headers.getlist("Prefer"))
     is_async = preferences.respond_async and "async-execute" in description["jobControlOptions"]
@@ -109,54 +120,77 @@ def _read(process_id: str, plugin: Plugin) -> _WebRequest:
     return _WebRequest(execution, is_async, wait_s, (f"return={preferences.returns}",) if is_applied else ())
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A job that a request has become, and the form of its response. The request itself is not kept in memory."""
+
+    job: Job
+    is_async: bool
+    wait_s: int | None
+    """Seconds to wait for the result; None = the response is the job, or the client waits as long as it takes."""
+    applied: tuple[str, ...]
+    """Preferences that a response with the result follows, beside the waiting."""
+
+
 def _execute(api: API, process_id: str, plugin: Plugin) -> Response:
-    web_request, intake = _read(process_id, plugin), _intake(api)
-    process, execution = plugin.process, web_request.execution
-    if not web_request.is_async and execution.response.nothing and not execution.request.faults:
-        intake.validate(process, execution)
-        return Response(b"{}", content_type=JSON)
+    intake = _intake(api)
     with intake.waiting_permit() as is_permitted:
-        if web_request.is_async or web_request.wait_s is not None:
-            wait_s = web_request.wait_s if is_permitted else None
-            return _respond_in_time(intake, process, web_request, wait_s, api.base_url)
-        if not is_permitted:
-            raise UnavailableError("too many clients wait for results; try again later, or send Prefer: respond-async")
-        if isinstance(process, SectionedProcess) or execution.by_reference:
-            return _with_applied(_respond(intake, process, execution, api.base_url), web_request.applied)
-        return _execute_here(plugin, intake.with_subscriber_faults(execution))
+        begun = _begin(intake, process_id, plugin, is_permitted)
+        if isinstance(begun, Response):
+            return begun
+        if begun.is_async or begun.wait_s is not None:
+            return _respond_in_time(intake, begun, begun.wait_s if is_permitted else None, api.base_url)
+        job = intake.wait(begun.job, None, _is_stopping)
+        return _with_applied(_ended_job_response(intake, job, api.base_url), begun.applied)
 
 
-def _respond(intake: Intake, process: Process, execution: Execution, base_url: str) -> Response:
-    """Run an execution as a job, and return the response when the job has ended."""
-    try:
-        job = intake.accept(process, execution)
-    except RequestError as err:
-        raise intake.with_file_faults(process, execution, err, _is_stopping) from err
-    return _ended_job_response(intake, intake.wait(job, None, _is_stopping), base_url)
-
-
-def _respond_in_time(
-    intake: Intake, process: Process, web_request: _WebRequest, wait_s: int | None, base_url: str
-) -> Response:
-    """Run an execution as a job, and return its result if the job ends in time, else the job.
+def _begin(intake: Intake, process_id: str, plugin: Plugin, is_permitted: bool) -> _Begun | Response:
+    """Make a job of the request, or its response where it needs no job. Its body is in memory as long as this lasts.
 
     Args:
         intake: where the execution becomes a job.
-        process: the process that is executed.
-        web_request: the execution, with the client's preferences.
+        process_id: of the process.
+        plugin: the process.
+        is_permitted: whether the client may wait.
+    """
+    with request_body(request, plugin.settings, _MEMORY_WAIT_S if is_permitted else 0, _is_stopping) as body:
+        web_request = _read(process_id, plugin, body)
+        process, execution = plugin.process, web_request.execution
+        if not web_request.is_async and execution.response.nothing and not execution.request.faults:
+            intake.validate(process, execution)
+            return Response(b"{}", content_type=JSON)
+        if web_request.is_async or web_request.wait_s is not None:
+            job = intake.accept(process, execution)
+            return _Begun(job, web_request.is_async, web_request.wait_s, web_request.applied)
+        if not is_permitted:
+            raise UnavailableError("too many clients wait for results; try again later, or send Prefer: respond-async")
+        if not (isinstance(process, SectionedProcess) or execution.by_reference):
+            return _execute_here(plugin, intake.with_subscriber_faults(execution))
+        try:
+            job = intake.accept(process, execution)
+        except RequestError as err:
+            raise intake.with_file_faults(process, execution, err, _is_stopping) from err
+        return _Begun(job, False, None, web_request.applied)
+
+
+def _respond_in_time(intake: Intake, begun: _Begun, wait_s: int | None, base_url: str) -> Response:
+    """Return the result of a job if it ends in time, else the job.
+
+    Args:
+        intake: which has the job.
+        begun: the job.
         wait_s: seconds to wait for the result; None = the response is the job.
         base_url: URL of the service.
     """
-    job = intake.accept(process, web_request.execution)
-    applied = []
+    job, applied = begun.job, []
     if wait_s is not None:
         job = intake.wait(job, wait_s, _is_stopping)
         applied = [f"wait={wait_s}"]
         if job.status.has_ended:
-            return _with_applied(_ended_job_response(intake, job, base_url), [*applied, *web_request.applied])
+            return _with_applied(_ended_job_response(intake, job, base_url), [*applied, *begun.applied])
     response = json_response(status_info(job, base_url), HTTPStatus.CREATED)
     response.headers["Location"] = job_url(job, base_url)
-    return _with_applied(response, [*["respond-async"] * web_request.is_async, *applied])
+    return _with_applied(response, [*["respond-async"] * begun.is_async, *applied])
 
 
 def _with_applied(response: Response, applied: Sequence[str]) -> Response:
@@ -178,7 +212,7 @@ def _execute_here(plugin: Plugin, execution: Execution) -> Response:
     """Execute a process in this web process, and return its output; its files are deleted once the response is sent."""
     folder = work_folder(plugin.settings)
     try:
-        output = plugin.process.execute(execution, Path(folder.name))
+        output = _in_file(plugin.process.execute(execution, Path(folder.name)), Path(folder.name))
     except BaseException:
         folder.cleanup()
         raise
@@ -189,6 +223,15 @@ def _execute_here(plugin: Plugin, execution: Execution) -> Response:
     response = Response(content, content_type=JSON if is_document else output.media_type)
     response.call_on_close(folder.cleanup)
     return response
+
+
+def _in_file(output: Output, folder: Path) -> Output:
+    """Return an output whose content lies in a file if it is large: a client may take it slowly."""
+    if not isinstance(output.content, bytes) or len(output.content) <= _MAX_MEMORY_BYTES:
+        return output
+    path = folder / "output"
+    path.write_bytes(output.content)
+    return replace(output, content=path)
 
 
 def _blocks(output: Output) -> Iterator[bytes]:

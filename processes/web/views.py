@@ -14,6 +14,8 @@ STOPPING = "classify-objects-stopping"
 """Name of the application's extension that is set when the server stops, a `threading.Event`."""
 SETTINGS = "classify-objects-settings"
 """Name of the application's extension that has its `Settings`."""
+BODIES = "bodies"
+"""Name of the folder of bodies in the state folder."""
 OPENAPI = "openapi.json"
 """Name of the OpenAPI document in the state folder. pygeoapi reads it from a file."""
 View = Callable[..., Any]

@@ -112,6 +112,9 @@ class Exchange:
             raise UnavailableError("the server has no room for the request's body; try again later") from err
         response, environ = create(self._request, self._outbox, *self._addresses, self._configuration)
         environ["wsgi.multithread"] = True
+        if self._request.chunked:  # the application need not know in which pieces it came
+            environ.pop("HTTP_TRANSFER_ENCODING", None)
+            environ["CONTENT_LENGTH"] = str(self._body.size_bytes)
         if self._must_close():
             response.force_close()
         self._content = self._application(environ, response.start_response)

