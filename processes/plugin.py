@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from copy import deepcopy
+from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,16 @@ from flask import Response, after_this_request, has_request_context
 from pygeoapi.process.base import BaseProcessor, ProcessorExecuteError
 
 from processes.errors import ServiceError
+from processes.model.catalog import Catalog
 from processes.ogc.execution import Execution
 from processes.ogc.problem import is_error, status_of, type_of
+from processes.ogc.request import Description
 from processes.registry import PLUGINS
 from processes.settings import Settings
 from processes.sources.media_types import JSON
+
+WAITS = "waits_for_checks"
+"""Key by which a manager says whether a request waits for the check of a new model; without it, it does."""
 
 
 class Plugin(BaseProcessor):  # type: ignore[misc] # pygeoapi is not typed
@@ -35,13 +42,19 @@ class Plugin(BaseProcessor):  # type: ignore[misc] # pygeoapi is not typed
 
     def __init__(self, processor_def: Mapping[str, Any]) -> None:
         self.settings = Settings.from_plugin(processor_def)
-        self.process = PLUGINS[self.registered](self.settings, None)
+        catalog = Catalog.from_settings(self.settings, waits=processor_def.get(WAITS, True))
+        self.process = PLUGINS[self.registered](self.settings, catalog, None)
         super().__init__(processor_def, {})
         self.supports_outputs = True
 
+    @cached_property
+    def _description(self) -> Description:
+        """Return the description. pygeoapi asks for it several times in a request, which has a plugin of its own."""
+        return self.process.describe()
+
     @property
     def metadata(self) -> dict[str, Any]:
-        return dict(self.process.describe())
+        return deepcopy(dict(self._description))
 
     @metadata.setter
     def metadata(self, value: object) -> None:

@@ -12,15 +12,13 @@ from processes.model.catalog import Catalog
 from processes.ogc.process import Process
 from processes.settings import Settings, load_configuration
 
-CreateProcess = Callable[[Settings, int | None], Process]
-"""Creates a process from the settings and the number of cores that a section may use; None = all."""
+CreateProcess = Callable[[Settings, Catalog, int | None], Process]
+"""Creates a process from the settings, the models, and the number of cores that a section may use; None = all."""
 
 PLUGINS: Mapping[str, CreateProcess] = {
-    "processes.plugin.ClassifyObjectsPlugin": lambda settings, cores: ClassifyObjects(
-        settings, Catalog.from_settings(settings), cores
-    ),
-    "processes.plugin.DescribeModelPlugin": lambda settings, _: DescribeModel(Catalog.from_settings(settings)),
-    "processes.plugin.EchoPlugin": lambda _, __: Echo(),
+    "processes.plugin.ClassifyObjectsPlugin": ClassifyObjects,
+    "processes.plugin.DescribeModelPlugin": lambda _, catalog, __: DescribeModel(catalog),
+    "processes.plugin.EchoPlugin": lambda *_: Echo(),
 }
 
 
@@ -35,7 +33,11 @@ def load_processes(configuration: Path, cores: int | None = None) -> dict[str, P
     plugins = {name: item["processor"] for name, item in resources.items() if item.get("type") == "process"}
     base = configuration.resolve().parent
     return {
-        name: PLUGINS[plugin["name"]](Settings.from_plugin(plugin, base), cores)
+        name: _create(PLUGINS[plugin["name"]], Settings.from_plugin(plugin, base), cores)
         for name, plugin in plugins.items()
         if plugin.get("name") in PLUGINS
     }
+
+
+def _create(create: CreateProcess, settings: Settings, cores: int | None) -> Process:
+    return create(settings, Catalog.from_settings(settings), cores)

@@ -49,6 +49,8 @@ class Limits:
     """Jobs that one runner works on at the same time; as many again are synchronous requests."""
     section_timeout_s: int = 600
     """Seconds after which a section is stopped."""
+    check_timeout_s: int = 60
+    """Seconds that the trial run of a new model's network may take."""
     retention_days: int = 30
     """Days that results are kept after the end of their job; its record is kept twice as long."""
 

@@ -223,7 +223,7 @@ class Service:
         return [process for process in found if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
     def of_kind(self, kind: str) -> list[psutil.Process]:
-        """Return its processes of a kind: runner, slot, web (its master), web-worker, worker, scheduler."""
+        """Return its processes of a kind: runner, slot, web (its master), web-worker, worker, scheduler, checker, check."""
         return [process for process in self.processes() if kind_of(process) == kind]
 
     def kill(self, kind: str) -> psutil.Process:
@@ -257,6 +257,10 @@ def kind_of(process: psutil.Process) -> str:
         command = process.cmdline()
         if "processes.programs.slot_process" in command:
             return "slot"
+        if "processes.programs.model_checker" in command:
+            return "checker"
+        if "processes.model.check_process" in command:
+            return "check"
         kind = next((word for word in ("serve", "web", "runner", "worker", "scheduler") if word in command), "other")
         parent = process.parent()
         is_worker = kind == "web" and parent is not None and "web" in parent.cmdline()

@@ -55,6 +55,50 @@ def band_means(axes: Sequence[int] = (2, 3), into: str = "output", cast: bool = 
     return [*first, helper.make_node("ReduceMean", [source], [into], axes=list(axes), keepdims=0)]
 
 
+def endless(path: Path) -> Path:
+    """Write a network that never comes to an end."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["go_on"])],
+        "body",
+        [
+            helper.make_tensor_value_info("step", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+        ],
+        [helper.make_tensor_value_info("go_on", TensorProto.BOOL, [])],
+    )
+    nodes = [
+        helper.make_node("Shape", ["input"], ["shape"]),
+        helper.make_node("ReduceMin", ["shape"], ["least"], keepdims=0),
+        helper.make_node("Greater", ["least", "zero"], ["positive"]),
+        helper.make_node("Loop", ["steps", "positive"], ["left"], body=_with_state(body)),
+        helper.make_node("Mul", ["means", "left"], ["output"]),
+    ]
+    constants = {"steps": np.array(2**62), "zero": np.array(0), "start": np.array(1, np.float32)}
+    nodes[3].input.append("start")
+    return save_network(path, [*band_means(into="means"), *nodes], constants=constants)
+
+
+def _with_state(body: onnx.GraphProto) -> onnx.GraphProto:
+    """Give the body of a loop a value that it hands on."""
+    body.node.append(helper.make_node("Mul", ["value", "value"], ["next"]))
+    body.input.append(helper.make_tensor_value_info("value", TensorProto.FLOAT, []))
+    body.output.append(helper.make_tensor_value_info("next", TensorProto.FLOAT, []))
+    return body
+
+
+def hungry(path: Path, cells: int) -> Path:
+    """Write a network that writes so many numbers of four bytes for each chip of a batch, on its way to the means."""
+    nodes = [
+        helper.make_node("ReduceMean", ["input"], ["all"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Unsqueeze", ["all", "one"], ["column"]),
+        helper.make_node("Expand", ["column", "shape"], ["wide"]),
+        helper.make_node("ReduceMean", ["wide"], ["same"], axes=[1], keepdims=1),
+        *band_means(into="means"),
+        helper.make_node("Add", ["means", "same"], ["output"]),
+    ]
+    return save_network(path, nodes, constants={"one": np.array([1]), "shape": np.array([1, cells])})
+
+
 def make_folder(network: Path, **changes: Any) -> Path:
     """Make the folder of a network into a package and return it."""
     keys = definition(**({"Classes": THREE, "ModelFile": network.name, "Activation": None} | changes))
@@ -65,7 +109,7 @@ def make_folder(network: Path, **changes: Any) -> Path:
 def checked(network: Path, **changes: Any) -> CheckOutcome:
     """Return what the check of a package finds, made in this process."""
     folder = make_folder(network, **changes)
-    outcome = check(folder, folder.parent / "unpacked", MAX_BYTES)
+    outcome = check(folder, folder.parent / "unpacked", MAX_BYTES).outcome
     assert outcome.problem is None or str(folder.parent) not in outcome.problem
     return outcome
 

@@ -219,7 +219,7 @@ def load_sources(saved: SavedPlan, images: Sequence[Image], catalog: Catalog) ->
     with at_pointer("/inputs/processorType"):
         require_processor(saved.options.processor)
     with at_pointer("/inputs/model"):
-        model = catalog.model(saved.model)
+        model = catalog.model(saved.model, saved.model_sha256)
         if model.sha256 != saved.model_sha256:
             raise PackageError(f"the model {model.id!r} was changed after the request was accepted")
     return Sources(images, [], None, model_for(model, images), saved.arguments, saved.options)

@@ -105,7 +105,8 @@ class Intake:
         """
         if not (isinstance(process, SectionedProcess) and execution.request.inputs):
             return error
-        if all(isinstance(fault.error, NameTakenError) for fault in error.faults):  # that is reported at once
+        kinds = [type(fault.error) for fault in error.faults]
+        if UnavailableError in kinds or set(kinds) == {NameTakenError}:  # that is reported at once
             return error
         try:
             with self._dry_run(execution, DryRun(to_record(error)), is_stopping) as job:

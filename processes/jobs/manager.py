@@ -23,7 +23,7 @@ from processes.jobs.job import Job, JobStatus
 from processes.jobs.store import JobFilter
 from processes.ogc.execution import Execution
 from processes.ogc.request import read_request
-from processes.plugin import Plugin, pygeoapi_content, pygeoapi_error
+from processes.plugin import WAITS, Plugin, pygeoapi_content, pygeoapi_error
 from processes.registry import PLUGINS
 from processes.settings import Settings
 from processes.sources.media_types import JSON
@@ -35,7 +35,8 @@ class JobManager(BaseManager):  # type: ignore[misc] # pygeoapi is not typed
     """Stores jobs, which runners execute. Nothing is opened before it is needed."""
 
     def __init__(self, manager_def: Mapping[str, Any]) -> None:
-        super().__init__(dict(manager_def))
+        processes = {name: _without_waiting(item) for name, item in manager_def.get("processes", {}).items()}
+        super().__init__({**manager_def, "processes": processes})
         self.is_async = True
         self.supports_subscribing = True
 
@@ -134,6 +135,12 @@ class JobManager(BaseManager):  # type: ignore[misc] # pygeoapi is not typed
         options = {"outputs": outputs} if processor.supports_outputs else {}
         media_type, content = processor.execute(inputs, **options)
         return str(uuid.uuid4()), media_type, content, PygeoapiStatus.successful, {}
+
+
+def _without_waiting(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a process of the configuration whose requests do not wait for the checks of models."""
+    processor = resource["processor"]
+    return {**resource, "processor": {**processor, WAITS: False} if processor.get("name") in PLUGINS else processor}
 
 
 def _execution(

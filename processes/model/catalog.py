@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import logging
 import os
-import tempfile
-import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import msgspec
-
-from processes.errors import InputError, PackageError
-from processes.model.check import CheckOutcome, check_package
+from processes.errors import InputError, PackageError, UnavailableError
+from processes.model.check import TIMEOUT_S, CheckedPackage, check_package
+from processes.model.checker import wake_checker
 from processes.model.definition import Activation, ModelDefinition
-from processes.model.package import Package, package_id, read_package
+from processes.model.package import Package, package_id, read_definition
+from processes.model.records import CheckRecord, read_record, write_record
+from processes.model.stamps import stamp_package
 from processes.settings import Settings
 
 _logger = logging.getLogger(__name__)
-
-_TRY_AGAIN_S = 600
-"""Seconds after which a check that was not conclusive is repeated."""
-_CHECK_VERSION = 6
-"""A new number invalidates all recorded outcomes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +57,16 @@ class Catalog:
     """Folder for unpacked packages and the outcomes of checks."""
     max_bytes: int
     """Limit of a package's unpacked size."""
+    check_timeout_s: float = TIMEOUT_S
+    """Seconds that the trial run of a network may take."""
+    waits: bool = True
+    """True = a package without an outcome is checked at once. False = that is left to the checker, which is woken."""
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """Return the catalog of a deployment's models."""
-        return cls(settings.models, settings.state, settings.limits.max_model_mb * 2**20)
+    def from_settings(cls, settings: Settings, waits: bool = True) -> Self:
+        """Return the catalog of a deployment's models; `waits` as the field of that name."""
+        limits = settings.limits
+        return cls(settings.models, settings.state, limits.max_model_mb * 2**20, limits.check_timeout_s, waits)
 
     def package_paths(self) -> dict[str, Path]:
         """Return the path of every package, by id.
@@ -82,43 +80,47 @@ class Catalog:
         return dict(sorted(paths.items()))
 
     def usable_ids(self) -> list[str]:
-        """Return the ids of the models that can be used."""
-        return [package.id for package in self.check_packages() if package.problem is None]
+        """Return the ids of the models that can be used; where this catalog does not wait, those known by now."""
+        found = self._checked_packages()
+        return [model_id for model_id, checked in found.items() if checked.outcome.problem is None]
 
     def check_packages(self) -> list[Package]:
-        """Return every package, with its problem if it has one; new packages are checked at the same time."""
-        paths = list(self.package_paths().values())
-        with ThreadPoolExecutor(max_workers=max(1, min(len(paths), os.cpu_count() or 1))) as pool:
-            return list(pool.map(lambda path: self._check(path)[0], paths))
+        """Return every package, with its problem if it has one; those that are being checked are left out."""
+        return [_package(model_id, checked) for model_id, checked in self._checked_packages().items()]
 
-    def model(self, model_id: str) -> Model:
+    def model(self, model_id: str, sha256: str | None = None) -> Model:
         """Return the model of an id.
+
+        Args:
+            model_id: as requests name it.
+            sha256: digest of the network that is preferred, as far as it is still there; None = the current one.
 
         Raises:
             InputError: there is no such model; the message lists the usable ones.
             PackageError: the package is broken; the message has the reason.
+            UnavailableError: the package is being checked.
         """
         path = self.package_paths().get(model_id)
         if path is None:
             raise InputError(f"there is no model {model_id!r}; installed are: {_listed(self.usable_ids())}")
-        return self.model_at(path)
+        return self.model_at(path, sha256)
 
-    def model_at(self, path: Path) -> Model:
-        """Return the model of a package, which may lie outside the folders.
-
-        Raises:
-            PackageError: the package is broken; the message has the reason.
-        """
-        package, outcome = self._check(path)
+    def model_at(self, path: Path, sha256: str | None = None) -> Model:
+        """Return the model of a package, wherever it lies; arguments and errors as `model` has them."""
+        model_id = package_id(path)
+        checked = self._version(path, sha256) or self._checked(path)
+        if checked is None:
+            raise UnavailableError(f"the model {model_id!r} is being checked; try again in some seconds")
+        package, outcome = _package(model_id, checked), checked.outcome
         if (
             package.problem is not None
             or package.network is None
             or package.sha256 is None
             or package.definition is None
         ):
-            raise PackageError(f"the model {package.id!r} cannot be used: {package.problem}")
+            raise PackageError(f"the model {model_id!r} cannot be used: {package.problem}")
         return Model(
-            id=package.id,
+            id=model_id,
             network=package.network,
             sha256=package.sha256,
             definition=package.definition,
@@ -130,80 +132,109 @@ class Catalog:
             warnings=package.warnings,
         )
 
-    def _check(self, path: Path) -> tuple[Package, CheckOutcome]:
-        """Read a package and the outcome of its check; without a recorded outcome the package is checked now."""
-        package = read_package(path, self.state / "packages", self.max_bytes)
-        if package.problem is not None:
-            return package, CheckOutcome(package.problem)
-        record = self.state / "checks" / f"{_key(package)}.json"
-        outcome = _read_record(record)
-        if outcome is None:
-            outcome = check_package(path, self.state / "packages", self.max_bytes)
-            _write_record(record, outcome)
-            _logger.info("model %s checked: %s", package.id, outcome.problem or "sound")
-        return dataclasses.replace(package, problem=outcome.problem, warnings=outcome.warnings), outcome
+    def record(self, path: Path) -> CheckRecord | None:
+        """Return the record of a package, if it holds for the package as it is now; None = it is to be checked."""
+        record = read_record(self.state, path)
+        return record if record is not None and record.holds(stamp_package(path)) else None
+
+    def wake_checker(self) -> None:
+        """Let the packages be checked that need it, by a process that is started where there is none."""
+        wake_checker(self.folders, self.state, self.max_bytes, self.check_timeout_s)
+
+    def _checked_packages(self) -> dict[str, CheckedPackage]:
+        """Return the packages with the outcomes of their checks, by id, as far as they are known."""
+        paths = self.package_paths()
+        if self.waits:
+            with ThreadPoolExecutor(max_workers=max(1, min(len(paths), os.cpu_count() or 1))) as pool:
+                found = pool.map(self._checked, paths.values())
+                return {model_id: checked for model_id, checked in zip(paths, found, strict=True) if checked}
+        records = {model_id: self.record(path) for model_id, path in paths.items()}
+        if any(record is None or record.is_due() for record in records.values()):
+            self.wake_checker()
+        return {model_id: record.checked for model_id, record in records.items() if record is not None}
+
+    def _checked(self, path: Path) -> CheckedPackage | None:
+        """Return a package with the outcome of its check; None = the checker has not come to it yet."""
+        record = self.record(path)
+        if record is not None and not record.is_due():
+            return record.checked
+        if self.waits:
+            return self._check(path)
+        self.wake_checker()
+        return None if record is None else record.checked
+
+    def _check(self, path: Path) -> CheckedPackage:
+        stamp = stamp_package(path)
+        checked = check_package(path, self.state / "packages", self.max_bytes, self.check_timeout_s)
+        if stamp is not None and stamp == stamp_package(path):  # else it was changed meanwhile
+            write_record(self.state, path, stamp, checked)
+        _logger.info("model %s checked: %s", package_id(path), checked.outcome.problem or "sound")
+        return checked
+
+    def _version(self, path: Path, sha256: str | None) -> CheckedPackage | None:
+        """Return a package as it was when its network had a digest; None = that is no more."""
+        record = None if sha256 is None else read_record(self.state, path)
+        if record is None:
+            return None
+        for checked in (record.checked, record.former):
+            if checked is not None and checked.sha256 == sha256 and checked.is_sound():
+                # what was unpacked stays as it is; a folder holds what it holds now
+                is_unpacked = os.path.abspath(checked.folder) != os.path.abspath(path)
+                if is_unpacked or record.holds(stamp_package(path)):
+                    return checked
+        return None
 
 
-def _packages_in(folder: Path) -> Iterable[Path]:
+def _package(model_id: str, checked: CheckedPackage) -> Package:
+    """Return a package that was checked, with its definition as far as it can be read."""
+    definition, outcome = None, checked.outcome
+    if checked.folder:
+        with suppress(InputError, OSError):
+            definition = read_definition(Path(checked.folder))
+    problem = outcome.problem or (None if definition is not None else "its definition was changed or removed just now")
+    return Package(model_id, definition, checked.network_path, checked.sha256, problem, outcome.warnings)
+
+
+def _packages_in(folder: Path) -> list[Path]:
+    """Return the packages in a folder, archives first."""
     try:
-        entries = sorted(entry for entry in folder.iterdir() if _has_text_name(entry))
-        archives = [entry for entry in entries if entry.suffix.lower() == ".dlpk" and entry.is_file()]
-        folders = [entry for entry in entries if entry.is_dir() and _has_definition(entry)]
+        with os.scandir(folder) as entries:
+            named = sorted((entry for entry in entries if _has_text_name(entry)), key=lambda entry: entry.name)
+        archives = [entry for entry in named if _ending(entry.name) == ".dlpk" and _holds(entry.is_file)]
+        folders = [entry for entry in named if _holds(entry.is_dir) and _has_definition(entry.path)]
     except OSError as err:
         _logger.warning("models folder %s cannot be read: %s", folder, err.strerror)
         return []
-    return [*archives, *folders]
+    return [folder / entry.name for entry in (*archives, *folders)]
 
 
-def _has_text_name(path: Path) -> bool:
+def _holds(fact: Callable[[], bool]) -> bool:
+    """Return whether something holds of a folder's entry; of a circle of links nothing does."""
     try:
-        path.name.encode()
-    except UnicodeEncodeError:
-        _logger.warning("a model package has a name that is not UTF-8: %a", path.name)
-        return False
-    return True
-
-
-def _has_definition(folder: Path) -> bool:
-    try:
-        return any(entry.suffix.lower() == ".emd" for entry in folder.iterdir())
+        return fact()
     except OSError:
         return False
 
 
-def _key(package: Package) -> str:
-    """Return a hash of what an outcome depends on: network, definition, files beside it, version of the check."""
-    weights = hashlib.sha256()
-    if package.network is not None:
-        for path in sorted(package.network.parent.rglob("*")):
-            try:
-                status = path.stat()
-            except OSError:  # a broken link, or a file that was removed just now
-                continue
-            weights.update(os.fsencode(path) + f":{status.st_size}:{status.st_mtime_ns};".encode())
-    dependencies = msgspec.json.encode([_CHECK_VERSION, package.sha256, package.definition, weights.hexdigest()])
-    return hashlib.sha256(dependencies).hexdigest()
-
-
-def _read_record(record: Path) -> CheckOutcome | None:
-    """Return a recorded outcome; None = there is none, or one that was not conclusive and is too old."""
+def _has_text_name(entry: os.DirEntry[str]) -> bool:
     try:
-        outcome = msgspec.json.decode(record.read_bytes(), type=CheckOutcome)
-        is_fresh = time.time() - record.stat().st_mtime < _TRY_AGAIN_S
-    except (OSError, msgspec.DecodeError):
-        return None
-    return outcome if outcome.conclusive or is_fresh else None
+        entry.name.encode()
+    except UnicodeEncodeError:
+        _logger.warning("a model package has a name that is not UTF-8: %a", entry.name)
+        return False
+    return True
 
 
-def _write_record(record: Path, outcome: CheckOutcome) -> None:
-    """Write an outcome; where that fails, the next call checks again."""
+def _has_definition(folder: str) -> bool:
     try:
-        record.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=record.parent, delete=False) as file:
-            file.write(msgspec.json.encode(outcome))
-        os.replace(file.name, record)
-    except OSError as err:
-        _logger.warning("the outcome of a model's check cannot be kept: %s", err.strerror)
+        with os.scandir(folder) as entries:
+            return any(_ending(entry.name) == ".emd" for entry in entries)
+    except OSError:
+        return False
+
+
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
 
 
 def _listed(names: Iterable[str]) -> str:

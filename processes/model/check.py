@@ -1,20 +1,31 @@
-"""The check of a package's network: it is opened and run on random chips.
+"""The check of a package: it is read, and its network is opened and run on random chips.
 
-The check runs in a child process, so that a network that crashes or blocks its runtime harms no other work.
+The check runs in a process of its own, so that a package that crashes, blocks or fills its reader harms no other work.
+Whatever happens to that process, its group is ended, and there is an outcome.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
 from processes.model.definition import Activation
 
 TIMEOUT_S = 60
-"""Seconds after which a check is ended."""
+"""Seconds that a trial run may take where no limit is given; the default of `check_timeout_s`."""
+_LEAST_BYTES_PER_S = 10 * 2**20
+"""A package that is read (unpacked, hashed) more slowly than this is given up, after the time of a trial run."""
+_POLL_S = 0.02
+_MAX_OUTPUT_BYTES = 2**20
 
 
 class CheckOutcome(msgspec.Struct, frozen=True):
@@ -35,23 +46,130 @@ class CheckOutcome(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     """Sentences about what may make labels wrong."""
     conclusive: bool = True
-    """False: the check did not end by itself; another one may."""
+    """False: the check did not end by itself, or for a reason that may go away; another one may end otherwise."""
 
 
-def check_package(path: Path, unpack_folder: Path, max_bytes: int, timeout_s: float = TIMEOUT_S) -> CheckOutcome:
-    """Check a package's network in a child process. A crash or a time-out is an outcome too.
+class CheckedPackage(msgspec.Struct, frozen=True):
+    """A package that was read and checked."""
+
+    outcome: CheckOutcome
+    folder: str = ""
+    """Where its contents lie; empty = it could not be read."""
+    network: str | None = None
+    """Path of the ONNX file within the folder; None = there is none that can be used."""
+    sha256: str | None = None
+    """Digest of the ONNX file, in hex."""
+
+    @property
+    def network_path(self) -> Path | None:
+        """Path of the ONNX file; None = there is none that can be used."""
+        return None if self.network is None else Path(self.folder, self.network)
+
+    def is_sound(self) -> bool:
+        """Return whether the package can be used, and its files are there."""
+        path = self.network_path
+        return self.outcome.problem is None and path is not None and path.is_file()
+
+
+class PackageCheck:
+    """The check of one package, in a process of its own.
 
     Args:
         path: the `.dlpk` file or the package folder.
         unpack_folder: folder for the contents of `.dlpk` files.
         max_bytes: limit of the unpacked size.
-        timeout_s: seconds after which the child process is ended.
+        timeout_s: seconds that the trial run may take.
     """
-    command = [sys.executable, "-m", "processes.model.check_process", str(path), str(unpack_folder), str(max_bytes)]
+
+    def __init__(self, path: Path, unpack_folder: Path, max_bytes: int, timeout_s: float) -> None:
+        self._command = [str(path), str(unpack_folder), str(max_bytes)]
+        self._timeout_s = timeout_s
+        self._read_timeout_s = timeout_s + max_bytes / _LEAST_BYTES_PER_S
+        self._process: subprocess.Popen[bytes] | None = None
+        self._output: IO[bytes] | None = None
+        self._start_s = 0.0
+        self._trial_start_s: float | None = None
+
+    def start(self) -> None:
+        """Start the process. Where that fails, there is an outcome at once."""
+        command = [sys.executable, "-m", "processes.model.check_process", str(os.getpid()), *self._command]
+        with contextlib.suppress(OSError):
+            # a pipe could be filled, and be kept open by what the process leaves behind
+            self._output = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._start_s = time.monotonic()
+
+    def trial_s(self) -> float:
+        """Return the seconds that the network has been tried for."""
+        if self._trial_start_s is None and self._output is not None and os.fstat(self._output.fileno()).st_size:
+            self._trial_start_s = time.monotonic()  # the package is read
+        return 0.0 if self._trial_start_s is None else time.monotonic() - self._trial_start_s
+
+    def result(self) -> CheckedPackage | None:
+        """Return what was found; None = the check goes on."""
+        if self._process is None:
+            return CheckedPackage(CheckOutcome("its check could not be started", conclusive=False))
+        has_ended, is_slow = self._process.poll() is not None, self.trial_s() > self._timeout_s
+        if not has_ended and not is_slow and time.monotonic() - self._start_s <= self._read_timeout_s + self.trial_s():
+            return None
+        self.end()
+        found = self._found()
+        if has_ended and self._process.returncode == 0 and found:
+            return found[-1]
+        if has_ended:
+            problem = "the network ended the process that tried it"
+        else:
+            what = "a trial run of the network" if is_slow else "the reading of the package"
+            limit = f"the limit check_timeout_s = {self._timeout_s:g} allows"
+            problem = f"{what} took longer than {limit}"
+        read = found[0] if found else CheckedPackage(CheckOutcome())
+        return msgspec.structs.replace(read, outcome=CheckOutcome(problem, conclusive=False))
+
+    def end(self) -> None:
+        """End the process, and all that it has started."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def close(self) -> None:
+        """End the process, and remove what it has written."""
+        self.end()
+        if self._output is not None:
+            self._output.close()
+
+    def _found(self) -> list[CheckedPackage]:
+        """Return what the process has written: the package once it was read, and with its outcome at the end."""
+        if self._output is None:
+            return []
+        self._output.seek(0)
+        try:
+            lines = self._output.read(_MAX_OUTPUT_BYTES).splitlines()
+            return [msgspec.json.decode(line, type=CheckedPackage) for line in lines]
+        except msgspec.DecodeError:
+            return []
+
+
+def check_package(path: Path, unpack_folder: Path, max_bytes: int, timeout_s: float = TIMEOUT_S) -> CheckedPackage:
+    """Check a package in a process of its own, and wait for it. A crash or a time-out is an outcome too.
+
+    Args:
+        path: the `.dlpk` file or the package folder.
+        unpack_folder: folder for the contents of `.dlpk` files.
+        max_bytes: limit of the unpacked size.
+        timeout_s: seconds that the trial run may take.
+    """
+    check = PackageCheck(path, unpack_folder, max_bytes, timeout_s)
+    check.start()
     try:
-        done = subprocess.run(command, capture_output=True, timeout=timeout_s, check=True)
-        return msgspec.json.decode(done.stdout, type=CheckOutcome)
-    except subprocess.TimeoutExpired:
-        return CheckOutcome(f"the network did not answer a trial run within {timeout_s:g} s", conclusive=False)
-    except (subprocess.CalledProcessError, msgspec.DecodeError):
-        return CheckOutcome("the network ended the process that tried it", conclusive=False)
+        while (checked := check.result()) is None:
+            time.sleep(_POLL_S)
+        return checked
+    finally:
+        check.close()

@@ -1,49 +1,100 @@
-"""The check of a package's network in a process of its own, started by `processes.model.check`.
+"""The check of a package in a process of its own, started by `processes.model.check`.
 
-`python -m processes.model.check_process FILE_OR_FOLDER UNPACK_FOLDER MAX_BYTES` prints one JSON object.
+`python -m processes.model.check_process OWNER FILE_OR_FOLDER UNPACK_FOLDER MAX_BYTES` prints a line of JSON when the
+package is read, and one with the outcome at its end. It ends with the process OWNER.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import resource
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from processes.errors import PackageError
-from processes.model.check import CheckOutcome
-from processes.model.package import read_package
+from processes.model.check import CheckedPackage, CheckOutcome
+from processes.model.package import Package, read_package
 from processes.model.runtime.runtimes import available_threads
 from processes.model.session import Session, SessionKey
 from processes.model.trial import try_network
 
+_PR_SET_PDEATHSIG = 1
+_MAX_OUTPUT_BYTES = 2**20
+_GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+"""The memory that a container may use, as Linux states it within; absent or `max` = no limit."""
 
-def check(path: Path, unpack_folder: Path, max_bytes: int) -> CheckOutcome:
-    """Open a package's network and run it on random chips, in this process. Arguments as `check_package` has them."""
+
+def check(
+    path: Path, unpack_folder: Path, max_bytes: int, has_read: Callable[[CheckedPackage], None] = lambda _: None
+) -> CheckedPackage:
+    """Read a package, open its network and run it on random chips, in this process.
+
+    Args:
+        path: the `.dlpk` file or the package folder.
+        unpack_folder: folder for the contents of `.dlpk` files.
+        max_bytes: limit of the unpacked size.
+        has_read: is called before the network is tried, with what is known then.
+    """
     package = read_package(path, unpack_folder, max_bytes)
-    definition = package.definition
-    if package.network is None or package.sha256 is None or definition is None:
+    if package.folder is None:
+        return CheckedPackage(CheckOutcome(package.problem, conclusive=package.is_final))
+    if package.network is None:
+        return CheckedPackage(CheckOutcome(package.problem, conclusive=package.is_final), str(package.folder))
+    network = str(package.network.relative_to(package.folder))
+    read = CheckedPackage(CheckOutcome(), str(package.folder), network, package.sha256)
+    has_read(read)
+    return msgspec.structs.replace(read, outcome=_try(package))
+
+
+def _try(package: Package) -> CheckOutcome:
+    if package.network is None or package.sha256 is None or package.definition is None:
         return CheckOutcome(package.problem or "the package has no network")
     try:
-        key = SessionKey(package.network, package.sha256, definition, "none", "CPU", available_threads())
+        key = SessionKey(package.network, package.sha256, package.definition, "none", "CPU", available_threads())
         return try_network(Session(key))
     except PackageError as err:
         return CheckOutcome(err.detail)
+    except MemoryError:
+        return CheckOutcome("the network needs more memory than a trial run may use", conclusive=False)
+
+
+def _end_with(owner: int) -> None:
+    """End this process as soon as its owner has ended, for whatever reason."""
+    with contextlib.suppress(AttributeError, OSError):  # not Linux
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != owner:
+        sys.exit(1)
 
 
 def _limit_memory() -> None:
-    """Limit this process to half of the machine's memory, and make it the first to be killed where memory runs out."""
-    limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    """Limit this process to half of the memory, and make it the first to be killed where memory runs out."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):  # there is no limit
+        memory = min(memory, int(_GROUP_LIMIT.read_text()))
     with contextlib.suppress(OSError, ValueError):  # a lower limit holds already
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_DATA, (memory // 2, memory // 2))
     with contextlib.suppress(OSError):  # not Linux
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
+def _print(checked: CheckedPackage) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(checked) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _has_read(checked: CheckedPackage) -> None:
+    """Tell what is known, and let this process write no more than an outcome from now on."""
+    _print(checked)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_OUTPUT_BYTES, _MAX_OUTPUT_BYTES))
+
+
 if __name__ == "__main__":
+    _end_with(int(sys.argv[1]))
     _limit_memory()
-    outcome = check(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
-    sys.stdout.buffer.write(msgspec.json.encode(outcome))
+    _print(check(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), _has_read))

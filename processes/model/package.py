@@ -5,22 +5,26 @@ Nothing in a package is executed or unpickled, and nothing of it is written outs
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import hashlib
 import os
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from processes.errors import InputError, PackageError
 from processes.model.definition import ModelDefinition, parse_definition
-from processes.sources.zips import BROKEN_ZIP, extract, require_few, require_sane_size, safe_name
+from processes.sources.zips import BROKEN_ZIP, MAX_MEMBERS, extract, require_few, require_sane_size, safe_name
 
 MAX_DEFINITION_BYTES = 16 * 2**20
 _ARCHIVE = "the .dlpk"
+_SCRATCH = ".unpack-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,10 @@ class Package:
     """Why the package cannot be used, in words for the client; None = it can."""
     warnings: tuple[str, ...] = ()
     """Sentences about what may make its labels wrong."""
+    folder: Path | None = None
+    """Where its contents lie; None = it cannot be unpacked."""
+    is_final: bool = True
+    """False: the problem may go away though the package stays as it is."""
 
 
 def read_package(path: Path, unpack_folder: Path, max_bytes: int) -> Package:
@@ -49,26 +57,18 @@ def read_package(path: Path, unpack_folder: Path, max_bytes: int) -> Package:
         unpack_folder: folder for the contents of `.dlpk` files, a subfolder for each.
         max_bytes: limit of the unpacked size.
     """
-    definition = None
+    definition = folder = None
     try:
         folder = path if path.is_dir() else _unpacked(path, unpack_folder, max_bytes)
-        definition = parse_definition(_definition_text(folder))
+        definition = read_definition(folder)
         network = _network(folder, definition)
         _require_size(folder, max_bytes)
-        status = network.stat()
-        return Package(
-            package_id(path), definition, network, _sha256(network, status.st_size, status.st_mtime_ns), None
-        )
+        return Package(package_id(path), definition, network, _sha256(network), None, folder=folder)
     except InputError as err:
-        return Package(package_id(path), definition, None, None, err.detail)
+        return Package(package_id(path), definition, None, None, err.detail, folder=folder)
     except OSError as err:
-        return Package(
-            package_id(path),
-            definition,
-            None,
-            None,
-            f"the package cannot be read: {err.strerror or 'its files are damaged'}",
-        )
+        problem = f"the package cannot be read: {err.strerror or 'its files are damaged'}"
+        return Package(package_id(path), definition, None, None, problem, folder=folder, is_final=False)
 
 
 def package_id(path: Path) -> str:
@@ -85,13 +85,22 @@ def definition_files(folder: Path) -> list[Path]:
     )
 
 
-def _definition_text(folder: Path) -> bytes:
+def read_definition(folder: Path) -> ModelDefinition:
+    """Read the .emd of a package.
+
+    Args:
+        folder: where its contents lie.
+
+    Raises:
+        PackageError: there is not exactly one, or it is broken.
+        OSError: it cannot be read.
+    """
     definitions = definition_files(folder)
     if len(definitions) != 1:
         raise PackageError(f"the package has {len(definitions)} .emd files at its root, not exactly one")
     if definitions[0].stat().st_size > MAX_DEFINITION_BYTES:
         raise PackageError(f"the .emd is larger than {MAX_DEFINITION_BYTES} bytes")
-    return definitions[0].read_bytes()
+    return parse_definition(definitions[0].read_bytes())
 
 
 def _network(folder: Path, definition: ModelDefinition) -> Path:
@@ -110,7 +119,10 @@ def _network(folder: Path, definition: ModelDefinition) -> Path:
 
 
 def _require_size(folder: Path, max_bytes: int) -> None:
-    size = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+    files = list(islice((path for path in folder.rglob("*") if not path.is_dir()), MAX_MEMBERS + 1))
+    if len(files) > MAX_MEMBERS:
+        raise PackageError(f"the package has more than {MAX_MEMBERS} files")
+    size = sum(path.lstat().st_size for path in files)
     if size > max_bytes:
         raise PackageError(_too_large("package holds", size, max_bytes))
 
@@ -124,9 +136,7 @@ def _lies_in(folder: Path, file: Path) -> bool:
     return Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
 
 
-@lru_cache(maxsize=1024)
-def _sha256(path: Path, _size: int, _mtime_ns: int) -> str:
-    """Hash a file. Size and time are arguments so that a changed file is hashed again."""
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -139,24 +149,42 @@ def _unpacked(path: Path, unpack_folder: Path, max_bytes: int) -> Path:
     if target.is_dir():
         return target
     unpack_folder.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".unpack-", dir=unpack_folder))
-    try:
-        _unpack(path, scratch, max_bytes)
-        os.replace(scratch, target)
-        _remove_former(target, prefix)
-    except OSError:
-        if not target.is_dir():  # else another process was first
-            raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with _scratch_in(unpack_folder) as scratch:
+        try:
+            _unpack(path, scratch, max_bytes)
+            os.replace(scratch, target)
+            _remove_former(target, prefix)
+        except OSError:
+            if not target.is_dir():  # else another process was first
+                raise
     return target
 
 
+@contextmanager
+def _scratch_in(unpack_folder: Path) -> Iterator[Path]:
+    """Yield an empty folder that is removed at the end; remove those of processes that were killed."""
+    lock = os.open(unpack_folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # else somebody is unpacking
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for left in unpack_folder.glob(f"{_SCRATCH}*"):
+                shutil.rmtree(left, ignore_errors=True)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=unpack_folder))
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
 def _remove_former(target: Path, prefix: str) -> None:
-    """Remove the unpacked contents of former versions of a package."""
-    for folder in target.parent.glob(f"{glob.escape(prefix)}*"):
-        if folder != target:
-            shutil.rmtree(folder, ignore_errors=True)
+    """Remove the unpacked contents of former versions of a package but the last, which jobs may be working with."""
+    folders = [folder for folder in target.parent.glob(f"{glob.escape(prefix)}*") if folder != target]
+    for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime_ns)[:-1]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _short_hash(data: bytes) -> str:

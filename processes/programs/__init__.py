@@ -1,1 +1,1 @@
-"""Programs: the command line, the service on one machine, a slot's process, and logs."""
+"""Programs: the command line, the service on one machine, processes of slots and of the checker, and logs."""

@@ -226,6 +226,8 @@ def run(config: Path, /, output: Path, overwrite: bool, quiet: bool, **options: 
             )
     except ServiceError as err:
         raise click.ClickException(err.detail) from err
+    except MemoryError as err:
+        raise click.ClickException("the memory is not enough for the work") from err
     counts = ", ".join(f"{name} {count}" for name, count in summary["counts"].items())
     others = ", ".join(f"{name} {count}" for name, count in summary["status"].items() if name != "ok" and count)
     click.echo(f"{output}: {counts}" + (f"; not labelled: {others}" if others else ""))

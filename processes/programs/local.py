@@ -32,10 +32,10 @@ _WITH_PRJ = (*ENDINGS, ".shp")
 class _LocalCatalog(Catalog):
     """The installed models, and any package by its path."""
 
-    def model(self, model_id: str) -> Model:
+    def model(self, model_id: str, sha256: str | None = None) -> Model:
         if os.sep not in model_id and not model_id.lower().endswith(_MODEL_FILES):
-            return super().model(model_id)
-        return self.model_at(_package_path(model_id))
+            return super().model(model_id, sha256)
+        return self.model_at(_package_path(model_id), sha256)
 
 
 def _package_path(given: str) -> Path:

@@ -27,17 +27,18 @@ def start_web(configuration: Path, address: str) -> None:
     configuration = configuration.resolve()
     os.chdir(configuration.parent)
     settings = prepare(configuration)
+    catalog = Catalog.from_settings(settings, waits=False)
+    _logger.info("models: %s", ", ".join(catalog.usable_ids()) or "none that can be used yet")
+    catalog.wake_checker()
     HttpServer(configuration, address, settings.web_workers, settings.web_threads, settings.state).run()
 
 
 def prepare(configuration: Path) -> Settings:
-    """Make ready what the application needs when it is created: its folders, its documents, its models."""
+    """Make ready what the application needs when it is created: its folders and its documents."""
     settings = load_settings(configuration)
     for folder in (*settings.models, *settings.imagery):
         if not folder.is_dir():
             _logger.warning("folder %s is not there; it counts as empty until it appears", folder)
     (settings.state / BODIES).mkdir(parents=True, exist_ok=True)
     (settings.state / OPENAPI).write_bytes(msgspec.json.encode(configured_document(configuration)))
-    usable = Catalog.from_settings(settings).usable_ids()
-    _logger.info("models: %s", ", ".join(usable) or "none that can be used")
     return settings

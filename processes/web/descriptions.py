@@ -47,7 +47,7 @@ def describe_view(api: API, original: View) -> View:
     def correct_job_control(description: dict[str, Any]) -> None:
         plugin = api.manager.get_processor(description["id"])
         if isinstance(plugin, Plugin):
-            description["jobControlOptions"] = plugin.metadata["jobControlOptions"]
+            description["jobControlOptions"] = plugin.process.frame()["jobControlOptions"]
 
     def describe(process_id: str | None = None) -> Response:
         if process_id is not None:

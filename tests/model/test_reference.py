@@ -82,7 +82,7 @@ def check_package(network: Path, **changes: Any) -> CheckOutcome:
     classes = [{"Value": value, "Name": f"class {value}"} for value in range(3)]
     keys = definition(**({"Classes": classes, "ImageWidth": SIDE, "ImageHeight": SIDE, "Activation": None} | changes))
     (network.parent / "made.emd").write_text(json.dumps(keys))
-    return check(network.parent, network.parent / "unpacked", 2**30)
+    return check(network.parent, network.parent / "unpacked", 2**30).outcome
 
 
 def problem_of(network: Path, **changes: Any) -> str:

@@ -19,7 +19,17 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from conftest import MakePackage, definition, save_mean_network
-from model_networks import MAX_BYTES, NORMALIZATION, THREE, band_means, checked, make_folder, problem_of, save_network
+from model_networks import (
+    MAX_BYTES,
+    NORMALIZATION,
+    THREE,
+    band_means,
+    checked,
+    endless,
+    make_folder,
+    problem_of,
+    save_network,
+)
 from processes.errors import PackageError
 from processes.model.catalog import Catalog
 from processes.model.check import check_package
@@ -458,7 +468,7 @@ def test_damaged_network_is_sound_or_refused_and_nothing_is_printed(
         for _ in range(rng.choice((1, 3))):
             data[rng.randrange(len(data))] = rng.randrange(256)
         network.write_bytes(data)
-        problem = check(folder, tmp_path / "unpacked", MAX_BYTES).problem
+        problem = check(folder, tmp_path / "unpacked", MAX_BYTES).outcome.problem
         assert problem is None or problem.startswith(("the ", "Image"))
         refused += problem is not None
     assert 50 < refused < 200
@@ -543,7 +553,7 @@ def test_network_that_would_fill_the_memory_is_refused_before_it_does(tmp_path: 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     folder = make_folder(greedy(tmp_path / "package" / "net.onnx", int(memory * share)))
     start = time.perf_counter()
-    outcome = check_package(folder, tmp_path / "unpacked", MAX_BYTES)
+    outcome = check_package(folder, tmp_path / "unpacked", MAX_BYTES).outcome
     assert outcome.problem is not None
     assert "memory" in outcome.problem
     assert time.perf_counter() - start < 10
@@ -619,38 +629,7 @@ def test_check_in_a_child_process_finds_what_it_finds_here(tmp_path: Path) -> No
     bad = save_network(tmp_path / "bad" / "net.onnx", band_means(), opset=6, ir_version=3)
     for network in (good, bad):
         expected = checked(network)
-        assert check_package(network.parent, tmp_path / "unpacked", MAX_BYTES) == expected
-
-
-def endless(path: Path) -> Path:
-    """Write a network that never comes to an end."""
-    body = helper.make_graph(
-        [helper.make_node("Identity", ["go"], ["go_on"])],
-        "body",
-        [
-            helper.make_tensor_value_info("step", TensorProto.INT64, []),
-            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
-        ],
-        [helper.make_tensor_value_info("go_on", TensorProto.BOOL, [])],
-    )
-    nodes = [
-        helper.make_node("Shape", ["input"], ["shape"]),
-        helper.make_node("ReduceMin", ["shape"], ["least"], keepdims=0),
-        helper.make_node("Greater", ["least", "zero"], ["positive"]),
-        helper.make_node("Loop", ["steps", "positive"], ["left"], body=_with_state(body)),
-        helper.make_node("Mul", ["means", "left"], ["output"]),
-    ]
-    constants = {"steps": np.array(2**62), "zero": np.array(0), "start": np.array(1, np.float32)}
-    nodes[3].input.append("start")
-    return save_network(path, [*band_means(into="means"), *nodes], constants=constants)
-
-
-def _with_state(body: onnx.GraphProto) -> onnx.GraphProto:
-    """Give the body of a loop a value that it hands on."""
-    body.node.append(helper.make_node("Mul", ["value", "value"], ["next"]))
-    body.input.append(helper.make_tensor_value_info("value", TensorProto.FLOAT, []))
-    body.output.append(helper.make_tensor_value_info("next", TensorProto.FLOAT, []))
-    return body
+        assert check_package(network.parent, tmp_path / "unpacked", MAX_BYTES).outcome == expected
 
 
 def multiplying(path: Path) -> Path:
@@ -676,8 +655,8 @@ def multiplying(path: Path) -> Path:
 @pytest.mark.parametrize("make", [endless, multiplying])
 def test_network_that_hangs_is_reported_and_its_process_ended(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     folder = make_folder(make(tmp_path / "package" / "net.onnx"))
-    outcome = check_package(folder, tmp_path / "unpacked", MAX_BYTES, timeout_s=1)
-    assert outcome.problem == "the network did not answer a trial run within 1 s"
+    outcome = check_package(folder, tmp_path / "unpacked", MAX_BYTES, timeout_s=1).outcome
+    assert outcome.problem == ("a trial run of the network took longer than the limit check_timeout_s = 1 allows")
     assert not outcome.conclusive
     running = [
         entry
@@ -712,7 +691,7 @@ def test_network_that_crashes_its_process_is_reported_and_tried_again(
         (package,) = models.check_packages()
         assert package.problem == "the network ended the process that tried it"
     assert models.usable_ids() == []  # remembered for a while, so that it holds up nobody
-    monkeypatch.setattr("processes.model.catalog._TRY_AGAIN_S", 0)
+    monkeypatch.setattr("processes.model.records._FIRST_PAUSE_S", 0)
     assert models.usable_ids() == ["brightness"]
 
 

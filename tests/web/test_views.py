@@ -19,7 +19,7 @@ from processes.ogc.results import blocks_of, results_document
 from processes.programs.web import prepare
 from processes.web.app import create_application
 from rasters import box_around, to_map
-from service import Client, configure, left_in, link, models_checked_here
+from service import Client, check_models, configure, left_in, link
 
 OGC = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/"
 
@@ -262,8 +262,7 @@ def test_applications_of_two_configurations_stand_side_by_side(
 ) -> None:
     make_package("other")
     configuration = configure(tmp_path, models=[tmp_path / "models"], imagery=[])
-    with models_checked_here():
-        prepare(configuration)
+    check_models(prepare(configuration))
     other = create_application(configuration).test_client()
     for http, model in ((other, "other"), (client.http, "brightness"), (other, "other")):
         description: Any = http.get("/processes/classify-objects").json

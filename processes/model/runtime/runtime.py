@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from processes.errors import PackageError
 
 _MAX_REASON_CHARACTERS = 300
+_OUT_OF_MEMORY = re.compile("bad_alloc|bad allocation|failed to allocate memory|out of memory", re.IGNORECASE)
 
 Processor = Literal["CPU", "GPU"]
 
@@ -61,10 +62,16 @@ def translate_errors(failure: str, kinds: tuple[type[Exception], ...], shorten: 
         failure: what failed; the message starts with it.
         kinds: errors that the runtime raises.
         shorten: removes from the runtime's words what helps no client.
+
+    Raises:
+        PackageError: the runtime failed.
+        MemoryError: it failed for want of memory, which is no fault of the package.
     """
     try:
         yield
     except kinds as err:
+        if _OUT_OF_MEMORY.search(str(err)):
+            raise MemoryError(str(err)) from err
         raise PackageError(f"{failure}: {_reason(err, shorten)}") from err
 
 
