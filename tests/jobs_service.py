@@ -29,9 +29,10 @@ from conftest import definition, save_mean_network
 from rasters import make_raster
 from service import ROOT, clean_environment, configure
 from slow_network import save_slow_network
+from tcp_proxy import TcpProxy
 
 SIDE_PX = 768
-START_S = 60
+START_S = 120
 
 
 def make_town(folder: Path, repeats: int = 1000) -> Path:
@@ -92,9 +93,11 @@ class Service:
     Args:
         town: the folder that `make_town` made.
         folder: an empty folder for its state.
-        settings: of the processes, beside those of a test.
         parts: commands of `classify-objects` to start; `serve` is web and runner in one.
         limits: that are other than usual.
+        root: the checkout to run; another than this one has a virtual environment of its own.
+        public_url: of the service, where it is behind a proxy.
+        settings: of the processes, beside those of a test.
     """
 
     def __init__(
@@ -103,18 +106,23 @@ class Service:
         folder: Path,
         parts: Sequence[Sequence[str]] = (("serve",),),
         limits: Mapping[str, int] | None = None,
+        root: Path = ROOT,
+        public_url: str | None = None,
         **settings: Any,
     ) -> None:
-        self.town, self.folder = town, folder
+        self.town, self.folder, self._root = town, folder, root
         self.port = free_port()
-        self.configuration = configure(folder, models=[town / "models"], imagery=[town / "imagery"], limits=limits)
+        folders = {"models": [town / "models"], "imagery": [town / "imagery"]}
+        self.configuration = configure(folder, **folders, limits=limits, root=root)
         document = yaml.safe_load(self.configuration.read_text())
         document["server"]["bind"]["port"] = self.port
-        document["server"]["url"] = self.url
+        document["server"]["url"] = public_url or self.url
         for process in document["resources"].values():
             process["processor"] |= {"slots": 2} | settings
         self.configuration.write_text(json.dumps(document))
         self.parts: dict[str, subprocess.Popen[bytes]] = {}
+        self.network: TcpProxy | None = None
+        """Between a scheduler and those who work for it, where it can be cut."""
         for part in parts:
             self.start(*part)
 
@@ -126,15 +134,23 @@ class Service:
     def state(self) -> Path:
         return self.folder / "state"
 
+    def setting(self, name: str) -> Any:
+        """Return a setting of the processes."""
+        document = json.loads(self.configuration.read_text())
+        return document["resources"]["classify-objects"]["processor"][name]
+
     def start(self, *command: str, name: str | None = None) -> subprocess.Popen[bytes]:
         """Start a part, under a name by which it is found again; one of that name before it has ended."""
         if (name or command[0]) in self.parts:
             self.parts[name or command[0]].wait(10)
+        program, environment = [sys.executable, "-m", "processes.programs.cli"], clean_environment()
+        if self._root != ROOT:
+            program, environment["PYTHONPATH"] = [str(self._root / ".venv/bin/classify-objects")], str(self._root)
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "processes.programs.cli", "--config", self.configuration, *command],
-                cwd=ROOT,
-                env=clean_environment(),
+                [*program, "--config", self.configuration, *command],
+                cwd=self._root,
+                env=environment,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -150,6 +166,7 @@ class Service:
                 if self.get("/conformance").status == 200 and "runner started" in self.log():
                     return
             assert time.monotonic() < deadline, self.log()
+            assert any(part.poll() is None for part in self.parts.values()), self.log()
             time.sleep(0.05)
 
     def log(self) -> str:
@@ -288,16 +305,25 @@ def until(condition: Callable[[], Any], timeout_s: float = 30, what: str = "") -
     return time.monotonic() - start_s
 
 
-def cluster_of(town: Path, folder: Path, job_store: str) -> Service:
-    """Start a scheduler that speaks TLS, two workers of one slot each, a runner and a web server."""
+def cluster_of(town: Path, folder: Path, job_store: str, *, is_cut_off: bool = False) -> Service:
+    """Start a scheduler that speaks TLS, two workers of one slot each, a runner and a web server.
+
+    Args:
+        town: the folder that `make_town` made.
+        folder: a folder for its state.
+        job_store: URL of an empty PostgreSQL database.
+        is_cut_off: the scheduler is behind the service's `network`.
+    """
     port = free_port()
+    network = TcpProxy(port) if is_cut_off else None
     settings: dict[str, Any] = {
         "job_store": job_store,
-        "scheduler": f"tls://127.0.0.1:{port}",
+        "scheduler": f"tls://127.0.0.1:{port if network is None else network.port}",
         "tls": make_certificates(folder),
         "slots": 1,
     }
     service = Service(town, folder, [["scheduler", "--port", str(port)], ["web"], ["runner"]], **settings)
+    service.network = network
     for number in range(2):
         service.start("worker", "--host", "127.0.0.1", name=f"worker-{number}")
     return service

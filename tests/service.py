@@ -25,10 +25,15 @@ ROOT = Path(__file__).parents[1]
 
 
 def configure(
-    folder: Path, *, models: Sequence[Path], imagery: Sequence[Path], limits: Mapping[str, int] | None = None
+    folder: Path,
+    *,
+    models: Sequence[Path],
+    imagery: Sequence[Path],
+    limits: Mapping[str, int] | None = None,
+    root: Path = ROOT,
 ) -> Path:
-    """Write a configuration like the shipped one with other folders and limits, and return it."""
-    text = (ROOT / "pygeoapi-config.yml").read_text()
+    """Write a configuration like the one that is shipped in `root`, with other folders and limits, and return it."""
+    text = (root / "pygeoapi-config.yml").read_text()
     values = {
         "${CLASSIFY_MODELS:-models}": ":".join(map(str, models)),
         "${CLASSIFY_IMAGERY:-}": ":".join(map(str, imagery)),

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import random
 import statistics
-import threading
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 
-from jobs_service import Reply, Service, make_town, running, until
+from jobs_service import Service, make_town, running, until
+from mixed_load import CLIENTS, LIMITS, STATUSES, WEB_WORKERS, mixed_load, p95
 
 pytestmark = pytest.mark.jobs
 
-CLIENTS = 16
 LOAD_S = 60
 
 
@@ -30,70 +27,20 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def service(town: Path, tmp_path: Path) -> Iterator[Service]:
-    limits = {"max_waiting_jobs": 5000, "max_waiting_jobs_per_client": 5000}
-    with running(Service(town, tmp_path, limits=limits, web_workers=4)) as service:
+    with running(Service(town, tmp_path, limits=LIMITS, web_workers=WEB_WORKERS)) as service:
         yield service
-
-
-def p95(values: list[float]) -> float:
-    return statistics.quantiles(values, n=20)[-1]
 
 
 @pytest.mark.timeout(300)
 def test_sixteen_clients_of_four_web_processes_meet_no_error(
     service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    counts: Counter[tuple[str, int | str]] = Counter()
-    took: dict[str, list[float]] = defaultdict(list)
-    deadline = time.monotonic() + LOAD_S
-
-    def ask(name: str, request: Callable[[], Reply]) -> Reply | None:
-        start_s = time.monotonic()
-        try:
-            reply = request()
-        except OSError as err:
-            counts[name, repr(err)] += 1
-            return None
-        counts[name, reply.status] += 1
-        took[name].append(time.monotonic() - start_s)
-        return reply
-
-    def client(number: int) -> None:
-        dice = random.Random(number)
-        jobs: list[str] = []
-        while time.monotonic() < deadline:
-            match dice.choice(("sync", "async", "status", "status", "list", "dismiss", "results")):
-                case "sync":
-                    ask("sync", lambda: service.execute(service.inputs(dice.randint(1, 50))))
-                case "async":
-                    inputs = service.inputs(dice.choice((1, 10, 200)), "slow")
-                    reply = ask("async", partial(service.execute, inputs, "respond-async"))
-                    if reply is not None and reply.status == 201:
-                        jobs.append(reply.json["jobID"])
-                case "status" if jobs:
-                    ask("status", lambda: service.get(f"/jobs/{dice.choice(jobs)}"))
-                case "results" if jobs:
-                    ask("results", lambda: service.get(f"/jobs/{dice.choice(jobs)}/results"))
-                case "list":
-                    ask("list", lambda: service.get(f"/jobs?limit={dice.randint(1, 50)}"))
-                case "dismiss" if len(jobs) > 3:
-                    ask("dismiss", partial(service.request, "DELETE", f"/jobs/{jobs.pop(dice.randrange(len(jobs)))}"))
-                case _:
-                    time.sleep(0.01)
-
-    threads = [threading.Thread(target=client, args=(number,)) for number in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    load = mixed_load(service, LOAD_S)
     with capsys.disabled():
-        figures = {name: f"{len(all_)}, p95 {p95(all_):.3f} s" for name, all_ in sorted(took.items())}
+        figures = {name: f"{len(all_)}, p95 {p95(all_):.3f} s" for name, all_ in sorted(load.times_s.items())}
         print(f"\n{CLIENTS} clients, {LOAD_S} s: {figures}")  # noqa: T201 - a figure that the notes report
-    expected = {
-        "sync": {200}, "async": {201}, "status": {200}, "list": {200}, "dismiss": {200}, "results": {200, 404},
-    }  # fmt: skip
-    assert {key for key in counts if key[1] not in expected[key[0]]} == set()
-    assert {name for name, _ in counts} == set(expected)
+    assert load.unexpected() == set()
+    assert {name for name, _ in load.counts} == set(STATUSES)
     log = service.log()
     assert "locked" not in log
     assert "level=error" not in log, [line for line in log.splitlines() if "level=error" in line][:3]
