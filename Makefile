@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { command -v "$$p"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo serve test test-jobs chaos fuzz soak check bench lock openapi clean
+.PHONY: demo serve test test-jobs chaos siege fuzz soak check bench lock openapi clean
 
 demo: .venv/ready
 	$(BIN)/python examples/storm/demo.py
@@ -23,6 +23,10 @@ test-jobs: .venv/ready-dev
 # a hundred processes killed at random while jobs run; needs PostgreSQL's programs
 chaos: .venv/ready-dev
 	PYTHONPATH=. $(BIN)/python tests/chaos.py
+
+# slow and greedy clients, hosts and subscribers, all at once, and what another client notices
+siege: .venv/ready-dev
+	PYTHONPATH=. $(BIN)/python tests/siege.py
 
 # five thousand requests made from the OpenAPI document
 fuzz: .venv/ready-dev
