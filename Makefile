@@ -20,7 +20,7 @@ test: .venv/ready-dev
 test-jobs: .venv/ready-dev
 	$(BIN)/python -m pytest -m jobs
 
-# a hundred processes killed at random while jobs run; needs PostgreSQL's programs
+# a hundred faults at random while jobs run; needs PostgreSQL's programs
 chaos: .venv/ready-dev
 	PYTHONPATH=. $(BIN)/python tests/chaos.py
 
