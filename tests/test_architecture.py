@@ -34,6 +34,7 @@ HOMES: Mapping[str, set[str]] = {
     "prometheus_client": {"web/metrics"},
     "sqlalchemy": {
         "jobs/database",
+        "jobs/migrations",
         "jobs/tables",
         "jobs/store",
         "jobs/claiming",
