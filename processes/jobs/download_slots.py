@@ -26,7 +26,7 @@ _UNUSED_S = 60
 
 
 class DownloadSlots:
-    """Does steps that fetch inputs. Their processes are started when they are needed.
+    """Does steps that fetch inputs. One process is ready for them; others are started when they are needed.
 
     Args:
         configuration: the `pygeoapi-config.yml`.
@@ -41,12 +41,16 @@ class DownloadSlots:
         self._starting = asyncio.Lock()
         self._is_started = False
 
-    async def run(self, step: Step, job: Job, beginning: Callable[[], Awaitable[None]] | None = None) -> StepReport:
-        """Fetch the inputs of a job, as soon as it is its turn; arguments as `Engine.run` has them."""
+    async def start(self) -> None:
+        """Start the first process, unless that is done."""
         async with self._starting:
             if not self._is_started:
                 await self._in_thread(self._slots.start)
                 self._is_started = True
+
+    async def run(self, step: Step, job: Job, beginning: Callable[[], Awaitable[None]] | None = None) -> StepReport:
+        """Fetch the inputs of a job, as soon as it is its turn; arguments as `Engine.run` has them."""
+        await self.start()
         return await self._admission.run(step, job, self._fetch, beginning)
 
     async def stop(self, job_id: str, fence: int) -> None:

@@ -73,6 +73,8 @@ class Engine:
 
     async def __aenter__(self) -> Self:
         set_up_dask(is_cluster=self._settings.scheduler is not None)
+        if self._settings.hosts:
+            await self._downloads.start()
         if self._settings.scheduler is None:
             slots = self._slots = SlotPool(self._configuration, self._settings, slot_count(self._settings))
             await asyncio.to_thread(slots.start)

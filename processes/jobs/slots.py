@@ -36,7 +36,7 @@ class SlotPool:
         settings: what it says.
         count: number of slots.
         program: module that their processes run.
-        is_kept: True = the processes are there before steps need them.
+        is_kept: True = all processes are there before steps need them, False = one is.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class SlotPool:
         self.folder.mkdir()
         self._lock_file = os.open(self.folder / _LOCK, os.O_CREAT | os.O_RDWR)
         fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+        for slot in self._all if self._is_kept else self._all[-1:]:
+            slot.start()
         if self._is_kept:
-            for slot in self._all:
-                slot.start()
             _logger.info("slots started", extra={"slots": self.count})
 
     def close(self) -> None:
@@ -126,9 +126,9 @@ class SlotPool:
             return slot is not None
 
     def end_unused(self, seconds: float) -> None:
-        """End the processes that have had no step for so long."""
+        """End the processes that have had no step for so long, but for that of the slot that is used next."""
         with self._changed:
-            for slot in self._free:
+            for slot in self._free[:-1]:
                 slot.end_unused(seconds)
 
     def interrupt(self) -> None:

@@ -38,6 +38,7 @@ def start_runner(configuration: Path, name: str) -> None:
         await Runner(configuration, settings, base_url, name).run(_stopping())
 
     asyncio.run(run())
+    os._exit(0)  # threads that wait for an object store or a host would hold this process up
 
 
 def start_worker(configuration: Path, scheduler: str, host: str | None) -> None:
