@@ -115,7 +115,7 @@ def _read_pages(first: LinkedFile, settings: Settings, folder: Path, budget: Dow
     try:
         return read_pages(
             page,
-            lambda url: read_page(fetch(url, settings, folder, ACCEPT, budget)),
+            lambda url: _page(fetch(url, settings, folder, ACCEPT, budget)),
             Path(first.name).stem,
             settings.limits,
         )
