@@ -52,16 +52,15 @@ def test_a_request_waits_for_no_sections_of_others(service: Service, capsys: pyt
 
 def test_a_request_waits_for_no_long_steps_of_others(service: Service) -> None:
     assert request_from(MODEST, service, {"inputs": service.inputs(1)}).status == 200
-    jobs = fill(service, batch_size=5000)  # the first batch of each takes 20 s, and cannot be stopped within
+    jobs = fill(service, batch_size=20_000)  # the first batch of each takes 80 s, and cannot be stopped within
     start_s = time.monotonic()
     assert request_from(MODEST, service, {"inputs": service.inputs(1)}).status == 200
-    assert time.monotonic() - start_s < 15
-    until(lambda: "step gave way" in service.log() or any(service.status(job)["progress"] for job in jobs), 60)
-    first = next(line for line in service.log().splitlines() if "step gave way" in line)
-    assert sum(f"job={job}" in first for job in jobs) == 1
-    for job in jobs[1:]:
-        service.request("DELETE", f"/jobs/{job}")
-    until(lambda: service.status(jobs[0])["progress"] > 0, 120)  # it is done again
+    assert time.monotonic() - start_s < 60
+    (line,) = [line for line in service.log().splitlines() if "step gave way" in line]
+    (job,) = [job for job in jobs if f"job={job}" in line]
+    assert service.status(job)["status"] == "running"
+    assert not service.events(job, "step failed")
+    assert not service.events(job, "slot ended within a step")
 
 
 def test_background_work_of_another_client_has_its_turn(service: Service) -> None:
