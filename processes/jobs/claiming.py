@@ -30,7 +30,9 @@ def ready(now: float, busy: Iterable[str], room: int, priority_room: int, beyond
             other = job.alias()
             served = (other.c.status == JobStatus.RUNNING, other.c.lease >= now, is_kind(other))
             has_room.append(sa.and_(is_kind(job), job.c.client.not_in(sa.select(other.c.client).where(*served))))
-    return [is_free, sa.or_(sa.false(), *has_room), job.c.id.not_in(list(busy))]
+    # where the clock was set back, what was created later than now has waited long enough
+    is_due = sa.or_(job.c.due <= now, job.c.created > now)
+    return [is_free, is_due, sa.or_(sa.false(), *has_room), job.c.id.not_in(list(busy))]
 
 
 def next_job(now: float, busy: Iterable[str], room: int, priority_room: int, beyond: int) -> sa.Select[tuple[str]]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from jobs_service import make_town, objects
 from processes.jobs import tables
 from processes.jobs.database import Database
 from processes.jobs.files import FolderStorage
@@ -23,7 +26,7 @@ from processes.ogc.request import ExecuteRequest
 from processes.settings import load_settings
 from service import configure
 
-pytestmark = pytest.mark.jobs
+pytestmark = [pytest.mark.jobs, pytest.mark.timeout(300)]
 
 HELD = threading.Event()
 
@@ -44,23 +47,25 @@ def held() -> Iterator[None]:
 
 
 def test_leases_are_renewed_though_the_place_of_files_hangs(tmp_path: Path) -> None:
-    configuration = configure(tmp_path, models=[], imagery=[])
+    town = make_town(tmp_path / "town", repeats=2000)
+    configuration = configure(tmp_path, models=[town / "models"], imagery=[town / "imagery"])
     settings = load_settings(configuration)
     database, storage = Database(settings.job_store), HangingStorage(Path(settings.results))
     store = JobStore(database, settings.limits)
+    image = {"href": (town / "imagery" / "town.tif").as_uri()}
 
-    def put(body: bytes) -> str:
-        job_id = str(uuid.uuid4())
-        execution = Execution("echo", ExecuteRequest(body, {}, None, "raw", None), client="one")
+    def put(process: str, **inputs: Any) -> str:
+        job_id, body = str(uuid.uuid4()), json.dumps({"inputs": inputs}).encode()
+        execution = Execution(process, ExecuteRequest(body, {}, None, "raw", None), client="one")
         storage.put_execution(job_id, execution.encode())
         store.accept(job_id, execution, Requirements())
         return job_id
 
     for _ in range(40):
-        store.dismiss(put(b"{}"))
+        store.dismiss(put("echo", echo="a"))
     for _ in range(40):  # each looks for files to remove when it has ended
-        put(b'{"inputs": {"echo": "a"}}')
-    working = put(b'{"inputs": {"echo": "a", "pause": 60}}')
+        put("echo", echo="a")
+    working = put("classify-objects", image=image, model="slow", features=objects(30_000))
 
     def lease() -> float:
         with database.read() as connection:
@@ -72,14 +77,14 @@ def test_leases_are_renewed_though_the_place_of_files_hangs(tmp_path: Path) -> N
         runner._storage = storage
         running = asyncio.create_task(runner.run(stopping))
         first = seen = 0.0
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while seen < first + 4 or not first:  # it was renewed more than once
             await asyncio.sleep(0.05)
             seen = lease()
             first = first or seen
             assert time.monotonic() < deadline, (first, seen)
         assert len([entry for entry in storage.folder.iterdir() if entry.is_dir()]) == 81
-        late = put(b'{"inputs": {"echo": "a"}}')
+        late = put("echo", echo="a")
         while store.get(late).started is None:  # type: ignore[union-attr]
             await asyncio.sleep(0.05)
             assert time.monotonic() < deadline
