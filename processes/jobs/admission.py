@@ -185,5 +185,5 @@ class Admission:
         counts = self._counts()
         step = self._queue.one_to_give_way(counts.all, counts.gpu, time.monotonic())
         if step is not None and self._stop is not None:
-            step.gave_way = True
-            step.gave_way = await self._stop(step)
+            step.gave_way = step.is_leaving = True
+            step.gave_way = step.is_leaving = await self._stop(step)

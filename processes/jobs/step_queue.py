@@ -47,6 +47,8 @@ class QueuedStep:
     """By which its present attempt can be stopped alone."""
     gave_way: bool = False
     """True = it was stopped once for others, and is not again."""
+    is_leaving: bool = False
+    """True = it is being stopped for others, and still has its slot."""
     since_s: float = 0
     """Time at which it began to wait; once it has a slot, at which it got that."""
 
@@ -134,7 +136,7 @@ class StepQueue:
         self._note(step, now_s)
         if all(lane.is_awaited for lane in self._live_lanes()):
             self._background_s = now_s
-        step.since_s = now_s
+        step.since_s, step.is_leaving = now_s, False
         key = (step.client, step.is_awaited, step.needs_gpu, step.gave_way)
         lane = self._lanes.setdefault(key, _Lane(*key))
         heapq.heappush(lane.steps, (step.order, next(self._numbers), step))
@@ -185,7 +187,7 @@ class StepQueue:
         Of those that come into question it is the one that began last, as the least work is lost with it. Arguments
         are those of `take`.
         """
-        if len(self._working) < slots:
+        if len(self._working) < slots or any(step.is_leaving for step in self._working):
             return None
         held = self._held(now_s)
         for lane in self._live_lanes():

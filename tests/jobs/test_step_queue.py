@@ -126,7 +126,8 @@ def test_a_step_in_the_background_gives_way_once() -> None:
     put(queue, step("b", awaited=True), now_s=2)
     assert queue.one_to_give_way(2, 0, 2.5) is None  # a slot may become free by itself
     assert queue.one_to_give_way(2, 0, 3.1) is second  # the younger one
-    second.gave_way = True
+    second.gave_way = second.is_leaving = True
+    assert queue.one_to_give_way(2, 0, 3.15) is None  # its slot will do
     queue.remove(second, 3.2)
     (awaited,) = fill(queue, 2, 3.2)
     assert awaited.is_awaited
