@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,9 @@ from processes.web.views import BODIES, SETTINGS, STOPPING
 
 _BACKLOG = 2048
 _BODY_MEMORY_BYTES = 2**25
+_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES = -3, 2**18
+_M_ARENA_MAX, _ARENAS = -8, 2
+"""Options of glibc's `mallopt`, and their values."""
 _CHECK_S, _DRAIN_S = 1.0, 0.05
 
 
@@ -42,6 +46,7 @@ class HttpWorker(Worker):  # type: ignore[misc] # gunicorn is not typed
 
     def run(self) -> None:
         """Answer requests until stopped."""
+        _return_memory()
         asyncio.run(self._serve())
 
     async def _serve(self) -> None:
@@ -89,3 +94,11 @@ class HttpWorker(Worker):  # type: ignore[misc] # gunicorn is not typed
         )
         max_per_address = None if settings.proxies else self.max_per_address
         return Connections(host, min(MAX_CONNECTIONS, raise_file_limit()), max_per_address)
+
+
+def _return_memory() -> None:
+    """Let the C library give large blocks back to the system as soon as they are free, in place of keeping them."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # glibc's alone
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
+        libc.mallopt(_M_ARENA_MAX, _ARENAS)
