@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, auto
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,11 @@ from processes.web.http.pace import Pace
 from processes.web.http.refusal import MAX_REQUEST_LINE_BYTES, refusal
 from processes.web.http.request import HttpRequest
 
-_READ_BYTES, _AHEAD_BYTES = 2**14, 2**16
+_READ_BYTES, _READ_BODY_BYTES = 2**14, 2**18
+"""What is parsed at once: a chunk can be a single byte. A body of known size needs no parsing."""
+_AHEAD_BYTES = 2**16
+_WORK_S = 0.1
+"""A thread that sends to a quick client makes room for others after so long."""
 _MAX_HEAD_BYTES = 2**16
 """The parser limits lines and their number, which allows a head of 800 kB."""
 _READ_FACTOR = 4
@@ -99,7 +104,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
-        transport.max_size = _READ_BYTES  # a chunk can be a single byte, and the event loop parses one read at a time
+        transport.max_size = _READ_BYTES
         self._outflow = Outflow(transport, self._host.pace, self._since_s)
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if isinstance(peer, tuple) else ""
@@ -140,6 +145,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_lost = True
+        self._outflow.close()
         self._closed(self)
         if self._exchange is None:
             self._drop_body()
@@ -167,6 +173,7 @@ class Connection(asyncio.Protocol):
         max_bytes = self._host.max_body_mb * 2**20
         self._body = RequestBody(self._host.memory, self._host.folder, max_bytes + 1)
         self._phase = Phase.BODY
+        self._transport.max_size = _READ_BYTES if request.chunked else _READ_BODY_BYTES
         if request.awaits_continue:
             self._outflow.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return False
@@ -199,7 +206,8 @@ class Connection(asyncio.Protocol):
     def _step(self) -> None:
         if self._exchange is not None and not self._is_stepping:
             self._is_stepping = True
-            self._loop.run_in_executor(self._host.threads, self._exchange.step).add_done_callback(self._stepped)
+            work = self._loop.run_in_executor(self._host.threads, _work, self._exchange, self._outflow)
+            work.add_done_callback(self._stepped)
 
     def _stepped(self, future: asyncio.Future[ResponsePart]) -> None:
         self._is_stepping = False
@@ -230,6 +238,7 @@ class Connection(asyncio.Protocol):
         self._parser.reset()
         self._request = None
         self._enter(Phase.IDLE)
+        self._transport.max_size = _READ_BYTES
         self._transport.resume_reading()
         if ahead:
             self._parse(ahead)
@@ -325,3 +334,16 @@ class Connection(asyncio.Protocol):
 
     def _enter(self, phase: Phase) -> None:
         self._phase, self._since_s = phase, self._loop.time()
+
+
+def _work(exchange: Exchange, outflow: Outflow) -> ResponsePart:
+    """Make a response, in a thread, as long as the client takes it; return what it has not taken."""
+    end_s, is_free = time.monotonic() + _WORK_S, not outflow.is_waiting
+    while True:
+        part = exchange.step()
+        try:
+            sent_bytes = outflow.write_now(part.content) if is_free else 0
+        except OSError:
+            return replace(part, content=b"", is_broken=True)
+        if sent_bytes < len(part.content) or part.has_ended or time.monotonic() > end_s:
+            return replace(part, content=part.content[sent_bytes:])

@@ -60,10 +60,10 @@ class HttpWorker(Worker):  # type: ignore[misc] # gunicorn is not typed
         loop.add_signal_handler(signal.SIGTERM, handle_exit)
         threads = ThreadPoolExecutor(self.cfg.threads)
         connections = self._connections(threads)
-        listeners = [
-            await loop.create_server(connections.accept, sock=listener.sock, backlog=_BACKLOG)
-            for listener in self.sockets
-        ]
+        # asyncio accepts as many connections at once as the backlog has: one, so that all processes get their share
+        listeners = [await loop.create_server(connections.accept, sock=item.sock, backlog=1) for item in self.sockets]
+        for item in self.sockets:
+            item.sock.listen(_BACKLOG)
         while self.alive and os.getppid() == self.ppid:
             self._check(connections)
             with contextlib.suppress(TimeoutError):
