@@ -1,9 +1,12 @@
-"""The process `echo`, for conformance tests: its output is its first input."""
+"""The process `echo`, for conformance tests: its output is its first input.
+
+A deployment that needs no conformance tests leaves its entry out of the configuration.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from processes.ogc.process import Output, Process, RequireFreeName, Requirements
 from processes.ogc.request import Description, LiteralValue, read_literals
 
 OUTPUT = "echo"
+_MAX_PAUSE_S = 60
 
 _TEXTS = {"type": "array", "items": {"type": "string"}}
 _PLAIN = {"type": "string", "contentMediaType": "text/plain"}
@@ -42,7 +46,7 @@ _DESCRIPTION: Mapping[str, Any] = {
             "description": "Seconds to wait before the answer",
             "minOccurs": 0,
             "maxOccurs": 1,
-            "schema": {"type": "integer", "minimum": 0, "maximum": 60, "default": 0},
+            "schema": {"type": "integer", "minimum": 0, "maximum": _MAX_PAUSE_S, "default": 0},
         },
         "numbers": {
             "title": "Numbers",
@@ -96,28 +100,37 @@ _DESCRIPTION: Mapping[str, Any] = {
 
 
 class Echo(Process):
-    """The process `echo`."""
+    """The process `echo`.
+
+    Args:
+        max_pause_s: longest pause that a client may ask for, in seconds.
+    """
+
+    def __init__(self, max_pause_s: int = _MAX_PAUSE_S) -> None:
+        self._max_pause_s = max_pause_s
 
     def describe(self) -> Description:
-        return deepcopy(dict(_DESCRIPTION))
+        description = deepcopy(dict(_DESCRIPTION))
+        description["inputs"]["pause"]["schema"]["maximum"] = self._max_pause_s
+        return description
 
     def validate(self, execution: Execution, require_free_name: RequireFreeName = lambda _: None) -> Requirements:
-        self._values(execution)
-        return Requirements()
+        return Requirements(delay_s=_pause_s(self._values(execution)))
 
     def execute(self, execution: Execution, folder: Path) -> Output:
         values, outputs = self._values(execution), execution.request.outputs
         requested = outputs[OUTPUT].media_type if outputs and OUTPUT in outputs else None
         media_type = requested or choose_media_type(["application/json", "text/plain"], execution.accept)
-        time.sleep(next((pause.value for pause in values.get("pause", ())), 0))
+        if not execution.is_delayed:
+            time.sleep(_pause_s(values))
         texts = [text.value for text in values["echo"]]
         return Output(
             OUTPUT, media_type, "\n".join(texts).encode() if media_type == "text/plain" else msgspec.json.encode(texts)
         )
 
     def _values(self, execution: Execution) -> dict[str, list[LiteralValue]]:
-        faults = list(execution.request.faults)
-        values = read_literals(execution.request, _DESCRIPTION, _DESCRIPTION["inputs"], faults)
+        faults, description = list(execution.request.faults), self.describe()
+        values = read_literals(execution.request, description, description["inputs"], faults)
         for area in values.get("area", ()):
             if "crs" in area.value:
                 with collect_faults(faults, f"{area.pointer}/crs"):
@@ -125,3 +138,7 @@ class Echo(Process):
         if faults:
             raise RequestError(faults)
         return values
+
+
+def _pause_s(values: Mapping[str, Sequence[LiteralValue]]) -> int:
+    return next((pause.value for pause in values.get("pause", ())), 0)

@@ -18,7 +18,7 @@ CreateProcess = Callable[[Settings, Catalog, int | None], Process]
 PLUGINS: Mapping[str, CreateProcess] = {
     "processes.plugin.ClassifyObjectsPlugin": ClassifyObjects,
     "processes.plugin.DescribeModelPlugin": lambda _, catalog, __: DescribeModel(catalog),
-    "processes.plugin.EchoPlugin": lambda *_: Echo(),
+    "processes.plugin.EchoPlugin": lambda settings, *_: Echo(settings.max_pause_s),
 }
 
 

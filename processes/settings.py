@@ -18,6 +18,7 @@ from processes.allowed_hosts import AllowedHost
 
 CONFIGURATION = "pygeoapi-config.yml"
 _WEB_WORKERS, _WEB_THREADS = 2, 64
+_MAX_PAUSE_S = 60
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
@@ -98,6 +99,8 @@ class Settings:
     """Requests that each web process answers at the same time."""
     origins: tuple[str, ...]
     """Origins of web pages that may call the service; `*` = any."""
+    max_pause_s: int
+    """Longest pause that a client may ask `echo` for, in seconds."""
 
     @classmethod
     def from_plugin(cls, definition: Mapping[str, Any], base: Path | None = None) -> Settings:
@@ -127,6 +130,7 @@ class Settings:
             web_workers=_count("web_workers", definition.get("web_workers")) or _WEB_WORKERS,
             web_threads=_count("web_threads", definition.get("web_threads")) or _WEB_THREADS,
             origins=_names(definition.get("origins", "*")),
+            max_pause_s=_count("max_pause_s", definition.get("max_pause_s")) or _MAX_PAUSE_S,
         )
 
 

@@ -48,6 +48,7 @@ def test_shipped_configuration_has_the_defaults_of_the_contract() -> None:
         web_workers=2,
         web_threads=64,
         origins=("*",),
+        max_pause_s=60,
     )
     assert (found.limits.max_body_mb, found.limits.sync_max_objects) == (64, 20_000)
     assert (found.limits.max_image_pixels, found.limits.max_images) == (40_000_000_000, 10_000)

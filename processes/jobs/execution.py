@@ -264,7 +264,7 @@ class JobExecution:
     async def _succeed(self, finished: ResultPublished) -> None:
         objects = finished.objects if self.job.objects is None else self.job.objects
         message = successful_message(finished.summary, objects)
-        self._count("jobs", "successful")
+        self._count_end("successful")
         self._count("objects", "", objects - self.job.done)
         end = (message, finished.result, finished.summary, objects, self._pop_counts())
         await self._write(self._store.succeed, *end)
@@ -273,7 +273,7 @@ class JobExecution:
 
     async def _fail(self, error: ServiceError) -> None:
         await self._engine.stop(self.job.id, self.job.fence)
-        self._count("jobs", "failed")
+        self._count_end("failed")
         try:
             await self._write(self._store.fail, error, self._pop_counts())
         except LeaseLostError:
@@ -306,6 +306,10 @@ class JobExecution:
 
     def _count(self, name: str, label: str, value: float = 1) -> None:
         self._counts[name, label] += value  # type: ignore[assignment] # seconds are no whole numbers
+
+    def _count_end(self, label: str) -> None:
+        if not self.job.is_dry_run:
+            self._count("jobs", label)
 
     def _count_step(self, label: str, report: StepReport) -> None:
         self._count("sections", label)

@@ -129,9 +129,10 @@ class FolderStorage:
 
     def keep_only(self, job_id: str, name: str) -> None:
         kept = self.folder / job_id / name
-        for entry in (*(self.folder / job_id).iterdir(), *kept.parent.iterdir()):
-            if entry not in (kept, kept.parent):
-                _remove(entry)
+        with contextlib.suppress(FileNotFoundError):  # somebody was quicker and removed them all
+            for entry in (*(self.folder / job_id).iterdir(), *kept.parent.iterdir()):
+                if entry not in (kept, kept.parent):
+                    _remove(entry)
 
     def remove(self, job_id: str) -> None:
         _remove(self.folder / job_id)

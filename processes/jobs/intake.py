@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
 
 from processes.errors import (
-    FailureError,
     Fault,
     ForbiddenError,
     NameTakenError,
@@ -27,6 +26,7 @@ from processes.errors import (
 from processes.jobs.database import Database
 from processes.jobs.files import Storage, storage_of
 from processes.jobs.job import Job, parallel_slots
+from processes.jobs.permits import Permits
 from processes.jobs.slots import slot_count
 from processes.jobs.store import JobStore
 from processes.jobs.wakeup_pipe import WakeupPipe
@@ -53,7 +53,8 @@ class Intake:
         self.store = JobStore(self.database, settings.limits)
         self.storage: Storage = storage_of(settings)
         self._wakeup_pipe = WakeupPipe(settings.state)
-        self._waiting = threading.BoundedSemaphore(max(1, settings.web_threads // 2))
+        self._waiting = Permits(max(1, settings.web_threads // 2))
+        self._pausing = Permits(max(1, settings.web_threads // 16))
 
     def validate(self, process: Process, execution: Execution) -> Requirements:
         """Return what an execution needs.
@@ -90,7 +91,9 @@ class Intake:
             UnavailableError: the job store does not answer.
         """
         requirements = self.validate(process, execution)
-        return self._put(dataclasses.replace(execution, file_stamps=requirements.file_stamps), requirements)
+        is_delayed = requirements.delay_s > 0
+        accepted = dataclasses.replace(execution, file_stamps=requirements.file_stamps, is_delayed=is_delayed)
+        return self._put(accepted, requirements)
 
     def with_file_faults(
         self, process: Process, execution: Execution, error: RequestError, is_stopping: Callable[[], bool]
@@ -135,7 +138,7 @@ class Intake:
         pace = None if requirements.pace_key is None else self.store.pace(requirements.pace_key)
         with self._dry_run(execution, DryRun(measures_speed=pace is None), is_stopping) as job:
             if job.error is not None or job.result is None:
-                raise job.error or FailureError(f"the job was {job.status}")
+                raise job.error or UnavailableError("the request could not be tried to its end; try again later")
             with self.storage.open_result(job.id, job.result.name) as file:
                 estimate = msgspec.json.decode(file.read(), type=Estimate)
         slots = parallel_slots(requirements.parallel_factor, slot_count(self.settings))
@@ -148,19 +151,17 @@ class Intake:
             "estimatedSeconds": round(seconds, 3),
         }
 
-    @contextlib.contextmanager
-    def waiting_permit(self) -> Iterator[bool]:
-        """Yield a permit to wait; False = there is none left.
+    def waiting_permit(self, client: str) -> AbstractContextManager[bool]:
+        """Yield a permit to wait; False = there is none left for the client.
 
         Half of the requests that a web process answers at the same time may wait for something. The others are about
         jobs and dismissals, and are answered without delay.
         """
-        is_permitted = self._waiting.acquire(blocking=False)
-        try:
-            yield is_permitted
-        finally:
-            if is_permitted:
-                self._waiting.release()
+        return self._waiting.permit(client)
+
+    def pause_permit(self, client: str) -> AbstractContextManager[bool]:
+        """Yield a permit to do nothing for a while; False = there is none left for the client. There are few."""
+        return self._pausing.permit(client)
 
     def wait(self, job: Job, timeout_s: float | None, is_stopping: Callable[[], bool]) -> Job:
         """Wait until a job has ended, or until the time is over; return it as it is then.
@@ -182,7 +183,7 @@ class Intake:
             if is_stopping():
                 raise UnavailableError(f"the server stops; the job {job.id} goes on when it is back")
             time.sleep(min(max(_FIRST_PAUSE_S, waited_s * _PAUSE_SHARE), _LAST_PAUSE_S, left_s))
-            job = self.store.get(job.id) or job
+            job = self.store.get(job.id, is_dry_run=job.is_dry_run) or job
         return job
 
     def dismiss(self, job_id: str) -> Job | None:
@@ -203,7 +204,8 @@ class Intake:
                 self.store.forget(job.id)
                 self.storage.remove(job.id)
             else:  # the server stops, and nobody will read it any more
-                self.dismiss(job.id)
+                self.store.dismiss(job.id, is_dry_run=True)
+                self._wakeup_pipe.wake()
 
     def _put(self, execution: Execution, requirements: Requirements) -> Job:
         job_id = str(uuid.uuid4())

@@ -97,6 +97,8 @@ class Job:
     finish_errors: int
     finish_losses: int
     """As a section's, of its end."""
+    is_dry_run: bool
+    """True = it is no job for anybody but who waits for it: a request is only tried."""
 
     @classmethod
     def from_row(cls, row: Mapping[Any, Any]) -> Self:
@@ -133,6 +135,7 @@ class Job:
             begin_losses=row["begin_losses"],
             finish_errors=row["finish_errors"],
             finish_losses=row["finish_losses"],
+            is_dry_run=row["is_dry_run"],
         )
 
     @property

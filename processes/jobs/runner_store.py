@@ -23,6 +23,8 @@ from processes.ogc.process import Sections
 LEASE_S = 10
 """Seconds after which the jobs of a silent runner can be claimed by others."""
 _DAY_S = 86_400
+_DRY_RUN_S = 3600
+"""Seconds after its end at which a dry run is forgotten whose maker did not do it, as it was killed."""
 
 
 class LeaseLostError(Exception):
@@ -286,13 +288,17 @@ class RunnerStore:
     def expire(self, retention_days: int) -> None:
         """Mark results that are older than the retention, and remove the records of those twice as old."""
         with self._database.write() as connection:
-            old = self._database.now(connection) - retention_days * _DAY_S
+            now = self._database.now(connection)
+            old = now - retention_days * _DAY_S
             connection.execute(
                 job.update()
                 .where(job.c.finished < old, job.c.is_expired.is_(False))
                 .values(is_expired=True, is_untidy=job.c.has_files, result=None, result_name=None)
             )
-            gone = (job.c.finished < old - retention_days * _DAY_S, job.c.has_files.is_(False))
+            left = sa.and_(job.c.is_dry_run, job.c.finished < now - _DRY_RUN_S)
+            expired = job.update().where(left, job.c.is_expired.is_(False))
+            connection.execute(expired.values(is_expired=True, is_untidy=job.c.has_files))
+            gone = (sa.or_(left, job.c.finished < old - retention_days * _DAY_S), job.c.has_files.is_(False))
             connection.execute(request.delete().where(request.c.job.in_(sa.select(job.c.id).where(*gone))))
             connection.execute(job.delete().where(*gone))
 

@@ -65,22 +65,23 @@ class JobStore:
         """
         with self._database.write() as connection:
             serialise(connection)
-            self._require_room(connection, execution.client)
+            self._require_room(connection, execution)
             name = requirements.result_name or _free_name(connection, requirements.name_stem)
             if name is not None:
                 _require_free(connection, name)
             now = self._database.now(connection)
-            row = _row(job_id, execution, requirements)
-            connection.execute(job.insert().values(**row, result_name=name, created=now, updated=now))
-            summary = request_summary(execution.request.body)
+            row = _row(job_id, execution, requirements) | {"created": now, "updated": now, "result_name": name}
+            connection.execute(job.insert().values(**row, due=now + requirements.delay_s))
+            summary = None if execution.dry_run is not None else request_summary(execution.request.body)
             if summary is not None:
                 connection.execute(request.insert().values(job=job_id, text=summary))
             return _get(connection, job_id)
 
-    def get(self, job_id: str) -> Job | None:
-        """Return a job; None = there is none."""
+    def get(self, job_id: str, *, is_dry_run: bool = False) -> Job | None:
+        """Return a job, or a dry run; None = there is none."""
         with self._database.read() as connection:
-            return _find(connection, job_id)
+            found = _find(connection, job_id)
+        return found if found is not None and found.is_dry_run == is_dry_run else None
 
     def request(self, job_id: str) -> str | None:
         """Return the part of a job's request that may be shown, as JSON text; None = nothing."""
@@ -104,7 +105,8 @@ class JobStore:
             limit: number of jobs at most.
             offset: number of jobs to skip.
         """
-        query = job.select().order_by(job.c.created.desc(), job.c.id).limit(limit).offset(offset)
+        query = job.select().where(job.c.is_dry_run.is_(False))
+        query = query.order_by(job.c.created.desc(), job.c.id).limit(limit).offset(offset)
         if job_filter.processes:
             query = query.where(job.c.process.in_(job_filter.processes))
         if job_filter.statuses:
@@ -125,10 +127,14 @@ class JobStore:
                     query = query.where(duration <= job_filter.max_duration_s)
             return [Job.from_row(row) for row in connection.execute(query).mappings()]
 
-    def dismiss(self, job_id: str) -> Job | None:
+    def dismiss(self, job_id: str, *, is_dry_run: bool = False) -> Job | None:
         """Dismiss a job and return it as it is then; None = it was dismissed, or its time was over, before.
 
         A queued one is never begun and a running one is stopped by its runner, which also removes the files.
+
+        Args:
+            job_id: the job.
+            is_dry_run: True = it is a dry run, which only its maker dismisses.
 
         Raises:
             KeyError: there is no such job.
@@ -137,7 +143,8 @@ class JobStore:
             now = self._database.now(connection)
             done = connection.execute(
                 job.update()
-                .where(job.c.id == job_id, job.c.status != JobStatus.DISMISSED, job.c.is_expired.is_(False))
+                .where(job.c.id == job_id, job.c.is_dry_run.is_(is_dry_run))
+                .where(job.c.status != JobStatus.DISMISSED, job.c.is_expired.is_(False))
                 .values(
                     status=JobStatus.DISMISSED,
                     message="dismissed",
@@ -150,7 +157,7 @@ class JobStore:
                 )
             )
             dismissed = _find(connection, job_id)
-            if dismissed is None:
+            if dismissed is None or dismissed.is_dry_run != is_dry_run:
                 raise KeyError(job_id)
             return dismissed if done.rowcount else None
 
@@ -176,7 +183,8 @@ class JobStore:
         """Return the number of jobs that wait and that run."""
         with self._database.read() as connection:
             waiting = (JobStatus.ACCEPTED, JobStatus.RUNNING)
-            query = sa.select(job.c.status, sa.func.count()).where(job.c.status.in_(waiting)).group_by(job.c.status)
+            query = sa.select(job.c.status, sa.func.count()).group_by(job.c.status)
+            query = query.where(job.c.status.in_(waiting), job.c.is_dry_run.is_(False))
             numbers = {row[0]: row[1] for row in connection.execute(query)}
         return {status: numbers.get(status, 0) for status in waiting}
 
@@ -185,14 +193,16 @@ class JobStore:
         with self._database.read() as connection:
             return read_counts(connection)
 
-    def _require_room(self, connection: sa.Connection, client: str) -> None:
+    def _require_room(self, connection: sa.Connection, execution: Execution) -> None:
+        """Raise QueueFullError or ClientQueueFullError; dry runs have the same limits, but take no room of jobs."""
         waiting = sa.select(sa.func.count()).select_from(job).where(job.c.status == JobStatus.ACCEPTED)
+        waiting = waiting.where(job.c.is_dry_run.is_(execution.dry_run is not None))
         limits, number = self._limits, connection.scalar(waiting) or 0
         if number >= limits.max_waiting_jobs:
             raise QueueFullError(
                 "max_waiting_jobs", limits.max_waiting_jobs, f"with {number} jobs that wait one more is"
             )
-        own = connection.scalar(waiting.where(job.c.client == client)) or 0
+        own = connection.scalar(waiting.where(job.c.client == execution.client)) or 0
         if own >= limits.max_waiting_jobs_per_client:
             raise ClientQueueFullError(
                 "max_waiting_jobs_per_client",
@@ -216,6 +226,7 @@ def _row(job_id: str, execution: Execution, requirements: Requirements) -> dict[
         "retries": requirements.retries,
         "needs_gpu": requirements.needs_gpu,
         "pace_key": requirements.pace_key,
+        "is_dry_run": execution.dry_run is not None,
         "subscriber": None if subscriber is None else msgspec.json.encode(asdict(subscriber)).decode(),
     }
 

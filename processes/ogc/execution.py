@@ -45,6 +45,7 @@ class _Stored(msgspec.Struct, frozen=True):
     dry_run: DryRun | None = None
     trial: DryRun | None = None
     """`dry_run` in 0.3.0."""
+    is_delayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class Execution:
     """The linked files as they were when the request was accepted; None = nobody looked."""
     dry_run: DryRun | None = None
     """None = the work is done."""
+    is_delayed: bool = False
+    """True = the delay that it requires is over when it begins."""
 
     @classmethod
     def read(cls, process_id: str, body: bytes, description: Description, **known: Any) -> Self:
@@ -105,14 +108,21 @@ class Execution:
             result_name=result_name,
             file_stamps=None if stored.file_stamps is None else tuple(stored.file_stamps),
             dry_run=stored.dry_run or stored.trial,
+            is_delayed=stored.is_delayed,
         )
 
     def encode(self) -> bytes:
         """Return what a slot needs of the execution, as the content of a file."""
         stamps = None if self.file_stamps is None else list(self.file_stamps)
-        return msgspec.msgpack.encode(
-            _Stored(self.request.body, list(self.accept), self.max_objects, stamps, self.dry_run)
+        stored = _Stored(
+            self.request.body,
+            list(self.accept),
+            self.max_objects,
+            stamps,
+            dry_run=self.dry_run,
+            is_delayed=self.is_delayed,
         )
+        return msgspec.msgpack.encode(stored)
 
     @property
     def response(self) -> ResponseOptions:

@@ -39,6 +39,8 @@ class Requirements:
     """The linked files as they are now."""
     pace_key: str | None = None
     """Executions of the same key need about the same time for an object; None = not known."""
+    delay_s: float = 0
+    """Seconds that a job waits before it begins. Its execution is then `is_delayed`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ def validate_view(api: API) -> View:
             raise NotFoundError(f"requests to {process_id} cannot be validated without executing them")
         choose_media_type([JSON], _accept())
         intake = _intake(api)
-        with intake.waiting_permit() as is_permitted:
+        with intake.waiting_permit(_client(plugin)) as is_permitted:
             if not is_permitted:
                 raise UnavailableError("too many clients wait for results; try again later")
             with request_body(request, plugin.settings, _MEMORY_WAIT_S, _is_stopping) as body:
@@ -112,7 +112,7 @@ def _read(process_id: str, plugin: Plugin, body: bytes) -> _WebRequest:
         process_id=process_id,
         request=execute_request,
         accept=_result_accept(execute_request, description, is_async),
-        client=client_address(request, plugin.settings.proxies),
+        client=_client(plugin),
         is_awaited=not is_async or wait_s is not None,
         by_reference=by_reference,
         max_objects=plugin.settings.limits.sync_max_objects if not is_async and wait_s is None else None,
@@ -134,7 +134,7 @@ class _Begun:
 
 def _execute(api: API, process_id: str, plugin: Plugin) -> Response:
     intake = _intake(api)
-    with intake.waiting_permit() as is_permitted:
+    with intake.waiting_permit(_client(plugin)) as is_permitted:
         begun = _begin(intake, process_id, plugin, is_permitted)
         if isinstance(begun, Response):
             return begun
@@ -165,7 +165,7 @@ def _begin(intake: Intake, process_id: str, plugin: Plugin, is_permitted: bool) 
         if not is_permitted:
             raise UnavailableError("too many clients wait for results; try again later, or send Prefer: respond-async")
         if not (isinstance(process, SectionedProcess) or execution.by_reference):
-            return _execute_here(plugin, intake.with_subscriber_faults(execution))
+            return _execute_without_job(intake, plugin, intake.with_subscriber_faults(execution))
         try:
             job = intake.accept(process, execution)
         except RequestError as err:
@@ -206,6 +206,16 @@ def _ended_job_response(intake: Intake, job: Job, base_url: str) -> Response:
     response = results_response(intake, job, base_url) if is_successful else problem_response(job_error(job))
     response.headers.add("Link", f'<{job_url(job, base_url)}>; rel="monitor"')
     return response
+
+
+def _execute_without_job(intake: Intake, plugin: Plugin, execution: Execution) -> Response:
+    """Execute a process in this web process; one that only waits for a while takes one of few permits for that."""
+    if not plugin.process.validate(execution).delay_s:
+        return _execute_here(plugin, execution)
+    with intake.pause_permit(execution.client) as may_pause:
+        if not may_pause:
+            raise UnavailableError("too many clients ask for a pause; try again later, or send Prefer: respond-async")
+        return _execute_here(plugin, execution)
 
 
 def _execute_here(plugin: Plugin, execution: Execution) -> Response:
@@ -265,6 +275,10 @@ def _plugin(api: API, process_id: str) -> Any:
         process_ids = ", ".join(api.manager.processes)
         raise NoSuchProcessError(f"there is no process {process_id!r}; the processes are {process_ids}")
     return api.manager.get_processor(process_id)
+
+
+def _client(plugin: Plugin) -> str:
+    return client_address(request, plugin.settings.proxies)
 
 
 def _intake(api: API) -> Intake:

@@ -327,14 +327,13 @@ def drip_into(connection: socket.socket) -> None:
 
 def test_what_is_queued_for_a_slot_is_dismissed_as_quickly(town: Path, tmp_path: Path) -> None:
     with running(Service(town, tmp_path, slots=1)) as service:
-        body = {"inputs": {"echo": "a", "pause": 20}}
-        reply = service.request("POST", "/processes/echo/execution", body, {"Prefer": "respond-async"})
-        until(lambda: service.status(reply.json["jobID"])["status"] == "running")
+        long = service.submit(2000, "slow")
+        until(lambda: service.status(long)["status"] == "running")
         job = service.submit(1)
         until(lambda: service.status(job)["status"] == "running")
         service.request("DELETE", f"/jobs/{job}")
         until(lambda: not (service.state / "results" / job).exists(), 2)
-        assert service.status(reply.json["jobID"])["status"] == "running"
+        assert service.status(long)["status"] == "running"
 
 
 def test_strange_files_among_the_results_are_left_alone(town: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from processes.jobs.database import Database
 from processes.jobs.job import Job, JobStatus, ResultFile, Section
 from processes.jobs.runner_store import LEASE_S, LeaseLostError, RunnerStore
 from processes.jobs.store import AWAITED_PRIORITY, JobFilter, JobStore
-from processes.ogc.execution import Execution, ResponseOptions
+from processes.ogc.execution import DryRun, Execution, ResponseOptions
 from processes.ogc.process import Requirements, Sections
 from processes.ogc.request import ExecuteRequest, Subscriber
 from processes.settings import Limits
@@ -83,7 +83,7 @@ def test_a_job_comes_back_as_it_was_accepted(store: JobStore) -> None:
     assert found.response == ResponseOptions(is_document=True, by_reference=True)
     assert found.subscriber == subscriber
     for field in dataclasses.fields(Requirements):
-        if field.name not in ("name_stem", "file_stamps"):
+        if field.name not in ("name_stem", "file_stamps", "delay_s"):
             assert getattr(found, field.name) == getattr(requirements, field.name), field.name
     assert (found.status, found.progress, found.message, found.done) == (JobStatus.ACCEPTED, 0, "waiting", 0)
     assert abs(datetime.now(UTC) - found.created) < timedelta(seconds=10)
@@ -490,3 +490,58 @@ def test_a_store_that_does_not_answer_is_told_as_such(tmp_path: Path) -> None:
     (tmp_path / "broken").write_bytes(b"this is no database at all" * 100)
     with pytest.raises((UnavailableError, sa.exc.DatabaseError)):
         JobStore(Database(f"sqlite:///{tmp_path}/broken"), Limits()).get("a")
+
+
+def test_dry_runs_are_no_jobs(store: JobStore, runner_store: RunnerStore) -> None:
+    job, dry_run = put(store), put(store, dry_run=DryRun())
+    assert [item.id for item in store.find(JobFilter(), 9, 0)] == [job.id]
+    assert store.queue() == {JobStatus.ACCEPTED: 1, JobStatus.RUNNING: 0}
+    assert store.get(dry_run.id) is None
+    assert store.request(dry_run.id) is None
+    assert store.get(dry_run.id, is_dry_run=True) == dry_run
+    assert store.get(job.id, is_dry_run=True) is None
+    with pytest.raises(KeyError):
+        store.dismiss(dry_run.id)
+    assert {claim(runner_store).id, claim(runner_store).id} == {job.id, dry_run.id}
+    assert store.dismiss(dry_run.id, is_dry_run=True) is not None
+
+
+def test_dry_runs_take_no_room_of_jobs_and_have_the_same_limits(database: Database) -> None:
+    store = JobStore(database, Limits(max_waiting_jobs=3, max_waiting_jobs_per_client=2))
+    for dry_run in (DryRun(), None):
+        for client in ("10.0.0.1", "10.0.0.1", "10.0.0.2"):
+            put(store, client=client, dry_run=dry_run)
+        with pytest.raises(QueueFullError):
+            put(store, client="10.0.0.3", dry_run=dry_run)
+    assert len(store.find(JobFilter(), 9, 0)) == 3
+
+
+def test_a_dry_run_whose_maker_was_killed_is_forgotten(
+    database: Database, store: JobStore, runner_store: RunnerStore
+) -> None:
+    put(store, dry_run=DryRun())
+    job = claim(runner_store)
+    runner_store.succeed(job.id, job.fence, "", RESULT, None, 0, {})
+    runner_store.expire(30)
+    assert runner_store.removable([]) == []
+    change(database, job.id, finished=datetime.now(UTC).timestamp() - 4000)
+    runner_store.expire(30)
+    assert runner_store.removable([]) == [job.id]
+    runner_store.mark_removed(job.id)
+    runner_store.expire(30)
+    assert store.get(job.id, is_dry_run=True) is None
+
+
+def test_a_delayed_job_is_claimed_when_its_delay_is_over(
+    database: Database, store: JobStore, runner_store: RunnerStore
+) -> None:
+    job = put(store, delay_s=60)
+    assert runner_store.claim([], 9, 9) is None
+    assert not runner_store.has_waiting([], 9, 9)
+    with database.read() as connection:
+        now = database.now(connection)
+    change(database, job.id, due=now - 1)
+    assert claim(runner_store).id == job.id
+    later = put(store, delay_s=60)
+    change(database, later.id, created=now + 3600, due=now + 3660)  # the clock was set back by an hour
+    assert claim(runner_store).id == later.id

@@ -17,6 +17,7 @@ import yaml
 from conftest import definition, save_mean_network
 from ogc_schemas import require_ogc
 from processes.jobs import tables
+from processes.jobs.permits import Permits
 from processes.jobs.runner_store import RunnerStore
 from rasters import box_around, make_raster, to_map
 from service import Client, configure, link, load_application
@@ -293,8 +294,8 @@ def test_numbers_of_any_size_are_taken(client: Client, inputs: dict[str, Any]) -
 def test_who_waits_leaves_room_for_others(
     client: Client, inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client.intake, "_waiting", threading.BoundedSemaphore(1))
-    with client.intake.waiting_permit() as is_permitted:
+    monkeypatch.setattr(client.intake, "_waiting", Permits(1))
+    with client.intake.waiting_permit("another") as is_permitted:
         assert is_permitted
         response = client.execute("classify-objects", inputs)
         assert (response.status_code, response.json["type"]) == (503, "Unavailable")
