@@ -12,6 +12,7 @@
     ├── NotAcceptableError         the client accepts none of the result's media types
     ├── NameTakenError             another job has the requested result name
     ├── UnavailableError           a part of the service does not answer, such as the job store
+    │   └── DiskFullError          there is too little space left for new work
     ├── FailureError               the service itself failed; the message holds no internals
     └── RequestError               all faults of one request, at least one
 
@@ -95,6 +96,10 @@ class NameTakenError(ServiceError):
 
 class UnavailableError(ServiceError):
     """A part of the service does not answer now; later it may."""
+
+
+class DiskFullError(UnavailableError):
+    """There is too little space left for new work; later there may be more."""
 
 
 class FailureError(ServiceError):

@@ -48,6 +48,8 @@ class Limits:
     """Jobs that wait, of one client."""
     max_running_jobs: int = 16
     """Jobs that one runner works on at the same time; as many again are synchronous requests."""
+    min_free_mb: int = 200
+    """Space that must be left for new jobs to be accepted, on the disks of the state folder and of results, in MiB."""
     section_timeout_s: int = 600
     """Seconds after which a section is stopped."""
     check_timeout_s: int = 60

@@ -32,7 +32,7 @@ from slow_network import save_slow_network
 from tcp_proxy import TcpProxy
 
 SIDE_PX = 768
-START_S = 120
+START_S = 240
 
 
 def make_town(folder: Path, repeats: int = 1000) -> Path:

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 USER = "postgres"
@@ -48,6 +49,11 @@ class Postgres:
     def stop(self) -> None:
         """Stop it at once, as if it crashed."""
         self._run("pg_ctl", "--wait", f"--pgdata={self._folder / 'data'}", "--mode=immediate", "stop")
+
+    def processes(self) -> list[psutil.Process]:
+        """Return its processes: the one that takes connections first, then one for each of them and others."""
+        main = psutil.Process(int((self._folder / "data" / "postmaster.pid").read_text().split()[0]))
+        return [main, *main.children()]
 
     def close(self) -> None:
         """Stop it for good, and remove its files."""

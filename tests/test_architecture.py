@@ -52,6 +52,7 @@ HOMES: Mapping[str, set[str]] = {
     "PIL": {"imagery/chips"},
     "urllib3": {"sources/connections", "sources/hosts"},
     "sqlite3": {
+        "jobs/database",  # its error codes
         "features/reading/geopackage",
         "features/reading/geopackage_table",
         "features/writing/geopackage",

@@ -23,7 +23,8 @@ from processes.errors import (
     collect_faults,
     to_record,
 )
-from processes.jobs.database import Database
+from processes.jobs.database import WEB_PATIENCE_S, Database, StoreFullError
+from processes.jobs.disk import require_space
 from processes.jobs.files import Storage, storage_of
 from processes.jobs.job import Job, parallel_slots
 from processes.jobs.permits import Permits
@@ -36,6 +37,8 @@ from processes.settings import Settings
 from processes.sources.links import allowed_path
 
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.005, 0.25
+_SILENT_S = 10
+"""Seconds that who waits for a job puts up with a job store that does not answer."""
 _PAUSE_SHARE = 0.05
 """Pause before a job is read again, as a share of the time waited so far."""
 
@@ -49,7 +52,7 @@ class Intake:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.database = Database(settings.job_store)
+        self.database = Database(settings.job_store, WEB_PATIENCE_S)
         self.store = JobStore(self.database, settings.limits)
         self.storage: Storage = storage_of(settings)
         self._wakeup_pipe = WakeupPipe(settings.state)
@@ -89,6 +92,7 @@ class Intake:
             RequestError: everything that is wrong with it, as far as no file needs to be opened.
             NameTakenError, QueueFullError, ClientQueueFullError: it cannot be accepted now.
             UnavailableError: the job store does not answer.
+            DiskFullError: there is too little space left for new work.
         """
         requirements = self.validate(process, execution)
         is_delayed = requirements.delay_s > 0
@@ -172,9 +176,9 @@ class Intake:
             is_stopping: returns whether the server stops.
 
         Raises:
-            UnavailableError: the server stops.
+            UnavailableError: the server stops, or the job store does not answer for a while.
         """
-        start_s = time.monotonic()
+        start_s = heard_s = time.monotonic()
         while not job.status.has_ended:
             waited_s = time.monotonic() - start_s
             left_s = math.inf if timeout_s is None else timeout_s - waited_s
@@ -183,12 +187,23 @@ class Intake:
             if is_stopping():
                 raise UnavailableError(f"the server stops; the job {job.id} goes on when it is back")
             time.sleep(min(max(_FIRST_PAUSE_S, waited_s * _PAUSE_SHARE), _LAST_PAUSE_S, left_s))
-            job = self.store.get(job.id, is_dry_run=job.is_dry_run) or job
+            try:
+                job = self.store.get(job.id, is_dry_run=job.is_dry_run) or job
+                heard_s = time.monotonic()
+            except UnavailableError:  # the job goes on meanwhile
+                if time.monotonic() - heard_s > _SILENT_S:
+                    raise
         return job
 
     def dismiss(self, job_id: str) -> Job | None:
-        """Dismiss a job, as `JobStore.dismiss` does, and wake its runner."""
-        job = self.store.dismiss(job_id)
+        """Dismiss a job, as `JobStore.dismiss` does, and wake its runner.
+
+        It works with a full disk too, as it makes room: the database then gives up what it has in reserve.
+        """
+        try:
+            job = self.store.dismiss(job_id)
+        except StoreFullError:
+            job = self.store.dismiss(job_id)
         self._wakeup_pipe.wake()
         return job
 
@@ -208,6 +223,8 @@ class Intake:
                 self._wakeup_pipe.wake()
 
     def _put(self, execution: Execution, requirements: Requirements) -> Job:
+        require_space(self.settings)
+        self.database.take_reserve()
         job_id = str(uuid.uuid4())
         self.storage.put_execution(job_id, execution.encode())
         try:

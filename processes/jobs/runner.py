@@ -100,6 +100,7 @@ class Runner:
             self._renew,
             self._remove_files,
             self._expire,
+            self._keep_reserve,
             self._remove_strays,
             self._send_callbacks,
         )
@@ -185,9 +186,8 @@ class Runner:
 
     async def _renew(self) -> float:
         fences = {job_id: active.execution.job.fence for job_id, active in self._active.items()}
-        if fences:
-            for job_id in await self._threads.renew(self._store.renew, fences):
-                self._abandon(job_id)
+        for job_id in await self._threads.renew(self._store.renew, fences):
+            self._abandon(job_id)
         return LEASE_S / 4
 
     async def _remove_files(self) -> float:
@@ -216,6 +216,11 @@ class Runner:
     async def _expire(self) -> float:
         await self._threads.store(self._store.expire, self._settings.limits.retention_days)
         return _EXPIRE_S
+
+    async def _keep_reserve(self) -> float:
+        """Take back what the database kept in reserve on its disk, where there is room for it again."""
+        await self._threads.store(self._database.take_reserve)
+        return _RETRY_S
 
     async def _remove_strays(self) -> float:
         """Remove files that belong to no job."""

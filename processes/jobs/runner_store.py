@@ -17,7 +17,7 @@ from processes.jobs.claiming import next_job, ready
 from processes.jobs.counters import Counts, add_counts
 from processes.jobs.database import Database
 from processes.jobs.job import Job, JobStatus, ResultFile, Section
-from processes.jobs.tables import callback, job, request, section
+from processes.jobs.tables import callback, job, request, runner, section
 from processes.ogc.process import Sections
 
 LEASE_S = 10
@@ -84,9 +84,15 @@ class RunnerStore:
             return claimed
 
     def renew(self, fences: Mapping[str, int]) -> set[str]:
-        """Renew the leases of jobs, given with their fences; return those that are not the runner's any more."""
+        """Say that this runner works, and renew the leases of its jobs, given with their fences.
+
+        Returns:
+            Those that are not the runner's any more.
+        """
         with self._database.write() as connection:
             now = self._database.now(connection)
+            if not connection.execute(runner.update().where(runner.c.name == self._owner).values(seen=now)).rowcount:
+                connection.execute(runner.insert().values(name=self._owner, seen=now))
             return {
                 job_id
                 for job_id, fence in fences.items()
@@ -301,6 +307,7 @@ class RunnerStore:
             gone = (sa.or_(left, job.c.finished < old - retention_days * _DAY_S), job.c.has_files.is_(False))
             connection.execute(request.delete().where(request.c.job.in_(sa.select(job.c.id).where(*gone))))
             connection.execute(job.delete().where(*gone))
+            connection.execute(runner.delete().where(runner.c.seen < now - _DAY_S))
 
     def with_files(self, job_ids: Iterable[str]) -> set[str]:
         """Return those of some ids that are jobs whose files may be needed."""

@@ -15,7 +15,7 @@ from processes.jobs.counters import Counts, read_counts, read_pace
 from processes.jobs.database import Database, serialise
 from processes.jobs.job import Job, JobStatus, Section
 from processes.jobs.request_summary import request_summary
-from processes.jobs.tables import job, name_count, request, section
+from processes.jobs.tables import job, name_count, request, runner, section
 from processes.ogc.execution import Execution
 from processes.ogc.process import Requirements
 from processes.settings import Limits
@@ -187,6 +187,12 @@ class JobStore:
             query = query.where(job.c.status.in_(waiting), job.c.is_dry_run.is_(False))
             numbers = {row[0]: row[1] for row in connection.execute(query)}
         return {status: numbers.get(status, 0) for status in waiting}
+
+    def runner_silence_s(self) -> float | None:
+        """Return the seconds since a runner last said that it works; None = none ever did."""
+        with self._database.read() as connection:
+            seen = connection.scalar(sa.select(sa.func.max(runner.c.seen)))
+            return None if seen is None else abs(self._database.now(connection) - seen)
 
     def counts(self) -> Counts:
         """Return the counters of all runners, by name and label."""

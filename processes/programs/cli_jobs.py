@@ -84,10 +84,11 @@ def _intake(config: Path) -> Iterator[Intake]:
 @contextmanager
 def reported() -> Iterator[None]:
     """Set up logs, and report in one line what is wrong with the configuration, or with what it names."""
+    from processes.jobs.migrations import JobStoreError
     from processes.programs.logs import set_up_logs
 
     set_up_logs()
     try:
         yield
-    except (ValueError, KeyError, OSError) as err:
+    except (ValueError, KeyError, OSError, JobStoreError) as err:
         raise click.ClickException(str(err)) from err

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from processes.model.catalog import Catalog
+from processes.programs.job_store import prepare_store
 from processes.settings import Settings, load_settings
 from processes.web.http.server import HttpServer
 from processes.web.openapi.document import configured_document
@@ -26,6 +27,7 @@ def start_web(configuration: Path, address: str) -> None:
     """
     configuration = configuration.resolve()
     os.chdir(configuration.parent)
+    prepare_store(load_settings(configuration))
     settings = prepare(configuration)
     catalog = Catalog.from_settings(settings, waits=False)
     _logger.info("models: %s", ", ".join(catalog.usable_ids()) or "none that can be used yet")

@@ -27,6 +27,7 @@ from processes.sources.media_types import JSON
 from processes.web.compression import compress
 from processes.web.descriptions import describe_view, landing_view
 from processes.web.execution import execute_view, validate_view
+from processes.web.health import health_view
 from processes.web.jobs import jobs_view, results_view
 from processes.web.metrics import metrics_view
 from processes.web.problem import (
@@ -139,6 +140,7 @@ def create_application(configuration: Path) -> Flask:
     app.add_url_rule("/jobs/<job_id>/results/<output>", "job_output", app.view_functions[_RESULTS])
     app.add_url_rule("/processes/<process_id>/validate", "validate", validate_view(api), methods=["POST"])
     app.add_url_rule("/metrics", "metrics", metrics_view(api))
+    app.add_url_rule("/health", "health", health_view(api))
     app.url_map.merge_slashes = False  # it would redirect, to whatever host the client names
     app.before_request(_refuse_folders)
     app.register_error_handler(ServiceError, problem_response)

@@ -23,14 +23,17 @@ class ProblemResponse(Response):
     """A response that already has the form of the contract."""
 
 
-def problem_response(error: ServiceError, instance: str | None = None) -> ProblemResponse:
+def problem_response(
+    error: ServiceError, instance: str | None = None, members: Mapping[str, Any] | None = None
+) -> ProblemResponse:
     """Return the response to an error.
 
     Args:
         error: what is wrong.
         instance: path that the error concerns; None = the request's own.
+        members: further members of the document; None = none.
     """
-    body = problem_document(error, instance or request.path)
+    body = problem_document(error, instance or request.path) | dict(members or {})
     return _response(body, {"Retry-After": str(RETRY_AFTER_S)} if is_temporary(body["status"]) else {})
 
 

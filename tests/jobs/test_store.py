@@ -25,6 +25,7 @@ from processes.errors import (
 from processes.jobs import tables
 from processes.jobs.database import Database
 from processes.jobs.job import Job, JobStatus, ResultFile, Section
+from processes.jobs.migrations import JobStoreError
 from processes.jobs.runner_store import LEASE_S, LeaseLostError, RunnerStore
 from processes.jobs.store import AWAITED_PRIORITY, JobFilter, JobStore
 from processes.ogc.execution import DryRun, Execution, ResponseOptions
@@ -488,7 +489,7 @@ def test_a_store_that_does_not_answer_is_told_as_such(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="job store"):
         nowhere.get("a")
     (tmp_path / "broken").write_bytes(b"this is no database at all" * 100)
-    with pytest.raises((UnavailableError, sa.exc.DatabaseError)):
+    with pytest.raises(JobStoreError, match="the file is no database"):
         JobStore(Database(f"sqlite:///{tmp_path}/broken"), Limits()).get("a")
 
 

@@ -300,12 +300,25 @@ def _file_responses(whole: Forms, part: Forms) -> dict[str, Any]:
 
 def _operation_paths() -> dict[str, Any]:
     figures = {"200": response("Figures as Prometheus reads them", {"text/plain": {"schema": {"type": "string"}}})}
+    words = {name: {"type": "string"} for name in ("store", "runner", "disk")}
+    members = {"status": {"const": "ok"}, **words}
+    health = {"type": "object", "required": list(members), "properties": members}
+    well = {"200": response("The service is well", {"application/json": {"schema": health}})}
     return {
+        "/health": {
+            "get": _operation(
+                "getHealth",
+                "operation",
+                "Whether the job store answers, a runner works and there is space on the disks; an answer of 503 says "
+                "in the members `store`, `runner` and `disk` what is wrong",
+                well | error_responses([500, 503]),
+            )
+        },
         "/metrics": {
             "get": _operation(
                 "getMetrics", "operation", "Figures of jobs and slots", figures | error_responses([500, 503])
             )
-        }
+        },
     }
 
 

@@ -1,0 +1,79 @@
+"""The space that is left on the disks of the service, and a part of it that is kept for deletions."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from processes.errors import DiskFullError
+from processes.settings import Settings
+
+_MB = 2**20
+_RESERVE_BYTES = 4 * _MB
+"""More than enough for what SQLite writes to dismiss some hundred jobs."""
+_RESERVE_SHARE = 16
+"""On a small disk the reserve is no more than this part of it."""
+
+
+class DiskReserve:
+    """A file whose space is given up when there is none left, so that jobs can still be dismissed.
+
+    Args:
+        folder: of the job store.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path = folder / "reserve"
+
+    def take(self) -> None:
+        """Take the space, unless it is taken already or there is little left."""
+        with contextlib.suppress(OSError):
+            if self._path.exists():
+                return
+            usage = shutil.disk_usage(self._folder)
+            size = min(_RESERVE_BYTES, usage.total // _RESERVE_SHARE)
+            if usage.free < 2 * size:
+                return
+            scratch = self._folder / f".reserve-{uuid.uuid4().hex}"
+            try:
+                with scratch.open("wb") as file:
+                    os.posix_fallocate(file.fileno(), 0, size)
+                os.replace(scratch, self._path)
+            finally:
+                scratch.unlink(missing_ok=True)
+
+    def give_up(self) -> bool:
+        """Give up the space; return whether there was any."""
+        try:
+            self._path.unlink()
+        except OSError:
+            return False
+        return True
+
+
+def require_space(settings: Settings) -> None:
+    """Raise DiskFullError where a disk of the service has less space left than the limit `min_free_mb`."""
+    for name, free_mb in _free_mb(settings).items():
+        if free_mb < settings.limits.min_free_mb:
+            raise DiskFullError(
+                f"there are {free_mb} MB left on the disk of {name}, fewer than the limit min_free_mb = "
+                f"{settings.limits.min_free_mb} demands; delete jobs that are not needed any more, or try again later"
+            )
+
+
+def _free_mb(settings: Settings) -> Mapping[str, int]:
+    return {name: shutil.disk_usage(folder).free // _MB for name, folder in _folders(settings)}
+
+
+def _folders(settings: Settings) -> Iterator[tuple[str, Path]]:
+    """Yield the folders that the service writes to; one that is not made yet is where its parent is."""
+    folders = {"the service": settings.state}
+    if not settings.results.startswith("s3://"):
+        folders["the results"] = Path(settings.results.removeprefix("file://"))
+    for name, folder in folders.items():
+        yield name, next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
