@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -33,22 +32,27 @@ def save_labels(path: Path, rows: NDArray[np.int64], labels: Labels) -> None:
         writer.write_table(table)
 
 
-def gather_labels(paths: Iterable[Path], labels: Labels) -> None:
-    """Copy the labels of sections to the labels of all rows, section by section.
+def gather_labels(path: Path, labels: Labels) -> None:
+    """Copy the labels of a section to the labels of all rows.
 
     Args:
-        paths: the sections' files.
-        labels: of all rows, not yet filled, `(n,)`.
+        path: the section's file.
+        labels: of all rows, `(n,)`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ArrowInvalid: it is damaged.
     """
-    for path in paths:
-        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks()
-        rows = table.column("row").to_numpy()
-        labels.winner[rows] = table.column("winner").to_numpy()
-        labels.confidence[rows] = table.column("confidence").to_numpy()
-        labels.status[rows] = table.column("status").to_numpy()
-        if labels.scores is not None and len(rows):
-            scores = table.column("scores").chunk(0).flatten().to_numpy()
-            labels.scores[rows] = scores.reshape(len(rows), -1)
+    if not path.stat().st_size:
+        raise pa.ArrowInvalid("the file is empty")
+    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks()
+    rows = table.column("row").to_numpy()
+    labels.winner[rows] = table.column("winner").to_numpy()
+    labels.confidence[rows] = table.column("confidence").to_numpy()
+    labels.status[rows] = table.column("status").to_numpy()
+    if labels.scores is not None and len(rows):
+        scores = table.column("scores").chunk(0).flatten().to_numpy()
+        labels.scores[rows] = scores.reshape(len(rows), -1)
 
 
 def labels_of(labels: Labels, rows: NDArray[np.int64]) -> Labels:

@@ -7,13 +7,16 @@ together from these.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from processes.classify.description import OUTPUT, describe
@@ -54,6 +57,7 @@ from processes.ogc.media_types import choose_media_type
 from processes.ogc.process import (
     Estimate,
     JobFiles,
+    LostFilesError,
     Output,
     Progress,
     RequireFreeName,
@@ -189,11 +193,12 @@ class ClassifyObjects(SectionedProcess):
     def run_section(self, files: JobFiles, section: int, progress: Progress) -> None:
         if files.has(_labels_name(section)):  # another process did it, and ended before it could report
             return
-        saved = decode_plan(files.fetch(PLAN).read_bytes())
-        images = load_images(saved, files.fetch)
+        with _plan_kept():
+            saved = decode_plan(files.fetch(PLAN).read_bytes())
+            images = load_images(saved, files.fetch)
+            with files.open(SECTIONS) as source:
+                chips, rows = load_section(saved, images, source, section - 1)
         sources = load_sources(saved, images, self._catalog)
-        with files.open(SECTIONS) as source:
-            chips, rows = load_section(saved, images, source, section - 1)
         placed = np.unique(chips.placement.image).tolist()
         # cells of a mosaic may come from any of its images
         used = [image.source for image in (images if saved.is_mosaic else map(images.__getitem__, placed))]
@@ -212,11 +217,13 @@ class ClassifyObjects(SectionedProcess):
         files.keep(path.name, path)
 
     def finish(self, files: JobFiles) -> Output:
-        saved = decode_plan(files.fetch(PLAN).read_bytes())
+        with _plan_kept():
+            saved = decode_plan(files.fetch(PLAN).read_bytes())
         sources = load_sources(saved, saved.images, self._catalog)
-        rows = _loaded_rows(saved, sources, files)
+        with _plan_kept():
+            rows = _loaded_rows(saved, sources, files)
         labels = unlabelled(len(rows), sources.model.definition, sources.arguments)
-        gather_labels((files.fetch(_labels_name(section)) for section in range(saved.sections)), labels)
+        _gather(files, saved.sections, labels)
         return _published(rows, labels, saved.output, files.scratch)
 
     def _thread_count(self) -> int:
@@ -269,6 +276,33 @@ def _loaded_rows(saved: SavedPlan, sources: Sources, files: JobFiles) -> Planned
     return load_rows(saved, sources, files.fetch(ROWS), files.fetch(LAYER))
 
 
+@contextlib.contextmanager
+def _plan_kept() -> Iterator[None]:
+    """Raise LostFilesError where files of the plan are gone or damaged."""
+    try:
+        yield
+    except (FileNotFoundError, msgspec.DecodeError, pa.ArrowInvalid) as err:
+        raise LostFilesError from err
+
+
+def _gather(files: JobFiles, sections: int, labels: Labels) -> None:
+    """Copy the labels of all sections to those of all rows.
+
+    Raises:
+        LostFilesError: files of sections are gone or damaged. The first section is a part of the plan.
+    """
+    lost = []
+    for section in range(sections):
+        name = _labels_name(section)
+        try:
+            gather_labels(files.fetch(name), labels)
+        except (FileNotFoundError, pa.ArrowInvalid):
+            lost.append(section)
+            files.discard(name)
+    if lost:
+        raise LostFilesError(() if 0 in lost else lost)
+
+
 def _labels_name(section: int) -> str:
     return f"labels-{section:06}.arrow"
 
@@ -297,6 +331,7 @@ def _save(
     (folder / PLAN).write_bytes(encode_plan(saved))
     for path in sorted(folder.iterdir()):
         files.keep(path.name, path)
+    files.sync()
 
 
 def _published(rows: PlannedRows, labels: Labels, output: OutputOptions, folder: Path) -> Output:

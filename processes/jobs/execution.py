@@ -23,6 +23,7 @@ from processes.jobs.messages import running_message, successful_message
 from processes.jobs.runner_store import LeaseLostError, RunnerStore
 from processes.jobs.steps import (
     Action,
+    FilesLost,
     InputsMissing,
     ResultPublished,
     SlotEnded,
@@ -33,7 +34,7 @@ from processes.jobs.steps import (
     StepStopped,
 )
 from processes.jobs.threads import Threads
-from processes.ogc.process import Sections
+from processes.ogc.process import LostFilesError, Sections
 
 _logger = logging.getLogger(__name__)
 
@@ -84,6 +85,8 @@ class JobExecution:
             await self._succeed(await self._work())
         except FailedError as err:
             await self._fail(err.args[0])
+        except LostFilesError as err:
+            await self._redo(err.sections)
         except (_StoppedError, LeaseLostError):
             await self._engine.stop(self.job.id, self.job.fence)
             self._log("job let go")
@@ -112,6 +115,19 @@ class JobExecution:
         await self._do_sections()
         await self._write(self._store.set_message, "writing the result")
         return _expect(await self._run_alone("finish", self.job.plan or ""), ResultPublished)
+
+    async def _redo(self, sections: Sequence[int]) -> None:
+        """Let the next claim of the job do sections again, or all of it; where that has not helped, fail."""
+        await self._engine.stop(self.job.id, self.job.fence)
+        self._log("files of the job are lost", logging.ERROR, sections=list(sections) or "all")
+        lost = (self.job.id, self.job.fence, sections, MAX_LOSSES)
+        is_redone = True
+        with contextlib.suppress(LeaseLostError):
+            is_redone = await self._with_patience(lambda: self._store.redo(*lost))
+        if is_redone:
+            self._log("job let go")
+        else:
+            await self._fail(FailureError(f"the server failed: files of the job were lost {MAX_LOSSES} times"))
 
     async def _record_plan(self, plan: str, sections: Sections) -> None:
         done = sections.without_chip + sections.objects[0]
@@ -246,6 +262,8 @@ class JobExecution:
                 if is_final or retried.errors > self.job.retries:
                     raise FailedError(failure)
                 return retried
+            case FilesLost(sections):
+                raise LostFilesError(sections)
             case SlotEnded(reason):
                 retried = dataclasses.replace(state, losses=state.losses + 1)
                 self._count_step("lost", report)

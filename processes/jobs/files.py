@@ -4,7 +4,8 @@
     <job>/<plan>/…            files of a process for later steps of its work
     <job>/<plan>/result-…     the result
 
-A file appears under its name when it is whole, never before, and is not changed after.
+A file appears under its name when it is whole, never before, and is not changed after. Its content is on the disk then.
+Its name is only where a job could not be mended without it: for executions, plans and results, not for single sections.
 """
 
 from __future__ import annotations
@@ -110,10 +111,13 @@ class FolderStorage:
     def put_execution(self, job_id: str, content: bytes) -> None:
         with _storing():
             home = self.folder / job_id
+            is_new = not self.folder.is_dir()
             home.mkdir(parents=True)
             scratch = home / f".{_EXECUTION}"
             scratch.write_bytes(content)
             _publish(scratch, home / _EXECUTION)
+            for folder in (home, self.folder, *[self.folder.parent] * is_new):
+                _sync_folder(folder)
 
     def execution(self, job_id: str) -> bytes:
         try:
@@ -169,8 +173,18 @@ class FolderFiles:
     def has(self, name: str) -> bool:
         return (self.home / name).exists()
 
+    def discard(self, name: str) -> None:
+        (self.home / name).unlink(missing_ok=True)
+
+    def sync(self) -> None:
+        with _storing():
+            for folder in (self.home, self.home.parent):
+                _sync_folder(folder)
+
     def fetch(self, name: str) -> Path:
-        return self.home / name
+        path = self.home / name
+        path.stat()
+        return path
 
     def open(self, name: str) -> Any:
         return pa.OSFile(str(self.home / name))
@@ -181,6 +195,15 @@ def _publish(path: Path, target: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
     os.replace(path, target)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let the names in a folder survive a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _remove(path: Path) -> None:
@@ -284,6 +307,14 @@ class ObjectFiles:
 
     def has(self, name: str) -> bool:
         return bool(self.store.get_file_info(f"{self.home}/{name}").type == fs.FileType.File)
+
+    def discard(self, name: str) -> None:
+        (self.copies / name).unlink(missing_ok=True)
+        if self.has(name):
+            self.store.delete_file(f"{self.home}/{name}")
+
+    def sync(self) -> None:
+        """Do nothing: an object that is stored has its name."""
 
     def fetch(self, name: str) -> Path:
         copy = self.copies / name

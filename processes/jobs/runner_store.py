@@ -206,6 +206,35 @@ class RunnerStore:
         with self._database.write() as connection:
             self._update(connection, job_id, fence, **{f"{step}_errors": errors, f"{step}_losses": losses})
 
+    def redo(self, job_id: str, fence: int, sections: Sequence[int], max_losses: int) -> bool:
+        """Let sections be done again, or all of a job, and release it: the next claim goes on.
+
+        Args:
+            job_id: the job.
+            fence: number of the claim.
+            sections: their numbers; none = the job has no plan any more.
+            max_losses: number of losses of the last step, this one included, with which nothing is done again.
+
+        Returns:
+            Whether it is done again.
+        """
+        with self._database.write() as connection:
+            losses = connection.scalar(sa.select(job.c.finish_losses).where(job.c.id == job_id)) or 0
+            if losses + 1 >= max_losses:
+                return False
+            values: dict[str, Any] = {"plan": None, "objects": None, "done": 0}
+            rows = section.c.job == job_id
+            if sections:
+                lost = (rows, section.c.number.in_(sections), section.c.is_done)
+                objects = connection.scalar(sa.select(sa.func.sum(section.c.objects)).where(*lost)) or 0
+                values = {"done": job.c.done - int(objects)}
+                connection.execute(section.update().where(*lost).values(is_done=False))
+            else:
+                connection.execute(section.delete().where(rows))
+            values |= {"finish_losses": losses + 1, "owner": None, "lease": 0}
+            self._update(connection, job_id, fence, **values)
+            return True
+
     def set_message(self, job_id: str, fence: int, message: str) -> None:
         """Set the message that clients read.
 

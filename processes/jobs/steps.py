@@ -19,7 +19,7 @@ from processes.jobs.files import NO_SPACE, Storage
 from processes.jobs.job import ResultFile
 from processes.model.session import open_session
 from processes.ogc.execution import DryRun, Execution
-from processes.ogc.process import JobFiles, Output, Process, SectionedProcess, Sections
+from processes.ogc.process import JobFiles, LostFilesError, Output, Process, SectionedProcess, Sections
 
 _logger = logging.getLogger(__name__)
 
@@ -78,6 +78,12 @@ class StepFailed(msgspec.Struct, frozen=True, tag=True):
     """True = a retry cannot help."""
 
 
+class FilesLost(msgspec.Struct, frozen=True, tag=True):
+    """Files that the step needs are gone: sections are to be done again, or, where there are none, all of the job."""
+
+    sections: tuple[int, ...]
+
+
 class SlotEnded(msgspec.Struct, frozen=True, tag=True):
     """The slot's process ended within the step."""
 
@@ -93,7 +99,15 @@ class PlanMade(msgspec.Struct, frozen=True, tag=True):
 
 
 StepOutcome = (
-    ResultPublished | Sections | SectionDone | InputsMissing | InputsFetched | StepFailed | SlotEnded | StepStopped
+    ResultPublished
+    | Sections
+    | SectionDone
+    | InputsMissing
+    | InputsFetched
+    | StepFailed
+    | FilesLost
+    | SlotEnded
+    | StepStopped
 )
 
 
@@ -179,6 +193,8 @@ def _outcome(
                 raise TypeError("a slot fetches nothing")
     except StopError:
         return StepStopped()
+    except LostFilesError as err:
+        return FilesLost(err.sections)
     except ServiceError as err:
         is_final = step.action == "begin" and not has_begun
         return StepFailed(to_record(err), is_final)
@@ -221,6 +237,7 @@ def _finished(output: Output, files: JobFiles, step: Step, objects: int) -> Resu
         path.write_bytes(content)
     size, name = path.stat().st_size, f"result-{step.fence}{path.suffix}"
     files.keep(name, path)
+    files.sync()
     result = ResultFile(output.id, output.media_type, f"{step.plan}/{name}", size)
     return ResultPublished(result, None if output.summary is None else dict(output.summary), objects)
 

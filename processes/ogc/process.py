@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -78,6 +78,18 @@ class Estimate:
     """Objects per second of a slot, measured on a batch of chips that are all 0; None = not measured."""
 
 
+class LostFilesError(Exception):
+    """Files that earlier steps of a job kept are gone or damaged, as after a loss of power.
+
+    Args:
+        sections: numbers of the sections to do again; none = the plan itself is lost, and the work begins anew.
+    """
+
+    def __init__(self, sections: Sequence[int] = ()) -> None:
+        super().__init__(f"files of sections {list(sections)}" if sections else "files of the plan")
+        self.sections = tuple(sections)
+
+
 class JobFiles(Protocol):
     """The files of one plan of a job, wherever they lie. Each is written once, whole, and only read after that."""
 
@@ -89,10 +101,20 @@ class JobFiles(Protocol):
         """Move a file of this machine to the job's files, under a name."""
 
     def fetch(self, name: str) -> Path:
-        """Return one of the job's files as a file of this machine, to be read only."""
+        """Return one of the job's files as a file of this machine, to be read only.
+
+        Raises:
+            FileNotFoundError: there is none of that name.
+        """
 
     def has(self, name: str) -> bool:
         """Return whether there is a file of that name."""
+
+    def discard(self, name: str) -> None:
+        """Remove a file, if there is one of that name."""
+
+    def sync(self) -> None:
+        """Let the names of all files that were kept survive a loss of power; their content does so anyway."""
 
     def open(self, name: str) -> Any:
         """Return one of the job's files, opened for reading at any position, as pyarrow takes it."""
@@ -189,8 +211,13 @@ class SectionedProcess(Process):
 
         Raises:
             RequestError: an image cannot be read, or was changed, or the model fails.
+            LostFilesError: the plan is lost.
         """
 
     @abstractmethod
     def finish(self, files: JobFiles) -> Output:
-        """Put all sections together, in the order of the input."""
+        """Put all sections together, in the order of the input.
+
+        Raises:
+            LostFilesError: the plan, or what sections kept, is lost.
+        """

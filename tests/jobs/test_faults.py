@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import threading
@@ -14,6 +15,7 @@ import pytest
 
 from jobs_service import Service, cluster_of, freeze, make_town, running, until, wake
 from postgres import Postgres
+from power_loss import cut_back, record_syncs
 from processes.jobs.attempts import MAX_LOSSES
 from processes.model.runtime.runtimes import missing_gpu
 
@@ -323,6 +325,129 @@ def test_disk_full(town: Path, tmp_path: Path, small_disk: Path) -> None:
         assert service.get(f"/jobs/{first}/results").status == 200
         ballast.unlink()
         assert service.wait(service.submit(1))["status"] == "successful"
+
+
+def fill(disk: Path) -> Path:
+    """Fill a disk to its last byte, and return the file that does it."""
+    ballast = disk / "ballast"
+    with ballast.open("ab", buffering=0) as file:
+        for size in (2**16, 2**12, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(size))
+    return ballast
+
+
+@pytest.fixture
+def small_state(tmp_path: Path) -> Iterator[Path]:
+    """Give a state folder on a disk of 48 MB."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=48m", "none", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a small disk")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_state_folder_full(town: Path, tmp_path: Path, small_state: Path) -> None:
+    with running(Service(town, tmp_path)) as service:
+        done = [service.submit(1) for _ in range(10)]
+        for job in done:
+            assert service.wait(job)["status"] == "successful"
+        job = begun(service)
+        fill(small_state)
+        for prefer in ("respond-async", None):
+            reply = service.execute(service.inputs(1), prefer)
+            assert (reply.status, reply.json["type"]) == (503, "Unavailable")
+            assert "min_free_mb = 1" in reply.json["detail"]
+            assert int(reply.headers["retry-after"]) > 0
+        found = service.wait(job)
+        assert (found["status"], "no space left" in found["message"]) == ("failed", True), found
+        for number, job in enumerate(done):  # that makes room, and needs some
+            ballast = fill(small_state)
+            assert service.request("DELETE", f"/jobs/{job}").status == 200, number
+            until(lambda job=job: not (small_state / "results" / job).exists())  # type: ignore[misc]
+        assert service.get("/health").status == 503
+        ballast.unlink()
+        until((small_state / "reserve").exists)
+        assert service.wait(service.submit(1))["status"] == "successful"
+        until(lambda: service.get("/health").status == 200)
+
+
+def test_sqlite_locked_for_half_a_minute(embedded: Service, expected: Labels) -> None:
+    job = begun(embedded)
+    times: dict[str, list[float]] = {"/conformance": [], "POST": []}
+    released = threading.Event()
+
+    def ask(name: str, method: str, path: str, body: object, statuses: set[int]) -> None:
+        while not released.is_set():
+            start_s = time.monotonic()
+            status = embedded.request(method, path, body, {"Prefer": "respond-async"}).status
+            if not released.is_set():
+                assert status in statuses
+                times[name].append(time.monotonic() - start_s)
+
+    execution = ("POST", "POST", "/processes/classify-objects/execution", {"inputs": embedded.inputs(1)}, {503})
+    askers = [threading.Thread(target=ask, args=execution) for _ in range(40)]
+    askers += [threading.Thread(target=ask, args=("/conformance", "GET", "/conformance", None, {200}))]
+    with contextlib.closing(sqlite3.connect(embedded.state / "jobs.sqlite3", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        locked_s = time.monotonic()
+        for asker in askers:
+            asker.start()
+        until(lambda: time.monotonic() - locked_s > 30, 60)
+        assert embedded.status(job)["status"] == "running"  # that is read only
+        released.set()
+        other.execute("ROLLBACK")
+    for asker in askers:
+        asker.join()
+    assert times["POST"]
+    assert max(times["POST"]) < 20  # 5 s, and what a busy machine takes
+    assert sorted(times["/conformance"])[len(times["/conformance"]) // 2] < 5
+    assert_complete(embedded, job, expected)
+
+
+def sections_done(service: Service, job: str, count: int = 3) -> Path:
+    """Wait until some sections of a job are done, and return the folder of its plan."""
+    (folder,) = (service.state / "results" / job).glob("plan-*")
+    until(lambda: len(list(folder.glob("labels-*"))) > count)
+    return folder
+
+
+@pytest.mark.parametrize("lost", ["sections", "plan"])
+def test_files_of_a_running_job_lost(embedded: Service, expected: Labels, lost: str) -> None:
+    job = begun(embedded, parallelProcessingFactor="1")
+    folder = sections_done(embedded, job)
+    if lost == "plan":
+        (folder / "plan.msgpack").unlink()
+    else:
+        first, second = sorted(folder.glob("labels-*"))[1:3]
+        first.unlink()
+        second.write_bytes(second.read_bytes()[:-100])
+    assert_complete(embedded, job, expected)
+    assert len(embedded.events(job, "files of the job are lost")) == 1
+    assert len(embedded.events(job, "job claimed")) == 2
+
+
+def test_power_lost(town: Path, tmp_path: Path, expected: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = record_syncs(tmp_path / "recorder", monkeypatch)
+    service = Service(town, tmp_path, limits={"max_running_jobs": 1})
+    with running(service):
+        small = [service.submit(3) for _ in range(3)]
+        for job in small:
+            assert service.wait(job)["status"] == "successful"
+        results = [service.labels(job) for job in small]
+        large = begun(service, parallelProcessingFactor="1")
+        waiting = [service.submit(3) for _ in range(3)]
+        sections_done(service, large)
+        service.end()
+        assert cut_back(service.state / "results", log) > 0
+        service.start("serve")
+        assert_complete(service, large, expected)
+        for job in (*small, *waiting):
+            assert service.wait(job)["status"] == "successful"
+            assert service.labels(job) in results
 
 
 @pytest.mark.parametrize("kind", ["embedded", "cluster"])
