@@ -54,6 +54,7 @@ HOMES: Mapping[str, set[str]] = {
     "sqlite3": {
         "jobs/database",  # its error codes
         "features/reading/geopackage",
+        "features/reading/geopackage_schema",
         "features/reading/geopackage_table",
         "features/writing/geopackage",
         "features/writing/qgis_style",

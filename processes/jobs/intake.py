@@ -225,6 +225,7 @@ class Intake:
     def _put(self, execution: Execution, requirements: Requirements) -> Job:
         require_space(self.settings)
         self.database.take_reserve()
+        self.store.require_room(execution)  # before the files are written, which may be large
         job_id = str(uuid.uuid4())
         self.storage.put_execution(job_id, execution.encode())
         try:

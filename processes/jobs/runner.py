@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from processes.errors import UnavailableError
-from processes.jobs.callbacks import Callback, Callbacks
+from processes.jobs.callback_sender import CallbackSender
+from processes.jobs.callbacks import Callbacks
 from processes.jobs.database import Database
 from processes.jobs.engine import Engine, EngineLostError
 from processes.jobs.execution import JobExecution
@@ -37,7 +37,6 @@ _EXPIRE_S = 60
 _STRAY_CHECK_S = 3600
 _STRAY_AGE_S = 3600
 """Age at which files of no job are removed. Younger ones may belong to a job that is just being accepted."""
-_CALLBACKS_AT_ONCE = 8
 _BEYOND_SHARE = 4
 """A quarter of the jobs that a runner works on may be added for clients none of whose jobs runs."""
 
@@ -67,7 +66,7 @@ class Runner:
         self._store = RunnerStore(self._database, name)
         self._storage = storage_of(settings)
         self._engine = Engine(configuration, settings)
-        self._callbacks = Callbacks(self._database, self._storage, settings, base_url)
+        self._callback_sender = CallbackSender(Callbacks(self._database, self._storage, settings, base_url))
         self._active: dict[str, _ActiveJob] = {}
         self._wakeup_pipe = WakeupPipe(settings.state)
         self._woken = asyncio.Event()
@@ -76,8 +75,6 @@ class Runner:
         self._removals: dict[str, asyncio.Task[None]] = {}
         """Jobs whose files are being removed."""
         self._threads = Threads()
-        # threads of their own: hosts that hang must not delay other work in threads
-        self._callers = ThreadPoolExecutor(_CALLBACKS_AT_ONCE, "callback")
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set; then release the jobs that are not finished."""
@@ -87,7 +84,6 @@ class Runner:
             with self._wakeup_pipe.sets(self._woken):
                 await self._work(stopping)
             await self._return_jobs()
-        self._callers.shutdown(wait=False, cancel_futures=True)
         self._threads.close()
         self._database.close()
         _logger.info("runner stopped")
@@ -236,21 +232,8 @@ class Runner:
                 _logger.info("files of no job removed", extra={"job": job_id})
 
     async def _send_callbacks(self) -> float:
-        """Send the callbacks that are due."""
-        due: dict[str, list[Callback]] = {}
-        for _ in range(_CALLBACKS_AT_ONCE):
-            callback = await asyncio.to_thread(self._callbacks.claim)
-            if callback is None:
-                break
-            due.setdefault(callback.job.id, []).append(callback)
-        loop = asyncio.get_running_loop()
-        await asyncio.gather(*(loop.run_in_executor(self._callers, self._send_all, calls) for calls in due.values()))
-        return _CLEAN_S
-
-    def _send_all(self, callbacks: Sequence[Callback]) -> None:
-        """Send the callbacks of one job, in their order."""
-        for callback in callbacks:
-            self._callbacks.send(callback)
+        await self._callback_sender.send_due()
+        return 0
 
     async def _return_jobs(self) -> None:
         """Stop all steps and release the jobs, for the next runner."""

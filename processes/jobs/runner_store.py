@@ -13,11 +13,12 @@ import msgspec
 import sqlalchemy as sa
 
 from processes.errors import ServiceError, to_record
+from processes.jobs.callbacks import add_callback
 from processes.jobs.claiming import next_job, ready
 from processes.jobs.counters import Counts, add_counts
 from processes.jobs.database import Database
 from processes.jobs.job import Job, JobStatus, ResultFile, Section
-from processes.jobs.tables import callback, job, request, runner, section
+from processes.jobs.tables import job, request, runner, section
 from processes.ogc.process import Sections
 
 LEASE_S = 10
@@ -80,7 +81,7 @@ class RunnerStore:
             row = connection.execute(job.select().where(job.c.id == job_id)).mappings().one()
             claimed = Job.from_row(row)
             if claimed.fence == 1 and claimed.subscriber is not None and claimed.subscriber.in_progress_uri is not None:
-                connection.execute(_callback(claimed, "in-progress", claimed.subscriber.in_progress_uri, now))
+                add_callback(connection, claimed, "in-progress", claimed.subscriber.in_progress_uri, now)
             return claimed
 
     def renew(self, fences: Mapping[str, int]) -> set[str]:
@@ -372,8 +373,4 @@ class RunnerStore:
             if ended.subscriber is not None:
                 url = ended.subscriber.success_uri if event == "success" else ended.subscriber.failed_uri
                 if url is not None:
-                    connection.execute(_callback(ended, event, url, now))
-
-
-def _callback(subject: Job, event: str, url: str, now: float) -> sa.Insert:
-    return callback.insert().values(job=subject.id, event=event, url=url, due=now)
+                    add_callback(connection, ended, event, url, now)

@@ -77,6 +77,14 @@ class JobStore:
                 connection.execute(request.insert().values(job=job_id, text=summary))
             return _get(connection, job_id)
 
+    def require_room(self, execution: Execution) -> None:
+        """Raise QueueFullError or ClientQueueFullError where no further job like an execution may wait now.
+
+        It is asked before anything is written for a job. `accept` asks again, and then nobody can come in between.
+        """
+        with self._database.read() as connection:
+            self._require_room(connection, execution)
+
     def get(self, job_id: str, *, is_dry_run: bool = False) -> Job | None:
         """Return a job, or a dry run; None = there is none."""
         with self._database.read() as connection:

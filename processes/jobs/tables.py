@@ -82,11 +82,13 @@ callback = sa.Table(
     "callback",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("job", sa.String(36), nullable=False),
+    sa.Column("job", sa.String(36), nullable=False, index=True),
     sa.Column("event", sa.String(12), nullable=False),  # in-progress, success, failed
     sa.Column("url", sa.Text, nullable=False),
+    sa.Column("host", sa.Text, nullable=False, server_default=""),  # of the url, with its port
     sa.Column("tries", sa.Integer, nullable=False, default=0),
-    sa.Column("due", sa.Double, nullable=False, index=True),
+    sa.Column("due", sa.Double, nullable=False),
+    sa.Index("callback_by_host", "host", "due"),
 )
 
 runner = sa.Table(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +14,6 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +53,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(town: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running(
-        Service(
-            town, tmp_path_factory.mktemp("service"), hosts=f"127.0.0.1:{TOLD_PORT},127.0.0.1:{DRIP_PORT},127.0.0.1:1"
-        )
-    ) as service:
+    with running(Service(town, tmp_path_factory.mktemp("service"))) as service:
         yield service
 
 
@@ -207,122 +199,6 @@ def test_operators_list_show_and_dismiss_jobs(service: Service) -> None:
     for command in ("show", "dismiss"):
         missing = jobs(command, "nothing")
         assert (missing.returncode, missing.stderr) == (1, "Error: there is no job nothing\n")
-
-
-class Told(ThreadingHTTPServer):
-    """Somebody who is told of jobs; the first so many times it answers with a status of 500."""
-
-    def __init__(self, failing: int = 0) -> None:
-        self.received: list[tuple[str, str, Any]] = []
-        self.failing = failing
-        told = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                told.received.append((self.path, self.headers["Content-Type"], body))
-                self.send_response(500 if len(told.received) <= told.failing else 204)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None: ...
-
-        super().__init__(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    def uris(self) -> dict[str, str]:
-        base = f"http://127.0.0.1:{self.server_address[1]}"
-        return {name: f"{base}/{name}?key=hush" for name in ("successUri", "inProgressUri", "failedUri")}
-
-    def paths(self) -> list[str]:
-        return [path for path, *_ in self.received]
-
-
-@pytest.fixture
-def told() -> Iterator[Told]:
-    server = Told()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-def test_a_subscriber_is_told_of_beginning_and_success(service: Service, told: Told) -> None:
-    reply = service.execute(service.inputs(2), "respond-async", subscriber=told.uris())
-    job = reply.json["jobID"]
-    until(lambda: len(told.received) == 2)
-    (begun, _, status), (done, kind, results) = told.received
-    assert (begun, status["jobID"], status["status"] in ("running", "successful")) == (
-        "/inProgressUri?key=hush",
-        job,
-        True,
-    )
-    assert (done, kind) == ("/successUri?key=hush", "application/json")
-    assert results["classifiedObjects"]["mediaType"] == "application/geo+json"
-    assert len(results["classifiedObjects"]["value"]["features"]) == 2
-    by_reference = {"classifiedObjects": {"transmissionMode": "reference"}}
-    service.execute(service.inputs(2), "respond-async", subscriber=told.uris(), outputs=by_reference)
-    until(lambda: len(told.received) == 4)
-    service.execute(
-        service.inputs(2), "respond-async", subscriber={"successUri": told.uris()["successUri"]}, outputs={}
-    )
-    until(lambda: len(told.received) == 5)
-    assert told.received.pop()[2] == {}
-    href = told.received[-1][2]["classifiedObjects"]["href"]
-    assert href.startswith(f"{service.url}/jobs/")
-    assert service.get(href.removeprefix(service.url)).status == 200
-
-
-def test_a_subscriber_is_told_of_failure(service: Service, town: Path, told: Told) -> None:
-    image = {"href": (town / "imagery" / "torn.tif").as_uri()}
-    inputs = service.inputs(COUNT, "slow", image=image)
-    service.execute(inputs, "respond-async", subscriber=told.uris())
-    until(lambda: told.paths() == ["/inProgressUri?key=hush", "/failedUri?key=hush"], 30)
-    document = told.received[-1][2]
-    assert document["status"] == "failed"
-    reply = service.get(f"/jobs/{document['jobID']}/results")
-    assert (document["exception"], document["exception"]["status"]) == (reply.json, reply.status)
-
-
-def test_a_callback_that_fails_is_made_again_and_changes_nothing(service: Service, told: Told) -> None:
-    told.failing = 1
-    dead = {"successUri": told.uris()["successUri"], "inProgressUri": "http://127.0.0.1:1/nobody"}
-    job = service.execute(service.inputs(1), "respond-async", subscriber=dead).json["jobID"]
-    assert service.wait(job, timeout_s=5)["status"] == "successful"
-    until(lambda: told.paths() == ["/successUri?key=hush"] * 2, 10)
-    assert service.status(job)["status"] == "successful"
-    log = service.log()
-    assert "callback failed, tried again later" in log
-    assert "hush" not in log  # the query of an URL may hold a secret
-
-
-def test_subscribers_that_never_end_hold_nothing_up(service: Service) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as host:
-        threading.Thread(target=drip, args=(host,), daemon=True).start()
-        uri = f"http://127.0.0.1:{host.getsockname()[1]}/"
-        for _ in range(8):
-            service.execute(service.inputs(1), "respond-async", subscriber={"successUri": uri, "inProgressUri": uri})
-        job = service.submit(COUNT, "slow")
-        until(lambda: service.status(job)["progress"] > 0)
-        service.request("DELETE", f"/jobs/{job}")
-        until(lambda: not (service.state / "results" / job).exists(), 2)
-
-
-def drip(host: socket.socket) -> None:
-    """Answer with a body that never ends."""
-    while True:
-        try:
-            connection, _ = host.accept()
-        except OSError:
-            return
-        threading.Thread(target=drip_into, args=(connection,), daemon=True).start()
-
-
-def drip_into(connection: socket.socket) -> None:
-    with connection, contextlib.suppress(OSError):
-        connection.recv(65536)
-        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-        while True:
-            connection.sendall(b".")
-            time.sleep(0.2)
 
 
 def test_what_is_queued_for_a_slot_is_dismissed_as_quickly(town: Path, tmp_path: Path) -> None:

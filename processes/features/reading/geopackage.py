@@ -1,4 +1,4 @@
-"""GeoPackages: the choice of the layer, the changes that are not in the file yet, and the check that all was read."""
+"""GeoPackages: the changes that are not in the file yet, and the check that all was read."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import shutil
 import sqlite3
 import stat
 import tempfile
-import time
 from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import quote
 
 import pyarrow as pa
 
@@ -20,6 +18,7 @@ from processes.errors import LayerError
 from processes.features.layer import Layer
 from processes.features.reading.attributes import plain_attributes
 from processes.features.reading.gdal import plain_link, read_with_gdal
+from processes.features.reading.geopackage_schema import BROKEN, choose_layer, open_database
 from processes.features.reading.geopackage_table import (
     FeatureTable,
     describe_table,
@@ -32,18 +31,12 @@ from processes.features.reading.limits import require_few_features
 from processes.settings import Limits
 from processes.sources.stamps import DATABASE_ENDINGS, stamp_file
 
-_QUERY_S = 30
-"""Seconds after which a query is interrupted."""
-_BYTES_PER_S = 2**25
-"""A query of a large file may take a second more for each."""
 _MAX_RATIO = 200
 _FREE_BYTES = 256 * 2**20
 """Up to this size the ratio does not matter."""
 _MAX_VALUE_BYTES = 2**28
 _VIRTUAL = 2
 """`hidden` in `PRAGMA table_xinfo` of a column that is computed when it is read."""
-_BROKEN = (sqlite3.Error, UnicodeDecodeError)
-"""sqlite quotes a broken schema, whose bytes need not be text."""
 _COPIES = 3
 """Times that a database which is being changed is copied."""
 _BYTES_AT_ONCE = 2**20
@@ -95,7 +88,7 @@ def _whole_database(path: Path, name: str, scratch: Path | None) -> Iterator[Pat
                 database.execute("PRAGMA trusted_schema = OFF")
                 (mode,) = database.execute("PRAGMA journal_mode = DELETE").fetchone()
                 database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except _BROKEN as err:
+        except BROKEN as err:
             raise LayerError(f"features {name!r}: not a sound GeoPackage") from err
         if mode != "delete":
             raise LayerError(f"features {name!r}: the changes that are not in the file yet cannot be read")
@@ -160,7 +153,7 @@ def _copy_bytes(source: Path, target: Path, size: int) -> None:
 
 
 def _read_table(path: Path, name: str, layer: str | None, limits: Limits) -> Layer:
-    layer_name = _choose_layer(path, name, layer)
+    layer_name = choose_layer(path, name, layer)
     subject = f"features {name!r}: layer {layer_name!r}"
     table, rows = _look_at_table(path, layer_name, subject)
     require_few_features(rows, limits, subject)
@@ -187,9 +180,9 @@ def _read_table(path: Path, name: str, layer: str | None, limits: Limits) -> Lay
 
 def _find_changed(path: Path, table: FeatureTable, subject: str) -> frozenset[str]:
     try:
-        with closing(_database(path)) as database:
+        with closing(open_database(path)) as database:
             return find_changed(database, table)
-    except _BROKEN as err:
+    except BROKEN as err:
         raise LayerError(f"{subject} cannot be read; the GeoPackage is broken") from err
 
 
@@ -210,9 +203,9 @@ def _complete(
     missing = [name for name in table.attributes if name not in columns]
     if missing:
         try:
-            with closing(_database(path)) as database:
+            with closing(open_database(path)) as database:
                 read, of_dates = read_columns(database, table, missing)
-        except _BROKEN as err:
+        except BROKEN as err:
             raise LayerError(f"{subject} cannot be read; the GeoPackage is broken") from err
         columns |= read
         warnings += of_dates
@@ -240,7 +233,7 @@ def _look_at_table(path: Path, layer: str, subject: str) -> tuple[FeatureTable, 
     allowed = max(_MAX_RATIO * path.stat().st_size, _FREE_BYTES)
     table = quoted(layer)
     try:
-        with closing(_database(path)) as database:
+        with closing(open_database(path)) as database:
             database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)
             columns = database.execute(f"PRAGMA table_xinfo({table})").fetchall()
             (rows,) = database.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - quoted
@@ -252,52 +245,8 @@ def _look_at_table(path: Path, layer: str, subject: str) -> tuple[FeatureTable, 
                 if size > allowed:
                     break
             description = describe_table(database, layer)
-    except _BROKEN as err:
+    except BROKEN as err:
         raise LayerError(f"{subject} cannot be read; the GeoPackage is broken") from err
     if size > allowed:
         raise LayerError(f"{subject} unpacks to more than {_MAX_RATIO} times the file's size")
     return description, int(rows)
-
-
-def _database(path: Path) -> sqlite3.Connection:
-    """Open a database whose queries end: one that takes too long is interrupted.
-
-    Raises:
-        sqlite3.Error: it is no database, or holds views or virtual tables where GeoPackage has tables.
-    """
-    database = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
-    deadline = time.monotonic() + _QUERY_S + path.stat().st_size / _BYTES_PER_S
-    database.set_progress_handler(lambda: int(time.monotonic() > deadline), 10_000)
-    database.execute("PRAGMA trusted_schema = OFF")
-    strange = database.execute(
-        "SELECT count(*) FROM sqlite_master WHERE (type = 'view' AND lower(name) LIKE 'gpkg\\_%' ESCAPE '\\')"
-        " OR (type = 'table' AND sql LIKE 'CREATE VIRTUAL TABLE%' AND lower(sql) NOT LIKE '%using rtree%')"
-    ).fetchone()[0]
-    if strange:
-        database.close()
-        raise sqlite3.DatabaseError("views or virtual tables in the place of tables")
-    return database
-
-
-def _choose_layer(path: Path, name: str, layer: str | None) -> str:
-    """Return the feature table to read; a view could hold any query and is refused."""
-    try:
-        with closing(_database(path)) as database:
-            tables = dict(
-                database.execute(
-                    "SELECT c.table_name, m.type FROM gpkg_contents c JOIN sqlite_master m"
-                    " ON lower(m.name) = lower(c.table_name) WHERE c.data_type = 'features'"
-                    " AND m.type IN ('table', 'view') ORDER BY c.rowid"
-                ).fetchall()
-            )
-    except _BROKEN as err:
-        raise LayerError(f"features {name!r}: not a sound GeoPackage") from err
-    listed = ", ".join(repr(table) for table in tables) or "none"
-    if layer is not None and layer not in tables:
-        raise LayerError(f"features {name!r} have no layer {layer!r}; there are: {listed}")
-    if layer is None and len(tables) != 1:
-        raise LayerError(f"features {name!r} have {len(tables)} layers, pick one with #layer=name; there are: {listed}")
-    layer_name = layer if layer is not None else next(iter(tables))
-    if tables[layer_name] != "table":
-        raise LayerError(f"features {name!r}: layer {layer_name!r} is a view; only tables are read")
-    return layer_name
