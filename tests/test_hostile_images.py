@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import struct
 import time
@@ -164,8 +165,33 @@ def animated(path: Path) -> None:
     frames[0].save(path, save_all=True, append_images=frames[1:])
 
 
+def with_fifo(name: str, is_link: bool = False) -> Callable[[Path], object]:
+    """Write a sound image with a FIFO beside it, or a link to one: whoever opens it waits for a writer."""
+
+    def write(path: Path) -> None:
+        make_raster(path)
+        fifo = path.with_name("elsewhere" if is_link else name)
+        os.mkfifo(fifo)
+        if is_link:
+            path.with_name(name).symlink_to(fifo)
+
+    return write
+
+
+def other_overviews(path: Path) -> None:
+    """Write a TIFF that names another file as that of its overviews."""
+    make_raster(path)
+    with rasterio.open(path, "r+") as image:
+        image.update_tags(ns="OVERVIEWS", OVERVIEW_FILE="/vsicurl/http://127.0.0.1:1/a.tif")
+
+
 REFUSED: dict[str, tuple[str, Callable[[Path], object], int, str]] = {
     # name of the case: file, what writes it, status, words
+    **{f"a FIFO {name} beside it": ("a.tif", with_fifo(name), 400, "is no plain file")
+       for name in ("a.tfw", "a.TfW", "a.tif.aux.xml", "a.tif.ovr", "a.tif.msk", "a.tif.prj", "a.aux", "a.IMD", "a_rpc.txt")},
+    "a link to a FIFO beside it": ("a.tif", with_fifo("a.tfw", is_link=True), 400, "'.tfw' is no plain file"),
+    "a FIFO": ("a.tif", os.mkfifo, 400, "there is no file"),
+    "overviews in any file that it names": ("a.tif", other_overviews, 400, "names a file of overviews"),
     "a GeoTIFF that claims 1e6 x 1e6": ("a.tif", saved(claimed(10**6, 10**6)), 413, "max_image_pixels"),
     "a sparse GeoTIFF of 1e6 x 1e6": ("a.tif", sparse(10**6), 413, "1000000 x 1000000 pixels"),
     "a GeoTIFF that claims all of 32 bits": ("a.tif", saved(claimed(2**31 - 1, 2**31 - 1)), 400, "cannot be opened"),

@@ -16,6 +16,7 @@ from pathlib import Path
 from processes.classify.description import INLINE_IMAGES
 from processes.errors import Fault, ImageError, LimitError, RequestError, ServiceError, collect_faults
 from processes.imagery.image import Image, open_image
+from processes.imagery.sidecars import ImageFolders
 from processes.imagery.source import ENDINGS, FileSource, ImageSource, unique_names
 from processes.ogc.request import ExecuteRequest, InputValue
 from processes.ogc.schema import quoted
@@ -85,8 +86,11 @@ def open_images(
     sources = [(item.source, pointer) for item, pointer in named if item.source is not None]
     images = []
     names = unique_names(source.name for source, _ in sources)
+    folders = ImageFolders()
     for (source, pointer), name in zip(sources, names, strict=True):
         with collect_faults(faults, pointer):
+            if isinstance(source, FileSource):
+                folders.require_plain_files(source.path, name)
             images.append((open_image(source.named(name), settings.limits.max_image_pixels), pointer))
     return images
 

@@ -155,7 +155,11 @@ class FileSource(msgspec.Struct, frozen=True, tag="file"):
         driver = _driver(self.path)
         if driver is None:
             raise ValueError("not an image of a known format")
-        return rasterio.open(self.path, driver=driver)
+        dataset = rasterio.open(self.path, driver=driver)
+        if "OVERVIEW_FILE" in dataset.tags(ns="OVERVIEWS"):  # any path, of any driver, that GDAL would open and read
+            dataset.close()
+            raise ImageError(f"image {self.name!r} names a file of overviews; only those in itself or .ovr are read")
+        return dataset
 
     def open_bytes(self) -> BinaryIO:
         return self.path.open("rb", buffering=0)  # its reader jumps from one header to the next

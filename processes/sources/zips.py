@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from processes.errors import InputError
@@ -26,6 +29,35 @@ BROKEN_ZIP = (
 """Errors that a broken archive raises while it is read."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _COPY_BYTES = 2**20
+_MAX_LIST_BYTES = MAX_MEMBERS * 512
+"""Of the list of an archive's files: 46 for each, with its name and what else is told of it."""
+
+
+class _ArchiveFile(io.BufferedReader):
+    """A file of an archive. Python reads the list of an archive's files at once, before anybody can count them."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        to_end = os.fstat(self.fileno()).st_size - self.tell()
+        wanted = to_end if size is None or size < 0 else min(size, to_end)
+        if wanted > _MAX_LIST_BYTES:
+            raise InputError(f"their list has {wanted} bytes, more than {_MAX_LIST_BYTES}")
+        return super().read(wanted)
+
+
+@contextmanager
+def open_archive(path: Path, archive_name: str) -> Iterator[zipfile.ZipFile]:
+    """Open an archive whose list of files is of a size that `MAX_MEMBERS` files have.
+
+    Raises:
+        InputError: the list is longer; the message calls the archive `archive_name`.
+    """
+    with _ArchiveFile(io.FileIO(path)) as file:
+        try:
+            archive = zipfile.ZipFile(file)
+        except InputError as err:
+            raise InputError(f"{archive_name} has too many files: {err.detail}") from err
+        with archive:
+            yield archive
 
 
 def require_few(members: Iterable[zipfile.ZipInfo], archive_name: str) -> None:

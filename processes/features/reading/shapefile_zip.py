@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from processes.errors import InputError, LayerError
-from processes.sources.zips import BROKEN_ZIP, extract, require_few, require_sane_size, safe_name
+from processes.sources.zips import BROKEN_ZIP, extract, open_archive, require_few, require_sane_size, safe_name
 
 ENDINGS = (".shp", ".shx", ".dbf", ".prj", ".cpg")
 FREE_BYTES = 64 * 2**20
@@ -30,7 +30,7 @@ def extract_shapefile(path: Path, subject: str, layer: str | None, folder: Path)
     """
     zipped = f"{subject}: the zip"
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path, zipped) as archive:
             require_few(archive.infolist(), zipped)
             stem, members = _choose_shapefile(archive, subject, layer)
             left_bytes = require_sane_size(members.values(), zipped, FREE_BYTES)

@@ -1,0 +1,57 @@
+"""What lies beside an image. GDAL opens it by its name alone: of a FIFO it would wait for a writer for ever."""
+
+from __future__ import annotations
+
+import os
+from itertools import islice
+from pathlib import Path
+
+from processes.errors import ImageError
+
+_MAX_ENTRIES = 200_000
+"""Entries of a folder that are looked at. GDAL lists no folder of more than 1000."""
+
+
+class ImageFolders:
+    """The folders of the images of one request, each looked at once."""
+
+    def __init__(self) -> None:
+        self._irregular: dict[Path, list[str]] = {}
+
+    def require_plain_files(self, path: Path, image_name: str) -> None:
+        """Check that all beside an image that may belong to it are files: its world file, mask, overviews, metadata.
+
+        Letters of any case count, as for GDAL.
+
+        Args:
+            path: of the image.
+            image_name: what the client calls it.
+
+        Raises:
+            ImageError: one is a FIFO, a device or a socket.
+        """
+        if path.parent not in self._irregular:
+            self._irregular[path.parent] = _irregular_names(path.parent)
+        stem = path.stem.lower()
+        for name in self._irregular[path.parent]:
+            if name.lower().startswith((f"{stem}.", f"{stem}_")):
+                ending = name[len(stem) :]
+                raise ImageError(
+                    f"image {image_name!r}: what lies beside it with the ending {ending!r} is no plain file"
+                )
+
+
+def _irregular_names(folder: Path) -> list[str]:
+    """Return the names of what is neither a file nor a folder; links count as what they lead to."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in islice(entries, _MAX_ENTRIES) if _is_irregular(entry)]
+    except OSError:
+        return []  # the image itself cannot be opened then
+
+
+def _is_irregular(entry: os.DirEntry[str]) -> bool:
+    try:
+        return not entry.is_file() and not entry.is_dir() and (not entry.is_symlink() or Path(entry.path).exists())
+    except OSError:
+        return False
