@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from processes.imagery.chips import Footprints, Placement
+from processes.imagery.chips import Footprints, Placement, large_rows
 from processes.imagery.grid import ChipRule
 from processes.imagery.image import Image
 from processes.imagery.mosaic import Mosaic
@@ -31,6 +31,8 @@ class ChipPlan:
 
 
 def reading_order(chips: ChipPlan) -> NDArray[np.int64]:
-    """Return the rows that have an image, in the order in which each tile is decoded once, `(k,)`."""
+    """Return the rows that have an image, in the order in which each tile is decoded once, `(k,)`; large chips last."""
     with TileReader(chips.images, chips.selections) as tiles:
-        return tiles.reading_order(chips.placement.image, chips.placement.windows)
+        order = tiles.reading_order(chips.placement.image, chips.placement.windows)
+    is_large = large_rows(chips.images, chips.placement, chips.rule, order)
+    return np.concatenate([order[~is_large], order[is_large]]) if is_large.any() else order

@@ -6,7 +6,7 @@ model's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -17,19 +17,26 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from processes.imagery.grid import ChipRule, Mask, Windows, areas
+from processes.imagery.image import Image
+from processes.imagery.large_chips import (
+    LargeChipReader,
+    LargeWindow,
+    PartialChip,
+    Position,
+    Window,
+    block_means,
+    large_windows,
+    reduction,
+)
 from processes.imagery.outline import keeps_no_centre, polygon_masks, representative_cell
 from processes.imagery.tiles import Cells, TileReader
 
-REDUCE_ABOVE = 16
-"""A window of more than this many times the chip's cells along an axis is first reduced by block averages."""
-REDUCE_TO = 8
-"""The reduced window has at least this many times the chip's cells: close to the exact result, and small enough to be
-held."""
-_PART_PX = 1024
-"""Side of the parts in which a large window is read, in cells."""
-
 Footprints = Callable[[NDArray[np.int64]], NDArray[np.object_]]
 """Returns the geometries of some rows, each in the CRS of its row's image."""
+
+
+def _always() -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,22 @@ class Batch:
     """True = the chip has a valid cell, blackening included, `(n,)`."""
 
 
+def large_rows(images: Sequence[Image], placement: Placement, rule: ChipRule, rows: NDArray[np.int64]) -> Mask:
+    """Return which of some rows have a large chip, which is read part by part, `(k,)`.
+
+    Args:
+        images: the images.
+        placement: where each row's chip lies.
+        rule: how chips are cut.
+        rows: indices of the rows, each of which has an image.
+    """
+    if rule.is_native:
+        return np.zeros(len(rows), bool)
+    orientation = np.array([image.orientation for image in images])[placement.image[rows]]
+    sides = np.array([[rule.width, rule.height]])
+    return large_windows(placement.windows[rows], np.where(orientation[:, None] < 5, sides, sides[:, ::-1]))
+
+
 class ChipReader:
     """Reads the chips of rows, for several threads at once.
 
@@ -87,18 +110,46 @@ class ChipReader:
         self._footprints = footprints
         self._neighbours = neighbours
 
-    def read(self, rows: NDArray[np.int64]) -> Batch:
-        """Return the chips of some rows, each of which has an image."""
-        native = self._rule.fixed_size and self._rule.cell_size is None
-        return self._native_batch(rows) if native else self._resampled_batch(rows)
+    def read(self, rows: NDArray[np.int64], goes_on: Callable[[], bool] = _always) -> Batch:
+        """Return the chips of some rows, each of which has an image.
 
-    def _native_batch(self, rows: NDArray[np.int64]) -> Batch:
+        Args:
+            rows: indices of the rows.
+            goes_on: is called before each chip but the first; False = the chips before it are enough.
+        """
+        return self._native_batch(rows, goes_on) if self._rule.is_native else self._resampled_batch(rows, goes_on)
+
+    def read_part(self, row: int, start: Position | None, goes_on: Callable[[], bool] = _always) -> PartialChip:
+        """Read a part of a large chip.
+
+        Args:
+            row: its row.
+            start: where to begin; None = at the chip's beginning.
+            goes_on: is called now and then; False = what was read is enough.
+        """
+        large = self._large_window(row, None if self._footprints is None else self._footprint(row))
+
+        def read_window(window: Window) -> tuple[Cells, bool, bool]:
+            return self._part(large.own, window, large.footprint)
+
+        return LargeChipReader(self._tiles, large, read_window).read(start, goes_on)
+
+    def join(self, row: int, parts: Sequence[PartialChip]) -> Batch:
+        """Return a large chip from all its parts."""
+        chip = self._joined(row, parts)
+        touched, valid = any(part.touched for part in parts), any(part.valid for part in parts)
+        return Batch(np.array([row]), chip[None], np.array([touched]), np.array([valid]))
+
+    def _native_batch(self, rows: NDArray[np.int64], goes_on: Callable[[], bool]) -> Batch:
         shape = (self._rule.height, self._rule.width)
         cells = np.zeros((len(rows), self._tiles.bands, *shape), self._tiles.dtype)
         valid = np.zeros((len(rows), *shape), bool)
         touched = np.zeros(len(rows), bool)
         images, windows = self._placement.image[rows].tolist(), self._placement.windows[rows].tolist()
         for index, (image, window) in enumerate(zip(images, windows, strict=True)):
+            if index and not goes_on():
+                rows, cells, valid, touched = rows[:index], cells[:index], valid[:index], touched[:index]
+                break
             touched[index] = self._cut(image, window, cells[index], valid[index])
         if self._footprints is not None:
             origins = self._placement.windows[rows, :2]
@@ -108,87 +159,75 @@ class ChipReader:
         np.copyto(cells, 0, where=~valid[:, None])
         return Batch(rows, _as_network_input(cells), touched, valid.any(axis=(1, 2)))
 
-    def _resampled_batch(self, rows: NDArray[np.int64]) -> Batch:
+    def _resampled_batch(self, rows: NDArray[np.int64], goes_on: Callable[[], bool]) -> Batch:
         chips = np.zeros((len(rows), self._tiles.bands, self._rule.height, self._rule.width), np.float32)
         valid, touched = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
-        footprints = None if self._footprints is None else self._to_pixels(self._footprints(rows), rows)
+        is_large = large_rows(self._tiles.images, self._placement, self._rule, rows)
         for index, row in enumerate(rows.tolist()):
-            footprint = None if footprints is None else footprints[index : index + 1]
-            chips[index], touched[index], valid[index] = self._resampled_chip(row, footprint)
+            if index and not goes_on():
+                rows, chips, valid, touched = rows[:index], chips[:index], valid[:index], touched[:index]
+                break
+            if is_large[index]:
+                part = self.read_part(row, None)
+                chips[index], touched[index], valid[index] = self._joined(row, [part]), part.touched, part.valid
+            else:
+                chips[index], touched[index], valid[index] = self._resampled_chip(row)
         return Batch(rows, chips, touched, valid)
 
-    def _resampled_chip(
-        self, row: int, footprint: NDArray[np.object_] | None
-    ) -> tuple[NDArray[np.float32], bool, bool]:
+    def _resampled_chip(self, row: int) -> tuple[NDArray[np.float32], bool, bool]:
         """Return a chip `(bands, height, width)`, whether it touches an image, and whether it has a valid cell."""
-        own, window = int(self._placement.image[row]), tuple(self._placement.windows[row].tolist())
+        own, window = self._own_window(row)
+        cells, touched, valid = self._part(own, window, None if self._footprints is None else self._footprint(row))
+        return self._resample(own, cells, (float(window[2]), float(window[3]))), touched, valid
+
+    def _joined(self, row: int, parts: Sequence[PartialChip]) -> NDArray[np.float32]:
+        """Return a large chip from all its parts, `(bands, height, width)`."""
+        large = self._large_window(row, None)
+        if not any(part.valid for part in parts):
+            return np.zeros((self._tiles.bands, self._rule.height, self._rule.width), np.float32)
+        _, _, width, height = large.window
+        means = block_means(large, self._tiles.bands, parts)
+        return self._resample(large.own, means, (width / large.across, height / large.down))
+
+    def _resample(self, own: int, cells: Cells, box: tuple[float, float]) -> NDArray[np.float32]:
+        """Return the chip of cells whose part up to (width, height) `box` counts."""
         orientation = self._tiles.images[own].orientation
-        size = (self._rule.width, self._rule.height) if orientation < 5 else (self._rule.height, self._rule.width)
-        _, _, width, height = window
-        across = _reduction(width, size[0], height, size[1])
-        down = _reduction(height, size[1], width, size[0])
-        if across * down > 1:
-            reduced, touched, valid = self._reduced(own, window, across, down, footprint)
-        else:
-            reduced, touched, valid = self._part(own, window, footprint)
-        box = (0.0, 0.0, width / across, height / down)
-        return upright(resample(reduced, size, box), orientation), touched, valid
+        return upright(resample(cells, self._size(own), (0.0, 0.0, *box)), orientation)
 
-    def _reduced(
-        self, own: int, window: tuple[int, ...], across: int, down: int, footprint: NDArray[np.object_] | None
-    ) -> tuple[Cells, bool, bool]:
-        """Return the means of blocks of `down` x `across` cells of a window, read part by part.
+    def _size(self, own: int) -> tuple[int, int]:
+        """Return the chip's (width, height) as its image lies."""
+        width, height = self._rule.width, self._rule.height
+        return (width, height) if self._tiles.images[own].orientation < 5 else (height, width)
 
-        Blocks cut off by the window's edge are averaged over the cells they have. Parts that touch no image are not
-        read and are 0.
-        """
-        column, row, width, height = window
-        sums = np.zeros((self._tiles.bands, -(-height // down), -(-width // across)))
-        touched, valid = False, False
-        for x, y, part_width, part_height in self._parts(own, window):
-            part = (column + x, row + y, part_width, part_height)
-            cells, part_touched, part_valid = self._part(own, part, footprint)
-            touched, valid = touched or part_touched, valid or part_valid
-            rows, row_starts = np.unique(np.arange(y, y + part_height) // down, return_index=True)
-            columns, column_starts = np.unique(np.arange(x, x + part_width) // across, return_index=True)
-            by_rows = np.add.reduceat(cells, row_starts, axis=1, dtype=np.float64)
-            by_blocks = np.add.reduceat(by_rows, column_starts, axis=2)
-            sums[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] += by_blocks
-        row_counts = np.minimum(down, height - np.arange(0, height, down))
-        column_counts = np.minimum(across, width - np.arange(0, width, across))
-        return sums / (row_counts[:, None] * column_counts[None, :]), touched, valid
+    def _own_window(self, row: int) -> tuple[int, Window]:
+        column, first_row, width, height = self._placement.windows[row].tolist()
+        return int(self._placement.image[row]), (column, first_row, width, height)
 
-    def _parts(self, own: int, window: tuple[int, ...]) -> Iterator[tuple[int, int, int, int]]:
-        """Yield the parts of a window that may touch an image: column and row in the window, width, height."""
-        grid = self._tiles.images[own].grid
-        outlines = [grid.corners()]
-        column, row, width, height = window
-        if self._neighbours is not None:
-            outlines += [
-                self._tiles.images[other].grid.corners() - np.array([offset, 0])
-                for other, offset in self._neighbours(own, window)
-            ]
-        seen = set()
-        for outline in outlines:
-            corners = grid.to_pixels(outline)
-            low = np.floor(np.clip(corners.min(axis=0) - (column, row), 0, (width, height))).astype(int) // _PART_PX
-            high = np.ceil(np.clip(corners.max(axis=0) - (column, row), 0, (width, height))).astype(int)
-            for y in range(low[1] * _PART_PX, high[1], _PART_PX):
-                for x in range(low[0] * _PART_PX, high[0], _PART_PX):
-                    if (x, y) not in seen:
-                        seen.add((x, y))
-                        yield x, y, min(_PART_PX, width - x), min(_PART_PX, height - y)
+    def _large_window(self, row: int, footprint: shapely.Geometry | None) -> LargeWindow:
+        own, window = self._own_window(row)
+        size = self._size(own)
+        across = reduction(window[2], size[0], window[3], size[1])
+        down = reduction(window[3], size[1], window[2], size[0])
+        neighbours = [] if self._neighbours is None else self._neighbours(own, window)
+        return LargeWindow(own, window, across, down, neighbours, footprint)
 
-    def _part(
-        self, own: int, window: tuple[int, ...], footprint: NDArray[np.object_] | None
-    ) -> tuple[Cells, bool, bool]:
+    def _footprint(self, row: int) -> shapely.Geometry | None:
+        """Return the polygon to blacken around, in pixel coordinates; None = nothing is blackened around the row."""
+        rows = np.array([row])
+        footprint: shapely.Geometry | None = None
+        if self._footprints is not None:
+            (footprint,) = self._to_pixels(self._footprints(rows), rows)
+        return footprint
+
+    def _part(self, own: int, window: Window, footprint: shapely.Geometry | None) -> tuple[Cells, bool, bool]:
         """Return the cells of a window, zeroed and blackened, whether it touches an image, and has a valid cell."""
         column, row, width, height = window
         cells = np.zeros((self._tiles.bands, height, width), self._tiles.dtype)
         valid = np.zeros((height, width), bool)
         touched = self._cut(own, window, cells, valid)
         if footprint is not None:
-            valid &= _inside(footprint, np.array([[column, row]], np.int32), (width, height))[0]
+            polygons = np.array([footprint], object)
+            valid &= _inside(polygons, np.array([[column, row]], np.int32), (width, height))[0]
         np.copyto(cells, 0, where=~valid)
         return cells, touched, bool(valid.any())
 
@@ -259,13 +298,6 @@ def upright(cells: NDArray[np.float32], orientation: int) -> NDArray[np.float32]
     if orientation in (3, 4, 7, 8):
         cells = cells[:, ::-1, :]
     return cells
-
-
-def _reduction(side: int, chip_side: int, other: int, other_chip: int) -> int:
-    """Return how many cells of a long window are averaged along an axis before it is resampled; 1 = none are."""
-    if side <= REDUCE_ABOVE * chip_side and other <= REDUCE_ABOVE * other_chip:
-        return 1
-    return max(1, side // (REDUCE_TO * chip_side))
 
 
 def _inside(footprints: NDArray[np.object_], origins: NDArray[np.int32], size: tuple[int, int]) -> Mask:

@@ -177,6 +177,11 @@ class ChipRule:
     cell_size: float | None
     """Resolution at which fixed-size chips are sampled, in units of the image's CRS; None = the image's own."""
 
+    @property
+    def is_native(self) -> bool:
+        """Whether chips are cells of the image as they are, not resampled."""
+        return self.fixed_size and self.cell_size is None
+
     def native_size(self, grid: Grid) -> tuple[int, int]:
         """Return the cells (width, height) of the image that a fixed-size chip covers."""
         if self.cell_size is None:

@@ -10,13 +10,14 @@ import struct
 from io import BytesIO
 from typing import BinaryIO
 
+from processes.imagery.tiff import tiff_directory
+
 _ORIENTATION, _COMPRESSION = 274, 259
-_WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
-"""Types of tags that hold whole numbers, and their form in `struct`."""
-_MAX_ENTRIES = 2**16 - 1
 _MAX_EXIF_BYTES = 2**16
 
 _MAX_CHUNKS = 2**20
+_PNG_INTERLACE = 28
+"""Offset of the byte that says how the rows of a PNG are interlaced; 1 = Adam7."""
 
 _COMPRESSIONS = {
     2: "CCITT",
@@ -83,6 +84,12 @@ def png_orientation(file: BinaryIO) -> int:
     raise ValueError("the PNG has no end")
 
 
+def png_is_interlaced(file: BinaryIO) -> bool:
+    """Return whether a PNG is interlaced."""
+    file.seek(_PNG_INTERLACE)
+    return file.read(1) == b"\1"
+
+
 def tiff_compression(file: BinaryIO) -> str | None:
     """Return the name of a TIFF's compression; None = the file is no TIFF, or states none."""
     number = _tiff_number(file, _COMPRESSION)
@@ -91,28 +98,5 @@ def tiff_compression(file: BinaryIO) -> str | None:
 
 def _tiff_number(file: BinaryIO, tag: int) -> int | None:
     """Return the whole number that a tag of the first directory holds; None = there is no such TIFF, tag or number."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    head = file.read(16)
-    order = {b"II": "<", b"MM": ">"}.get(head[:2])
-    if order is None or len(head) < 8:
-        return None
-    is_big = head[2:4] in (b"+\0", b"\0+")
-    if is_big:
-        head = head.ljust(16, b"\0")
-    (start,) = struct.unpack_from(f"{order}{'Q' if is_big else 'I'}", head, 8 if is_big else 4)
-    count_form, entry_form = (f"{order}Q", f"{order}HHQ8s") if is_big else (f"{order}H", f"{order}HHI4s")
-    count_bytes, entry_bytes = struct.calcsize(count_form), struct.calcsize(entry_form)
-    file.seek(min(start, size))
-    (entries,) = struct.unpack(count_form, file.read(count_bytes).ljust(count_bytes, b"\0"))
-    directory = file.read(min(entries, _MAX_ENTRIES) * entry_bytes)
-    whole = len(directory) - len(directory) % entry_bytes
-    for number, kind, values, content in struct.iter_unpack(entry_form, directory[:whole]):
-        if number == tag and values == 1 and kind in _WHOLE_NUMBERS:
-            return _first_number(f"{order}{_WHOLE_NUMBERS[kind]}", content)
-    return None
-
-
-def _first_number(form: str, content: bytes) -> int | None:
-    """Return the number at the start of a tag's own bytes; None = it does not fit into them."""
-    return int(struct.unpack_from(form, content)[0]) if struct.calcsize(form) <= len(content) else None
+    directory = tiff_directory(file)
+    return None if directory is None else directory.number(tag)

@@ -14,14 +14,19 @@ from rasterio.io import DatasetReader
 from processes.crs import names_places
 from processes.errors import ImageError, LimitError
 from processes.imagery.grid import Grid
-from processes.imagery.headers import png_orientation, tiff_orientation
+from processes.imagery.headers import png_is_interlaced, png_orientation, tiff_orientation
 from processes.imagery.source import GDAL_ERRORS, ImageSource, gdal_settings, lacks_codec, stated_compression
 
 _COLORS = {ColorInterp.red: "Red", ColorInterp.green: "Green", ColorInterp.blue: "Blue"}
 """Esri's well-known names of bands that GDAL knows by their colour."""
 _MAX_BLOCK_BYTES = 2**30
+_MAX_SEQUENTIAL_BYTES = 4 * 2**30
+_MAX_INTERLACED_BYTES = 2**28
+"""GDAL reads an interlaced PNG from its start for each 100 MB of it."""
 _TILE_BYTES = 8 * 2**20
 _MIN_TILE_PX = 256
+_SEQUENTIAL = ("PNG", "JPEG")
+"""GDAL's drivers of formats that are read from their first row on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,10 @@ class Image:
     """True = a nodata value or a mask says which cells are nodata; alpha and the palette do not count."""
     tile: tuple[int, int]
     """(height, width) of the windows in which it is read, in cells: whole blocks of the file."""
+    has_mask_apart: bool = True
+    """True = a mask that is stored apart from the cells says which of them are nodata."""
+    is_sequential: bool = False
+    """True = each reading begins at its first row, as of a PNG or a JPEG; else it begins at any block."""
     warnings: tuple[str, ...] = ()
     """What its user should know, as `scale and offset are not applied`: the image's name is put behind it."""
 
@@ -59,6 +68,11 @@ class Image:
     def name(self) -> str:
         """What the client calls it; unique within a request."""
         return self.source.name
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in cells."""
+        return self.grid.height, self.grid.width
 
     @property
     def is_georeferenced(self) -> bool:
@@ -97,6 +111,7 @@ def _describe(dataset: DatasetReader, source: ImageSource, max_pixels: int) -> I
             "max_image_pixels", max_pixels, f"image {name!r} has {dataset.width} x {dataset.height} pixels"
         )
     tile = _tile(dataset, name)
+    _refuse_long_reading(dataset, source)
     dtypes = {np.dtype(dtype) for dtype in dataset.dtypes}
     if any(dtype.kind not in "uif" for dtype in dtypes):
         raise ImageError(
@@ -119,7 +134,11 @@ def _describe(dataset: DatasetReader, source: ImageSource, max_pixels: int) -> I
         palette=palette,
         orientation=_orientation(dataset, source, grid),
         has_mask=any(not {MaskFlags.all_valid, MaskFlags.alpha} & set(flags) for flags in dataset.mask_flag_enums),
+        has_mask_apart=any(
+            MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags for flags in dataset.mask_flag_enums
+        ),
         tile=tile,
+        is_sequential=dataset.driver in _SEQUENTIAL,
         warnings=_warnings(dataset, data_bands),
     )
 
@@ -205,6 +224,27 @@ def _warnings(dataset: DatasetReader, data_bands: Sequence[int]) -> tuple[str, .
     """Return what the user should know of an image that is read all the same."""
     scaled = any(dataset.scales[band] != 1 or dataset.offsets[band] != 0 for band in data_bands)
     return ("scale and offset are not applied",) if scaled else ()
+
+
+def _refuse_long_reading(dataset: DatasetReader, source: ImageSource) -> None:
+    """Raise ImageError where an image that cannot be read in parts is too large to be read at one go.
+
+    Raises:
+        ValueError: a PNG that is truncated.
+    """
+    if dataset.driver not in _SEQUENTIAL:
+        return
+    size = dataset.width * dataset.height * sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
+    interlaced = False
+    if dataset.driver == "PNG" and size > _MAX_INTERLACED_BYTES:
+        with source.open_bytes() as file:
+            interlaced = png_is_interlaced(file)
+    if size > (_MAX_INTERLACED_BYTES if interlaced else _MAX_SEQUENTIAL_BYTES):
+        kind = f"{'n interlaced' if interlaced else ''} {dataset.driver}"
+        raise ImageError(
+            f"image {source.name!r} is a{kind} of {dataset.width} x {dataset.height} cells, which is read from its "
+            "first row each time; convert it to a tiled GeoTIFF"
+        )
 
 
 def _tile(dataset: DatasetReader, name: str) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from rasterio.windows import Window
 from processes.imagery.grid import Mask, Windows
 from processes.imagery.image import Image
 from processes.imagery.source import readable
+from processes.imagery.stored_tiles import StoredTiles, read_stored_tiles
 
 TILE_BUDGET_BYTES = 96 * 2**20
 _MAX_OPEN_DATASETS = 64  # of one thread
@@ -28,6 +29,8 @@ _MAX_CELL = 3.4e38
 which Esri's and others' tools write for nodata."""
 
 Cells = NDArray[np.generic]
+AbsentCells = tuple[Cells, bool]
+"""What the cells of absent tiles are, `(bands, 1, 1)`, and whether they are valid."""
 Tile = tuple[Cells, Mask | None]
 """Cells `(bands, height, width)`, and which of them are valid; None = all."""
 
@@ -72,6 +75,8 @@ class TileReader:
         self._kept_bytes = 0
         self._tiles: OrderedDict[tuple[int, int, int], Future[Tile]] = OrderedDict()
         self._lock = Lock()
+        self._stored: dict[int, StoredTiles | None] = {}
+        self._absent: dict[int, AbsentCells] = {}
         self._handles = local()
         self._opened: list[DatasetReader] = []
 
@@ -103,6 +108,10 @@ class TileReader:
         top, bottom = max(row, 0), min(row + height, image.grid.height)
         if left >= right or top >= bottom:
             return False
+        if self.is_absent(index, left, top, right, bottom):
+            rows, columns = slice(top - row, bottom - row), slice(left - column, right - column)
+            cells[:, rows, columns], valid[rows, columns] = self.absent_cells(index)
+            return True
         tile_height, tile_width = image.tile
         for tile_row in range(top // tile_height, (bottom - 1) // tile_height + 1):
             y = tile_row * tile_height
@@ -110,11 +119,51 @@ class TileReader:
             for tile_column in range(left // tile_width, (right - 1) // tile_width + 1):
                 x = tile_column * tile_width
                 x1, x2 = max(left, x), min(right, x + tile_width)
-                tile, mask = self._tile(index, tile_row, tile_column)
                 rows, columns = slice(y1 - row, y2 - row), slice(x1 - column, x2 - column)
+                if self.is_absent(index, x1, y1, x2, y2):
+                    cells[:, rows, columns], valid[rows, columns] = self.absent_cells(index)
+                    continue
+                tile, mask = self._tile(index, tile_row, tile_column)
                 cells[:, rows, columns] = tile[:, y1 - y : y2 - y, x1 - x : x2 - x]
                 valid[rows, columns] = True if mask is None else mask[y1 - y : y2 - y, x1 - x : x2 - x]
         return True
+
+    def is_absent(self, index: int, left: Any, top: Any, right: Any, bottom: Any) -> Any:
+        """Return whether no tile that a window touches is in the image's file; the window lies in the image.
+
+        Args:
+            index: of the image in `images`.
+            left: first column, or an array of them, for as many windows.
+            top: first row.
+            right: column behind the last one.
+            bottom: row behind the last one.
+        """
+        stored = self._stored_tiles(index)
+        if stored is None:
+            return np.zeros(np.shape(left), bool) if np.ndim(left) else False
+        height, width = self.images[index].tile
+        return stored.count(top // height, left // width, (bottom - 1) // height + 1, (right - 1) // width + 1) == 0
+
+    def absent_cells(self, index: int) -> AbsentCells:
+        """Return what the cells of an image are where tiles are absent: GDAL says it of one of them."""
+        absent, stored = self._absent.get(index), self._stored_tiles(index)
+        if absent is None and stored is not None:
+            row, column = np.argwhere(np.diff(np.diff(stored.sums, axis=0), axis=1) == 0)[0].tolist()
+            height, width = self.images[index].tile
+            cells, mask = self._read(index, Window(column * width, row * height, 1, 1))
+            absent = self._absent[index] = cells, mask is None or bool(mask.all())
+        if absent is None:
+            raise ValueError(f"no tile of image {self.images[index].name!r} is absent")
+        return absent
+
+    def _stored_tiles(self, index: int) -> StoredTiles | None:
+        try:
+            return self._stored[index]
+        except KeyError:
+            image = self.images[index]
+            with readable(image.source):
+                stored = self._stored[index] = read_stored_tiles(image)
+            return stored
 
     def reading_order(self, image: NDArray[np.int32], windows: Windows) -> NDArray[np.int64]:
         """Return the rows that have an image, in the order in which each tile is decoded once, `(k,)`.
@@ -173,8 +222,10 @@ class TileReader:
         image = self.images[index]
         height, width = image.tile
         x, y = column * width, row * height
-        window = Window(x, y, min(width, image.grid.width - x), min(height, image.grid.height - y))
-        selection = self._selections[index]
+        return self._read(index, Window(x, y, min(width, image.grid.width - x), min(height, image.grid.height - y)))
+
+    def _read(self, index: int, window: Window) -> Tile:
+        image, selection = self.images[index], self._selections[index]
         with readable(image.source):
             cells, mask = _read(self._dataset(index), image, selection.bands, window)
         return _rescaled(cells, selection.rescaling), mask
