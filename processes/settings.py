@@ -30,6 +30,8 @@ class Limits:
     """Size of a request's body, in MiB."""
     max_image_pixels: int = 40_000_000_000
     """Width times height of one image, in cells."""
+    max_read_gb: int = 10_000
+    """Imagery that is read for one request, its cells as they are decoded, in 10^9 bytes."""
     max_images: int = 10_000
     """Images of one request."""
     max_model_mb: int = 4096

@@ -19,6 +19,7 @@ import rasterio
 from PIL import Image as PillowImage
 
 from hostile_service import start_hostile
+from large_images import inline, write_repeated, write_sparse
 from rasters import make_raster
 from service import Client, link, slots_of
 
@@ -214,6 +215,7 @@ REFUSED: dict[str, tuple[str, Callable[[Path], object], int, str]] = {
     "a geotransform without area": ("a.tif", flat, 400, "geotransform that cannot be inverted"),
     "a VRT as the mask beside it": ("a.tif", masked_by_a_vrt, 400, "the mask beside it is no GeoTIFF"),
     "complex cells": ("a.tif", lambda path: _complex(path), 400, "cells of type complex64"),
+    "a PNG of 4.1e10 bits in rows": ("a.png", saved(png(70_000, 70_000, rows=9)), 400, "read from its first row each time"),
     "a folder with an image's name": ("a.tif", Path.mkdir, 400, "no file"),
 }  # fmt: skip
 
@@ -229,6 +231,8 @@ CLASSIFIED: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "a PNG bomb of 400 million pixels": ("a.png", saved(png(20_000, 20_000)), "ok"),
     "a PNG of one bit": ("a.png", saved(png(5000, 5000, depth=1)), "ok"),
     "a sparse GeoTIFF of 1e10 pixels": ("a.tif", sparse(10**5 // 5), "ok"),
+    "a sparse GeoTIFF of 4e10 pixels": ("a.tif", sparse(199_000), "ok"),
+    "a sparse GeoTIFF of 4e10 pixels in strips": ("a.tif", sparse(199_000, tiled=False, blockysize=1), "ok"),
     "a sparse GeoTIFF of strips": ("a.tif", sparse(20_000, tiled=False, blockysize=1), "ok"),
     "statistics that are no numbers": ("a.tif", with_aux(
         '<PAMDataset><PAMRasterBand band="1"><Metadata><MDI key="STATISTICS_MINIMUM">nan</MDI>'
@@ -265,6 +269,47 @@ def test_what_is_only_odd_is_classified(client: Client, home: Path, tmp_path: Pa
     assert response.status_code == 200, response.text
     rows = response.json.get("data") or [feature["properties"] for feature in response.json["features"]]
     assert [row["ClassStatus"] for row in rows] == [status]
+
+
+def square(west: float, north: float, side: float) -> dict[str, Any]:
+    corners = [(west, north), (west + side, north), (west + side, north - side), (west, north - side), (west, north)]
+    return {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [corners]}}
+
+
+def layer(features: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "type": "FeatureCollection",
+        "crs": {"type": "name", "properties": {"name": "EPSG:32633"}},
+        "features": features,
+    }
+
+
+@pytest.mark.parametrize("mode", ["mosaic", "separate"])
+def test_objects_that_would_read_too_much_are_refused_before_it_begins(
+    client: Client, tmp_path: Path, mode: str
+) -> None:
+    """Each of them covers an image of 4.8 GB, or four of them."""
+    image = inline(write_repeated(tmp_path / "a.tif", 40_000))
+    features = [square(500_000, 5_000_000, 400)] * 2500
+    inputs = {"image": [image] * 4, "features": layer(features), "model": "black", "processingMode": mode}
+    words = "GB of cells to read for one request: more than the limit max_read_gb = 10000 allows"
+    for path in ("execution", "validate"):
+        with bounded(client):
+            response = client.http.post(f"/processes/classify-objects/{path}", json={"inputs": inputs})
+        assert response.status_code == 413, response.text
+        assert words in response.json["detail"]
+
+
+@pytest.mark.parametrize("mode", ["mosaic", "separate"])
+def test_objects_over_all_of_sparse_images_cost_next_to_nothing(client: Client, tmp_path: Path, mode: str) -> None:
+    image = inline(write_sparse(tmp_path / "a.tif", nodata=0))
+    features = [square(500_000, 5_000_000, 1990), square(500_100, 4_999_900, 700)]
+    inputs = {"image": [image] * 3, "features": layer(features), "model": "black", "processingMode": mode}
+    with bounded(client):
+        response = client.execute("classify-objects", inputs)
+    assert response.status_code == 200, response.text
+    rows = [feature["properties"]["ClassStatus"] for feature in response.json["features"]]
+    assert rows == ["nodata"] * (2 if mode == "mosaic" else 6)
 
 
 def assert_alive(client: Client, home: Path) -> None:

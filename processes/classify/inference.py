@@ -3,14 +3,16 @@
 Each of several threads repeats this: it picks the next batch of rows in reading order, cuts their chips, and runs the
 network on them with one core. The threads share the network and the decoded tiles, so each tile is decoded once. No
 thread waits for another inside the network, so this is as fast as the network with all cores.
+
+A step of a job may stop this: between two batches, between two chips of a batch, and within a large chip.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -18,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.imagery.chip_plan import ChipPlan
-from processes.imagery.chips import Batch, ChipReader, resample
+from processes.imagery.chips import Batch, ChipReader, large_rows, resample
+from processes.imagery.large_chips import PartialChip
 from processes.imagery.mosaic import neighbours_of
 from processes.imagery.resampling import resample_bilinear, resample_to_square
 from processes.imagery.source import gdal_settings
@@ -80,6 +83,33 @@ def unlabelled(count: int, definition: ModelDefinition, arguments: ModelArgument
     )
 
 
+def never() -> bool:
+    """Return that nothing ends the work before its end."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """When work on rows is to stop, to go on in another step. Both are called often, by several threads."""
+
+    no_more_batches: Callable[[], bool] = never
+    """Returns whether no further batch is to be begun."""
+    at_once: Callable[[], bool] = never
+    """Returns whether batches and large chips are to be left as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """What was done of the rows that were asked for."""
+
+    labels: Labels
+    """Of all rows of the plan."""
+    done: NDArray[np.bool_]
+    """Which of the rows that were asked for are done, `(k,)`."""
+    parts: Mapping[int, PartialChip] = field(default_factory=dict)
+    """What was read of large chips that are not done, by their rows."""
+
+
 def classify(
     chips: ChipPlan,
     rows: NDArray[np.int64],
@@ -87,8 +117,9 @@ def classify(
     arguments: ModelArguments,
     progress: Callable[[int], None],
     threads: int,
-    enough: Callable[[], bool] = lambda: False,
-) -> tuple[Labels, int]:
+    pause: Pause | None = None,
+    parts: Mapping[int, Sequence[PartialChip]] | None = None,
+) -> Classified:
     """Classify rows of a plan.
 
     Args:
@@ -97,44 +128,67 @@ def classify(
         session: the opened network.
         arguments: of the model.
         progress: is called with the number of rows done since the last call, by one thread at a time. An error that it
-            raises ends the work after the batch.
+            raises ends the work after the batch. With 0 it is called while a large chip is read.
         threads: number of threads that work at the same time.
-        enough: is called before each batch; True = no further one is begun.
-
-    Returns:
-        The labels of all rows of the plan, and how many of `rows`, counted from the first, were classified.
+        pause: when to stop before the end; None = never. Of a batch that is begun a chip is read in any case, of a
+            large chip a part.
+        parts: what was read of large chips before, by their rows; None = nothing.
 
     Raises:
         ImageError: an image cannot be read.
         PackageError: the network cannot be run.
     """
     labels = unlabelled(len(chips.placement.image), session.key.definition, arguments)
-    chip_cells = chips.rule.width * chips.rule.height * len(chips.selections[0].bands)
-    size = min(arguments.batch_size or session.batch_size, max(1, _MAX_BATCH_CELLS // chip_cells))
+    pause, before = pause or Pause(), parts or {}
+    done, read = np.zeros(len(rows), bool), dict[int, PartialChip]()
+    is_large = large_rows(chips.images, chips.placement, chips.rule, rows)
+    end_of = _batches(chips, rows, is_large, arguments.batch_size or session.batch_size)
     lock, stopped = threading.Lock(), threading.Event()
     started = 0
+
+    def goes_on() -> bool:
+        return not pause.at_once()
+
+    def goes_on_with_part() -> bool:
+        with lock:
+            progress(0)
+        return goes_on()
 
     with TileReader(chips.images, chips.selections) as tiles:
         neighbours = neighbours_of(chips.images, chips.mosaic)
         reader = ChipReader(tiles, chips.placement, chips.rule, chips.footprints, neighbours)
 
-        def next_rows() -> NDArray[np.int64]:
+        def next_batch() -> tuple[int, int]:
+            """Return where the next batch begins and ends; both are the same where there is none."""
             nonlocal started
             with lock:
-                if stopped.is_set() or started >= len(rows) or enough():
-                    return rows[:0]
-                batch_rows = rows[started : started + size]
-                started += len(batch_rows)
-                return batch_rows
+                if stopped.is_set() or started >= len(rows) or pause.no_more_batches():
+                    return started, started
+                start, started = started, end_of(started)
+                return start, started
+
+        def read_large(row: int) -> Batch | None:
+            """Read a large chip; None = it is not read to its end."""
+            known = before.get(row, ())
+            part = reader.read_part(row, known[-1].end if known else None, goes_on_with_part)
+            if part.end is None:
+                return reader.join(row, [*known, part])
+            read[row] = part
+            return None
 
         def run_batches() -> None:
             try:
                 with gdal_settings():
-                    while len(batch_rows := next_rows()):
-                        batch = reader.read(batch_rows)
+                    while (places := next_batch())[0] < places[1]:
+                        start, end = places
+                        large = is_large[start]
+                        batch = read_large(int(rows[start])) if large else reader.read(rows[start:end], goes_on)
+                        if batch is None:
+                            continue
                         _label(batch, session, arguments, labels)
                         with lock:
-                            progress(len(batch_rows))
+                            done[start : start + len(batch.rows)] = True
+                            progress(len(batch.rows))
             except BaseException:
                 stopped.set()
                 raise
@@ -146,7 +200,28 @@ def classify(
                     future.result()
             finally:  # an interrupt of this thread ends the others after their batch
                 stopped.set()
-    return labels, started
+    return Classified(labels, done, read)
+
+
+def _batches(chips: ChipPlan, rows: NDArray[np.int64], is_large: NDArray[np.bool_], size: int) -> Callable[[int], int]:
+    """Return the function that says where a batch ends that begins at a place in the rows.
+
+    A batch has no more rows than the network takes at once, and no more cells than a thread may hold; a large chip is
+    a batch of its own.
+    """
+    bands = len(chips.selections[0].bands)
+    size = min(size, max(1, _MAX_BATCH_CELLS // (chips.rule.width * chips.rule.height * bands)))
+    if chips.rule.is_native:
+        return lambda start: min(start + size, len(rows))
+    cells = chips.placement.windows[rows, 2:].astype(np.int64).prod(axis=1) * bands
+    cells = np.where(is_large, _MAX_BATCH_CELLS + 1, np.minimum(cells, _MAX_BATCH_CELLS))
+    sums = np.concatenate([[0], np.cumsum(cells)])
+
+    def end_of(start: int) -> int:
+        fitting = int(np.searchsorted(sums, sums[start] + _MAX_BATCH_CELLS, side="right")) - 1
+        return max(start + 1, min(start + size, fitting))
+
+    return end_of
 
 
 def _label(batch: Batch, session: Session, arguments: ModelArguments, labels: Labels) -> None:

@@ -59,3 +59,16 @@ def labels_of(labels: Labels, rows: NDArray[np.int64]) -> Labels:
     """Return the labels of some of the rows."""
     scores = None if labels.scores is None else labels.scores[rows]
     return Labels(labels.winner[rows], labels.confidence[rows], labels.status[rows], scores)
+
+
+def copy_labels(labels: Labels, rows: NDArray[np.int64], some: Labels) -> None:
+    """Copy the labels of some rows to the labels of all.
+
+    Args:
+        labels: of all rows.
+        rows: indices of the rows, `(k,)`.
+        some: their labels, `(k,)`.
+    """
+    labels.winner[rows], labels.confidence[rows], labels.status[rows] = some.winner, some.confidence, some.status
+    if labels.scores is not None and some.scores is not None and len(rows):
+        labels.scores[rows] = some.scores

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from processes.classify.inference import Labels, classify
+from processes.classify.inference import Classified, Pause, classify
 from processes.classify.planning.sources import Sources
 from processes.errors import ImageError, PackageError, RequestError
 from processes.imagery.chip_plan import ChipPlan
+from processes.imagery.large_chips import PartialChip
 from processes.model.runtime.runtimes import choose_processor
 from processes.model.session import Session, SessionKey, open_session
 from processes.ogc.process import Progress
@@ -47,8 +48,9 @@ def classify_rows(
     session: Session,
     progress: Progress,
     threads: int,
-    enough: Callable[[], bool] = lambda: False,
-) -> tuple[Labels, int]:
+    pause: Pause | None = None,
+    parts: Mapping[int, Sequence[PartialChip]] | None = None,
+) -> Classified:
     """Classify some rows, as `classify` does.
 
     Args:
@@ -58,16 +60,14 @@ def classify_rows(
         session: the opened network.
         progress: is called with the number of rows that were done.
         threads: number of threads that work at the same time.
-        enough: True = no further batch is begun.
-
-    Returns:
-        The labels of all rows of `chips`, and how many of `rows`, counted from the first, were classified.
+        pause: when to stop before the end; None = never.
+        parts: what was read of large chips before, by their rows; None = nothing.
 
     Raises:
         RequestError: an image cannot be read to its end, or the network fails.
     """
     try:
-        return classify(chips, rows, session, sources.arguments, progress, threads, enough)
+        return classify(chips, rows, session, sources.arguments, progress, threads, pause, parts)
     except ImageError as err:
         raise RequestError.at("/inputs/image", err) from err
     except PackageError as err:

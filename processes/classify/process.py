@@ -12,6 +12,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -21,10 +22,12 @@ from numpy.typing import NDArray
 
 from processes.classify.description import OUTPUT, describe
 from processes.classify.downloads import has_host_links
-from processes.classify.inference import ClassStatus, Labels, unlabelled
+from processes.classify.inference import Classified, ClassStatus, Labels, Pause, unlabelled
 from processes.classify.inputs import name_stem, open_sources, read_inputs, stamp_links
 from processes.classify.label_files import gather_labels, labels_of, save_labels
+from processes.classify.paused_sections import SectionProgress, keep_step
 from processes.classify.pipeline import classify_rows, session_for
+from processes.classify.planning.cutting import READ_BYTES_PER_S, cut_sections, require_readable
 from processes.classify.planning.plan import plan
 from processes.classify.planning.sources import Plan, PlannedRows, Sources
 from processes.classify.publish import publish, require_format, result_fields
@@ -49,6 +52,7 @@ from processes.crs import crs_from_text
 from processes.errors import RequestError, at_pointer, collect_faults
 from processes.features.writing.formats import format_of_media_type, offered_formats
 from processes.imagery.chip_plan import reading_order
+from processes.imagery.reading_cost import reading_cost
 from processes.imagery.source import require_unchanged
 from processes.model.catalog import Catalog
 from processes.model.runtime.runtimes import available_threads
@@ -74,6 +78,8 @@ _FIRST_SECTION_S = 2.5
 """Seconds that the first section takes. Work that ends earlier has no further section."""
 _SECTION_S = 4
 """Seconds that each further section takes, at the speed of the first."""
+_STEP_S = 5
+"""Seconds after which a section that takes longer makes room for others; it goes on in another step."""
 _FEATURES = "/inputs/features"
 """Pointer of the features in a request."""
 
@@ -101,7 +107,10 @@ class _Pace:
         return time.monotonic() - self._start_s
 
     def count(self, rows: int) -> None:
-        """Count rows that are done."""
+        """Count rows that are done; 0 = none, but the work goes on."""
+        if not rows:
+            self._progress(0)
+            return
         self._last_s = time.monotonic()
         self._rows += rows
         if not self._first_rows:
@@ -112,7 +121,7 @@ class _Pace:
         """Return rows per second; of all rows where there was one batch only."""
         if self._last_s > self._first_s:
             return (self._rows - self._first_rows) / (self._last_s - self._first_s)
-        return self._rows / self.seconds()
+        return self._rows / max(self.seconds(), 1e-9)
 
 
 class ClassifyObjects(SectionedProcess):
@@ -158,41 +167,46 @@ class ClassifyObjects(SectionedProcess):
     ) -> Output:
         """Do the work. Arguments are those of the interface; `planned` and `progress` are called as in `begin`."""
         plan, output = self._prepare(execution, folder)
-        labels, _ = self._classify(plan, reading_order(plan.chips), planned, _Pace(progress))
-        return _published(plan.rows, labels, output, folder)
+        found = self._classify(plan, reading_order(plan.chips), planned, _Pace(progress), Pause())
+        return _published(plan.rows, found.labels, output, folder)
 
     def estimate(self, execution: Execution, folder: Path, measures_speed: bool) -> Estimate:
-        rows = self._prepare(execution, folder)[0].rows
+        planned = self._prepare(execution, folder)[0]
+        rows = planned.rows
         objects_per_s = None
         if measures_speed:
             with at_pointer("/inputs/model"):
                 objects_per_s = session_for(rows.sources).chips_per_s() * self._thread_count()
-        return Estimate(len(rows.sources.images), len(rows), tuple(result_fields(rows)), objects_per_s)
+        read_bytes = reading_cost(planned.chips).total
+        return Estimate(len(rows.sources.images), len(rows), tuple(result_fields(rows)), objects_per_s, read_bytes)
 
-    def estimate_sections(self, objects: int, objects_per_s: float, slots: int) -> tuple[int, float]:
-        left = objects - _FIRST_SECTION_S * objects_per_s
-        if left <= 0:
-            return 1, objects / objects_per_s
-        return 1 + math.ceil(left / (objects_per_s * _SECTION_S)), _FIRST_SECTION_S + left / (objects_per_s * slots)
+    def estimate_sections(self, estimate: Estimate, objects_per_s: float, slots: int) -> tuple[int, float]:
+        seconds = max(estimate.objects / objects_per_s, estimate.read_bytes / READ_BYTES_PER_S)
+        left_s = seconds - _FIRST_SECTION_S
+        if left_s <= 0:
+            return 1, seconds
+        sections = min(estimate.objects, 1 + math.ceil(left_s / _SECTION_S))
+        return sections, _FIRST_SECTION_S + left_s / min(sections, slots)
 
     def begin(
         self, execution: Execution, files: JobFiles, planned: Callable[[int], None], progress: Progress
     ) -> Output | Sections:
         plan, output = self._prepare(execution, files.scratch)
         rows, pace = reading_order(plan.chips), _Pace(progress)
-        labels, done = self._classify(plan, rows, planned, pace, lambda: pace.seconds() > _FIRST_SECTION_S)
+        pause = Pause(lambda: pace.seconds() > _FIRST_SECTION_S, lambda: pace.seconds() > _STEP_S)
+        found = self._classify(plan, rows, planned, pace, pause)
         stamps = execution.file_stamps or ()
         require_unchanged((image.source for image in plan.chips.images), stamps)
         require_unchanged_files(stamp for stamp in stamps if stamp.pointer.startswith(_FEATURES))
-        if done == len(rows):
-            return _published(plan.rows, labels, output, files.scratch)
-        sections = _cut(rows[done:], pace.rows_per_s())
-        _save(plan, output, stamps, rows[:done], labels, sections, files)
-        return Sections((done, *map(len, sections)), len(plan.rows) - len(rows))
+        if found.done.all():
+            return _published(plan.rows, found.labels, output, files.scratch)
+        sections = cut_sections(plan.chips, rows, found.done, pace.rows_per_s(), _SECTION_S)
+        _save(plan, output, stamps, rows[found.done], found, sections, files)
+        return Sections((int(found.done.sum()), *map(len, sections)), len(plan.rows) - len(rows))
 
-    def run_section(self, files: JobFiles, section: int, progress: Progress) -> None:
+    def run_section(self, files: JobFiles, section: int, progress: Progress) -> float:
         if files.has(_labels_name(section)):  # another process did it, and ended before it could report
-            return
+            return 1.0
         with _plan_kept():
             saved = decode_plan(files.fetch(PLAN).read_bytes())
             images = load_images(saved, files.fetch)
@@ -203,18 +217,21 @@ class ClassifyObjects(SectionedProcess):
         # cells of a mosaic may come from any of its images
         used = [image.source for image in (images if saved.is_mosaic else map(images.__getitem__, placed))]
         require_unchanged(used, saved.file_stamps)
-        labels, _ = classify_rows(
-            sources,
-            chips,
-            np.arange(len(rows)),
-            session_for(sources),
-            progress,
-            self._thread_count(),
-        )
+        before = SectionProgress(files, section, unlabelled(len(rows), sources.model.definition, sources.arguments))
+        before.load()
+        session, todo = session_for(sources), np.flatnonzero(~before.done)
+        pause = _pause_in_time()
+        found = classify_rows(sources, chips, todo, session, progress, self._thread_count(), pause, before.parts)
         require_unchanged(used, saved.file_stamps)
-        path = files.scratch / _labels_name(section)
-        save_labels(path, rows, labels)
-        files.keep(path.name, path)
+        before.add(todo, found)
+        if before.done.all():
+            path = files.scratch / _labels_name(section)
+            save_labels(path, rows, before.labels)
+            files.keep(path.name, path)
+        else:
+            done = todo[found.done]
+            keep_step(files, section, before.steps, done, labels_of(found.labels, done), found.parts)
+        return before.share()
 
     def finish(self, files: JobFiles) -> Output:
         with _plan_kept():
@@ -247,7 +264,9 @@ class ClassifyObjects(SectionedProcess):
         output_format = inputs.output_format or format_of_media_type(choose_media_type(offers, execution.accept))
         with collect_faults(faults, "/outputs"):
             require_format(sources, output_format, inputs.crs)
-        planned = plan(sources, self._settings.limits.max_objects, execution.max_objects, faults)
+        limits = self._settings.limits
+        planned = plan(sources, limits.max_objects, execution.max_objects, faults)
+        require_readable(planned.chips, limits.max_read_gb)
         self._require_same_files(execution)
         name = execution.result_name or inputs.requirements.result_name or name_stem(sources.images[0].name)
         crs = None if inputs.crs is None else inputs.crs.to_json()
@@ -263,13 +282,19 @@ class ClassifyObjects(SectionedProcess):
         rows: NDArray[np.int64],
         planned: Callable[[int], None],
         pace: _Pace,
-        enough: Callable[[], bool] = lambda: False,
-    ) -> tuple[Labels, int]:
+        pause: Pause,
+    ) -> Classified:
         """Classify rows of a plan in reading order, as `classify_rows` does."""
         session = session_for(plan.rows.sources)
         planned(len(plan.rows))
         pace.start(len(plan.rows) - len(rows))
-        return classify_rows(plan.rows.sources, plan.chips, rows, session, pace.count, self._thread_count(), enough)
+        return classify_rows(plan.rows.sources, plan.chips, rows, session, pace.count, self._thread_count(), pause)
+
+
+def _pause_in_time() -> Pause:
+    """Return a pause after the seconds of a step; one batch is begun in any case, so that each step gets on."""
+    end_s, begun = time.monotonic() + _STEP_S, count()
+    return Pause(lambda: next(begun) > 0 and time.monotonic() > end_s, lambda: time.monotonic() > end_s)
 
 
 def _loaded_rows(saved: SavedPlan, sources: Sources, files: JobFiles) -> PlannedRows:
@@ -307,30 +332,30 @@ def _labels_name(section: int) -> str:
     return f"labels-{section:06}.arrow"
 
 
-def _cut(rows: NDArray[np.int64], rows_per_s: float) -> list[NDArray[np.int64]]:
-    """Cut rows in reading order into sections of equal size, each of which takes some seconds."""
-    return np.array_split(rows, math.ceil(len(rows) / max(1, rows_per_s * _SECTION_S)))
-
-
 def _save(
     plan: Plan,
     output: OutputOptions,
     file_stamps: Sequence[FileStamp],
     done: NDArray[np.int64],
-    labels: Labels,
+    found: Classified,
     sections: Sequence[NDArray[np.int64]],
     files: JobFiles,
 ) -> None:
-    """Keep the plan, the labels of the first section, and the images that came with the request or were fetched."""
+    """Keep the plan, what the first section found, and the images that came with the request or were fetched."""
     folder = files.scratch / "plan"
     folder.mkdir()
     save_rows(plan, sections, folder)
-    save_labels(folder / _labels_name(0), done, labels_of(labels, done))
+    save_labels(folder / _labels_name(0), done, labels_of(found.labels, done))
     images = save_images(plan.chips.images, files.scratch / OPENED, files.keep)
     saved = describe_plan(plan, images, len(sections) + 1, file_stamps, output)
     (folder / PLAN).write_bytes(encode_plan(saved))
     for path in sorted(folder.iterdir()):
         files.keep(path.name, path)
+    for number, rows in enumerate(sections if found.parts else (), 1):
+        parts = {place: found.parts[row] for place, row in enumerate(rows.tolist()) if row in found.parts}
+        if parts:
+            none = np.zeros(0, np.int64)
+            keep_step(files, number, 0, none, labels_of(found.labels, none), parts)
     files.sync()
 
 

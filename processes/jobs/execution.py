@@ -26,6 +26,7 @@ from processes.jobs.steps import (
     FilesLost,
     InputsMissing,
     ResultPublished,
+    SectionPaused,
     SlotEnded,
     Step,
     StepFailed,
@@ -72,6 +73,8 @@ class JobExecution:
         self._threads = threads
         self._counts: Counter[tuple[str, str]] = Counter()
         """Amounts that are not yet added to the counters."""
+        self._begun: dict[int, float] = {}
+        """Objects of sections that are done in part: how many that is."""
         self._start_s = time.monotonic()
         self._abandoned = asyncio.Event()
         self._attempts = Attempts(job, self._record_attempt)
@@ -185,8 +188,9 @@ class JobExecution:
         objects = sum(item.objects for item in done)
         self.job = dataclasses.replace(self.job, done=self.job.done + objects)
         self._count("objects", "", objects)
-        total, here = self.job.objects or 0, self.job.done - before
-        message = running_message(self.job.done, total, (total - self.job.done) * seconds / here if here else None)
+        total, now = self.job.objects or 0, self.job.done + sum(self._begun.values())
+        here = now - before
+        message = running_message(now, total, (total - now) * seconds / here if here else None)
         await self._write(self._store.record_sections, done, again, message, self._pop_counts())
 
     async def _run_alone(self, action: Action, plan: str) -> StepOutcome:
@@ -239,7 +243,7 @@ class JobExecution:
             raise _StoppedError
 
     def _evaluate(self, action: Action, state: Section, report: StepReport | None) -> Section | None:
-        """Return None where a report says that the step is done, else the section with its errors and losses, to retry.
+        """Return None where a report says that the step is done, else the section with its errors and losses, to go on.
 
         Raises:
             FailedError: there is no further retry.
@@ -271,13 +275,19 @@ class JobExecution:
                 if retried.losses >= MAX_LOSSES:
                     raise lost_too_often(reason)
                 return retried
-            case _:
+            case outcome:
                 self._count_step("done", report)
+                is_paused = isinstance(outcome, SectionPaused)
                 if action == "section" and self.job.pace_key is not None:
-                    self._count(PACE_OBJECTS, self.job.pace_key, state.objects)
+                    self._count(PACE_OBJECTS, self.job.pace_key, 0 if is_paused else state.objects)
                     self._count(PACE_SECONDS, self.job.pace_key, report.seconds)
-                self._log("step done", **about)
-                return None
+                self._begun.pop(state.number, None)
+                if not isinstance(outcome, SectionPaused):
+                    self._log("step done", **about)
+                    return None
+                self._begun[state.number] = outcome.share * state.objects
+                self._log("section paused", **about, share=round(outcome.share, 3))
+                return dataclasses.replace(state, errors=0, losses=0)
 
     async def _succeed(self, finished: ResultPublished) -> None:
         objects = finished.objects if self.job.objects is None else self.job.objects

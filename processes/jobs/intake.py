@@ -146,7 +146,7 @@ class Intake:
             with self.storage.open_result(job.id, job.result.name) as file:
                 estimate = msgspec.json.decode(file.read(), type=Estimate)
         slots = parallel_slots(requirements.parallel_factor, slot_count(self.settings))
-        sections, seconds = process.estimate_sections(estimate.objects, pace or estimate.objects_per_s or 1, slots)
+        sections, seconds = process.estimate_sections(estimate, pace or estimate.objects_per_s or 1, slots)
         return {
             "images": estimate.images,
             "objects": estimate.objects,

@@ -8,15 +8,16 @@ from typing import Any
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
-def running_message(done: int, total: int, left_s: float | None) -> str:
+def running_message(done: float, total: int, left_s: float | None) -> str:
     """Return the progress in words: `4200 of 10000 objects, about 3 minutes left`.
 
     Args:
-        done: number of objects that are done.
+        done: number of objects that are done; large images count as far as they are read.
         total: number of all objects.
         left_s: estimated seconds until the end; None = there is no estimate.
     """
-    return f"{done} of {total} objects" + ("" if left_s is None else f", about {_duration(left_s)} left")
+    amount = f"{done:.2f}" if done % 1 else f"{done:.0f}"
+    return f"{amount} of {total} objects" + ("" if left_s is None else f", about {_duration(left_s)} left")
 
 
 def successful_message(summary: Mapping[str, Any] | None, objects: int) -> str:

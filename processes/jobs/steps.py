@@ -61,6 +61,13 @@ class SectionDone(msgspec.Struct, frozen=True, tag=True):
     """The section is done."""
 
 
+class SectionPaused(msgspec.Struct, frozen=True, tag=True):
+    """The section is done in part, and goes on in another step: others may use the slot in between."""
+
+    share: float
+    """How much of it is done, 0..1."""
+
+
 class InputsMissing(msgspec.Struct, frozen=True, tag=True):
     """The work cannot begin: what the request links to on hosts is to be fetched first."""
 
@@ -102,6 +109,7 @@ StepOutcome = (
     ResultPublished
     | Sections
     | SectionDone
+    | SectionPaused
     | InputsMissing
     | InputsFetched
     | StepFailed
@@ -185,8 +193,8 @@ def _outcome(
                 begun = process.begin(execution, files, begin_section, progress)
                 return begun if isinstance(begun, Sections) else _finished(begun, files, step, total)
             case "section":
-                _sectioned(process).run_section(files, step.section, progress)
-                return SectionDone()
+                share = _sectioned(process).run_section(files, step.section, progress)
+                return SectionDone() if share == 1 else SectionPaused(share)
             case "finish":
                 return _finished(_sectioned(process).finish(files), files, step, total)
             case "fetch":

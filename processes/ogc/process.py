@@ -76,6 +76,8 @@ class Estimate:
     """Of the result, as Table Schema has them."""
     objects_per_s: float | None
     """Objects per second of a slot, measured on a batch of chips that are all 0; None = not measured."""
+    read_bytes: int = 0
+    """Bytes of the imagery that are decoded for all objects."""
 
 
 class LostFilesError(Exception):
@@ -175,11 +177,11 @@ class SectionedProcess(Process):
         """
 
     @abstractmethod
-    def estimate_sections(self, objects: int, objects_per_s: float, slots: int) -> tuple[int, float]:
+    def estimate_sections(self, estimate: Estimate, objects_per_s: float, slots: int) -> tuple[int, float]:
         """Return the number of sections, and the seconds that the work takes.
 
         Args:
-            objects: number of objects to do.
+            estimate: the extent of the work.
             objects_per_s: objects per second of a slot.
             slots: number of slots that work at the same time.
         """
@@ -201,8 +203,11 @@ class SectionedProcess(Process):
         """
 
     @abstractmethod
-    def run_section(self, files: JobFiles, section: int, progress: Progress) -> None:
-        """Do a section of work that was begun, and keep its labels.
+    def run_section(self, files: JobFiles, section: int, progress: Progress) -> float:
+        """Do a section of work that was begun, or some seconds of it, and keep its labels.
+
+        Returns:
+            How much of the section is done, 0..1; below 1 it is to be called again, and goes on from there.
 
         Args:
             files: of the job.

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from rasterio.windows import Window
 
 from conftest import definition
-from processes.classify.inference import ClassStatus, Labels, classify
+from processes.classify.inference import ClassStatus, Labels, Pause, classify
 from processes.errors import PackageError
 from processes.imagery.chip_plan import ChipPlan, reading_order
 from processes.imagery.chips import Placement
@@ -80,9 +80,9 @@ def run(
     placement = Placement(np.zeros(len(ORIGINS), np.int32), windows)
     chips = ChipPlan([image], [BandSelection((0, 1, 2))], ChipRule(width, height, True, None), placement, None, None)
     rows = reading_order(chips)
-    labels, done = classify(chips, rows, session, arguments, progress, threads, enough)
-    assert done == len(rows) or enough()
-    return labels
+    found = classify(chips, rows, session, arguments, progress, threads, Pause(enough))
+    assert found.done.all() or enough()
+    return found.labels
 
 
 def chips_of(folder: Path, height: int, width: int) -> NDArray[np.float64]:

@@ -197,6 +197,60 @@ def test_images_are_sectioned_too(process: ClassifyObjects, imagery: Path, tmp_p
     assert content(work.finish(), tmp_path) == content(expected, tmp_path)
 
 
+@pytest.mark.parametrize("media_type", [None, "text/csv"])
+def test_a_section_that_takes_long_goes_on_where_it_stopped(
+    process: ClassifyObjects, imagery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, media_type: str | None
+) -> None:
+    """Chips as large as an image, and small ones, are read in as many steps as they have parts."""
+    monkeypatch.setattr("processes.classify.process._STEP_S", -1)
+    monkeypatch.setattr("processes.imagery.large_chips._PART_PX", 256)
+    path = make_raster(
+        imagery / "large.tif", width=700, height=520, blocksize=256, transform=Affine(1, 0, X, 0, -1, Y), nodata=7
+    )
+    boxes = [shapely.box(X + 5 + n, Y - 510, X + 690 - 9 * n, Y - 3 - n) for n in range(3)]
+    boxes += [shapely.Point(X + 30 * n, Y - 20 * n).buffer(7) for n in range(9)]
+    features = [feature(number, shape, number) for number, shape in enumerate(boxes)]
+    layer = {"type": "FeatureCollection", "crs": CRS, "features": features}
+    arguments = {"class_scores": media_type is not None, "batch_size": 4}
+    inputs = {"image": link(path), "features": layer, "model": "variable", "modelArguments": arguments}
+    order = execution_of(process, inputs, media_type)
+    (tmp_path / "at-once").mkdir()
+    expected = process.execute(order, tmp_path / "at-once")
+    work = Sectioned(process, order, tmp_path)
+    begun, _ = work.begin()
+    steps = []
+    for section in range(1, len(begun.objects)):
+        shares = [0.0]
+        while shares[-1] < 1:
+            shares.append(work.process.run_section(work.files(), section, lambda _: None))
+            assert shares[-1] > shares[-2]
+        steps.append(len(shares) - 1)
+    assert sum(steps) > 3 * 6
+    assert content(work.finish(), tmp_path) == content(expected, tmp_path)
+
+
+def test_a_whole_image_is_begun_in_the_first_section_and_goes_on_from_there(
+    process: ClassifyObjects, imagery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("processes.classify.process._FIRST_SECTION_S", 60)
+    monkeypatch.setattr("processes.classify.process._STEP_S", -1)
+    monkeypatch.setattr("processes.imagery.large_chips._PART_PX", 256)
+    path = make_raster(imagery / "large.tif", width=700, height=520, blocksize=256, transform=Affine(1, 0, X, 0, -1, Y))
+    order = execution_of(process, {"image": link(path), "model": "fixed"})
+    (tmp_path / "at-once").mkdir()
+    expected = process.execute(order, tmp_path / "at-once")
+    work = Sectioned(process, order, tmp_path)
+    begun, done = work.begin()
+    assert (begun.objects, sum(done)) == ((0, 1), 0)
+    kept = [path.name for path in sorted((work.storage.folder / "job" / "plan").glob("paused-*"))]
+    assert kept == ["paused-000001-0000.msgpack"]
+    steps = 1
+    while work.process.run_section(work.files(), 1, lambda _: None) < 1:
+        steps += 1
+    assert steps == 8  # the ninth part, of 3 x 3, was the first one
+    assert content(work.finish(), tmp_path) == content(expected, tmp_path)
+
+
 def test_inline_images_are_kept_with_the_plan(process: ClassifyObjects, imagery: Path, tmp_path: Path) -> None:
     data = [base64.b64encode((imagery / f"{number}.tif").read_bytes()).decode() for number in (0, 1)]
     images = [{"value": text, "encoding": "base64", "mediaType": "image/tiff"} for text in data]
