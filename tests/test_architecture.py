@@ -59,7 +59,7 @@ HOMES: Mapping[str, set[str]] = {
         "features/writing/geopackage",
         "features/writing/qgis_style",
     },
-    "zipfile": {"sources/zips", "features/reading/shapefile_zip", "model/package"},
+    "zipfile": {"sources/zips", "features/reading/shapefile_zip", "model/package", "model/pytorch/weights_file"},
     "jsonschema": {"ogc/schema"},
     "yaml": {"settings"},
     "click": {"programs"},

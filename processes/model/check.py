@@ -56,7 +56,7 @@ class CheckedPackage(msgspec.Struct, frozen=True):
     folder: str = ""
     """Where its contents lie; empty = it could not be read."""
     network: str | None = None
-    """Path of the ONNX file within the folder; None = there is none that can be used."""
+    """Path of the ONNX file within the folder, whole where it was made; None = there is none that can be used."""
     sha256: str | None = None
     """Digest of the ONNX file, in hex."""
 

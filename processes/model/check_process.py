@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import os
 import resource
 import signal
@@ -20,6 +21,7 @@ import msgspec
 from processes.errors import PackageError
 from processes.model.check import CheckedPackage, CheckOutcome
 from processes.model.package import Package, read_package
+from processes.model.pytorch.conversion import convert
 from processes.model.runtime.runtimes import available_threads
 from processes.model.session import Session, SessionKey
 from processes.model.trial import try_network
@@ -33,7 +35,7 @@ _GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 def check(
     path: Path, unpack_folder: Path, max_bytes: int, has_read: Callable[[CheckedPackage], None] = lambda _: None
 ) -> CheckedPackage:
-    """Read a package, open its network and run it on random chips, in this process.
+    """Read a package, open its network and run it on random chips, in this process. One of PyTorch is made ONNX before.
 
     Args:
         path: the `.dlpk` file or the package folder.
@@ -41,15 +43,33 @@ def check(
         max_bytes: limit of the unpacked size.
         has_read: is called before the network is tried, with what is known then.
     """
-    package = read_package(path, unpack_folder, max_bytes)
+    package = _with_network(read_package(path, unpack_folder, max_bytes))
     if package.folder is None:
         return CheckedPackage(CheckOutcome(package.problem, conclusive=package.is_final))
     if package.network is None:
         return CheckedPackage(CheckOutcome(package.problem, conclusive=package.is_final), str(package.folder))
-    network = str(package.network.relative_to(package.folder))
+    is_made = package.weights is not None
+    network = str(package.network.absolute() if is_made else package.network.relative_to(package.folder))
     read = CheckedPackage(CheckOutcome(), str(package.folder), network, package.sha256)
     has_read(read)
     return msgspec.structs.replace(read, outcome=_try(package))
+
+
+def _with_network(package: Package) -> Package:
+    """Return a package whose network is there: one of PyTorch is made ONNX, if that was not done before."""
+    if package.weights is None or package.network is None or package.network.is_file():
+        return package
+    try:
+        convert(package.weights, package.backbone, package.network)
+    except PackageError as err:
+        return dataclasses.replace(package, network=None, problem=err.detail)
+    except OSError as err:
+        problem = f"its network cannot be made ONNX: {err.strerror or 'its file cannot be read'}"
+        return dataclasses.replace(package, network=None, problem=problem, is_final=False)
+    except MemoryError:
+        problem = "to make its network ONNX needs more memory than a check may use"
+        return dataclasses.replace(package, network=None, problem=problem, is_final=False)
+    return package
 
 
 def _try(package: Package) -> CheckOutcome:

@@ -1,6 +1,7 @@
 """Model packages on disk: a `.dlpk` (a zip) or a folder, with exactly one `.emd` at the root.
 
-Nothing in a package is executed or unpickled, and nothing of it is written outside its own folder.
+Nothing in a package is executed, and nothing of it is written outside its own folder. Its network is ONNX, or a file of
+PyTorch, of which the check makes an ONNX file.
 """
 
 from __future__ import annotations
@@ -8,21 +9,25 @@ from __future__ import annotations
 import fcntl
 import glob
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from processes.errors import InputError, PackageError
 from processes.model.definition import ModelDefinition, parse_definition
 from processes.sources.zips import BROKEN_ZIP, MAX_MEMBERS, extract, require_few, require_sane_size, safe_name
 
 MAX_DEFINITION_BYTES = 16 * 2**20
+_CONVERSION_VERSION = 1
+"""A new number makes the networks of all files of PyTorch anew."""
+_ONNX, _PYTORCH = ".onnx", ".pth"
 _ARCHIVE = "the .dlpk"
 _SCRATCH = ".unpack-"
 
@@ -36,9 +41,9 @@ class Package:
     definition: ModelDefinition | None
     """None = the .emd cannot be read."""
     network: Path | None
-    """The ONNX file; None = the package has none that can be used."""
+    """The ONNX file, which the check makes where `weights` is stated; None = the package has none that can be used."""
     sha256: str | None
-    """Digest of the ONNX file, in hex; None = there is no such file."""
+    """Digest of the network's file in the package, in hex; None = there is no such file."""
     problem: str | None
     """Why the package cannot be used, in words for the client; None = it can."""
     warnings: tuple[str, ...] = ()
@@ -47,6 +52,10 @@ class Package:
     """Where its contents lie; None = it cannot be unpacked."""
     is_final: bool = True
     """False: the problem may go away though the package stays as it is."""
+    weights: Path | None = None
+    """The file of PyTorch that the ONNX file is made of; None = the ONNX file is a part of the package."""
+    backbone: str | None = None
+    """`ModelParameters.backbone`, what the network is made of; None = not stated."""
 
 
 def read_package(path: Path, unpack_folder: Path, max_bytes: int) -> Package:
@@ -54,7 +63,7 @@ def read_package(path: Path, unpack_folder: Path, max_bytes: int) -> Package:
 
     Args:
         path: the file or the folder.
-        unpack_folder: folder for the contents of `.dlpk` files, a subfolder for each.
+        unpack_folder: folder for the contents of `.dlpk` files, a subfolder for each, and for networks that are made.
         max_bytes: limit of the unpacked size.
     """
     definition = folder = None
@@ -63,12 +72,29 @@ def read_package(path: Path, unpack_folder: Path, max_bytes: int) -> Package:
         definition = read_definition(folder)
         network = _network(folder, definition)
         _require_size(folder, max_bytes)
-        return Package(package_id(path), definition, network, _sha256(network), None, folder=folder)
+        package = Package(package_id(path), definition, network, _sha256(network), None, folder=folder)
+        return _with_weights(package, path, unpack_folder) if _ending(network) == _PYTORCH else package
     except InputError as err:
         return Package(package_id(path), definition, None, None, err.detail, folder=folder)
     except OSError as err:
         problem = f"the package cannot be read: {err.strerror or 'its files are damaged'}"
         return Package(package_id(path), definition, None, None, problem, folder=folder, is_final=False)
+
+
+def _with_weights(package: Package, path: Path, unpack_folder: Path) -> Package:
+    """Return a package whose network is to be made of its file of PyTorch, once for each content. It gives logits.
+
+    Args:
+        package: whose network is the file of PyTorch.
+        path: of the package, as `read_package` has it, which also has `unpack_folder`.
+        unpack_folder: for the network, in a subfolder for each package.
+    """
+    definition, backbone = package.definition, _stated_backbone(package.folder or path)
+    if definition is not None and definition.activation is None:
+        definition = replace(definition, activation="sigmoid" if definition.multi_label else "softmax")
+    content = _short_hash(f"{_CONVERSION_VERSION}:{package.sha256}:{backbone}".encode())
+    made = unpack_folder / "pytorch" / _short_hash(os.fsencode(path.resolve())) / f"{content}{_ONNX}"
+    return replace(package, definition=definition, network=made, weights=package.network, backbone=backbone)
 
 
 def package_id(path: Path) -> str:
@@ -103,11 +129,21 @@ def read_definition(folder: Path) -> ModelDefinition:
     return parse_definition(definitions[0].read_bytes())
 
 
+def _stated_backbone(folder: Path) -> str | None:
+    """Return what the .emd of a package, which was read before, says that the network is made of."""
+    text = definition_files(folder)[0].read_bytes()
+    parameters = json.loads(text.removeprefix(b"\xef\xbb\xbf"), parse_int=float).get("ModelParameters")
+    backbone = parameters.get("backbone") if isinstance(parameters, dict) else None
+    return backbone if isinstance(backbone, str) and backbone.strip() else None
+
+
 def _network(folder: Path, definition: ModelDefinition) -> Path:
+    """Return the file that `ModelFile` names."""
     name = definition.network_file
-    if not name.lower().endswith(".onnx"):
+    if _ending(PurePosixPath(name)) not in (_ONNX, _PYTORCH):
         raise PackageError(
-            f"ModelFile {PurePosixPath(name).name[:80]!r}: the network must be ONNX; export the trained model to ONNX"
+            f"ModelFile {PurePosixPath(name).name[:80]!r}: the network must be ONNX, or a .pth of arcgis.learn; "
+            "export the trained model to ONNX"
         )
     parts = PurePosixPath(name).parts
     network = folder.joinpath(*parts)
@@ -116,6 +152,10 @@ def _network(folder: Path, definition: ModelDefinition) -> Path:
     if not network.is_file():
         raise PackageError(f"ModelFile {name[:80]!r} is not in the package")
     return network
+
+
+def _ending(file: PurePath) -> str:
+    return file.suffix.lower()
 
 
 def _require_size(folder: Path, max_bytes: int) -> None:

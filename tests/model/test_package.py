@@ -295,7 +295,7 @@ def test_too_many_members_are_refused(tmp_path: Path, read: Callable[..., Packag
         ("/etc/net.onnx", "points out of the package"),
         ("C:\\DeepLearning\\net.onnx", "points out of the package"),
         ("\\\\server\\share\\net.onnx", "points out of the package"),
-        ("net.pth", "the network must be ONNX"),
+        ("net.pth", "is not in the package"),
         ("net.h5", "the network must be ONNX"),
         ("net", "the network must be ONNX"),
         ("C:\\DeepLearning\\net.h5", "'net.h5': the network must be ONNX"),
@@ -461,7 +461,7 @@ def test_broken_packages_do_not_stop_the_others(tmp_path: Path, make_package: Ma
     problems = {package.id: package.problem for package in models.check_packages()}
     assert problems == {
         "good": None,
-        "keras": "ModelFile 'net.h5': the network must be ONNX; export the trained model to ONNX",
+        "keras": "ModelFile 'net.h5': the network must be ONNX, or a .pth of arcgis.learn; export the trained model to ONNX",
         "torn": "the network is not an ONNX file",
         "wide": "ImageWidth is 0, not a whole number from 1 to 8192",
         "zip": "the .dlpk is not a sound zip archive",
