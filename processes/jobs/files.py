@@ -45,8 +45,13 @@ _COPY_BYTES = 8 * 2**20
 class Storage(Protocol):
     """Where the files of all jobs are."""
 
-    def put_execution(self, job_id: str, content: bytes) -> None:
+    def put_execution(self, job_id: str, content: bytes, *, is_durable: bool = True) -> None:
         """Keep an execution; it is the first file of a job.
+
+        Args:
+            job_id: the job.
+            content: the execution.
+            is_durable: True = it survives a loss of power. Who waits for a result is gone then, and needs it no more.
 
         Raises:
             FailureError: it cannot be stored.
@@ -108,7 +113,7 @@ class FolderStorage:
 
     folder: Path
 
-    def put_execution(self, job_id: str, content: bytes) -> None:
+    def put_execution(self, job_id: str, content: bytes, *, is_durable: bool = True) -> None:
         with _storing():
             home = self.folder / job_id
             is_new = not self.folder.is_dir()
@@ -116,7 +121,7 @@ class FolderStorage:
             scratch = home / f".{_EXECUTION}"
             scratch.write_bytes(content)
             _publish(scratch, home / _EXECUTION)
-            for folder in (home, self.folder, *[self.folder.parent] * is_new):
+            for folder in (home, self.folder, *[self.folder.parent] * is_new) if is_durable else ():
                 _sync_folder(folder)
 
     def execution(self, job_id: str) -> bytes:
@@ -229,7 +234,7 @@ class ObjectStorage:
         self._copies = copies
         self._opened: tuple[fs.FileSystem, str] | None = None
 
-    def put_execution(self, job_id: str, content: bytes) -> None:
+    def put_execution(self, job_id: str, content: bytes, *, is_durable: bool = True) -> None:
         store, root = self._store()
         with _storing(), store.open_output_stream(f"{root}/{job_id}/{_EXECUTION}") as stream:
             stream.write(content)
