@@ -35,6 +35,8 @@ HOMES: Mapping[str, set[str]] = {
     "sqlalchemy": {
         "jobs/database",
         "jobs/migrations",
+        "jobs/retention",
+        "jobs/sections_again",
         "jobs/tables",
         "jobs/store",
         "jobs/claiming",

@@ -36,7 +36,7 @@ class DiskReserve:
             if self._path.exists():
                 return
             usage = shutil.disk_usage(self._folder)
-            size = min(_RESERVE_BYTES, usage.total // _RESERVE_SHARE)
+            size = _reserve_bytes(usage.total)
             if usage.free < 2 * size:
                 return
             scratch = self._folder / f".reserve-{uuid.uuid4().hex}"
@@ -54,6 +54,16 @@ class DiskReserve:
         except OSError:
             return False
         return True
+
+
+def leaves_reserve(folder: Path) -> bool:
+    """Return whether a disk has more space left than a reserve, which jobs must not use when it was given up."""
+    usage = shutil.disk_usage(folder)
+    return usage.free > _reserve_bytes(usage.total)
+
+
+def _reserve_bytes(total_bytes: int) -> int:
+    return min(_RESERVE_BYTES, total_bytes // _RESERVE_SHARE)
 
 
 def require_space(settings: Settings) -> None:

@@ -27,6 +27,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from processes.errors import FailureError
+from processes.jobs.disk import leaves_reserve
 from processes.ogc.process import JobFiles
 from processes.settings import Settings
 
@@ -163,6 +164,8 @@ class FolderFiles:
         with _storing():
             if not self.home.is_dir():
                 self.home.mkdir()  # without parents: where the job's own folder is gone, the job is
+            if not leaves_reserve(self.home):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             try:
                 _publish(path, self.home / name)
             except OSError as err:

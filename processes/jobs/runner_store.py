@@ -18,14 +18,13 @@ from processes.jobs.claiming import next_job, ready
 from processes.jobs.counters import Counts, add_counts
 from processes.jobs.database import Database
 from processes.jobs.job import Job, JobStatus, ResultFile, Section
-from processes.jobs.tables import job, request, runner, section
+from processes.jobs.retention import expire
+from processes.jobs.sections_again import mark_again
+from processes.jobs.tables import job, runner, section
 from processes.ogc.process import Sections
 
 LEASE_S = 10
 """Seconds after which the jobs of a silent runner can be claimed by others."""
-_DAY_S = 86_400
-_DRY_RUN_S = 3600
-"""Seconds after its end at which a dry run is forgotten whose maker did not do it, as it was killed."""
 
 
 class LeaseLostError(Exception):
@@ -85,11 +84,7 @@ class RunnerStore:
             return claimed
 
     def renew(self, fences: Mapping[str, int]) -> set[str]:
-        """Say that this runner works, and renew the leases of its jobs, given with their fences.
-
-        Returns:
-            Those that are not the runner's any more.
-        """
+        """Say that this runner works, and renew the leases of jobs; return those that are not its any more."""
         with self._database.write() as connection:
             now = self._database.now(connection)
             if not connection.execute(runner.update().where(runner.c.name == self._owner).values(seen=now)).rowcount:
@@ -208,32 +203,20 @@ class RunnerStore:
             self._update(connection, job_id, fence, **{f"{step}_errors": errors, f"{step}_losses": losses})
 
     def redo(self, job_id: str, fence: int, sections: Sequence[int], max_losses: int) -> bool:
-        """Let sections be done again, or all of a job, and release it: the next claim goes on.
+        """Let sections be done again, or all of a job, and release it; return False where there were too many losses.
 
         Args:
             job_id: the job.
             fence: number of the claim.
             sections: their numbers; none = the job has no plan any more.
             max_losses: number of losses of the last step, this one included, with which nothing is done again.
-
-        Returns:
-            Whether it is done again.
         """
         with self._database.write() as connection:
             losses = connection.scalar(sa.select(job.c.finish_losses).where(job.c.id == job_id)) or 0
             if losses + 1 >= max_losses:
                 return False
-            values: dict[str, Any] = {"plan": None, "objects": None, "done": 0}
-            rows = section.c.job == job_id
-            if sections:
-                lost = (rows, section.c.number.in_(sections), section.c.is_done)
-                objects = connection.scalar(sa.select(sa.func.sum(section.c.objects)).where(*lost)) or 0
-                values = {"done": job.c.done - int(objects)}
-                connection.execute(section.update().where(*lost).values(is_done=False))
-            else:
-                connection.execute(section.delete().where(rows))
-            values |= {"finish_losses": losses + 1, "owner": None, "lease": 0}
-            self._update(connection, job_id, fence, **values)
+            values = mark_again(connection, job_id, sections) | {"finish_losses": losses + 1}
+            self._update(connection, job_id, fence, owner=None, lease=0, **values)
             return True
 
     def set_message(self, job_id: str, fence: int, message: str) -> None:
@@ -324,20 +307,7 @@ class RunnerStore:
     def expire(self, retention_days: int) -> None:
         """Mark results that are older than the retention, and remove the records of those twice as old."""
         with self._database.write() as connection:
-            now = self._database.now(connection)
-            old = now - retention_days * _DAY_S
-            connection.execute(
-                job.update()
-                .where(job.c.finished < old, job.c.is_expired.is_(False))
-                .values(is_expired=True, is_untidy=job.c.has_files, result=None, result_name=None)
-            )
-            left = sa.and_(job.c.is_dry_run, job.c.finished < now - _DRY_RUN_S)
-            expired = job.update().where(left, job.c.is_expired.is_(False))
-            connection.execute(expired.values(is_expired=True, is_untidy=job.c.has_files))
-            gone = (sa.or_(left, job.c.finished < old - retention_days * _DAY_S), job.c.has_files.is_(False))
-            connection.execute(request.delete().where(request.c.job.in_(sa.select(job.c.id).where(*gone))))
-            connection.execute(job.delete().where(*gone))
-            connection.execute(runner.delete().where(runner.c.seen < now - _DAY_S))
+            expire(connection, self._database.now(connection), retention_days)
 
     def with_files(self, job_ids: Iterable[str]) -> set[str]:
         """Return those of some ids that are jobs whose files may be needed."""
