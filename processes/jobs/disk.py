@@ -15,6 +15,8 @@ from processes.settings import Settings
 _MB = 2**20
 _RESERVE_BYTES = 4 * _MB
 """More than enough for what SQLite writes to dismiss some hundred jobs."""
+_LEAST_BYTES = 2**18
+"""Less is not worth while."""
 _RESERVE_SHARE = 16
 """On a small disk the reserve is no more than this part of it."""
 
@@ -31,13 +33,12 @@ class DiskReserve:
         self._path = folder / "reserve"
 
     def take(self) -> None:
-        """Take the space, unless it is taken already or there is little left."""
+        """Take the space, or half of what is left where that is less; one that is taken grows when there is room."""
         with contextlib.suppress(OSError):
-            if self._path.exists():
-                return
+            taken = self._path.stat().st_size if self._path.exists() else 0
             usage = shutil.disk_usage(self._folder)
-            size = _reserve_bytes(usage.total)
-            if usage.free < 2 * size:
+            size = min(_reserve_bytes(usage.total), usage.free // 2)
+            if size <= max(taken, _LEAST_BYTES):
                 return
             scratch = self._folder / f".reserve-{uuid.uuid4().hex}"
             try:

@@ -365,6 +365,7 @@ def test_state_folder_full(town: Path, tmp_path: Path, small_state: Path) -> Non
         found = service.wait(job)
         assert (found["status"], "no space left" in found["message"]) == ("failed", True), found
         for number, job in enumerate(done):  # that makes room, and needs some
+            until((small_state / "reserve").exists)
             ballast = fill(small_state)
             assert service.request("DELETE", f"/jobs/{job}").status == 200, number
             until(lambda job=job: not (small_state / "results" / job).exists())  # type: ignore[misc]
