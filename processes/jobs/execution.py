@@ -124,13 +124,9 @@ class JobExecution:
         await self._engine.stop(self.job.id, self.job.fence)
         self._log("files of the job are lost", logging.ERROR, sections=list(sections) or "all")
         lost = (self.job.id, self.job.fence, sections, MAX_LOSSES)
-        is_redone = True
         with contextlib.suppress(LeaseLostError):
-            is_redone = await self._with_patience(lambda: self._store.redo(*lost))
-        if is_redone:
-            self._log("job let go")
-        else:
-            await self._fail(FailureError(f"the server failed: files of the job were lost {MAX_LOSSES} times"))
+            if not await self._with_patience(lambda: self._store.redo(*lost)):
+                await self._fail(FailureError(f"the server failed: files of the job were lost {MAX_LOSSES} times"))
 
     async def _record_plan(self, plan: str, sections: Sections) -> None:
         done = sections.without_chip + sections.objects[0]
@@ -292,7 +288,7 @@ class JobExecution:
     async def _succeed(self, finished: ResultPublished) -> None:
         objects = finished.objects if self.job.objects is None else self.job.objects
         message = successful_message(finished.summary, objects)
-        self._count_end("successful")
+        self._count("jobs", "successful", not self.job.is_dry_run)
         self._count("objects", "", objects - self.job.done)
         end = (message, finished.result, finished.summary, objects, self._pop_counts())
         await self._write(self._store.succeed, *end)
@@ -301,7 +297,7 @@ class JobExecution:
 
     async def _fail(self, error: ServiceError) -> None:
         await self._engine.stop(self.job.id, self.job.fence)
-        self._count_end("failed")
+        self._count("jobs", "failed", not self.job.is_dry_run)
         try:
             await self._write(self._store.fail, error, self._pop_counts())
         except LeaseLostError:
@@ -334,10 +330,6 @@ class JobExecution:
 
     def _count(self, name: str, label: str, value: float = 1) -> None:
         self._counts[name, label] += value  # type: ignore[assignment] # seconds are no whole numbers
-
-    def _count_end(self, label: str) -> None:
-        if not self.job.is_dry_run:
-            self._count("jobs", label)
 
     def _count_step(self, label: str, report: StepReport) -> None:
         self._count("sections", label)
