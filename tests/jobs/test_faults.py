@@ -352,7 +352,7 @@ def small_state(tmp_path: Path) -> Iterator[Path]:
 
 def test_state_folder_full(town: Path, tmp_path: Path, small_state: Path) -> None:
     with running(Service(town, tmp_path)) as service:
-        done = [service.submit(1) for _ in range(10)]
+        done = [service.submit(1) for _ in range(3)]  # each time half of the reserve is lost to who fills the disk
         for job in done:
             assert service.wait(job)["status"] == "successful"
         job = begun(service)
