@@ -6,9 +6,11 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +70,7 @@ def start(folder: Path) -> Service:
             stderr=log,
         )
     service = Service(process, port, folder)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 110
     while True:
         try:
             assert service.get("/conformance")[0] == 200
@@ -140,6 +142,37 @@ def test_a_chunked_body_is_read(service: Service) -> None:
     head = b"POST /processes/echo/execution HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + CLOSE
     status, _, answer = service.talk(head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
     assert (status, answer) == (200, b'["teststring"]')
+
+
+def test_more_slow_senders_than_threads_stop_nobody(service: Service) -> None:
+    chunked = b"POST /processes/echo/execution HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    done = threading.Event()
+    with ExitStack() as stack:
+
+        def connections(begin: bytes) -> list[socket.socket]:
+            found = [stack.enter_context(socket.create_connection(("127.0.0.1", service.port))) for _ in range(140)]
+            for connection in found:
+                connection.sendall(begin)
+            return found
+
+        heads, bodies = connections(b"GET /conformance?"), connections(chunked)
+
+        def drip() -> None:
+            while not done.wait(1):
+                for connection, block in [(item, b"x") for item in heads] + [(item, b"1\r\nx\r\n") for item in bodies]:
+                    with suppress(OSError):
+                        connection.send(block)
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            for _ in range(5):
+                start_s = time.monotonic()
+                assert service.get("/conformance")[0] == 200
+                assert time.monotonic() - start_s < 5
+        finally:
+            done.set()
+            thread.join()
 
 
 def test_it_listens_at_the_loopback_address_only(service: Service) -> None:
