@@ -93,6 +93,26 @@ def test_slow_clients_cost_no_thread(small: Small) -> None:
             assert small.quick_s() < QUICK_S
 
 
+def test_quick_readers_of_large_results_keep_nobody_waiting(small: Small) -> None:
+    def read(connection: socket.socket) -> None:
+        with suppress(OSError):
+            while connection.recv(2**20):
+                pass
+
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(small.connect()) for _ in range(2 * THREADS)]
+        threads = [threading.Thread(target=read, args=(item,)) for item in sockets]
+        for item, thread in zip(sockets, threads, strict=True):
+            item.sendall(b"GET /large?mb=10000&length HTTP/1.1\r\nHost: x\r\n\r\n")
+            thread.start()
+        for _ in range(3):
+            assert small.quick_s() < QUICK_S
+        for item in sockets:
+            item.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join()
+
+
 @pytest.mark.jobs
 @pytest.mark.parametrize(("begin", "drip"), SENDERS.values(), ids=SENDERS.keys())
 def test_slow_senders_are_ended(small: Small, begin: bytes, drip: bytes) -> None:
