@@ -106,7 +106,7 @@ class Admission:
         self._queue.add(step, time.monotonic())
         try:
             self._admit()
-            if self._watch is None or self._watch.done():
+            if not entry.done() and (self._watch is None or self._watch.done()):
                 self._watch = asyncio.create_task(self._look())
             await entry
         except BaseException:
@@ -186,4 +186,5 @@ class Admission:
         step = self._queue.one_to_give_way(counts.all, counts.gpu, time.monotonic())
         if step is not None and self._stop is not None:
             step.gave_way = step.is_leaving = True
-            step.gave_way = step.is_leaving = await self._stop(step)
+            if not await self._stop(step):
+                step.gave_way = step.is_leaving = False
