@@ -23,6 +23,10 @@ _STEPS: Mapping[int, Sequence[str]] = {
         # plans of 0.3.0 are of another form: such work begins anew
         "DELETE FROM section WHERE job IN (SELECT id FROM job WHERE status IN ('accepted', 'running'))",
         "UPDATE job SET plan = NULL, objects = NULL, done = 0 WHERE status IN ('accepted', 'running')",
+        "ALTER TABLE callback ADD COLUMN host TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX callback_by_host ON callback (host, due)",
+        "CREATE INDEX ix_callback_job ON callback (job)",
+        "DROP INDEX ix_callback_due",
         "CREATE TABLE runner (name VARCHAR(255) NOT NULL PRIMARY KEY, seen DOUBLE PRECISION NOT NULL)",
     ),
 }
