@@ -108,7 +108,8 @@ class TileReader:
         top, bottom = max(row, 0), min(row + height, image.grid.height)
         if left >= right or top >= bottom:
             return False
-        if self.is_absent(index, left, top, right, bottom):
+        is_sparse = self._stored_tiles(index) is not None
+        if is_sparse and self.is_absent(index, left, top, right, bottom):
             rows, columns = slice(top - row, bottom - row), slice(left - column, right - column)
             cells[:, rows, columns], valid[rows, columns] = self.absent_cells(index)
             return True
@@ -120,7 +121,7 @@ class TileReader:
                 x = tile_column * tile_width
                 x1, x2 = max(left, x), min(right, x + tile_width)
                 rows, columns = slice(y1 - row, y2 - row), slice(x1 - column, x2 - column)
-                if self.is_absent(index, x1, y1, x2, y2):
+                if is_sparse and self.is_absent(index, x1, y1, x2, y2):
                     cells[:, rows, columns], valid[rows, columns] = self.absent_cells(index)
                     continue
                 tile, mask = self._tile(index, tile_row, tile_column)
@@ -157,13 +158,11 @@ class TileReader:
         return absent
 
     def _stored_tiles(self, index: int) -> StoredTiles | None:
-        try:
-            return self._stored[index]
-        except KeyError:
+        if index not in self._stored:
             image = self.images[index]
             with readable(image.source):
-                stored = self._stored[index] = read_stored_tiles(image)
-            return stored
+                self._stored[index] = read_stored_tiles(image)
+        return self._stored[index]
 
     def reading_order(self, image: NDArray[np.int32], windows: Windows) -> NDArray[np.int64]:
         """Return the rows that have an image, in the order in which each tile is decoded once, `(k,)`.
