@@ -29,6 +29,8 @@ _DELAYS_S = (2, 10, 60, 600)
 """Seconds before each further try. After the last one the callback is given up."""
 _CLAIM_S = 60
 """Seconds after which a callback that was claimed, and neither sent nor delayed, can be claimed again."""
+_LATEST_S = _DELAYS_S[-1] + _CLAIM_S
+"""No callback is due later than in so many seconds, unless the clock was set back: then it is due now."""
 _AFTER_ANOTHER = 1e11
 """When a callback is due that waits for the one before it of its job. No clock shows it."""
 _AT_ONCE_TO_HOST, _AT_ONCE_TO_PATH = 4, 2
@@ -94,11 +96,15 @@ class Callbacks:
         of_path = Counter(_path(item.url) for item in in_flight)
         hosts = connection.execute(_hosts_from(self._first_host)).all()
         self._first_host = hosts[-1].host if len(hosts) == _HOSTS_AT_ONCE else ""
-        free = [row for row in hosts if row.due <= now and of_host[row.host] < _AT_ONCE_TO_HOST]
+        free = [
+            row
+            for row in hosts
+            if (row.due <= now or now + _LATEST_S < row.due < _AFTER_ANOTHER) and of_host[row.host] < _AT_ONCE_TO_HOST
+        ]
         for row in sorted(free, key=lambda row: (of_host[row.host], row.due)):
             query = (
                 sa.select(callback.c.id, callback.c.url)
-                .where(callback.c.host == row.host, callback.c.due <= now)
+                .where(callback.c.host == row.host, _is_due(now))
                 .order_by(callback.c.due, callback.c.id)
                 .limit(_CANDIDATES)
             )
@@ -115,7 +121,7 @@ class Callbacks:
             now = self._database.now(connection)
             query = (
                 callback.select()
-                .where(callback.c.id.in_(ids), callback.c.due <= now)
+                .where(callback.c.id.in_(ids), _is_due(now))
                 .order_by(callback.c.due, callback.c.id)
                 .limit(1)
                 .with_for_update(skip_locked=True)
@@ -193,6 +199,12 @@ def add_callback(connection: sa.Connection, subject: Job, event: str, url: str, 
 def _path(url: str) -> str:
     """Return a URL without its query, which may differ from job to job."""
     return urlsplit(url)._replace(query="", fragment="").geturl()
+
+
+def _is_due(now: float) -> sa.ColumnElement[bool]:
+    """Return the condition that a callback is due."""
+    due = callback.c.due
+    return sa.or_(due <= now, sa.and_(due > now + _LATEST_S, due < _AFTER_ANOTHER))
 
 
 def _hosts_from(first: str) -> sa.Select[tuple[str, float]]:

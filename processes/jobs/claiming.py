@@ -1,4 +1,4 @@
-"""Which job a runner claims next, as a query."""
+"""Which job a runner claims next, as a query, and which jobs have lost their runner."""
 
 from __future__ import annotations
 
@@ -8,6 +8,22 @@ import sqlalchemy as sa
 
 from processes.jobs.job import JobStatus
 from processes.jobs.tables import job
+
+LEASE_S = 10
+"""Seconds after which the jobs of a silent runner can be claimed by others."""
+
+
+def is_over(lease: sa.ColumnElement[float], now: float) -> sa.ColumnElement[bool]:
+    """Return the condition that a lease has ended.
+
+    One that seems to last for much longer than any lease does was given before the clock was set back. Its runner, if
+    it lives, renews it within seconds.
+
+    Args:
+        lease: when it ends, in seconds of the database's clock.
+        now: time of that clock.
+    """
+    return sa.or_(lease < now, lease > now + 2 * LEASE_S)
 
 
 def ready(now: float, busy: Iterable[str], room: int, priority_room: int, beyond: int) -> list[sa.ColumnElement[bool]]:
@@ -20,7 +36,7 @@ def ready(now: float, busy: Iterable[str], room: int, priority_room: int, beyond
         priority_room: the same for jobs that a client waits for.
         beyond: number of jobs of each kind that it has room for beyond that, of clients none of whose jobs runs.
     """
-    is_lost = sa.and_(job.c.status == JobStatus.RUNNING, job.c.lease < now)
+    is_lost = sa.and_(job.c.status == JobStatus.RUNNING, is_over(job.c.lease, now))
     is_free = sa.or_(job.c.status == JobStatus.ACCEPTED, is_lost)
     has_room: list[sa.ColumnElement[bool]] = []
     for is_kind, places in ((_is_background, room), (_is_awaited, priority_room)):
@@ -28,7 +44,7 @@ def ready(now: float, busy: Iterable[str], room: int, priority_room: int, beyond
             has_room.append(is_kind(job))
         elif places + beyond > 0:
             other = job.alias()
-            served = (other.c.status == JobStatus.RUNNING, other.c.lease >= now, is_kind(other))
+            served = (other.c.status == JobStatus.RUNNING, sa.not_(is_over(other.c.lease, now)), is_kind(other))
             has_room.append(sa.and_(is_kind(job), job.c.client.not_in(sa.select(other.c.client).where(*served))))
     # where the clock was set back, what was created later than now has waited long enough
     is_due = sa.or_(job.c.due <= now, job.c.created > now)

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from processes.errors import ServiceError
+from processes.jobs.claiming import LEASE_S
 from processes.jobs.disk import require_space
-from processes.jobs.runner_store import LEASE_S
 from processes.jobs.store import JobStore
 from processes.settings import Settings
 

@@ -16,12 +16,13 @@ from typing import Any
 from processes.errors import UnavailableError
 from processes.jobs.callback_sender import CallbackSender
 from processes.jobs.callbacks import Callbacks
+from processes.jobs.claiming import LEASE_S
 from processes.jobs.database import Database
 from processes.jobs.engine import Engine, EngineLostError
 from processes.jobs.execution import JobExecution
 from processes.jobs.files import storage_of
 from processes.jobs.job import is_job_id
-from processes.jobs.runner_store import LEASE_S, RunnerStore
+from processes.jobs.runner_store import RunnerStore
 from processes.jobs.threads import Threads
 from processes.jobs.wakeup_pipe import WakeupPipe
 from processes.settings import Settings

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from processes.errors import ServiceError, to_record
 from processes.jobs.callbacks import add_callback
-from processes.jobs.claiming import next_job, ready
+from processes.jobs.claiming import LEASE_S, is_over, next_job, ready
 from processes.jobs.counters import Counts, add_counts
 from processes.jobs.database import Database
 from processes.jobs.job import Job, JobStatus, ResultFile, Section
@@ -22,9 +22,6 @@ from processes.jobs.retention import expire
 from processes.jobs.sections_again import mark_again
 from processes.jobs.tables import job, runner, section
 from processes.ogc.process import Sections
-
-LEASE_S = 10
-"""Seconds after which the jobs of a silent runner can be claimed by others."""
 
 
 class LeaseLostError(Exception):
@@ -298,7 +295,7 @@ class RunnerStore:
             query = (
                 sa.select(job.c.id)
                 .where(job.c.is_untidy)
-                .where(sa.or_(job.c.owner.is_(None), job.c.owner == self._owner, job.c.lease < now))
+                .where(sa.or_(job.c.owner.is_(None), job.c.owner == self._owner, is_over(job.c.lease, now)))
                 .where(job.c.id.not_in(list(busy)))
                 .limit(limit)
             )

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from conftest import definition
 from jobs_service import Service, cluster_of, freeze, make_town, running, until, wake
+from model_networks import THREE, endless, hungry
 from postgres import Postgres
 from power_loss import cut_back, record_syncs
 from processes.jobs.attempts import MAX_LOSSES
@@ -505,3 +512,119 @@ def test_too_many_jobs_of_one_client(town: Path, tmp_path: Path) -> None:
         ):
             headers = {"Prefer": "respond-async", "X-Forwarded-For": forwarded}
             assert service.request("POST", path, body, headers).status == status
+
+
+def package_of(network: Path) -> None:
+    """Make the folder of a network into a package."""
+    keys = definition(Classes=THREE, Normalization="none", ModelFile=network.name)
+    (network.parent / "model.emd").write_text(json.dumps(keys))
+
+
+def model_folders(town: Path, folder: Path) -> str:
+    return f"{town / 'models'}:{folder}"
+
+
+def is_usable(service: Service, model: str) -> bool:
+    return service.execute(service.inputs(1, model)).status == 200
+
+
+def test_package_that_hangs(town: Path, tmp_path: Path) -> None:
+    package_of(endless(tmp_path / "models" / "hangs" / "net.onnx"))
+    models = model_folders(town, tmp_path / "models")
+    with running(Service(town, tmp_path, limits={"check_timeout_s": 15}, models=models)) as service:
+        until(lambda: service.execute(service.inputs(1)).status == 200, 60)
+        statuses = []
+
+        def has_ended() -> bool:
+            statuses.append(service.execute(service.inputs(1, "hangs")).status)
+            return statuses[-1] != 503
+
+        until(has_ended, 100)
+        assert statuses[-1] == 400
+        assert "the limit check_timeout_s = 15 allows" in service.execute(service.inputs(1, "hangs")).json["detail"]
+        assert service.get("/processes/classify-objects").status == 200
+        assert not service.of_kind("check")
+
+
+def test_section_that_needs_more_memory_than_there_is(town: Path, tmp_path: Path) -> None:
+    package_of(hungry(tmp_path / "models" / "hungry" / "net.onnx", 5_000_000))  # 20 MB for each chip of a batch
+    with running(Service(town, tmp_path, models=model_folders(town, tmp_path / "models"))) as service:
+        until(lambda: service.execute(service.inputs(1, "hungry")).status == 200, 60)
+        slots = service.of_kind("slot")
+        for slot in slots:
+            limit = slot.memory_info().data + 200 * 2**20
+            slot.rlimit(psutil.RLIMIT_DATA, (limit, limit))
+        reason = "its memory is not enough for the work"
+        reply = service.execute(service.inputs(200, "hungry"))
+        assert (reply.status, reply.json["type"]) == (500, "ServerError"), reply.body
+        assert reason in reply.json["detail"]
+        job = service.submit(200, "hungry")
+        found = service.wait(job)
+        assert (found["status"], reason in found["message"]) == ("failed", True), found
+        assert service.get(f"/jobs/{job}/results").status == 500
+        for model in ("quick", "hungry"):
+            assert service.wait(service.submit(1, model))["status"] == "successful"
+        assert {slot.pid for slot in service.of_kind("slot")} == {slot.pid for slot in slots}
+
+
+SET_BACK = """
+import time
+from pathlib import Path
+
+_offset, _time = Path(__file__).with_name("offset"), time.time
+time.time = lambda: _time() + float(_offset.read_text())
+time.time_ns = lambda: int(time.time() * 1e9)
+"""
+"""What Python imports at the start of each process of the service: its clock goes by the file `offset`."""
+
+
+class Told(ThreadingHTTPServer):
+    """A subscriber that answers the first two callbacks with a status of 500."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        told = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                told.times += 1
+                self.send_response(500 if told.times < 3 else 204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None: ...
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+def test_clock_set_back_by_an_hour(town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "offset").write_text("0")
+    (tmp_path / "sitecustomize.py").write_text(SET_BACK)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    (tmp_path / "models").mkdir()
+    parts = [["web"], ["runner", "--name", "first"]]
+    models = model_folders(town, tmp_path / "models")
+    with Told() as told:
+        hosts = f"127.0.0.1:{told.server_address[1]}"
+        with running(Service(town, tmp_path, parts, models=models, hosts=hosts)) as service:
+            for model in ("quick", "slow"):
+                until(partial(is_usable, service, model), 60)
+            early = service.execute(
+                service.inputs(1), "respond-async", subscriber={"successUri": f"http://{hosts}/told"}
+            ).json["jobID"]
+            job, waiting = begun(service), service.submit(3)
+            until(lambda: told.times == 2, 60)  # the next time is due in ten seconds
+            service.parts["runner"].kill()
+            (tmp_path / "offset").write_text("-3600")
+            service.start("runner", "--name", "second", name="second")
+            until(lambda: len(service.events(job, "job claimed")) == 2, 60)  # though its lease ends in an hour
+            until(lambda: told.times == 3, 60)
+            quick = service.submit(COUNT, "quick")  # whose network gives the same answers
+            assert service.wait(quick)["status"] == "successful"
+            assert_complete(service, job, service.labels(quick))
+            for other in (waiting, early, service.submit(1)):
+                assert service.wait(other)["status"] == "successful"
+                assert service.get(f"/jobs/{other}/results").status == 200  # nothing was removed
+            package_of(hungry(tmp_path / "models" / "late" / "net.onnx", 10))
+            until(partial(is_usable, service, "late"), 60)

@@ -23,10 +23,11 @@ from processes.errors import (
     UnavailableError,
 )
 from processes.jobs import tables
+from processes.jobs.claiming import LEASE_S
 from processes.jobs.database import Database
 from processes.jobs.job import Job, JobStatus, ResultFile, Section
 from processes.jobs.migrations import JobStoreError
-from processes.jobs.runner_store import LEASE_S, LeaseLostError, RunnerStore
+from processes.jobs.runner_store import LeaseLostError, RunnerStore
 from processes.jobs.store import AWAITED_PRIORITY, JobFilter, JobStore
 from processes.ogc.execution import DryRun, Execution, ResponseOptions
 from processes.ogc.process import Requirements, Sections
