@@ -76,6 +76,7 @@ def read_inputs(
     catalog: Catalog,
     runs_here: bool,
     require_free_name: RequireFreeName = lambda _: None,
+    sha256: str | None = None,
 ) -> Inputs | None:
     """Read what needs no file to be opened.
 
@@ -85,6 +86,7 @@ def read_inputs(
         catalog: the installed models.
         runs_here: True = the model runs on this machine, which must have a GPU if one is asked for.
         require_free_name: raises NameTakenError where another job has the result name.
+        sha256: digest of the model's network when the request was accepted; None = nobody looked.
     """
     literals = {name: values[0] for name, values in read_literals(request, describe([]), _LITERALS, faults).items()}
     values = {name: item.value for name, item in literals.items()}
@@ -111,7 +113,7 @@ def read_inputs(
     if "model" not in literals:
         return None
     with collect_faults(faults, literals["model"].pointer):
-        model = catalog.model(values["model"])
+        model = catalog.model(values["model"], sha256)
         given_arguments = literals.get("modelArguments", LiteralValue("", {}))
         arguments, argument_faults = read_arguments(
             given_arguments.value, model.definition, given_arguments.pointer, model.size

@@ -153,7 +153,13 @@ class ClassifyObjects(SectionedProcess):
             raise RequestError(faults)
         # an image that is an object of its own takes longer than a chip
         pace_key = inputs.model.sha256 if "features" in request.inputs else f"{inputs.model.sha256}-images"
-        return dataclasses.replace(inputs.requirements, file_stamps=stamps, name_stem=stem, pace_key=pace_key)
+        return dataclasses.replace(
+            inputs.requirements,
+            file_stamps=stamps,
+            model_sha256=inputs.model.sha256,
+            name_stem=stem,
+            pace_key=pace_key,
+        )
 
     def has_host_links(self, execution: Execution) -> bool:
         return has_host_links(execution.request)
@@ -253,7 +259,7 @@ class ClassifyObjects(SectionedProcess):
             RequestError: everything that is wrong with the request.
         """
         request, faults = execution.request, list(execution.request.faults)
-        inputs = read_inputs(request, faults, self._catalog, runs_here=True)
+        inputs = read_inputs(request, faults, self._catalog, runs_here=True, sha256=execution.model_sha256)
         self._require_same_files(execution)
         opened = folder / OPENED
         opened.mkdir(exist_ok=True)  # it holds what was downloaded before

@@ -95,8 +95,12 @@ class Intake:
             DiskFullError: there is too little space left for new work.
         """
         requirements = self.validate(process, execution)
-        is_delayed = requirements.delay_s > 0
-        accepted = dataclasses.replace(execution, file_stamps=requirements.file_stamps, is_delayed=is_delayed)
+        accepted = dataclasses.replace(
+            execution,
+            file_stamps=requirements.file_stamps,
+            model_sha256=requirements.model_sha256,
+            is_delayed=requirements.delay_s > 0,
+        )
         return self._put(accepted, requirements)
 
     def with_file_faults(

@@ -22,6 +22,8 @@ from processes.settings import Settings
 
 _logger = logging.getLogger(__name__)
 
+_ARCHIVE = ".dlpk"
+
 
 @dataclass(frozen=True, slots=True)
 class Model:
@@ -100,7 +102,11 @@ class Catalog:
             PackageError: the package is broken; the message has the reason.
             UnavailableError: the package is being checked.
         """
-        path = self.package_paths().get(model_id)
+        packages = (item for folder in self.folders for item in _packages_in(folder, model_id))
+        path = next(packages, None)
+        if path is None and sha256 is not None:
+            removed = [folder / f"{model_id}{_ARCHIVE}" for folder in self.folders]
+            path = next((item for item in removed if self._version(item, sha256) is not None), None)
         if path is None:
             raise InputError(f"there is no model {model_id!r}; installed are: {_listed(self.usable_ids())}")
         return self.model_at(path, sha256)
@@ -195,17 +201,28 @@ def _package(model_id: str, checked: CheckedPackage) -> Package:
     return Package(model_id, definition, checked.network_path, checked.sha256, problem, outcome.warnings)
 
 
-def _packages_in(folder: Path) -> list[Path]:
-    """Return the packages in a folder, archives first."""
+def _packages_in(folder: Path, model_id: str | None = None) -> list[Path]:
+    """Return the packages in a folder, archives first.
+
+    Args:
+        folder: where they are looked for.
+        model_id: id of the only ones that are looked for; None = all.
+    """
     try:
         with os.scandir(folder) as entries:
-            named = sorted((entry for entry in entries if _has_text_name(entry)), key=lambda entry: entry.name)
-        archives = [entry for entry in named if _ending(entry.name) == ".dlpk" and _holds(entry.is_file)]
+            named = [entry for entry in entries if model_id is None or _may_have_id(entry.name, model_id)]
+        named = sorted((entry for entry in named if _has_text_name(entry)), key=lambda entry: entry.name)
+        archives = [entry for entry in named if _ending(entry.name) == _ARCHIVE and _holds(entry.is_file)]
         folders = [entry for entry in named if _holds(entry.is_dir) and _has_definition(entry.path)]
     except OSError as err:
         _logger.warning("models folder %s cannot be read: %s", folder, err.strerror)
         return []
-    return [folder / entry.name for entry in (*archives, *folders)]
+    paths = [folder / entry.name for entry in (*archives, *folders)]
+    return [path for path in paths if model_id is None or package_id(path) == model_id]
+
+
+def _may_have_id(name: str, model_id: str) -> bool:
+    return name == model_id or (name[: -len(_ARCHIVE)] == model_id and _ending(name) == _ARCHIVE)
 
 
 def _holds(fact: Callable[[], bool]) -> bool:

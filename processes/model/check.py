@@ -67,8 +67,9 @@ class CheckedPackage(msgspec.Struct, frozen=True):
 
     def is_sound(self) -> bool:
         """Return whether the package can be used, and its files are there."""
-        path = self.network_path
-        return self.outcome.problem is None and path is not None and path.is_file()
+        if self.outcome.problem is not None or self.network is None:
+            return False
+        return os.path.isfile(os.path.join(self.folder, self.network))
 
 
 class PackageCheck:

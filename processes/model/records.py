@@ -96,6 +96,7 @@ def write_record(state: Path, package: Path, stamp: PackageStamp, checked: Check
     return True
 
 
+@lru_cache(maxsize=4096)
 def _file(state: Path, package: Path) -> Path:
     return state / "checks" / f"{hashlib.sha256(os.fsencode(os.path.abspath(package))).hexdigest()[:32]}.json"
 

@@ -35,7 +35,7 @@ class ResponseOptions(msgspec.Struct, frozen=True):
 class _Stored(msgspec.Struct, frozen=True):
     """What a slot needs of an execution, as it lies among the job's files.
 
-    Version 0.3.0 had the same but for `file_stamps`, which knew less of a file; such executions have none.
+    Version 0.3.0 had no `model_sha256`, and its `file_stamps` knew less of a file; such executions have none.
     """
 
     body: bytes
@@ -46,6 +46,7 @@ class _Stored(msgspec.Struct, frozen=True):
     trial: DryRun | None = None
     """`dry_run` in 0.3.0."""
     is_delayed: bool = False
+    model_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ class Execution:
     """Of the result's layer; None = as the process names it."""
     file_stamps: tuple[FileStamp, ...] | None = None
     """The linked files as they were when the request was accepted; None = nobody looked."""
+    model_sha256: str | None = None
+    """Digest of the network when the request was accepted; None = nobody looked."""
     dry_run: DryRun | None = None
     """None = the work is done."""
     is_delayed: bool = False
@@ -107,6 +110,7 @@ class Execution:
             max_objects=stored.max_objects,
             result_name=result_name,
             file_stamps=None if stored.file_stamps is None else tuple(stored.file_stamps),
+            model_sha256=stored.model_sha256,
             dry_run=stored.dry_run or stored.trial,
             is_delayed=stored.is_delayed,
         )
@@ -121,6 +125,7 @@ class Execution:
             stamps,
             dry_run=self.dry_run,
             is_delayed=self.is_delayed,
+            model_sha256=self.model_sha256,
         )
         return msgspec.msgpack.encode(stored)
 
