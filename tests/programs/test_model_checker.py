@@ -19,9 +19,9 @@ from conftest import definition, save_mean_network
 from jobs_service import Reply, Service, make_town, running, until
 from model_networks import THREE, endless
 
-pytestmark = pytest.mark.jobs
+pytestmark = [pytest.mark.jobs, pytest.mark.timeout(900)]
 
-SOON_S = 40
+SOON_S = 120
 """More than a checker needs for some sound packages on a busy machine, and less than `LONG_S`."""
 LONG_S = 600
 """How long a network that hangs may be tried where a test is not to see its end."""
