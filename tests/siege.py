@@ -63,6 +63,8 @@ class Measured:
     uss: list[int] = field(default_factory=list)
     pss: list[int] = field(default_factory=list)
     rss: list[int] = field(default_factory=list)
+    cpu: float = 0
+    """Share of a core that the web processes took."""
 
     def add(self, name: str, act: Callable[[], None]) -> None:
         """Do something and enter how long it took."""
@@ -205,14 +207,19 @@ def measure(service: Service, subscriber: Subscriber, seconds: float) -> Measure
             pool.submit(repeat, "callback", lambda: called_back(service, subscriber), 0.3),
             pool.submit(memory),
         ]
-        start_s = time.monotonic()
+        start_s, used_s = time.monotonic(), web_cpu_s(service)
         for number in range(math.ceil(seconds * PROBES_PER_S)):
             time.sleep(max(0, start_s + number / PROBES_PER_S - time.monotonic()))
             pool.submit(measured.add, "conformance", lambda: conformance(service))
+        measured.cpu = (web_cpu_s(service) - used_s) / (time.monotonic() - start_s)
         ended.set()
         for other in others:
             other.result()
     return measured
+
+
+def web_cpu_s(service: Service) -> float:
+    return sum(cpu_s(process.pid) for process in (*service.of_kind("web"), *service.of_kind("web-worker")))
 
 
 def conformance(service: Service) -> None:
@@ -245,7 +252,11 @@ def tell(name: str, measured: Measured) -> int:
         figures = {"p50": statistics.median(times), "p95": percentile(times, 0.95), "max": max(times)}
         print(f"  {what:12} " + " ".join(f"{value:7.3f}" for value in figures.values()) + f" s {len(times):5}")
         found |= {f"{what} {figure}": value for figure, value in figures.items()}
-    print("  web processes " + ", ".join(f"{kind.upper()} {value:.0f} MB" for kind, value in megabytes.items()))
+    print(
+        "  web processes "
+        + ", ".join(f"{kind.upper()} {value:.0f} MB" for kind, value in megabytes.items())
+        + f", {100 * measured.cpu:.0f} % of a core"
+    )
     missed = [f"{what} {found[what]:.3g} > {limit:g}" for what, limit in LIMITS.items() if found[what] > limit]
     print(f"  missed: {'; '.join(missed) or 'nothing'}; {len(measured.failures)} requests failed")
     for failure in sorted(set(measured.failures))[:5]:
@@ -258,8 +269,10 @@ def percentile(times: Sequence[float], share: float) -> float:
 
 
 def cpu_s(pid: int) -> float:
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        times = psutil.Process(pid).cpu_times()
+        return float(times.user + times.system)
+    return 0
 
 
 if __name__ == "__main__":
