@@ -31,6 +31,8 @@ class Load:
     """Answers by kind of request and status, or error."""
     times_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """Of each kind of request."""
+    errors: set[bytes] = field(default_factory=set)
+    """Beginnings of answers that no client should get."""
 
     def ask(self, name: str, request: Callable[[], Reply]) -> Reply | None:
         """Send a request and enter its answer; None = there was none."""
@@ -41,6 +43,8 @@ class Load:
             self.counts[name, repr(err)] += 1
             return None
         self.counts[name, reply.status] += 1
+        if reply.status not in STATUSES[name]:
+            self.errors.add(reply.body[:300])
         self.times_s[name].append(time.monotonic() - start_s)
         return reply
 

@@ -59,7 +59,7 @@ def one_round(services: dict[str, Service], number: int, seconds: float) -> dict
         print(f"round {number + 1}, {name}: {len(times)} sync, p50 {found[name]['p50']:.3f} s, p95 {found[name]['p95']:.3f} s; "
               f"p95 of all: {others}; load {os.getloadavg()[0]:.1f}", flush=True)  # fmt: skip
         if load.unexpected():
-            print(f"  unexpected: {load.unexpected()}")
+            print(f"  unexpected: {load.unexpected()} {sorted(load.errors)[:3]}")
     return {figure: found["here"][figure] / found["there"][figure] for figure in ("p50", "p95")}
 
 
