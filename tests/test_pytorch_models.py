@@ -14,6 +14,7 @@ import shapely
 
 import tool_service
 from conftest import definition
+from jobs_service import until
 from model_oracle import Model
 from pth_files import Call, Layout, Name, Ordered, Tensor, pth
 from pth_networks import mobilenet_logits, mobilenet_weights, resnet_logits, resnet_weights, state_dict
@@ -24,6 +25,7 @@ from tool_service import EXACT, TREES, Tool, in_crs84
 
 UTM = "EPSG:32633"
 CHIP_PX = 32
+BEING_CHECKED = 503
 STATS = {
     "band_min_values": [0, 10, 5, 0],
     "band_max_values": [255, 200, 250, 255],
@@ -66,6 +68,7 @@ def install(tool: Tool, name: str, data: bytes, **changes: Any) -> dict[str, Any
         archive.writestr(f"{name}.emd", json.dumps(emd))
         archive.writestr(f"{name}.pth", data)
         archive.writestr("ArcGISObjectClassifier.py", "raise SystemExit('imported')")
+    until(lambda: tool.client.execute("describe-model", {"model": name}).status_code != BEING_CHECKED, 100, name)
     return emd
 
 
@@ -106,6 +109,7 @@ def test_mobilenet_of_three_bands_labels_as_numpy_does(
     assert f"mobilenet-{layout}" in listed(tool)
 
 
+@pytest.mark.jobs
 def test_resnet_of_four_bands_and_several_labels_does_so_too(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = {"MetaDataMode": "MultiLabeled_Tiles", "NormalizationStats": STATS, "ExtractBands": [0, 1, 2, 3]}
     emd = install(tool, "resnet", pth(state_dict(RESNET)), ModelParameters={"backbone": "resnet18"}, **keys)
