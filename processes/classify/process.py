@@ -25,6 +25,7 @@ from processes.classify.downloads import has_host_links
 from processes.classify.inference import Classified, ClassStatus, Labels, Pause, unlabelled
 from processes.classify.inputs import name_stem, open_sources, read_inputs, stamp_links
 from processes.classify.label_files import gather_labels, labels_of, save_labels
+from processes.classify.pace import Pace
 from processes.classify.paused_sections import SectionProgress, keep_step
 from processes.classify.pipeline import classify_rows, session_for
 from processes.classify.planning.cutting import READ_BYTES_PER_S, cut_sections, require_readable
@@ -84,46 +85,6 @@ _FEATURES = "/inputs/features"
 """Pointer of the features in a request."""
 
 
-class _Pace:
-    """Measures how fast rows are done. The first batch does not count: the network is opened within it.
-
-    Args:
-        progress: is called with the number of rows, too.
-    """
-
-    def __init__(self, progress: Progress) -> None:
-        self._start_s = time.monotonic()
-        self._progress = progress
-        self._first_s = self._last_s = 0.0
-        self._first_rows = self._rows = 0
-
-    def start(self, without_chip: int) -> None:
-        """Start the clock, and count the rows that need no work as done."""
-        self._progress(without_chip)
-        self._start_s = time.monotonic()
-
-    def seconds(self) -> float:
-        """Return the seconds since the start."""
-        return time.monotonic() - self._start_s
-
-    def count(self, rows: int) -> None:
-        """Count rows that are done; 0 = none, but the work goes on."""
-        if not rows:
-            self._progress(0)
-            return
-        self._last_s = time.monotonic()
-        self._rows += rows
-        if not self._first_rows:
-            self._first_s, self._first_rows = self._last_s, rows
-        self._progress(rows)
-
-    def rows_per_s(self) -> float:
-        """Return rows per second; of all rows where there was one batch only."""
-        if self._last_s > self._first_s:
-            return (self._rows - self._first_rows) / (self._last_s - self._first_s)
-        return self._rows / max(self.seconds(), 1e-9)
-
-
 class ClassifyObjects(SectionedProcess):
     """Classifies objects on imagery.
 
@@ -173,7 +134,7 @@ class ClassifyObjects(SectionedProcess):
     ) -> Output:
         """Do the work. Arguments are those of the interface; `planned` and `progress` are called as in `begin`."""
         plan, output = self._prepare(execution, folder)
-        found = self._classify(plan, reading_order(plan.chips), planned, _Pace(progress), Pause())
+        found = self._classify(plan, reading_order(plan.chips), planned, Pace(progress), Pause())
         return _published(plan.rows, found.labels, output, folder)
 
     def estimate(self, execution: Execution, folder: Path, measures_speed: bool) -> Estimate:
@@ -198,7 +159,7 @@ class ClassifyObjects(SectionedProcess):
         self, execution: Execution, files: JobFiles, planned: Callable[[int], None], progress: Progress
     ) -> Output | Sections:
         plan, output = self._prepare(execution, files.scratch)
-        rows, pace = reading_order(plan.chips), _Pace(progress)
+        rows, pace = reading_order(plan.chips), Pace(progress)
         pause = Pause(lambda: pace.seconds() > _FIRST_SECTION_S, lambda: pace.seconds() > _STEP_S)
         found = self._classify(plan, rows, planned, pace, pause)
         stamps = execution.file_stamps or ()
@@ -287,7 +248,7 @@ class ClassifyObjects(SectionedProcess):
         plan: Plan,
         rows: NDArray[np.int64],
         planned: Callable[[int], None],
-        pace: _Pace,
+        pace: Pace,
         pause: Pause,
     ) -> Classified:
         """Classify rows of a plan in reading order, as `classify_rows` does."""
