@@ -25,7 +25,6 @@ from processes.classify.downloads import has_host_links
 from processes.classify.inference import Classified, ClassStatus, Labels, Pause, unlabelled
 from processes.classify.inputs import name_stem, open_sources, read_inputs, stamp_links
 from processes.classify.label_files import gather_labels, labels_of, save_labels
-from processes.classify.pace import Pace
 from processes.classify.paused_sections import SectionProgress, keep_step
 from processes.classify.pipeline import classify_rows, session_for
 from processes.classify.planning.cutting import READ_BYTES_PER_S, cut_sections, require_readable
@@ -49,6 +48,7 @@ from processes.classify.sections import (
     save_images,
     save_rows,
 )
+from processes.classify.stopwatch import Stopwatch
 from processes.crs import crs_from_text
 from processes.errors import RequestError, at_pointer, collect_faults
 from processes.features.writing.formats import format_of_media_type, offered_formats
@@ -134,7 +134,7 @@ class ClassifyObjects(SectionedProcess):
     ) -> Output:
         """Do the work. Arguments are those of the interface; `planned` and `progress` are called as in `begin`."""
         plan, output = self._prepare(execution, folder)
-        found = self._classify(plan, reading_order(plan.chips), planned, Pace(progress), Pause())
+        found = self._classify(plan, reading_order(plan.chips), planned, Stopwatch(progress), Pause())
         return _published(plan.rows, found.labels, output, folder)
 
     def estimate(self, execution: Execution, folder: Path, measures_speed: bool) -> Estimate:
@@ -159,7 +159,7 @@ class ClassifyObjects(SectionedProcess):
         self, execution: Execution, files: JobFiles, planned: Callable[[int], None], progress: Progress
     ) -> Output | Sections:
         plan, output = self._prepare(execution, files.scratch)
-        rows, pace = reading_order(plan.chips), Pace(progress)
+        rows, pace = reading_order(plan.chips), Stopwatch(progress)
         pause = Pause(lambda: pace.seconds() > _FIRST_SECTION_S, lambda: pace.seconds() > _STEP_S)
         found = self._classify(plan, rows, planned, pace, pause)
         stamps = execution.file_stamps or ()
@@ -248,7 +248,7 @@ class ClassifyObjects(SectionedProcess):
         plan: Plan,
         rows: NDArray[np.int64],
         planned: Callable[[int], None],
-        pace: Pace,
+        pace: Stopwatch,
         pause: Pause,
     ) -> Classified:
         """Classify rows of a plan in reading order, as `classify_rows` does."""

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="import-not-found,untyped-decorator,unused-ignore"
 """Write files of arcgis.learn's FeatureClassifier with PyTorch itself, and what PyTorch says of some chips.
 
     python -m venv ENV && ENV/bin/pip install torch torchvision

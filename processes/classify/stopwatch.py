@@ -7,7 +7,7 @@ import time
 from processes.ogc.process import Progress
 
 
-class Pace:
+class Stopwatch:
     """Measures how fast rows are done. The first batch does not count: the network is opened within it.
 
     Args:
