@@ -163,11 +163,17 @@ class Service:
         deadline = time.monotonic() + START_S
         while True:
             with contextlib.suppress(OSError):
-                if self.get("/conformance").status == 200 and "runner started" in self.log():
+                if self.get("/conformance").status == 200 and "runner started" in self.log() and self._is_checked():
                     return
             assert time.monotonic() < deadline, self.log()
             assert any(part.poll() is None for part in self.parts.values()), self.log()
             time.sleep(0.05)
+
+    def _is_checked(self) -> bool:
+        """Return whether the models of the town, which are sound, have been checked."""
+        models = {path.name for path in (self.town / "models").iterdir()} & {"quick", "slow"}
+        known = self.get("/processes/classify-objects").json["inputs"]["model"]["schema"].get("enum", ())
+        return models <= set(known)
 
     def log(self) -> str:
         return (self.folder / "log").read_text()

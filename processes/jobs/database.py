@@ -22,9 +22,9 @@ _LOCK = 20_811_062
 """An arbitrary number, the same in all programs that use the tables."""
 PATIENCE_S = 30
 """Seconds that a runner waits for the database."""
-WEB_PATIENCE_S = 5
+WEB_PATIENCE_S = 10
 """Seconds that a thread of the web server waits for the database: others wait for the thread."""
-_HUNG, _HUNG_S = 16, 4
+_HUNG, _HUNG_S = 32, 8
 """Where so many transactions are under way and one has been so for so many seconds, further ones are refused."""
 _CONNECT_S = 3
 _GONE_S = 10

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,6 +25,10 @@ from processes.settings import Settings
 _logger = logging.getLogger(__name__)
 
 _ARCHIVE = ".dlpk"
+_PATIENCE_S, _POLL_S = 5, 0.1
+"""Seconds that a request waits for the check of its model, which takes a second or two as a rule."""
+_PATIENT = threading.BoundedSemaphore(8)
+"""For the requests of a process that wait so at the same time: others must find threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +120,7 @@ class Catalog:
     def model_at(self, path: Path, sha256: str | None = None) -> Model:
         """Return the model of a package, wherever it lies; arguments and errors as `model` has them."""
         model_id = package_id(path)
-        checked = self._version(path, sha256) or self._checked(path)
+        checked = self._version(path, sha256) or self._checked(path) or self._checked_soon(path)
         if checked is None:
             raise UnavailableError(f"the model {model_id!r} is being checked; try again in some seconds")
         package, outcome = _package(model_id, checked), checked.outcome
@@ -168,6 +174,21 @@ class Catalog:
             return self._check(path)
         self.wake_checker()
         return None if record is None else record.checked
+
+    def _checked_soon(self, path: Path) -> CheckedPackage | None:
+        """Return a package as soon as the checker has come to it; None = that takes long."""
+        if not _PATIENT.acquire(blocking=False):
+            return None
+        try:
+            deadline_s = time.monotonic() + _PATIENCE_S
+            while time.monotonic() < deadline_s:
+                time.sleep(_POLL_S)
+                record = self.record(path)
+                if record is not None:
+                    return record.checked
+            return None
+        finally:
+            _PATIENT.release()
 
     def _check(self, path: Path) -> CheckedPackage:
         stamp = stamp_package(path)
