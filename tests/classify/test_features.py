@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -99,8 +100,7 @@ def read(href: str, folder: Path, **limits: int) -> Layer:
     settings = Settings.from_plugin(
         {"hosts": _authority(href), "imagery": str(folder / "imagery"), "limits": limits}, folder
     )
-    scratch = folder / "scratch"
-    scratch.mkdir(exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=folder))  # of one request
     return read_features(
         InputValue("/inputs/features", msgspec.Raw(json.dumps({"href": href}).encode())),
         settings,

@@ -476,7 +476,6 @@ def test_normalization_stats_without_width_divide_by_one_and_a_std_of_zero_is_a_
         ({"NormalizationStats": STATS | {"scaled_std_values": [1, 1, None, 1]}}, "scaled_std_values is null"),
         ({"NormalizationStats": STATS | {"scaled_std_values": [1, 1]}}, "scaled_std_values has 2 values"),
         ({"NormalizationStats": STATS, "ExtractBands": [0, 1, 4]}, "has 4 values"),
-        ({"NormalizationStats": STATS, "ExtractBands": ["Red", "Green", "Blue"]}, "ExtractBands as numbers"),
     ],
 )
 def test_normalization_stats_that_do_not_fit_are_refused(changes: dict[str, Any], words: str) -> None:

@@ -301,7 +301,7 @@ def _file_responses(whole: Forms, part: Forms) -> dict[str, Any]:
 def _operation_paths() -> dict[str, Any]:
     figures = {"200": response("Figures as Prometheus reads them", {"text/plain": {"schema": {"type": "string"}}})}
     words = {name: {"type": "string"} for name in ("store", "runner", "disk")}
-    members = {"status": {"const": "ok"}, **words}
+    members = {"status": {"type": "string", "enum": ["ok"]}, **words}
     health = {"type": "object", "required": list(members), "properties": members}
     well = {"200": response("The service is well", {"application/json": {"schema": health}})}
     return {
