@@ -120,6 +120,11 @@ class Database:
             return float(connection.scalar(sa.select(sa.func.extract("epoch", sa.func.clock_timestamp()))) or 0)
         return time.time()
 
+    @property
+    def is_file(self) -> bool:
+        """Whether the database is a file of this machine."""
+        return self._folder is not None
+
     def take_reserve(self) -> None:
         """Keep some space of the disk for deletions, if the database is a file of this machine."""
         if self._reserve is not None:

@@ -29,8 +29,9 @@ from processes.settings import Settings
 
 _logger = logging.getLogger(__name__)
 
-_POLL_S = 0.05
-"""Pause between two looks for work and for dismissed jobs, unless somebody wakes the runner."""
+_POLL_S, _OWN_POLL_S = 0.05, 0.2
+"""Pauses between two looks for work and for dismissed jobs, unless somebody wakes the runner: where other machines may
+bring work, and where all who bring it wake the runner, as the job store is a file of this machine."""
 _RETRY_S = 1
 """Pause before a job store that does not answer is tried again."""
 _CLEAN_S = 0.5
@@ -162,7 +163,7 @@ class Runner:
             job = await self._threads.store(self._store.claim, *rooms)
         if job is None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), _POLL_S)
+                await asyncio.wait_for(self._woken.wait(), _OWN_POLL_S if self._database.is_file else _POLL_S)
             return 0
         execution = JobExecution(job, self._store, self._engine, self._storage, self._threads)
         self._active[job.id] = _ActiveJob(execution, asyncio.create_task(self._execute(execution)))
