@@ -56,11 +56,12 @@ def test_a_request_waits_for_no_long_steps_of_others(service: Service) -> None:
     start_s = time.monotonic()
     assert request_from(MODEST, service, {"inputs": service.inputs(1)}).status == 200
     assert time.monotonic() - start_s < 60
-    (line,) = [line for line in service.log().splitlines() if "step gave way" in line]
-    (job,) = [job for job in jobs if f"job={job}" in line]
-    assert service.status(job)["status"] == "running"
-    assert not service.events(job, "step failed")
-    assert not service.events(job, "slot ended within a step")
+    lines = [line for line in service.log().splitlines() if "step gave way" in line]
+    assert len(lines) <= 1  # none where a slot was kept free
+    for job in jobs:
+        assert service.status(job)["status"] in ("accepted", "running")
+        assert not service.events(job, "step failed")
+        assert not service.events(job, "slot ended within a step")
 
 
 def test_background_work_of_another_client_has_its_turn(service: Service) -> None:
