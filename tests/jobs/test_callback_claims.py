@@ -22,8 +22,6 @@ from processes.ogc.process import Requirements
 from processes.ogc.request import ExecuteRequest, Subscriber
 from processes.settings import Limits, Settings
 
-LATER = time.time() + 300
-"""A time at which a callback is due that is none of these tests'."""
 RESULT = ResultFile("classifiedObjects", "application/geo+json", "plan-1/result-1.geojson", 17)
 
 
@@ -67,7 +65,7 @@ def test_no_host_and_no_path_has_all(store: JobStore, database: Database, callba
     add(database, job, "http://slow/a?n=2", "slow:80", 10)
     add(database, job, "http://slow/b", "slow:80", 10, due=1)
     add(database, job, "http://quick/", "quick:80", 1, due=2)
-    add(database, job, "http://other/", "other:80", 1, due=LATER)
+    add(database, job, "http://other/", "other:80", 1, due=time.time() + 300)
     claimed = claim_all(callbacks)
     assert [item.host for item in claimed[:2]] == ["slow:80", "quick:80"], "those with fewest in flight come first"
     assert Counter(item.url.split("?")[0] for item in claimed) == {
@@ -108,7 +106,7 @@ def test_hundred_thousand_callbacks_of_a_host_hide_no_other(
 def test_many_hosts_are_looked_through_in_turn(store: JobStore, database: Database, callbacks: Callbacks) -> None:
     job = put(store).id
     for number in range(500):
-        add(database, job, "http://later/", f"later-{number}:80", due=LATER)
+        add(database, job, "http://later/", f"later-{number}:80", due=time.time() + 300)
     add(database, job, "http://z/", "z:80")
     found = [item for _ in range(4) if (item := callbacks.claim([]))]
     assert [item.host for item in found] == ["z:80"]
