@@ -148,6 +148,9 @@ def test_statistics_are_those_of_the_bands_that_the_package_or_the_image_names(t
     response = tool.execute(request_body(replace(request, images=[other]), "stats-of-image"))
     assert response.status_code == 400
     assert "4 bands, the statistics of the model 'stats-of-image' have 3" in response.json["errors"][0]["detail"]
+    missing = tool.execute(request_body(replace(request, images=[folder / "none.tif"]), "stats-of-image"))
+    assert missing.status_code == 400
+    assert len(missing.json["errors"]) == 1, "an image that is not there has no bands to complain of"
 
 
 def test_another_size_than_the_network_takes_is_a_fault_of_the_argument(tool: Tool, image: Path) -> None:

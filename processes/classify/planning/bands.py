@@ -42,7 +42,7 @@ def model_for(model: Model, images: Sequence[Image]) -> Model:
         ImageError: an image lacks a band, or has another number of bands than the statistics.
     """
     statistics = model.definition.statistics
-    if statistics is None:
+    if statistics is None or not images:  # images that cannot be opened are a fault of their own
         return model
     found = set()
     for image in images:
