@@ -20,6 +20,8 @@ _logger = logging.getLogger(__name__)
 
 _REMEMBERED = 1000
 """Number of jobs that are known to be stopped."""
+_LONG_BYTES = 2**23
+"""The beginning of a job whose request is larger takes seconds."""
 _LOOK_S = 0.1
 """Pause between two looks while steps wait: slots come and go, and patience ends."""
 
@@ -77,7 +79,8 @@ class Admission:
             beginning: is awaited before each attempt.
         """
         order = (job.created.timestamp(), job.id, step.section)
-        queued = QueuedStep(job.client, job.priority > 0, order, job.needs_gpu, step.fence)
+        is_long = step.action == "begin" and job.request_bytes > _LONG_BYTES
+        queued = QueuedStep(job.client, job.priority > 0, order, job.needs_gpu, step.fence, is_long=is_long)
         while True:
             had_given_way = queued.gave_way
             queued.key = uuid.uuid4().hex

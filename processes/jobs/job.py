@@ -99,6 +99,8 @@ class Job:
     """As a section's, of its end."""
     is_dry_run: bool
     """True = it is no job for anybody but who waits for it: a request is only tried."""
+    request_bytes: int
+    """Size of the request's body; 0 = not known."""
 
     @classmethod
     def from_row(cls, row: Mapping[Any, Any]) -> Self:
@@ -136,6 +138,7 @@ class Job:
             finish_errors=row["finish_errors"],
             finish_losses=row["finish_losses"],
             is_dry_run=row["is_dry_run"],
+            request_bytes=row["request_bytes"],
         )
 
     @property

@@ -2,12 +2,13 @@
 
 A free slot is for
 1. a step that a client waits for, before those in the background. These get a slot now and then even so;
-2. the client with the fewest steps in slots, then the one whose last turn is the longest ago;
+2. the client with the fewest steps in slots, then the one whose last turn of this kind is the longest ago;
 3. the client's oldest job, and the sections of a job in their order.
 
 No kind of step holds all slots of a machine that has more than one: not those that proved long, not those of one client
 while there are others, not those in the background while somebody waits for results. So the next one of another kind
-finds a slot. Where slots are full all the same, a step gives way: it is stopped, and begun again later, once at most.
+finds a slot. The last of these may be taken by a client whose steps are short where all others hold long ones. Where
+slots are full all the same, a step gives way: it is stopped, and begun again later, once at most.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from itertools import count
 
@@ -25,10 +27,12 @@ _BACKGROUND_S = 10
 """After so many seconds without one a step in the background is the next, though others are awaited."""
 _LONG_S = 5
 """A step that has run for so long is longer than a section should be."""
-_AWAITED_PATIENCE_S, _BACKGROUND_PATIENCE_S = 1, 10
-"""Seconds that a step waits before another one gives way to it."""
+_KNOWN_S = 60
+"""A client that had such a step is taken to have more of them for so long."""
+_AWAITED_PATIENCE_S, _BACKGROUND_PATIENCE_S, _LONG_PATIENCE_S = 1, 5, 30
+"""Seconds that a step waits before another one gives way to it: awaited, in the background, and long itself."""
 _REMEMBERED = 1000
-"""Clients whose last turn is known."""
+"""Clients whose last turn is known, and those that are known for long steps."""
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +49,8 @@ class QueuedStep:
     """Number of the claim of its job."""
     key: str = ""
     """By which its present attempt can be stopped alone."""
+    is_long: bool = False
+    """True = it is taken to be long before it begins."""
     gave_way: bool = False
     """True = it was stopped once for others, and is not again."""
     is_leaving: bool = False
@@ -64,9 +70,17 @@ class _Lane:
     client: str
     is_awaited: bool
     needs_gpu: bool
+    is_long: bool
     gave_way: bool
     steps: list[tuple[tuple[float, str, int], int, QueuedStep]] = field(default_factory=list)
     """A heap; the number in the middle tells steps of the same order apart."""
+
+    @property
+    def patience_s(self) -> float:
+        """Seconds that its steps wait before another one gives way to them."""
+        if self.is_awaited:
+            return _AWAITED_PATIENCE_S
+        return _LONG_PATIENCE_S if self.is_long else _BACKGROUND_PATIENCE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +93,13 @@ class _Held:
     gpu: int
     gave_way: int
     """Number of slots that are held by steps in the background, that need a GPU, that gave way before."""
+    background_long: int
+    """Number of those in the background that are long, or are taken to be."""
     clients: set[str]
     is_awaited: bool
     """True = somebody is here who waits for a result."""
+    long_clients: Collection[str]
+    """Clients that are known for long steps."""
 
     def has_room(self, lane: _Lane, slots: int, gpu_slots: int) -> bool:
         """Say whether a step of a lane may have a slot that is free."""
@@ -91,8 +109,16 @@ class _Held:
         return slots == 1 or not (
             (lane.gave_way and self.gave_way >= most)
             or (self.clients - {lane.client} and self.by_client[lane.client] >= most)
-            or (self.is_awaited and not lane.is_awaited and self.background >= most)
+            or (self.is_awaited and not lane.is_awaited and self.background >= most and not self._lets_in(lane, most))
         )
+
+    def _lets_in(self, lane: _Lane, most: int) -> bool:
+        """Say whether a step may have the slot that is kept for who waits: a short one, beside nothing but long ones.
+
+        If it is longer than thought, it gives way.
+        """
+        is_short = not (lane.is_long or lane.gave_way) and lane.client not in self.long_clients
+        return is_short and not self.by_client[lane.client] and self.background == self.background_long == most
 
     def without(self, step: QueuedStep) -> _Held:
         """Return what would be held if a step had no slot."""
@@ -100,6 +126,7 @@ class _Held:
             self,
             by_client=self.by_client - Counter([step.client]),
             background=self.background - (not step.is_awaited),
+            background_long=min(self.background_long, self.background - (not step.is_awaited)),
             gpu=self.gpu - step.needs_gpu,
             gave_way=self.gave_way - step.gave_way,
         )
@@ -109,12 +136,14 @@ class StepQueue:
     """Steps that wait for slots, and those that have them."""
 
     def __init__(self) -> None:
-        self._lanes: dict[tuple[str, bool, bool, bool], _Lane] = {}
+        self._lanes: dict[tuple[str, bool, bool, bool, bool], _Lane] = {}
         self._waiting: set[QueuedStep] = set()
         self._working: set[QueuedStep] = set()
         self._numbers = count()
-        self._turns: dict[str, int] = {}
-        """Number of the last turn of each client."""
+        self._turns: dict[tuple[str, bool], int] = {}
+        """Number of the last turn of each client, awaited and in the background."""
+        self._long_s: dict[str, float] = {}
+        """Time at which a long step of a client ended last."""
         self._seen_s: dict[str, float] = {}
         """Time at which each client was here last; only those of the last seconds."""
         self._awaited_s = -math.inf
@@ -137,7 +166,7 @@ class StepQueue:
         if all(lane.is_awaited for lane in self._live_lanes()):
             self._background_s = now_s
         step.since_s, step.is_leaving = now_s, False
-        key = (step.client, step.is_awaited, step.needs_gpu, step.gave_way)
+        key = (step.client, step.is_awaited, step.needs_gpu, step.is_long, step.gave_way)
         lane = self._lanes.setdefault(key, _Lane(*key))
         heapq.heappush(lane.steps, (step.order, next(self._numbers), step))
         self._waiting.add(step)
@@ -146,6 +175,8 @@ class StepQueue:
         """Remove a step, whether it waits, has a slot, or is here no more."""
         if step in self._waiting or step in self._working:
             self._note(step, now_s)
+        if step in self._working and now_s - step.since_s > _LONG_S:
+            _remember(self._long_s, step.client, now_s)
         self._waiting.discard(step)
         self._working.discard(step)
 
@@ -166,7 +197,7 @@ class StepQueue:
         prefers_awaited = now_s - self._background_s <= _BACKGROUND_S
 
         def rank(lane: _Lane) -> tuple[bool, int, int, tuple[float, str, int]]:
-            turn = self._turns.get(lane.client, -1)
+            turn = self._turns.get((lane.client, lane.is_awaited), -1)
             return lane.is_awaited != prefers_awaited, held.by_client[lane.client], turn, lane.steps[0][0]
 
         step = heapq.heappop(min(lanes, key=rank).steps)[2]
@@ -175,10 +206,7 @@ class StepQueue:
         step.since_s = now_s
         if not step.is_awaited:
             self._background_s = now_s
-        self._turns.pop(step.client, None)
-        self._turns[step.client] = next(self._numbers)
-        if len(self._turns) > _REMEMBERED:
-            del self._turns[next(iter(self._turns))]
+        _remember(self._turns, (step.client, step.is_awaited), next(self._numbers))
         return step
 
     def one_to_give_way(self, slots: int, gpu_slots: int, now_s: float) -> QueuedStep | None:
@@ -191,7 +219,7 @@ class StepQueue:
             return None
         held = self._held(now_s)
         for lane in self._live_lanes():
-            patience_s = _AWAITED_PATIENCE_S if lane.is_awaited else _BACKGROUND_PATIENCE_S
+            patience_s = lane.patience_s
             if lane.gave_way or now_s - lane.steps[0][2].since_s < patience_s:
                 continue
             found = [step for step in self._working if _gives_way(step, lane, held.by_client[lane.client], now_s)]
@@ -207,9 +235,14 @@ class StepQueue:
         """Return what is held, and who is here."""
         lanes = self._live_lanes()
         steps = self._working
+        long_clients = {client for client, ended_s in self._long_s.items() if now_s - ended_s < _KNOWN_S}
+        long = {item for item in steps if item.is_long or item.gave_way or now_s - item.since_s > _LONG_S}
         return _Held(
             Counter(step.client for step in steps),
             background=sum(not step.is_awaited for step in steps),
+            background_long=sum(
+                not step.is_awaited and (step in long or step.client in long_clients) for step in steps
+            ),
             gpu=sum(step.needs_gpu for step in steps),
             gave_way=sum(step.gave_way for step in steps),
             clients={lane.client for lane in lanes}.union(
@@ -219,6 +252,7 @@ class StepQueue:
             is_awaited=now_s - self._awaited_s < _KEPT_S
             or any(lane.is_awaited for lane in lanes)
             or any(step.is_awaited for step in steps),
+            long_clients=long_clients,
         )
 
     def _note(self, step: QueuedStep, now_s: float) -> None:
@@ -236,6 +270,14 @@ class StepQueue:
             if not lane.steps:
                 del self._lanes[key]
         return list(self._lanes.values())
+
+
+def _remember[K, V](values: dict[K, V], key: K, value: V) -> None:
+    """Enter a value as the latest one; the oldest is dropped where there are too many."""
+    values.pop(key, None)
+    values[key] = value
+    if len(values) > _REMEMBERED:
+        del values[next(iter(values))]
 
 
 def _gives_way(step: QueuedStep, lane: _Lane, held: int, now_s: float) -> bool:

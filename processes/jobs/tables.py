@@ -49,6 +49,7 @@ job = sa.Table(
     sa.Column("is_expired", sa.Boolean, nullable=False, default=False),
     sa.Column("is_untidy", sa.Boolean, nullable=False, default=False, index=True),  # its files are to go
     sa.Column("is_dry_run", sa.Boolean, nullable=False, server_default=sa.false()),  # no job for anybody but its maker
+    sa.Column("request_bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),  # its body's size
     sa.Column("due", sa.Double, nullable=False, server_default=sa.text("0")),  # before that it is not claimed
     # attempts that reported an error, and slot processes that ended in a row, of the steps that run alone
     sa.Column("begin_errors", sa.Integer, nullable=False, server_default=sa.text("0")),

@@ -34,6 +34,15 @@ def fill(queue: StepQueue, slots: int, now_s: float = 0, gpu_slots: int = 0) -> 
     return taken
 
 
+def visit(queue: StepQueue, now_s: float) -> None:
+    """Let somebody wait for a result, who gets a slot at once."""
+    put(queue, step("visitor", "job99", awaited=True), now_s=now_s)
+    taken = queue.take(2, 0, now_s)
+    assert taken is not None
+    assert taken.is_awaited
+    queue.remove(taken, now_s)
+
+
 def test_older_jobs_come_first_and_sections_in_their_order() -> None:
     queue = StepQueue()
     put(queue, *(step("a", job, section) for job in ("job2", "job1") for section in (3, 1, 2)))
@@ -154,13 +163,60 @@ def test_steps_that_gave_way_never_hold_all_slots() -> None:
 
 
 def test_long_steps_give_way_to_another_client_of_the_same_kind() -> None:
-    for awaited, patience_s in ((True, 1), (False, 10)):
+    for awaited, patience_s in ((True, 1), (False, 5)):
         queue = StepQueue()
         put(queue, *(step("greedy", section=number, awaited=awaited) for number in range(4)))
         assert len(fill(queue, 2)) == 2
         put(queue, step("other", awaited=awaited), now_s=20)
         assert queue.one_to_give_way(2, 0, 20 + 0.9 * patience_s) is None
         assert queue.one_to_give_way(2, 0, 20 + 1.1 * patience_s) is not None
+
+
+def test_a_short_step_in_the_background_passes_long_ones_though_somebody_waits() -> None:
+    queue = StepQueue()
+    visit(queue, 0)
+    put(queue, *(step(client, f"job{number}") for number, client in enumerate(("greedy", "heavy", "modest"))))
+    (greedy,) = fill(queue, 2)
+    visit(queue, 4)
+    assert fill(queue, 2, 4.9) == []  # it may be short
+    visit(queue, 5.1)
+    (heavy,) = fill(queue, 2, 5.2)  # it is long, so that others pass
+    assert [greedy.client, heavy.client] == ["greedy", "heavy"]
+    queue.remove(heavy, 11)
+    visit(queue, 11)
+    (modest,) = fill(queue, 2, 11)
+    queue.remove(modest, 11.1)
+    visit(queue, 11.2)
+    put(queue, step("greedy", "job3"), step("heavy", "job4"), now_s=11.2)
+    assert fill(queue, 2, 11.3) == []  # both clients are known for long steps
+    queue.remove(greedy, 12)
+    assert len(fill(queue, 2, 12)) == 1
+
+
+def test_what_is_known_to_be_long_does_not_keep_a_short_step_waiting() -> None:
+    queue = StepQueue()
+    large = [step(f"client{number}", f"job{number}") for number in range(3)]
+    for item in large:
+        item.is_long = True
+    visit(queue, 0)
+    put(queue, *large)
+    assert fill(queue, 2, 0.1) == large[:1]
+    put(queue, modest := step("modest", "job9"), now_s=0.2)
+    assert fill(queue, 2, 0.2) == [modest]
+    queue.remove(modest, 1)
+    assert fill(queue, 2, 1) == []
+    assert fill(queue, 2, 9) == large[1:2]  # nobody waits for results any more
+    assert queue.one_to_give_way(2, 0, 29) is None
+    assert queue.one_to_give_way(2, 0, 31) is large[1]
+
+
+def test_a_client_that_waits_for_results_has_its_turns_in_the_background_too() -> None:
+    queue = StepQueue()
+    put(queue, *(step("greedy", f"job{number}") for number in range(9)), step("both", "job20"))
+    for number in range(30, 39):
+        put(queue, step("both", f"job{number}", awaited=True))
+        queue.remove(queue.take(1, 0, 0) or step("nobody"), 0)
+    assert [item.client for item in drain(queue, 1)][:2] == ["greedy", "both"]
 
 
 def test_nothing_gives_way_in_vain() -> None:
