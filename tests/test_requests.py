@@ -6,6 +6,7 @@ import base64
 import json
 import sqlite3
 import time
+import tracemalloc
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -500,6 +501,34 @@ def test_odd_values(
 def test_values_that_json_readers_choke_on(client: Client, text: bytes) -> None:
     response = client.http.post("/processes/classify-objects/execution", data=text, content_type="application/json")
     assert response.status_code == 400, response.text
+
+
+@pytest.mark.parametrize(
+    ("request_text", "pointer", "words"),
+    [
+        (b'{"inputs": {"image": [' + b"1," * 2**20 + b"1]}}", "/inputs/image", "1048576 values at most"),
+        (
+            b'{"inputs": {' + b",".join(b'"a%d":1' % number for number in range(2**17)) + b"}}",
+            "/inputs",
+            "other names than image, features, model",
+        ),
+        (b'{"inputs": {"modelArguments": [' + b"{}," * 2**19 + b"1]}}", "/inputs/modelArguments", "1048576 bytes"),
+        (b'{"inputs": {}, "outputs": [' + b"{}," * 2**19 + b"1]}", "/outputs", "1048576 bytes"),
+    ],
+    ids=["images", "names", "arguments", "outputs"],
+)
+def test_a_large_request_that_makes_no_sense_costs_no_more_than_its_text(
+    client: Client, request_text: bytes, pointer: str, words: str
+) -> None:
+    tracemalloc.start()
+    response = client.http.post(
+        "/processes/classify-objects/execution", data=request_text, content_type="application/json"
+    )
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert response.status_code == 400
+    assert any(fault["pointer"] == pointer and words in fault["detail"] for fault in response.json["errors"])
+    assert peak_bytes < 6 * len(request_text) + 2**20
 
 
 def test_too_many_inline_images_are_refused_before_they_are_written(client: Client) -> None:

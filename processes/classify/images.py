@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Literal
+
+import msgspec
 
 from processes.classify.description import INLINE_IMAGES
 from processes.errors import Fault, ImageError, LimitError, RequestError, ServiceError, collect_faults
@@ -41,6 +45,16 @@ class _InlineImage:
     data: bytes
     ending: str
     pointer: str
+
+
+class _InlineValue(msgspec.Struct):
+    """An image in a request, whose base64 becomes bytes without having been a text. Others are read as any value is."""
+
+    value: bytes
+    encoding: Literal["base64"]
+    mediaType: str  # noqa: N815 - OGC's spelling
+    href: msgspec.UnsetType = msgspec.UNSET
+    """A value that has one is a link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +163,10 @@ def _read_value(value: InputValue) -> _InlineImage | _ImageLink:
         ImageError: it is neither a link nor an image.
         RequestError: the image's own text cannot be read.
     """
+    with contextlib.suppress(msgspec.DecodeError, RecursionError):
+        inline = msgspec.json.decode(value.text, type=_InlineValue)
+        if inline.mediaType in INLINE_IMAGES:
+            return _InlineImage(inline.value, INLINE_IMAGES[inline.mediaType], f"{value.pointer}/value")
     content = value.read()
     match content:
         case {"href": str(), "type": kind} if not isinstance(kind, str):

@@ -37,6 +37,7 @@ from processes.sources.stamps import FileStamp
 
 _MAX_SLOTS, _MAX_INTERVAL = 9999, 10**9
 """Larger numbers mean no more than these."""
+_MAX_LITERAL_BYTES = 2**20
 
 _LITERALS = (
     "model",
@@ -88,7 +89,8 @@ def read_inputs(
         require_free_name: raises NameTakenError where another job has the result name.
         sha256: digest of the model's network when the request was accepted; None = nobody looked.
     """
-    literals = {name: values[0] for name, values in read_literals(request, describe([]), _LITERALS, faults).items()}
+    found = read_literals(request, describe([]), _LITERALS, faults, _MAX_LITERAL_BYTES)
+    literals = {name: values[0] for name, values in found.items()}
     values = {name: item.value for name, item in literals.items()}
     output = (request.outputs or {}).get(OUTPUT)
     media_type = None if output is None else output.media_type

@@ -63,6 +63,7 @@ class JobStore:
             QueueFullError: too many jobs wait.
             ClientQueueFullError: too many jobs of the client wait.
         """
+        summary = None if execution.dry_run is not None else request_summary(execution.request.body)
         with self._database.write() as connection:
             serialise(connection)
             self._require_room(connection, execution)
@@ -72,7 +73,6 @@ class JobStore:
             now = self._database.now(connection)
             row = _row(job_id, execution, requirements) | {"created": now, "updated": now, "result_name": name}
             connection.execute(job.insert().values(**row, due=now + requirements.delay_s))
-            summary = None if execution.dry_run is not None else request_summary(execution.request.body)
             if summary is not None:
                 connection.execute(request.insert().values(job=job_id, text=summary))
             return _get(connection, job_id)
@@ -241,6 +241,7 @@ def _row(job_id: str, execution: Execution, requirements: Requirements) -> dict[
         "needs_gpu": requirements.needs_gpu,
         "pace_key": requirements.pace_key,
         "is_dry_run": execution.dry_run is not None,
+        "request_bytes": len(execution.request.body),
         "subscriber": None if subscriber is None else msgspec.json.encode(asdict(subscriber)).decode(),
     }
 

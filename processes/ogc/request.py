@@ -7,6 +7,7 @@ boolean `exclusiveMinimum`).
 from __future__ import annotations
 
 import codecs
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -28,6 +29,9 @@ _SUBSCRIBER = {
     "properties": {name: {"type": "string"} for name in ("successUri", "inProgressUri", "failedUri")},
 }
 _UTF8_BYTES = 2**20
+_MAX_BYTES = 2**20
+"""Of the JSON text of what is small in any request that makes sense. As Python has it, it is many times as large."""
+_MAX_OCCURRENCES = 2**20
 _QUALIFIED = {"value", "mediaType", "encoding", "schema", "format"}
 
 
@@ -147,11 +151,9 @@ def _require_utf8(body: bytes) -> None:
 
 def _inputs(text: msgspec.Raw, description: Description, faults: list[Fault]) -> Iterable[tuple[str, list[InputValue]]]:
     described = description["inputs"]
-    try:
-        members = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-    except msgspec.ValidationError:
-        faults.append(Fault("/inputs", InputError("inputs is not an object")))
-        return
+    members: dict[str, msgspec.Raw] = {}
+    with collect_faults(faults, "/inputs"):
+        members = _members(text, tuple(described))
     for name, text in members.items():
         pointer = f"/inputs/{pointer_token(name)}"
         if name not in described:
@@ -159,7 +161,9 @@ def _inputs(text: msgspec.Raw, description: Description, faults: list[Fault]) ->
                 Fault(pointer, InputError(f"there is no input {quoted(name)}; the inputs are {', '.join(described)}"))
             )
             continue
-        values = _occurrences(text, pointer, described[name])
+        values: list[InputValue] = []
+        with collect_faults(faults, pointer):
+            values = _occurrences(text, pointer, described[name])
         most = described[name].get("maxOccurs", 1)
         if most != "unbounded" and len(values) > most:
             faults.append(Fault(pointer, InputError(f"{name} has {len(values)} values, at most {most} may be given")))
@@ -172,12 +176,43 @@ def _inputs(text: msgspec.Raw, description: Description, faults: list[Fault]) ->
             faults.append(Fault("/inputs", InputError(f"the input {name} is missing")))
 
 
+def _members(text: msgspec.Raw, names: tuple[str, ...]) -> dict[str, msgspec.Raw]:
+    """Return the members of `inputs`. In a long text there are no others than those of the description."""
+    try:
+        if len(text) <= _MAX_BYTES:
+            return msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        members = msgspec.json.decode(text, type=_struct(names))
+    except msgspec.ValidationError as err:
+        if bytes(memoryview(text)[:1]) != b"{":
+            raise InputError("inputs is not an object") from err
+        raise InputError(f"there are inputs of other names than {', '.join(names)}: {err}") from err
+    found = zip(names, msgspec.structs.astuple(members), strict=True)
+    return {name: value for name, value in found if value is not msgspec.UNSET}
+
+
+@functools.cache
+def _struct(names: tuple[str, ...]) -> type[msgspec.Struct]:
+    """Return the type of an object that has members of these names, and no others."""
+    fields = [(f"_{index}", msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for index in range(len(names))]
+    rename = {field[0]: name for field, name in zip(fields, names, strict=True)}
+    return msgspec.defstruct("Inputs", fields, rename=rename, forbid_unknown_fields=True)
+
+
 def _occurrences(text: msgspec.Raw, pointer: str, item: Mapping[str, Any]) -> list[InputValue]:
     """Return the values of an input: those of an array where several are allowed, else the one."""
-    if item.get("maxOccurs", 1) == 1 or bytes(text).lstrip()[:1] != b"[":
+    if item.get("maxOccurs", 1) == 1 or bytes(memoryview(text)[:1]) != b"[":
         return [InputValue(pointer, text)]
+    if bytes(text).count(b",") >= _MAX_OCCURRENCES:
+        raise InputError(f"an input has {_MAX_OCCURRENCES} values at most")
     parts = msgspec.json.decode(text, type=list[msgspec.Raw])
     return [InputValue(f"{pointer}/{index}", part) for index, part in enumerate(parts)]
+
+
+def _small(text: msgspec.Raw, name: str) -> Any:
+    """Return a member of the request as Python has it."""
+    if len(text) > _MAX_BYTES:
+        raise RequestError.at(f"/{name}", InputError(f"{name} is longer than {_MAX_BYTES} bytes"))
+    return msgspec.json.decode(text)
 
 
 def _outputs(
@@ -185,7 +220,7 @@ def _outputs(
 ) -> dict[str, OutputRequest] | None:
     if text is msgspec.UNSET:
         return None
-    members = msgspec.json.decode(text)
+    members = _small(text, "outputs")
     if not isinstance(members, dict):
         faults.append(Fault("/outputs", InputError("outputs is not an object")))
         return None
@@ -239,7 +274,7 @@ def _plain(media_type: Any) -> Any:
 
 
 def _response(text: msgspec.Raw | msgspec.UnsetType, faults: list[Fault]) -> Response:
-    response = "raw" if text is msgspec.UNSET else msgspec.json.decode(text)
+    response = "raw" if text is msgspec.UNSET else _small(text, "response")
     if response not in ("raw", "document"):
         faults.append(Fault("/response", InputError(f"response {quoted(response)} is neither raw nor document")))
         return "raw"
@@ -249,7 +284,7 @@ def _response(text: msgspec.Raw | msgspec.UnsetType, faults: list[Fault]) -> Res
 def _subscriber(text: msgspec.Raw | msgspec.UnsetType, faults: list[Fault]) -> Subscriber | None:
     if text is msgspec.UNSET:
         return None
-    member = msgspec.json.decode(text)
+    member = _small(text, "subscriber")
     errors = check_value(member, _SUBSCRIBER, "subscriber", "/subscriber")
     faults.extend(errors)
     if errors:
@@ -281,7 +316,11 @@ def literal(value: InputValue) -> LiteralValue:
 
 
 def read_literals(
-    request: ExecuteRequest, description: Description, names: Iterable[str], faults: list[Fault]
+    request: ExecuteRequest,
+    description: Description,
+    names: Iterable[str],
+    faults: list[Fault],
+    max_bytes: int | None = None,
 ) -> dict[str, list[LiteralValue]]:
     """Return the values of some inputs, checked against their schemas.
 
@@ -290,10 +329,14 @@ def read_literals(
         description: of the process.
         names: of the inputs.
         faults: gets what is wrong.
+        max_bytes: length of a value's JSON text at most; None = any.
     """
     literals: dict[str, list[LiteralValue]] = {}
     for name in names:
         for value in request.inputs.get(name, ()):
+            if max_bytes is not None and len(value.text) > max_bytes:
+                faults.append(Fault(value.pointer, InputError(f"{name} is longer than {max_bytes} bytes")))
+                continue
             try:
                 item = literal(value)
             except RequestError as err:

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 from flask import Request
 
@@ -45,10 +46,18 @@ def request_body(
         if _FREE_BYTES < size_bytes <= limit:
             count = min(_SHARES, -(-size_bytes // _SHARE_BYTES))
             stack.enter_context(_memory(settings.state / BODIES, count, wait_s, is_stopping))
-        body = request.stream.read(limit + 1) if size_bytes <= limit else b""
+        body = _read(request, limit) if size_bytes <= limit else b""
         if max(size_bytes, len(body)) > limit:
             raise LimitError("max_body_mb", max_mb, f"the request's body has more than {limit} bytes")
         yield body
+
+
+def _read(request: Request, limit: int) -> bytes:
+    """Return the body, or what is more than the limit."""
+    if request.content_length is None:
+        return request.stream.read(limit + 1)
+    # werkzeug's stream takes as much memory as it is asked for, and copies what it has read
+    return cast(bytes, request.environ["wsgi.input"].read(request.content_length))
 
 
 @contextlib.contextmanager
