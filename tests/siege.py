@@ -1,6 +1,6 @@
 """Attack the service from all sides at once, and see what another client notices.
 
-    python tests/siege.py [--seconds 60] [--only ATTACK]... [--addresses 32] [--root CHECKOUT]
+    python tests/siege.py [--seconds 60] [--only ATTACK]... [--addresses 32] [--root CHECKOUT] [--log FILE]
 
 The service is the real `serve` with two web workers, at a free port and with a state folder of its own. The attackers
 are one process of low priority (`attackers.py`); what they do is listed in `ATTACKS` there. They come from addresses of
@@ -60,6 +60,8 @@ class Measured:
 
     times: dict[str, list[float]] = field(default_factory=lambda: {"conformance": [], "one object": [], "callback": []})
     failures: list[str] = field(default_factory=list)
+    jobs: list[tuple[float, str]] = field(default_factory=list)
+    """Jobs whose callback came or was given up, with the seconds that it took."""
     uss: list[int] = field(default_factory=list)
     pss: list[int] = field(default_factory=list)
     rss: list[int] = field(default_factory=list)
@@ -113,6 +115,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=COUNTS, help="leave out all other attacks; again for more")
     parser.add_argument("--addresses", type=int, default=32, help="that attackers come from; 0 = the client's own")
     parser.add_argument("--root", type=Path, default=Path(__file__).parents[1], help="checkout of the service")
+    parser.add_argument("--log", type=Path, help="file for the service's log")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing is left behind
     attacks = {name: count for name, count in COUNTS.items() if not options.only or name in options.only}
@@ -141,10 +144,13 @@ def main() -> int:
                 sieged = measure(service, subscriber, options.seconds)
                 share = (cpu_s(attackers.pid) - used_s) / (time.monotonic() - started_s)
             missed = tell(" ".join(attacks), sieged)
+            tell_slowest(service, sieged)
             print(f"the attackers took {100 * share:.0f} % of a core; load {os.getloadavg()[0]:.1f}")
             recovered = Measured()
             recovered.add("conformance", lambda: conformance(service))
             print(f"the first answer after the attack took {recovered.times['conformance'][0]:.2f} s", flush=True)
+            if options.log:
+                options.log.write_text(service.log())
             if any(word in service.log() for word in ("Traceback", "level=error")):
                 lines = [line for line in service.log().splitlines() if "level=error" in line or "Error:" in line]
                 print(
@@ -204,7 +210,7 @@ def measure(service: Service, subscriber: Subscriber, seconds: float) -> Measure
     with ThreadPoolExecutor(int(PATIENCE_S * PROBES_PER_S) + 10) as pool:
         others = [
             pool.submit(repeat, "one object", lambda: one_object(service), 0.3),
-            pool.submit(repeat, "callback", lambda: called_back(service, subscriber), 0.3),
+            pool.submit(repeat, "callback", lambda: called_back(service, subscriber, measured.jobs), 0.3),
             pool.submit(memory),
         ]
         start_s, used_s = time.monotonic(), web_cpu_s(service)
@@ -232,15 +238,20 @@ def one_object(service: Service) -> None:
     assert reply.status == 200, reply.body
 
 
-def called_back(service: Service, subscriber: Subscriber) -> None:
-    """Submit a job, and wait for its callback."""
+def called_back(service: Service, subscriber: Subscriber, jobs: list[tuple[float, str]]) -> None:
+    """Submit a job, and wait for its callback; enter the job in the end."""
+    start_s = time.monotonic()
     path = f"/{time.monotonic_ns()}"
     url = f"http://127.0.0.1:{subscriber.port}{path}"
     body = {"inputs": service.inputs(1), "subscriber": {"successUri": url}}
     headers = {"Prefer": "respond-async"}
     reply = service.request("POST", "/processes/classify-objects/execution", body, headers, PATIENCE_S)
     assert reply.status == 201, reply.body
-    subscriber.wait(path)
+    accepted_s = time.monotonic() - start_s
+    try:
+        subscriber.wait(path)
+    finally:
+        jobs.append((time.monotonic() - start_s, f"{reply.json['jobID']}, accepted after {accepted_s:.1f} s"))
 
 
 def tell(name: str, measured: Measured) -> int:
@@ -262,6 +273,15 @@ def tell(name: str, measured: Measured) -> int:
     for failure in sorted(set(measured.failures))[:5]:
         print(f"    {failure}")
     return len(missed) + len(measured.failures)
+
+
+def tell_slowest(service: Service, measured: Measured) -> None:
+    """Print what the log has of the job whose callback came last."""
+    seconds, job = max(measured.jobs, default=(0, ""))
+    print(f"  the slowest callback, {seconds:.1f} s: {job}")
+    for line in service.log().splitlines() if job else ():
+        if f"job={job[:36]}" in line:
+            print(f"    {line[:160]}")
 
 
 def percentile(times: Sequence[float], share: float) -> float:
