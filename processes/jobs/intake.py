@@ -25,6 +25,7 @@ from processes.errors import (
 )
 from processes.jobs.database import WEB_PATIENCE_S, Database, StoreFullError
 from processes.jobs.disk import require_space
+from processes.jobs.end_watch import EndWatch
 from processes.jobs.files import Storage, storage_of
 from processes.jobs.job import Job, parallel_slots
 from processes.jobs.permits import Permits
@@ -36,11 +37,10 @@ from processes.ogc.process import Estimate, Process, Requirements, SectionedProc
 from processes.settings import Settings
 from processes.sources.links import allowed_path
 
-_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.005, 0.25
+_LOOK_S = 0.25
+"""Pause between two looks whether the server stops."""
 _SILENT_S = 10
 """Seconds that who waits for a job puts up with a job store that does not answer."""
-_PAUSE_SHARE = 0.05
-"""Pause before a job is read again, as a share of the time waited so far."""
 
 
 class Intake:
@@ -55,6 +55,7 @@ class Intake:
         self.database = Database(settings.job_store, WEB_PATIENCE_S)
         self.store = JobStore(self.database, settings.limits)
         self.storage: Storage = storage_of(settings)
+        self._end_watch = EndWatch(self.store.ended)
         self._wakeup_pipe = WakeupPipe(settings.state)
         self._waiting = Permits(max(1, settings.web_threads // 2))
         self._pausing = Permits(max(1, settings.web_threads // 16))
@@ -182,22 +183,27 @@ class Intake:
         Raises:
             UnavailableError: the server stops, or the job store does not answer for a while.
         """
-        start_s = heard_s = time.monotonic()
-        while not job.status.has_ended:
-            waited_s = time.monotonic() - start_s
-            left_s = math.inf if timeout_s is None else timeout_s - waited_s
-            if left_s <= 0:
-                break
-            if is_stopping():
-                raise UnavailableError(f"the server stops; the job {job.id} goes on when it is back")
-            time.sleep(min(max(_FIRST_PAUSE_S, waited_s * _PAUSE_SHARE), _LAST_PAUSE_S, left_s))
+        end_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        with self._end_watch.watched(job.id) as has_ended:
+            while not job.status.has_ended and (left_s := end_s - time.monotonic()) > 0:
+                if is_stopping():
+                    raise UnavailableError(f"the server stops; the job {job.id} goes on when it is back")
+                if has_ended.wait(min(_LOOK_S, left_s)):
+                    break
+                if self._end_watch.silent_s() > _SILENT_S:
+                    raise UnavailableError("the job store does not answer; try again later")
+        return self._as_it_is(job)
+
+    def _as_it_is(self, job: Job) -> Job:
+        """Return a job as the job store has it now, which may be silent for a while."""
+        silent_s = time.monotonic() + _SILENT_S
+        while True:
             try:
-                job = self.store.get(job.id, is_dry_run=job.is_dry_run) or job
-                heard_s = time.monotonic()
-            except UnavailableError:  # the job goes on meanwhile
-                if time.monotonic() - heard_s > _SILENT_S:
+                return self.store.get(job.id, is_dry_run=job.is_dry_run) or job
+            except UnavailableError:
+                if time.monotonic() > silent_s:
                     raise
-        return job
+                time.sleep(_LOOK_S)
 
     def dismiss(self, job_id: str) -> Job | None:
         """Dismiss a job, as `JobStore.dismiss` does, and wake its runner.

@@ -30,6 +30,9 @@ class JobStatus(StrEnum):
         return self not in (JobStatus.ACCEPTED, JobStatus.RUNNING)
 
 
+ENDED = tuple(status for status in JobStatus if status.has_ended)
+
+
 class ResultFile(msgspec.Struct, frozen=True):
     """A result that was published."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from processes.errors import ClientQueueFullError, NameTakenError, QueueFullError
 from processes.jobs.counters import Counts, read_counts, read_pace
 from processes.jobs.database import Database, serialise
-from processes.jobs.job import Job, JobStatus, Section
+from processes.jobs.job import ENDED, Job, JobStatus, Section
 from processes.jobs.request_summary import request_summary
 from processes.jobs.tables import job, name_count, request, runner, section
 from processes.ogc.execution import Execution
@@ -90,6 +90,12 @@ class JobStore:
         with self._database.read() as connection:
             found = _find(connection, job_id)
         return found if found is not None and found.is_dry_run == is_dry_run else None
+
+    def ended(self, job_ids: Collection[str]) -> set[str]:
+        """Return those of some jobs, or dry runs, that have ended."""
+        query = sa.select(job.c.id).where(job.c.id.in_(job_ids), job.c.status.in_(ENDED))
+        with self._database.read() as connection:
+            return set(connection.scalars(query))
 
     def request(self, job_id: str) -> str | None:
         """Return the part of a job's request that may be shown, as JSON text; None = nothing."""
