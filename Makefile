@@ -14,11 +14,12 @@ serve: .venv/ready
 	$(BIN)/classify-objects serve
 
 test: .venv/ready-dev
-	$(BIN)/python -m pytest --durations=25
+	$(BIN)/python -m pytest --numprocesses logical --dist worksteal --durations=25
 
 # whole jobs, and what they survive: each row of the table of faults, with real processes; needs PostgreSQL's programs
 test-jobs: .venv/ready-dev
-	$(BIN)/python -m pytest -m jobs
+	$(BIN)/python -m pytest -m "jobs and not timed" --numprocesses logical --dist loadfile --durations=25
+	$(BIN)/python -m pytest -m "jobs and timed" --durations=25
 
 # a hundred faults at random while jobs run; needs PostgreSQL's programs
 chaos: .venv/ready-dev

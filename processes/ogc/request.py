@@ -151,9 +151,11 @@ def _require_utf8(body: bytes) -> None:
 
 def _inputs(text: msgspec.Raw, description: Description, faults: list[Fault]) -> Iterable[tuple[str, list[InputValue]]]:
     described = description["inputs"]
-    members: dict[str, msgspec.Raw] = {}
-    with collect_faults(faults, "/inputs"):
+    try:
         members = _members(text, tuple(described))
+    except InputError as err:
+        faults.append(Fault("/inputs", err))
+        return
     for name, text in members.items():
         pointer = f"/inputs/{pointer_token(name)}"
         if name not in described:

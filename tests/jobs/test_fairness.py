@@ -11,7 +11,7 @@ import pytest
 
 from jobs_service import Service, make_town, request_from, running, until
 
-pytestmark = [pytest.mark.jobs, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.jobs, pytest.mark.timed, pytest.mark.timeout(300)]
 
 GREEDY, MODEST = "127.0.0.2", "127.0.0.3"
 REQUESTS = 15

@@ -11,7 +11,7 @@ import pytest
 from jobs_service import Service, freeze, make_town, running, until, wake
 from postgres import Postgres
 
-pytestmark = pytest.mark.jobs
+pytestmark = [pytest.mark.jobs, pytest.mark.timed]
 
 
 @pytest.fixture(scope="module")

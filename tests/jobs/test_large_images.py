@@ -13,7 +13,7 @@ import pytest
 from jobs_service import Service, make_town, running, until
 from large_images import inline, write_repeated, write_sparse
 
-pytestmark = pytest.mark.jobs
+pytestmark = [pytest.mark.jobs, pytest.mark.timed]
 
 TIMEOUT_S = 12
 """A section that takes longer is killed; the large image needs more."""

@@ -15,7 +15,7 @@ import pytest
 from jobs_service import Service, make_town, running, until
 from mixed_load import CLIENTS, LIMITS, STATUSES, WEB_WORKERS, mixed_load, p95
 
-pytestmark = pytest.mark.jobs
+pytestmark = [pytest.mark.jobs, pytest.mark.timed]
 
 LOAD_S = 60
 

@@ -25,7 +25,7 @@ from jobs_service import SIDE_PX, Service, make_town, running, until
 from rasters import make_raster
 from service import ROOT, clean_environment
 
-pytestmark = pytest.mark.jobs
+pytestmark = [pytest.mark.jobs, pytest.mark.timed]
 
 COUNT = 3000
 """Objects of a job of several sections."""

@@ -36,7 +36,7 @@ from rasters import make_raster
 from service import ROOT, clean_environment, configure, link
 from slow_network import save_slow_network
 
-pytestmark = pytest.mark.jobs
+pytestmark = [pytest.mark.jobs, pytest.mark.timed]
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ import pytest
 
 from service import ROOT, clean_environment
 
-pytestmark = pytest.mark.jobs
+pytestmark = [pytest.mark.jobs, pytest.mark.timed]
 
 
 @dataclass(frozen=True)

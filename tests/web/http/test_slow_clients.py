@@ -114,6 +114,7 @@ def test_quick_readers_of_large_results_keep_nobody_waiting(small: Small) -> Non
 
 
 @pytest.mark.jobs
+@pytest.mark.timed
 @pytest.mark.parametrize(("begin", "drip"), SENDERS.values(), ids=SENDERS.keys())
 def test_slow_senders_are_ended(small: Small, begin: bytes, drip: bytes) -> None:
     with crowd(small, begin, drip) as sockets:
@@ -131,6 +132,7 @@ def test_slow_senders_are_ended(small: Small, begin: bytes, drip: bytes) -> None
 
 
 @pytest.mark.jobs
+@pytest.mark.timed
 def test_a_body_that_pauses_for_long_is_a_408(small: Small) -> None:
     start_s = time.monotonic()
     status, _, content = small.ask(POST + b"Content-Length: 50\r\n\r\n{")
@@ -140,6 +142,7 @@ def test_a_body_that_pauses_for_long_is_a_408(small: Small) -> None:
 
 
 @pytest.mark.jobs
+@pytest.mark.timed
 def test_a_slow_but_steady_body_is_read(small: Small) -> None:
     size, seconds = int(3 * PACE.min_body_rate * PACE.grace_s), 1.5 * PACE.grace_s
     with small.connect() as connection:
@@ -151,6 +154,7 @@ def test_a_slow_but_steady_body_is_read(small: Small) -> None:
 
 
 @pytest.mark.jobs
+@pytest.mark.timed
 @pytest.mark.parametrize("begin", READERS.values(), ids=READERS.keys())
 @pytest.mark.parametrize("bytes_a_s", [0, 500], ids=["nothing", "drops"])
 def test_slow_readers_are_dropped(small: Small, begin: bytes, bytes_a_s: int) -> None:
@@ -175,6 +179,7 @@ def _connections(small: Small) -> int:
 
 
 @pytest.mark.jobs
+@pytest.mark.timed
 def test_a_slow_but_steady_reader_gets_all(small: Small) -> None:
     """Also when it takes longer than the time of grace: the kernel's buffers hide what it has taken."""
     with small.connect(receive_bytes=2**16) as connection:
@@ -187,6 +192,7 @@ def test_a_slow_but_steady_reader_gets_all(small: Small) -> None:
 
 
 @pytest.mark.jobs
+@pytest.mark.timed
 def test_a_kept_connection_is_ended_when_it_is_idle_for_long(small: Small) -> None:
     with small.connect() as connection:
         connection.sendall(b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n")
