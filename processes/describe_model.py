@@ -84,7 +84,7 @@ def _description(models: Sequence[str]) -> Description:
         "outputs": {
             OUTPUT: {
                 "title": "Model",
-                "description": "Id, sha256 of the network, classes, chip size, bands, how cells are prepared "
+                "description": "Id, sha256 of what labels depend on, classes, chip size, bands, how cells are prepared "
                 "(value * scale + offset) and scores activated, arguments, provider in use",
                 "schema": {"type": "object", "contentMediaType": "application/json"},
             }

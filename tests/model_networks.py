@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import set_external_data
 
 from conftest import definition
 from processes.model.check import CheckOutcome
@@ -46,6 +47,18 @@ def save_network(
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, path)
     return path
+
+
+def put_weights_beside(network: Path) -> Path:
+    """Move the tensor `weights` of a network to a file of its own, as PyTorch's exporter does; return that file."""
+    model = onnx.load(network)
+    (tensor,) = (item for item in model.graph.initializer if item.name == "weights")
+    data = network.with_name(f"{network.name}.data")
+    data.write_bytes(numpy_helper.to_array(tensor).tobytes())
+    set_external_data(tensor, data.name)
+    tensor.ClearField("raw_data")
+    onnx.save(model, network)
+    return data
 
 
 def band_means(axes: Sequence[int] = (2, 3), into: str = "output", cast: bool = False) -> list[onnx.NodeProto]:

@@ -87,7 +87,7 @@ def read_inputs(
         catalog: the installed models.
         runs_here: True = the model runs on this machine, which must have a GPU if one is asked for.
         require_free_name: raises NameTakenError where another job has the result name.
-        sha256: digest of the model's network when the request was accepted; None = nobody looked.
+        sha256: digest of the model when the request was accepted; None = nobody looked.
     """
     found = read_literals(request, describe([]), _LITERALS, faults, _MAX_LITERAL_BYTES)
     literals = {name: values[0] for name, values in found.items()}

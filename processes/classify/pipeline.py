@@ -14,6 +14,7 @@ from processes.imagery.chip_plan import ChipPlan
 from processes.imagery.large_chips import PartialChip
 from processes.model.runtime.runtimes import choose_processor
 from processes.model.session import Session, SessionKey, open_session
+from processes.model.stamps import stamp_package
 from processes.ogc.process import Progress
 
 
@@ -25,6 +26,7 @@ def session_for(sources: Sources) -> Session:
     """
     model = sources.model
     processor = sources.options.processor or choose_processor()
+    stamp = stamp_package(model.network.parent)
     key = SessionKey(
         model.network,
         model.sha256,
@@ -34,6 +36,7 @@ def session_for(sources: Sources) -> Session:
         1,
         model.output_name,
         sources.arguments.resampled_image_size,
+        "" if stamp is None else stamp.digest,
     )
     try:
         return open_session(key)

@@ -135,6 +135,7 @@ class ClassifyObjects(SectionedProcess):
         """Do the work. Arguments are those of the interface; `planned` and `progress` are called as in `begin`."""
         plan, output = self._prepare(execution, folder)
         found = self._classify(plan, reading_order(plan.chips), planned, Stopwatch(progress), Pause())
+        self._require_same_model(plan.rows.sources)
         return _published(plan.rows, found.labels, output, folder)
 
     def estimate(self, execution: Execution, folder: Path, measures_speed: bool) -> Estimate:
@@ -165,6 +166,7 @@ class ClassifyObjects(SectionedProcess):
         stamps = execution.file_stamps or ()
         require_unchanged((image.source for image in plan.chips.images), stamps)
         require_unchanged_files(stamp for stamp in stamps if stamp.pointer.startswith(_FEATURES))
+        self._require_same_model(plan.rows.sources)
         if found.done.all():
             return _published(plan.rows, found.labels, output, files.scratch)
         sections = cut_sections(plan.chips, rows, found.done, pace.rows_per_s(), _SECTION_S)
@@ -190,6 +192,7 @@ class ClassifyObjects(SectionedProcess):
         pause = _pause_in_time()
         found = classify_rows(sources, chips, todo, session, progress, self._thread_count(), pause, before.parts)
         require_unchanged(used, saved.file_stamps)
+        self._require_same_model(sources)
         before.add(todo, found)
         if before.done.all():
             path = files.scratch / _labels_name(section)
@@ -242,6 +245,12 @@ class ClassifyObjects(SectionedProcess):
     def _require_same_files(self, execution: Execution) -> None:
         if execution.file_stamps is not None:
             require_same_files(execution.file_stamps, stamp_links(execution.request, self._settings, [])[0])
+
+    def _require_same_model(self, sources: Sources) -> None:
+        """Raise RequestError where the model's files were replaced while it was in use."""
+        model = sources.model
+        with at_pointer("/inputs/model"):
+            self._catalog.unchanged_model(model.id, model.sha256, model.package)
 
     def _classify(
         self,

@@ -26,7 +26,7 @@ from processes.classify.planning.feature_rows import footprints_of
 from processes.classify.planning.options import Options
 from processes.classify.planning.sources import Plan, PlannedRows, Sources
 from processes.crs import crs_from_text
-from processes.errors import PackageError, at_pointer
+from processes.errors import at_pointer
 from processes.features.layer import Layer
 from processes.imagery.chip_plan import ChipPlan
 from processes.imagery.chips import Placement
@@ -79,7 +79,8 @@ class SavedPlan(msgspec.Struct, frozen=True):
     """The images as they were when the request was accepted."""
     model: str
     """Its id."""
-    model_sha256: str
+    model_digest: str
+    """Of the package when the work began."""
     arguments: ModelArguments
     options: Options
     """Without the extent, which the rows follow already."""
@@ -147,7 +148,7 @@ def describe_plan(
         sections=sections,
         file_stamps=tuple(file_stamps),
         model=rows.sources.model.id,
-        model_sha256=rows.sources.model.sha256,
+        model_digest=rows.sources.model.sha256,
         arguments=rows.sources.arguments,
         options=dataclasses.replace(rows.sources.options, extent=None),
         output=output,
@@ -219,9 +220,7 @@ def load_sources(saved: SavedPlan, images: Sequence[Image], catalog: Catalog) ->
     with at_pointer("/inputs/processorType"):
         require_processor(saved.options.processor)
     with at_pointer("/inputs/model"):
-        model = catalog.model(saved.model, saved.model_sha256)
-        if model.sha256 != saved.model_sha256:
-            raise PackageError(f"the model {model.id!r} was changed after the request was accepted")
+        model = catalog.unchanged_model(saved.model, saved.model_digest)
     return Sources(images, [], None, model_for(model, images), saved.arguments, saved.options)
 
 

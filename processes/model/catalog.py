@@ -37,10 +37,12 @@ class Model:
 
     id: str
     """As requests name it."""
+    package: Path
+    """The `.dlpk` file or the package folder."""
     network: Path
     """The ONNX file."""
     sha256: str
-    """Digest of the ONNX file, in hex."""
+    """Digest of all files that the labels depend on, in hex, as `processes.model.digests` makes it."""
     definition: ModelDefinition
     activation: Activation
     """What turns the network's outputs into probabilities: the definition's, else what the check found."""
@@ -101,7 +103,7 @@ class Catalog:
 
         Args:
             model_id: as requests name it.
-            sha256: digest of the network that is preferred, as far as it is still there; None = the current one.
+            sha256: digest of the version that is preferred, as far as it is still there; None = the current one.
 
         Raises:
             InputError: there is no such model; the message lists the usable ones.
@@ -116,6 +118,27 @@ class Catalog:
         if path is None:
             raise InputError(f"there is no model {model_id!r}; installed are: {_listed(self.usable_ids())}")
         return self.model_at(path, sha256)
+
+    def unchanged_model(self, model_id: str, sha256: str, package: Path | None = None) -> Model:
+        """Return a model as it was when it had a digest.
+
+        Args:
+            model_id: as requests name it.
+            sha256: its digest.
+            package: where it lies; None = wherever its id is found.
+
+        Raises:
+            InputError: there is no model of that id any more.
+            PackageError: it is another one by now.
+        """
+        try:
+            model = self.model(model_id, sha256) if package is None else self.model_at(package, sha256)
+            if model.sha256 == sha256:
+                return model
+            broken = None
+        except PackageError as err:  # as where only a part of it has been replaced
+            broken = err
+        raise PackageError(f"the model {model_id!r} was changed after the request was accepted") from broken
 
     def model_at(self, path: Path, sha256: str | None = None) -> Model:
         """Return the model of a package, wherever it lies; arguments and errors as `model` has them."""
@@ -133,6 +156,7 @@ class Catalog:
             raise PackageError(f"the model {model_id!r} cannot be used: {package.problem}")
         return Model(
             id=model_id,
+            package=path,
             network=package.network,
             sha256=package.sha256,
             definition=package.definition,
@@ -199,7 +223,7 @@ class Catalog:
         return checked
 
     def _version(self, path: Path, sha256: str | None) -> CheckedPackage | None:
-        """Return a package as it was when its network had a digest; None = that is no more."""
+        """Return a package as it was when it had a digest; None = that is no more."""
         record = None if sha256 is None else read_record(self.state, path)
         if record is None:
             return None

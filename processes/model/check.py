@@ -58,7 +58,7 @@ class CheckedPackage(msgspec.Struct, frozen=True):
     network: str | None = None
     """Path of the ONNX file within the folder, whole where it was made; None = there is none that can be used."""
     sha256: str | None = None
-    """Digest of the ONNX file, in hex."""
+    """Digest of all files that the labels depend on, in hex; None = they cannot be read."""
 
     @property
     def network_path(self) -> Path | None:

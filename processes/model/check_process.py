@@ -20,6 +20,8 @@ import msgspec
 
 from processes.errors import PackageError
 from processes.model.check import CheckedPackage, CheckOutcome
+from processes.model.digests import file_digests, joined_digest
+from processes.model.graph.weights import weight_files
 from processes.model.package import Package, read_package
 from processes.model.pytorch.conversion import convert
 from processes.model.runtime.runtimes import available_threads
@@ -43,7 +45,7 @@ def check(
         max_bytes: limit of the unpacked size.
         has_read: is called before the network is tried, with what is known then.
     """
-    package = _with_network(read_package(path, unpack_folder, max_bytes))
+    package = _with_network(_with_weight_files(read_package(path, unpack_folder, max_bytes)))
     if package.folder is None:
         return CheckedPackage(CheckOutcome(package.problem, conclusive=package.is_final))
     if package.network is None:
@@ -55,12 +57,25 @@ def check(
     return msgspec.structs.replace(read, outcome=_try(package))
 
 
-def _with_network(package: Package) -> Package:
-    """Return a package whose network is there: one of PyTorch is made ONNX, if that was not done before."""
-    if package.weights is None or package.network is None or package.network.is_file():
+def _with_weight_files(package: Package) -> Package:
+    """Return a package whose digest tells of the weights beside its network too."""
+    if package.folder is None or package.network is None or package.weights is not None:
         return package
     try:
-        convert(package.weights, package.backbone, package.network)
+        files = file_digests(package.folder, weight_files(package.network))
+    except OSError as err:
+        problem = f"the package cannot be read: {err.strerror or 'its files are damaged'}"
+        return dataclasses.replace(package, network=None, sha256=None, problem=problem, is_final=False)
+    return dataclasses.replace(package, sha256=joined_digest({**package.digests, **files})) if files else package
+
+
+def _with_network(package: Package) -> Package:
+    """Return a package whose network is there: one of PyTorch is made ONNX, if that was not done before."""
+    definition = package.definition
+    if definition is None or package.weights is None or package.network is None or package.network.is_file():
+        return package
+    try:
+        convert(package.weights, definition.backbone, package.network)
     except PackageError as err:
         return dataclasses.replace(package, network=None, problem=err.detail)
     except OSError as err:

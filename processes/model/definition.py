@@ -75,7 +75,9 @@ class ModelDefinition:
     framework: str | None
     """`Framework`, the library that the network was trained with; None = not stated."""
     network_file: str
-    """`ModelFile`, with forward slashes; `processes.model.package` checks that it is an ONNX file of the package."""
+    """`ModelFile`, with forward slashes; `processes.model.package` checks that it is a network of the package."""
+    backbone: str | None
+    """`ModelParameters.backbone`: what a network of PyTorch is made of; None = not stated."""
     chip_width: int
     """`ImageWidth`: cells of a chip as the network takes it."""
     chip_height: int
@@ -159,6 +161,7 @@ def parse_definition(text: bytes) -> ModelDefinition:
     return ModelDefinition(
         framework=framework,
         network_file=require(keys, "ModelFile", read_text).strip().replace("\\", "/"),
+        backbone=_backbone(keys.get("ModelParameters")),
         chip_width=require(keys, "ImageWidth", read_integer(1, MAX_CHIP_SIDE_PX)),
         chip_height=require(keys, "ImageHeight", read_integer(1, MAX_CHIP_SIDE_PX)),
         bands=bands,
@@ -207,6 +210,12 @@ def _configuration(name: str, value: Any) -> str | None:
     if not isinstance(value, str | dict):
         raise wrong_value(name, value, "a text or an object")
     return value if isinstance(value, str) else get(stated(value), "Name", read_text, None)
+
+
+def _backbone(parameters: Any) -> str | None:
+    """Return the backbone that `ModelParameters` state; in other forms than arcgis.learn's they state none."""
+    backbone = parameters.get("backbone") if isinstance(parameters, dict) else None
+    return backbone if isinstance(backbone, str) and backbone.strip() else None
 
 
 def _is_of_arcgis_learn(framework: str | None, configuration: str | None) -> bool:

@@ -9,19 +9,19 @@ from __future__ import annotations
 import fcntl
 import glob
 import hashlib
-import json
 import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path, PurePath, PurePosixPath
 
 from processes.errors import InputError, PackageError
 from processes.model.definition import ModelDefinition, parse_definition
+from processes.model.digests import file_digests, joined_digest
 from processes.sources.zips import BROKEN_ZIP, MAX_MEMBERS, extract, require_few, require_sane_size, safe_name
 
 MAX_DEFINITION_BYTES = 16 * 2**20
@@ -43,7 +43,7 @@ class Package:
     network: Path | None
     """The ONNX file, which the check makes where `weights` is stated; None = the package has none that can be used."""
     sha256: str | None
-    """Digest of the network's file in the package, in hex; None = there is no such file."""
+    """Digest of what the labels depend on, as `processes.model.digests` makes it; None = it cannot be read."""
     problem: str | None
     """Why the package cannot be used, in words for the client; None = it can."""
     warnings: tuple[str, ...] = ()
@@ -54,8 +54,8 @@ class Package:
     """False: the problem may go away though the package stays as it is."""
     weights: Path | None = None
     """The file of PyTorch that the ONNX file is made of; None = the ONNX file is a part of the package."""
-    backbone: str | None = None
-    """`ModelParameters.backbone`, what the network is made of; None = not stated."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Of the files that `sha256` is made of: the .emd and the network. The check adds those of weights beside it."""
 
 
 def read_package(path: Path, unpack_folder: Path, max_bytes: int) -> Package:
@@ -72,8 +72,13 @@ def read_package(path: Path, unpack_folder: Path, max_bytes: int) -> Package:
         definition = read_definition(folder)
         network = _network(folder, definition)
         _require_size(folder, max_bytes)
-        package = Package(package_id(path), definition, network, _sha256(network), None, folder=folder)
-        return _with_weights(package, path, unpack_folder) if _ending(network) == _PYTORCH else package
+        digests = file_digests(folder, [*definition_files(folder), network])
+        sha256 = joined_digest(digests)
+        package = Package(package_id(path), definition, network, sha256, None, folder=folder, digests=digests)
+        if _ending(network) != _PYTORCH:
+            return package
+        digest = digests[network.relative_to(folder).as_posix()]
+        return _with_weights(package, definition, digest, unpack_folder / "pytorch" / _short_hash_of(path))
     except InputError as err:
         return Package(package_id(path), definition, None, None, err.detail, folder=folder)
     except OSError as err:
@@ -81,20 +86,19 @@ def read_package(path: Path, unpack_folder: Path, max_bytes: int) -> Package:
         return Package(package_id(path), definition, None, None, problem, folder=folder, is_final=False)
 
 
-def _with_weights(package: Package, path: Path, unpack_folder: Path) -> Package:
+def _with_weights(package: Package, definition: ModelDefinition, digest: str, folder: Path) -> Package:
     """Return a package whose network is to be made of its file of PyTorch, once for each content. It gives logits.
 
     Args:
         package: whose network is the file of PyTorch.
-        path: of the package, as `read_package` has it, which also has `unpack_folder`.
-        unpack_folder: for the network, in a subfolder for each package.
+        definition: of the package.
+        digest: of that file.
+        folder: for the networks that are made of this package.
     """
-    definition, backbone = package.definition, _stated_backbone(package.folder or path)
-    if definition is not None and definition.activation is None:
+    content = _short_hash(f"{_CONVERSION_VERSION}:{digest}:{definition.backbone}".encode())
+    if definition.activation is None:
         definition = replace(definition, activation="sigmoid" if definition.multi_label else "softmax")
-    content = _short_hash(f"{_CONVERSION_VERSION}:{package.sha256}:{backbone}".encode())
-    made = unpack_folder / "pytorch" / _short_hash(os.fsencode(path.resolve())) / f"{content}{_ONNX}"
-    return replace(package, definition=definition, network=made, weights=package.network, backbone=backbone)
+    return replace(package, definition=definition, network=folder / f"{content}{_ONNX}", weights=package.network)
 
 
 def package_id(path: Path) -> str:
@@ -127,14 +131,6 @@ def read_definition(folder: Path) -> ModelDefinition:
     if definitions[0].stat().st_size > MAX_DEFINITION_BYTES:
         raise PackageError(f"the .emd is larger than {MAX_DEFINITION_BYTES} bytes")
     return parse_definition(definitions[0].read_bytes())
-
-
-def _stated_backbone(folder: Path) -> str | None:
-    """Return what the .emd of a package, which was read before, says that the network is made of."""
-    text = definition_files(folder)[0].read_bytes()
-    parameters = json.loads(text.removeprefix(b"\xef\xbb\xbf"), parse_int=float).get("ModelParameters")
-    backbone = parameters.get("backbone") if isinstance(parameters, dict) else None
-    return backbone if isinstance(backbone, str) and backbone.strip() else None
 
 
 def _network(folder: Path, definition: ModelDefinition) -> Path:
@@ -176,16 +172,12 @@ def _lies_in(folder: Path, file: Path) -> bool:
     return Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _unpacked(path: Path, unpack_folder: Path, max_bytes: int) -> Path:
     """Return the folder with the contents of a `.dlpk`, which is unpacked the first time."""
     status = path.stat()
-    prefix = f"{path.stem}-{_short_hash(os.fsencode(path.resolve()))}-"
-    target = unpack_folder / f"{prefix}{_short_hash(f'{status.st_size}:{status.st_mtime_ns}'.encode())}"
+    prefix = f"{path.stem}-{_short_hash_of(path)}-"
+    content = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"  # a copy can have the time of its original
+    target = unpack_folder / f"{prefix}{_short_hash(content.encode())}"
     if target.is_dir():
         return target
     unpack_folder.mkdir(parents=True, exist_ok=True)
@@ -225,6 +217,10 @@ def _remove_former(target: Path, prefix: str) -> None:
     folders = [folder for folder in target.parent.glob(f"{glob.escape(prefix)}*") if folder != target]
     for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime_ns)[:-1]:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _short_hash_of(path: Path) -> str:
+    return _short_hash(os.fsencode(path.resolve()))
 
 
 def _short_hash(data: bytes) -> str:

@@ -20,7 +20,7 @@ from processes.model.stamps import PackageStamp
 
 _logger = logging.getLogger(__name__)
 
-_VERSION = 7
+_VERSION = 8
 """A new number invalidates all records."""
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 60, 6 * 3600
 """Seconds after which a check without a conclusion is repeated: the first time, and at most. It doubles each time."""
@@ -42,7 +42,7 @@ class CheckRecord(msgspec.Struct, frozen=True):
 
     def holds(self, stamp: PackageStamp | None) -> bool:
         """Return whether the record tells of a package with this stamp, and what it needs is still there."""
-        if stamp is None or stamp.digest != self.stamp or self.version != _VERSION:
+        if stamp is None or stamp.digest != self.stamp:
             return False
         return self.checked.outcome.problem is not None or self.checked.is_sound()
 
@@ -55,7 +55,7 @@ class CheckRecord(msgspec.Struct, frozen=True):
 
 
 def read_record(state: Path, package: Path) -> CheckRecord | None:
-    """Return the record of a package, whether it holds or not; None = there is none.
+    """Return the record of a package, whether it holds or not; None = there is none of this version.
 
     Args:
         state: the state folder.
@@ -106,6 +106,7 @@ def _decoded(file: Path, _inode: int, _size: int, _mtime_ns: int) -> CheckRecord
     """Decode a record. A record that was replaced is another file, so its status is among the arguments."""
     content = file.read_bytes()
     try:
-        return msgspec.json.decode(content, type=CheckRecord)
+        record = msgspec.json.decode(content, type=CheckRecord)
     except msgspec.DecodeError:
         return None
+    return record if record.version == _VERSION else None

@@ -39,7 +39,7 @@ class SessionKey:
     network: Path
     """The ONNX file."""
     sha256: str
-    """Digest of the ONNX file, in hex."""
+    """Digest of the package, in hex."""
     definition: ModelDefinition
     activation: Activation
     """What turns the network's outputs into probabilities."""
@@ -50,6 +50,8 @@ class SessionKey:
     """The output that holds the scores; None = the only one that can."""
     side: int | None = None
     """The argument `resampled_image_size`, in cells; None = what the network takes."""
+    stamp: str = ""
+    """Stamp of the files beside the network: a session may read weights while they are being replaced."""
 
 
 class Session:

@@ -50,7 +50,11 @@ def _files(package: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _stamp(files: Sequence[tuple[str, os.stat_result]]) -> PackageStamp:
-    lines = (f"{path}:{status.st_size}:{status.st_mtime_ns}:{status.st_mode}\n" for path, status in files)
+    # a copy can have size and time of its original, as that of `cp -p`; the time of its status it cannot
+    lines = (
+        f"{path}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_mode}\n"
+        for path, status in files
+    )
     return PackageStamp(
         hashlib.sha256(os.fsencode("".join(lines))).hexdigest(),
         sum(status.st_size for _, status in files),

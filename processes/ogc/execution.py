@@ -70,7 +70,7 @@ class Execution:
     file_stamps: tuple[FileStamp, ...] | None = None
     """The linked files as they were when the request was accepted; None = nobody looked."""
     model_sha256: str | None = None
-    """Digest of the network when the request was accepted; None = nobody looked."""
+    """Digest of the model when the request was accepted; None = nobody looked."""
     dry_run: DryRun | None = None
     """None = the work is done."""
     is_delayed: bool = False

@@ -38,7 +38,7 @@ class Requirements:
     file_stamps: tuple[FileStamp, ...] = ()
     """The linked files as they are now."""
     model_sha256: str | None = None
-    """Digest of the network that is used now; None = there is none."""
+    """Digest of the model that is used now; None = there is none."""
     pace_key: str | None = None
     """Executions of the same key need about the same time for an object; None = not known."""
     delay_s: float = 0

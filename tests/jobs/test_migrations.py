@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import sqlite3
@@ -9,10 +10,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
-from jobs_service import Service, make_town, running
+from jobs_service import Service, make_town, running, until
+from model_oracle import package_digest
 from postgres import Postgres
 from processes.errors import RequestError
 from processes.jobs import tables
@@ -176,3 +179,29 @@ def test_the_service_goes_on_with_jobs_of_the_version_before(
             assert found["status"] == "successful", found
             assert {label for _, label, _ in service.labels(job)} == {"bright"}
         assert service.execute(service.inputs(1, resultName="storm")).status == 409
+
+
+@pytest.mark.jobs
+def test_job_with_the_digest_of_a_network_alone_begins_anew(tmp_path: Path) -> None:
+    """Programs after 0.3.0 took that for the digest of the model; no package has it any more."""
+    town = make_town(tmp_path / "town", repeats=1000)
+    model = town / "models" / "slow"
+    former = hashlib.sha256((model / "net.onnx").read_bytes()).hexdigest()
+    (tmp_path / "service").mkdir()
+    with running(Service(town, tmp_path / "service")) as service:
+        job, waiting = (service.submit(5_000, "slow") for _ in range(2))
+        until(lambda: service.status(job)["progress"] > 0, 60)
+    files = tmp_path / "service" / "state" / "results"
+    (plan,) = (files / job).rglob("plan.msgpack")
+    saved = msgspec.msgpack.decode(plan.read_bytes())
+    assert saved.pop("model_digest") == package_digest(model, "model.emd", "net.onnx")
+    plan.write_bytes(msgspec.msgpack.encode(saved | {"model_sha256": former}))
+    for order in (files / job / "execution", files / waiting / "execution"):
+        accepted = msgspec.msgpack.decode(order.read_bytes())
+        order.write_bytes(msgspec.msgpack.encode(accepted | {"model_sha256": former}))
+    with running(Service(town, tmp_path / "service")) as service:
+        for item in (job, waiting):
+            found = service.wait(item)
+            assert found["status"] == "successful", found
+            assert found["summary"]["model"]["sha256"] == package_digest(model, "model.emd", "net.onnx")
+            assert len(service.labels(item)) == 5_000

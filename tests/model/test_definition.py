@@ -353,7 +353,7 @@ def test_byte_order_mark_is_skipped() -> None:
 def test_unknown_keys_change_nothing() -> None:
     more: dict[str, Any] = {
         "LearningRate": "0.004365158322401656",
-        "ModelParameters": {"backbone": "resnet34", "backend": "pytorch"},
+        "ModelParameters": {"backend": "pytorch"},
         "resize_to": None,
         "imagewidth": "not ImageWidth",
         "": [{}],
@@ -382,6 +382,7 @@ def test_help_page_sample_is_read_whole() -> None:
     assert found == ModelDefinition(
         framework="Keras",
         network_file="C:/DeepLearning/Damage_Classification_Model_V7.h5",
+        backbone=None,
         chip_width=256,
         chip_height=256,
         bands=(0, 1, 2),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
@@ -19,6 +18,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from conftest import MakePackage, definition, save_mean_network
+from model_oracle import package_digest
 from processes.errors import InputError, PackageError
 from processes.model.catalog import Catalog
 from processes.model.package import MAX_DEFINITION_BYTES, Package, read_package
@@ -105,9 +105,10 @@ def test_folder_is_read_where_it_is(
     assert not (tmp_path / "unpacked").exists()
 
 
-def test_sha256_is_that_of_the_network_file(read: Callable[..., Package], make_package: MakePackage) -> None:
+def test_sha256_is_that_of_network_and_definition(read: Callable[..., Package], make_package: MakePackage) -> None:
     folder = make_package()
-    assert read(folder).sha256 == hashlib.sha256((folder / "net.onnx").read_bytes()).hexdigest()
+    (folder / "README.md").write_text("no label depends on it")
+    assert read(folder).sha256 == package_digest(folder, "brightness.emd", "net.onnx")
 
 
 @pytest.mark.parametrize("ending", [".emd", ".EMD"])

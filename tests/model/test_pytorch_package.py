@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 
 from conftest import definition
+from model_oracle import package_digest
 from processes.errors import PackageError
 from processes.model.catalog import Catalog, Model
 from processes.model.session import Session, SessionKey
@@ -85,7 +85,9 @@ def test_package_is_usable_as_it_is(tmp_path: Path, zipped: bool) -> None:
         shutil.rmtree(package)
         package.with_suffix(".zip").rename(package.with_suffix(".dlpk"))
     model = catalog(tmp_path).model("trained")
-    assert model.sha256 == hashlib.sha256(network()).hexdigest()
+    (tmp_path / "net.pth").write_bytes(network())
+    (tmp_path / "trained.emd").write_bytes(json.dumps(keys()).encode())
+    assert model.sha256 == package_digest(tmp_path, "net.pth", "trained.emd")
     assert (model.activation, model.bands, model.warnings) == ("softmax", 3, ())
     assert model.network.is_relative_to(tmp_path / "state")
     assert zipped or sorted(package.iterdir()) == before
@@ -118,6 +120,17 @@ def test_network_is_made_once_and_again_where_it_is_gone(tmp_path: Path) -> None
     shutil.rmtree(tmp_path / "state" / "packages")
     assert models.model("trained").network == made
     assert made.is_file()
+
+
+@pytest.mark.usefixtures("checked_here")
+def test_another_definition_makes_no_other_network(tmp_path: Path) -> None:
+    make(tmp_path, network())
+    models = catalog(tmp_path)
+    first = models.model("trained")
+    make(tmp_path, network(), BatchSize=3)
+    second = models.model("trained")
+    assert (second.network, second.definition.batch_size) == (first.network, 3)
+    assert second.sha256 != first.sha256
 
 
 @pytest.mark.usefixtures("checked_here")

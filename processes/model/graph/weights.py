@@ -7,6 +7,7 @@ from math import prod
 from pathlib import Path, PureWindowsPath
 
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper
 
 from processes.errors import PackageError
@@ -18,6 +19,18 @@ _NUMPY_TYPES = {
     TensorProto.DataType.Value(name): helper.tensor_dtype_to_np_dtype(TensorProto.DataType.Value(name))
     for name in _PLAIN_TYPES
 }
+
+
+def weight_files(network: Path) -> list[Path]:
+    """Return the files in the folder of an ONNX file that weights of it lie in; of a file that is no ONNX, none."""
+    try:
+        model = onnx.load(network, load_external_data=False)
+    except (DecodeError, ValueError, RecursionError, MemoryError):
+        return []
+    tensors = (*model.graph.initializer, *inner_tensors(model))
+    names = {_location(tensor) for tensor in tensors if tensor.data_location == TensorProto.EXTERNAL}
+    files = [network.parent / name for name in sorted(names)]
+    return [file for file in files if not _is_elsewhere(file, network.parent) and _is_file(file)]
 
 
 def require_weights(model: onnx.ModelProto, folder: Path) -> bool:
@@ -41,18 +54,14 @@ def require_weights(model: onnx.ModelProto, folder: Path) -> bool:
 
 def _require_file(tensor: onnx.TensorProto, folder: Path) -> None:
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    location = entries.get("location", "").replace("\0", "?")
+    location = _location(tensor)
     file = folder / location
-    is_elsewhere = not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
+    is_elsewhere = _is_elsewhere(file, folder)
     name = PureWindowsPath(location).name if is_elsewhere else location  # a path of the exporter's machine helps nobody
     name = name[-_SHOWN_CHARACTERS:]
     if is_elsewhere:
         raise PackageError(f"the network cannot be opened: its weights file {name} lies outside its folder")
-    try:
-        is_there = file.is_file()
-    except OSError:  # a name that is too long
-        is_there = False
-    if not is_there:
+    if not _is_file(file):
         raise PackageError(f"the network cannot be opened: its weights file {name} is not in the package")
     try:
         offset, length = int(entries.get("offset") or 0), int(entries.get("length") or _bytes_of(tensor))
@@ -66,6 +75,24 @@ def _require_file(tensor: onnx.TensorProto, folder: Path) -> None:
             f"the network cannot be opened: its weights file {name} is too short: it has {size} bytes of "
             f"{offset + length} or more"
         )
+
+
+def _location(tensor: onnx.TensorProto) -> str:
+    """Return the file that a tensor lies in, as the network names it."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    return str(entries.get("location", "")).replace("\0", "?")
+
+
+def _is_elsewhere(file: Path, folder: Path) -> bool:
+    """Return whether a file is not in a folder, links followed."""
+    return not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _bytes_of(tensor: onnx.TensorProto) -> int:

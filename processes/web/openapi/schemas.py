@@ -71,7 +71,9 @@ _PROBLEM = record(
 )
 _SUMMARY = record(
     {
-        "model": record({"id": {"type": "string"}, "sha256": text("Of the network file", pattern="^[0-9a-f]{64}$")}),
+        "model": record(
+            {"id": {"type": "string"}, "sha256": text("Of all files that labels depend on", pattern="^[0-9a-f]{64}$")}
+        ),
         "counts": {**_COUNTS, "description": "Objects of each class"},
         "status": {**_COUNTS, "description": "Objects of each status, `ok` or why there is no label"},
         "crs": text(

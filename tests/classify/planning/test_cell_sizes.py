@@ -29,7 +29,8 @@ def warnings(folder: Path, crs: str, cell_size: float, **keys: Any) -> list[str]
     path = make_raster(
         folder / "a.tif", width=9, height=9, crs=crs, transform=Affine(cell_size, 0, x, 0, -cell_size, y)
     )
-    model = Model("m", path, "", parse_definition(json.dumps(definition(**keys)).encode()), "none", 3, (8, 8), None)
+    read = parse_definition(json.dumps(definition(**keys)).encode())
+    model = Model("m", path.parent, path, "", read, "none", 3, (8, 8), None)
     image = open_image(FileSource(path, "a.tif"), 2**40)
     arguments = ModelArguments(None, 0, False, False)
     return cell_size_warnings(Sources([image], ["/inputs/image"], None, model, arguments))
