@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from oracle import ChipRule
+from oracle import ChipRule, as_pillow
 
 type Floats = NDArray[np.float64]
 
@@ -31,6 +31,8 @@ class Model:
     """From normalised chips `(n, bands, height, width)` to the network's outputs `(n, outputs)`."""
     bands: int
     """How many bands the network takes."""
+    square: int | None = None
+    """Side of the chips that a KerasClassifier takes, where they are of variable size."""
 
     @property
     def is_multi_label(self) -> bool:
@@ -55,6 +57,8 @@ class Model:
             band_names=bands if is_named else None,
             cell_size=cell_size,
             data_range=None if wanted is None else (wanted[0], wanted[1]),
+            is_skimage=self.emd.get("Resampling") == "skimage",
+            square=self.square,
         )
 
 
@@ -104,6 +108,19 @@ class ShrinkingNetwork:
     def __call__(self, chips: Floats) -> Floats:
         middle = (chips[:, :, 1::4] + chips[:, :, 2::4]) / 2
         return self.inner(np.trunc((middle[..., 1::4] + middle[..., 2::4]) / 2))
+
+
+@dataclass(frozen=True)
+class SmallerNetwork:
+    """A linear network for chips of another size than the package's, which Pillow's bilinear resampling makes."""
+
+    inner: LinearNetwork
+    size: tuple[int, int]
+    """Height and width."""
+
+    def __call__(self, chips: Floats) -> Floats:
+        resized = [as_pillow(chip.astype(np.float32), self.size) for chip in chips]
+        return self.inner(np.asarray(resized, np.float64))
 
 
 def mean_network(chips: Floats) -> Floats:

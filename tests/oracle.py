@@ -58,6 +58,10 @@ class ChipRule:
     """Side of a fixed-size chip's cells, in units of the image's CRS; None = the image's own (`cellSize`)."""
     data_range: tuple[float, float] | None = None
     """What each band's own range is mapped to, before zeroing; None = values stay (`DataRange`)."""
+    is_skimage: bool = False
+    """Whether chips are resampled as scikit-image does it (`Resampling`)."""
+    square: int | None = None
+    """Side of the square that a chip of variable size becomes (KerasClassifier); None = it becomes `width` x `height`."""
 
 
 def chip(
@@ -317,10 +321,51 @@ def _upright(values: NDArray[np.float32], path: Path, image: Dataset) -> NDArray
 
 
 def _resized(values: NDArray[np.float32], rule: ChipRule) -> NDArray[np.float32]:
-    """Return the values at the chip's size; values of that size as they are."""
-    size = (rule.width, rule.height)
-    bands = [Image.fromarray(np.ascontiguousarray(band)).resize(size, Image.Resampling.BILINEAR) for band in values]
+    if rule.square is not None and not rule.fixed:
+        return _squared(values, rule.square)
+    if values.shape[1:] == (rule.height, rule.width):
+        return values
+    if rule.is_skimage:
+        return as_scikit_image(values, (rule.height, rule.width))
+    return as_pillow(values, (rule.height, rule.width))
+
+
+def as_pillow(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Return cells `(bands, height, width)` at another size (height, width): bilinear, with antialiasing."""
+    bands = [
+        Image.fromarray(np.ascontiguousarray(band)).resize(size[::-1], Image.Resampling.BILINEAR) for band in values
+    ]
     return np.stack([np.asarray(band, np.float32) for band in bands])
+
+
+def as_scikit_image(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Return cells `(bands, height, width)` at another size (height, width): order 1, no antialiasing, whole numbers.
+
+    New cell by new cell: the four cells around its centre, those outside as 0, and no value beyond the chip's own.
+    """
+    _, rows, columns = values.shape
+    made = np.zeros((len(values), *size))
+    for row in range(size[0]):
+        y = (row + 0.5) * (rows / size[0]) - 0.5
+        for column in range(size[1]):
+            x = (column + 0.5) * (columns / size[1]) - 0.5
+            for r, across in ((math.floor(y), 1 - (y - math.floor(y))), (math.floor(y) + 1, y - math.floor(y))):
+                for c, along in ((math.floor(x), 1 - (x - math.floor(x))), (math.floor(x) + 1, x - math.floor(x))):
+                    if 0 <= r < rows and 0 <= c < columns:
+                        made[:, row, column] += values[:, r, c].astype(np.float64) * across * along
+    return np.trunc(np.clip(made, values.min(), values.max())).astype(np.float32)
+
+
+def _squared(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Return cells as Esri's KerasClassifier makes them: the longer side fits, zeros are put around the other."""
+    height, width = values.shape[1:]
+    longer = max(height, width)
+    size = (max(1, round(height * (side / longer))), max(1, round(width * (side / longer))))
+    fitted = values if size == (height, width) else as_scikit_image(values, size)
+    square = np.zeros((len(values), side, side), np.float32)
+    top, left = (side - size[0]) // 2, (side - size[1]) // 2
+    square[:, top : top + size[0], left : left + size[1]] = fitted
+    return square
 
 
 def _in_crs(geometry: BaseGeometry, geometry_crs: str | None, image: Dataset | Place) -> BaseGeometry:

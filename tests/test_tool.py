@@ -139,6 +139,18 @@ def test_chips_are_resampled_to_what_the_network_takes(
     tool.check(request, model, EXACT, modelArguments=sent)
 
 
+@pytest.mark.parametrize("cell_size", [None, 1.7])
+def test_chips_are_resampled_as_the_package_says(tool: Tool, image: Path, cell_size: float | None) -> None:
+    request = Request([image], random_features(13, 12), UTM, class_scores=True, cell_size=cell_size)
+    for model in ("skimage-variable-black", "keras-variable-black", "pillow-smaller", "pillow-smaller-fixed"):
+        tool.check(request, model)
+    if cell_size is None:
+        images = Request([image], None, class_scores=True)
+        for model in ("skimage-variable", "keras-variable"):
+            tool.check(request, model, EXACT)
+            tool.check(images, model, EXACT)
+
+
 def test_statistics_are_those_of_the_bands_that_the_package_or_the_image_names(tool: Tool, folder: Path) -> None:
     image = make_raster(folder / "three.tif", width=WIDTH, height=HEIGHT, descriptions=["Red", "Green", "Blue"])
     request = Request([image], random_features(9, 20), UTM, class_scores=True)

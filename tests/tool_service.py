@@ -21,7 +21,15 @@ from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
 from conftest import definition, save_mean_network, save_root_network
-from model_oracle import LinearNetwork, Model, ShrinkingNetwork, linear_network, mean_network, root_network
+from model_oracle import (
+    LinearNetwork,
+    Model,
+    ShrinkingNetwork,
+    SmallerNetwork,
+    linear_network,
+    mean_network,
+    root_network,
+)
 from oracle import transformed
 from service import Client, configure, link, load_application
 from tool_oracle import CRS84, Request, Row, expected_rows
@@ -65,6 +73,15 @@ def _shrinking(**changes: Any) -> Model:
     network = linear_network((3, 8, 8), 2, 5)
     inner = LinearNetwork((network.weights / 128).astype(np.float32), network.bias)
     return Model(definition(ImageHeight=32, ImageWidth=32, Normalization="none", **changes), ShrinkingNetwork(inner), 3)
+
+
+def _resampled(side: int = 8, square: int | None = None, **changes: Any) -> Model:
+    """Return a model of variable-size chips of `side` cells, as they are; its network takes 8, or squares of a side."""
+    network = linear_network((3, 8, 8), 2, 5)
+    inner = LinearNetwork((network.weights / 128).astype(np.float32), network.bias)
+    own = {"ImageHeight": side, "ImageWidth": side, "Normalization": "none", "CropSizeFixed": 0}
+    keys = definition(**(own | changes))
+    return Model(keys, inner if side == 8 or square else SmallerNetwork(inner, (8, 8)), 3, square)
 
 
 def _unit(bands: int, **changes: Any) -> dict[str, Any]:
@@ -112,6 +129,12 @@ MODELS: Final[Mapping[str, Model]] = {
     "keras": _shrinking(ModelConfiguration="KerasClassifier"),
     "keras-black": _shrinking(ModelConfiguration={"Name": "KerasClassifier"}, BlackenAroundFeature=1),
     "shrinking": _shrinking(Resampling="skimage"),
+    "skimage-variable": _resampled(Resampling="skimage"),
+    "skimage-variable-black": _resampled(Resampling="skimage", BlackenAroundFeature=1),
+    "keras-variable": _resampled(32, 8, ModelConfiguration="KerasClassifier"),
+    "keras-variable-black": _resampled(32, 8, ModelConfiguration="KerasClassifier", BlackenAroundFeature=1),
+    "pillow-smaller": _resampled(20, Resampling="pillow"),
+    "pillow-smaller-fixed": _resampled(20, Resampling="pillow", CropSizeFixed=1),
     "root": Model(definition(), root_network, 3),
     "root-multi": Model(definition(MetaDataMode="MultiLabeled_Tiles", Activation="sigmoid"), root_network, 3),
     "thirteen-bands": _linear((13, 8, 8), **_unit(13, ExtractBands=None)),
@@ -210,10 +233,14 @@ def start_tool(folder: Path) -> Tool:
         package.mkdir(parents=True)
         (package / "model.emd").write_text(json.dumps(model.emd))
         shape = (model.bands, model.emd["ImageHeight"], model.emd["ImageWidth"])
+        if model.square is not None:
+            shape = (model.bands, model.square, model.square)
         if isinstance(model.network, LinearNetwork):
             save_linear_network(package / "net.onnx", model.network, shape)
         elif isinstance(model.network, ShrinkingNetwork):
             save_linear_network(package / "net.onnx", model.network.inner, (shape[0], shape[1] // 4, shape[2] // 4))
+        elif isinstance(model.network, SmallerNetwork):
+            save_linear_network(package / "net.onnx", model.network.inner, (shape[0], *model.network.size))
         elif model.network is root_network:
             save_root_network(package / "net.onnx")
         else:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import IntEnum
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -210,7 +211,7 @@ def _batches(chips: ChipPlan, rows: NDArray[np.int64], is_large: NDArray[np.bool
     a batch of its own.
     """
     bands = len(chips.selections[0].bands)
-    size = min(size, max(1, _MAX_BATCH_CELLS // (chips.rule.width * chips.rule.height * bands)))
+    size = min(size, max(1, _MAX_BATCH_CELLS // (prod(chips.rule.size) * bands)))
     if chips.rule.is_native:
         return lambda start: min(start + size, len(rows))
     cells = chips.placement.windows[rows, 2:].astype(np.int64).prod(axis=1) * bands

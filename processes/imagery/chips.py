@@ -29,6 +29,7 @@ from processes.imagery.large_chips import (
     reduction,
 )
 from processes.imagery.outline import keeps_no_centre, polygon_masks, representative_cell
+from processes.imagery.resampling import resample_bilinear, resample_to_square
 from processes.imagery.tiles import Cells, TileReader
 
 Footprints = Callable[[NDArray[np.int64]], NDArray[np.object_]]
@@ -80,7 +81,7 @@ def large_rows(images: Sequence[Image], placement: Placement, rule: ChipRule, ro
     if rule.is_native:
         return np.zeros(len(rows), bool)
     orientation = np.array([image.orientation for image in images])[placement.image[rows]]
-    sides = np.array([[rule.width, rule.height]])
+    sides = np.array([rule.size])
     return large_windows(placement.windows[rows], np.where(orientation[:, None] < 5, sides, sides[:, ::-1]))
 
 
@@ -160,7 +161,7 @@ class ChipReader:
         return Batch(rows, _as_network_input(cells), touched, valid.any(axis=(1, 2)))
 
     def _resampled_batch(self, rows: NDArray[np.int64], goes_on: Callable[[], bool]) -> Batch:
-        chips = np.zeros((len(rows), self._tiles.bands, self._rule.height, self._rule.width), np.float32)
+        chips = np.zeros((len(rows), *self._shape), np.float32)
         valid, touched = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
         is_large = large_rows(self._tiles.images, self._placement, self._rule, rows)
         for index, row in enumerate(rows.tolist()):
@@ -184,19 +185,32 @@ class ChipReader:
         """Return a large chip from all its parts, `(bands, height, width)`."""
         large = self._large_window(row, None)
         if not any(part.valid for part in parts):
-            return np.zeros((self._tiles.bands, self._rule.height, self._rule.width), np.float32)
+            return np.zeros(self._shape, np.float32)
         _, _, width, height = large.window
         means = block_means(large, self._tiles.bands, parts)
         return self._resample(large.own, means, (width / large.across, height / large.down))
 
     def _resample(self, own: int, cells: Cells, box: tuple[float, float]) -> NDArray[np.float32]:
         """Return the chip of cells whose part up to (width, height) `box` counts."""
-        orientation = self._tiles.images[own].orientation
-        return upright(resample(cells, self._size(own), (0.0, 0.0, *box)), orientation)
+        orientation, rule = self._tiles.images[own].orientation, self._rule
+        if rule.resampling == "pillow":
+            return upright(resample(cells, self._size(own), (0.0, 0.0, *box)), orientation)
+        extent, (width, height) = (box[1], box[0]), self._size(own)
+        if rule.side is not None:
+            chips = resample_to_square(cells[None], rule.side, extent)
+        else:
+            chips = resample_bilinear(cells[None], (height, width), extent)
+        return upright(chips[0].astype(np.float32), orientation)
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        """(bands, height, width) of a chip."""
+        width, height = self._rule.size
+        return self._tiles.bands, height, width
 
     def _size(self, own: int) -> tuple[int, int]:
         """Return the chip's (width, height) as its image lies."""
-        width, height = self._rule.width, self._rule.height
+        width, height = self._rule.size
         return (width, height) if self._tiles.images[own].orientation < 5 else (height, width)
 
     def _own_window(self, row: int) -> tuple[int, Window]:

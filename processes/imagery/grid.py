@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from processes.crs import crs_from_text, same_coordinates
 from processes.crs.longitudes import full_turn
+from processes.imagery.resampling import Resampling
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -171,11 +172,21 @@ class ChipRule:
 
     width: int
     height: int
-    """Cells of a chip as the network takes it."""
+    """Cells of a chip of fixed size, and of the chip that others are resampled to."""
     fixed_size: bool
     """True = all windows have the same size; False = a window covers its object's box."""
     cell_size: float | None
     """Resolution at which fixed-size chips are sampled, in units of the image's CRS; None = the image's own."""
+    resampling: Resampling = "pillow"
+    """How the cells of a window become those of a chip."""
+    side: int | None = None
+    """Side of the square that a window becomes, its proportions kept, with zeros around it; None = it becomes a chip of
+    `width` x `height`."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the chips that are read."""
+        return (self.width, self.height) if self.side is None else (self.side, self.side)
 
     @property
     def is_native(self) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from oracle import as_scikit_image
 from processes.imagery.resampling import resample_bilinear, resample_to_square
 
 RIGHT = np.load(Path(__file__).with_name("scikit_image_resizes.npz"))
@@ -19,6 +20,7 @@ def test_cells_are_those_of_scikit_image() -> None:
         assert found.dtype == np.uint8
         np.testing.assert_array_equal(found[0], resized, str(place))
         assert not found[2].any()
+        np.testing.assert_array_equal(as_scikit_image(chip.astype(np.float32), resized.shape[1:]), resized, str(place))
 
 
 def test_floats_are_cut_to_whole_numbers_towards_0() -> None:

@@ -19,7 +19,7 @@ from processes.errors import ImageError, LayerError, RequestError
 from processes.features.layer import Layer
 from processes.imagery.chip_plan import ChipPlan
 from processes.imagery.chips import Footprints, Placement
-from processes.imagery.grid import ChipRule, areas
+from processes.imagery.grid import areas
 from processes.imagery.image import Image
 from processes.imagery.mosaic import Mosaic
 from processes.imagery.separate import ObjectImagePairs, SeparateImages, crs_groups
@@ -46,7 +46,7 @@ def plan_features(sources: Sources, layer: Layer, selections: Sequence[BandSelec
     if sources.options.extent is None and sources.options.mode == "mosaic":
         require_few(len(layer), True)
     images, options, definition = sources.images, sources.options, sources.model.definition
-    rule = ChipRule(definition.chip_width, definition.chip_height, definition.fixed_size, options.cell_size)
+    rule = sources.chip_rule(definition.fixed_size, options.cell_size)
     separate = SeparateImages(images)
     transforms = [CrsTransform(layer.crs or crs, crs) for crs in separate.crs_list]
     mosaic = _mosaic(images) if options.mode == "mosaic" else None

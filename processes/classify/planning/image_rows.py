@@ -16,7 +16,7 @@ from processes.errors import ImageError, RequestError
 from processes.features.layer import Layer
 from processes.imagery.chip_plan import ChipPlan
 from processes.imagery.chips import Placement
-from processes.imagery.grid import ChipRule, Grid
+from processes.imagery.grid import Grid
 from processes.imagery.image import Image
 from processes.imagery.tiles import BandSelection
 
@@ -32,7 +32,7 @@ def plan_images(sources: Sources, selections: Sequence[BandSelection], require_f
     Raises:
         RequestError: some images have a reference and others have none.
     """
-    images, definition = sources.images, sources.model.definition
+    images = sources.images
     _refuse_mixed(images)
     windows = list(_windows(images, sources.options.extent))
     require_few(len(windows), True)
@@ -49,7 +49,7 @@ def plan_images(sources: Sources, selections: Sequence[BandSelection], require_f
         image_ids=placement.names_of([image.name for image in images]),
         warnings=(),
     )
-    rule = ChipRule(definition.chip_width, definition.chip_height, False, None)
+    rule = sources.chip_rule(fixed_size=False, cell_size=None)
     return Plan(rows, ChipPlan(images, selections, rule, placement, mosaic=None, footprints=None))
 
 

@@ -13,9 +13,11 @@ from processes.classify.planning.fields import ImageIdPosition, added_fields
 from processes.classify.planning.options import Options
 from processes.features.layer import Layer
 from processes.imagery.chip_plan import ChipPlan
+from processes.imagery.grid import ChipRule
 from processes.imagery.image import Image
 from processes.model.arguments import ModelArguments
 from processes.model.catalog import Model
+from processes.model.definition import chip_size
 
 _CUT = "cells beyond 0 to 255 are cut off, as the network takes bytes"
 
@@ -35,6 +37,20 @@ class Sources:
     model: Model
     arguments: ModelArguments
     options: Options = field(default_factory=Options)
+
+    def chip_rule(self, fixed_size: bool, cell_size: float | None) -> ChipRule:
+        """Return how chips are cut for the model.
+
+        Args:
+            fixed_size: True = all windows have the same size; False = a window covers its object, or its image.
+            cell_size: resolution at which chips of fixed size are sampled, in units of the image's CRS; None = its own.
+        """
+        definition, side = self.model.definition, None
+        if definition.is_keras_classifier and not fixed_size:  # Esri's tool gives it such a window as it is
+            height, width = chip_size(definition, self.model.size, self.arguments.resampled_image_size)
+            side = width if width == height else None
+        resampling = definition.resampling or "pillow"
+        return ChipRule(definition.chip_width, definition.chip_height, fixed_size, cell_size, resampling, side)
 
     @property
     def is_table(self) -> bool:
