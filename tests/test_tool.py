@@ -292,6 +292,35 @@ def test_score_threshold(tool: Tool, image: Path, model: str, threshold: float |
     tool.check(request, model, EXACT)
 
 
+def test_esris_arguments_do_what_they_do_there(tool: Tool, image: Path) -> None:
+    request = Request([image], random_features(14), UTM, score_threshold=0.6, test_time_augmentation=True)
+    assert_option_matters(request, replace(request, score_threshold=None), "map-space")
+    sent = {"threshold": "0.6", "padding": "0", "explainability_map": "False", "test_time_augmentation": "True"}
+    tool.check(request, "map-space", EXACT, modelArguments=sent | {"batch_size": "4"})
+    body = request_body(request, "map-space")
+    body["inputs"]["modelArguments"] = sent
+    told = [warning for warning in tool.execute(body).json["summary"]["warnings"] if "no effect" in warning]
+    assert told == ["the model arguments padding and explainability_map have no effect here"]
+
+
+def test_definition_as_people_write_it_means_the_same(tool: Tool, image: Path) -> None:
+    """Its augmentation is on, by the package's own default."""
+    request = Request([image], random_features(15), UTM, test_time_augmentation=True, class_scores=True)
+    assert_option_matters(request, replace(request, test_time_augmentation=False), "lenient")
+    tool.check(request, "lenient", modelArguments={"class_scores": True})
+    off = replace(request, test_time_augmentation=False)
+    tool.check(off, "lenient", modelArguments={"class_scores": True, "test_time_augmentation": "f"})
+
+
+def test_package_that_states_no_normalization_is_warned_of_everywhere(tool: Tool, image: Path) -> None:
+    words = "states no Normalization and the network shows none"
+    for model, is_warned in (("imagenet-not-esri", True), ("fixed", False), ("lenient", False), ("keras", False)):
+        described = tool.client.execute("describe-model", {"model": model}).json.get("warnings", [])
+        body = request_body(Request([image], points((9, 9)), UTM), model)
+        for told in (described, tool.execute(body).json["summary"]["warnings"]):
+            assert len([warning for warning in told if words in warning]) == is_warned, (model, told)
+
+
 @pytest.mark.parametrize("model", ["map-space", "map-space-tall", "no-space", "fixed", "multi"])
 def test_test_time_augmentation(tool: Tool, image: Path, model: str) -> None:
     request = Request([image], random_features(8), UTM, test_time_augmentation=True, class_scores=True)

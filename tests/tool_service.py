@@ -137,8 +137,32 @@ MODELS: Final[Mapping[str, Model]] = {
     "pillow-smaller-fixed": _resampled(20, Resampling="pillow", CropSizeFixed=1),
     "root": Model(definition(), root_network, 3),
     "root-multi": Model(definition(MetaDataMode="MultiLabeled_Tiles", Activation="sigmoid"), root_network, 3),
+    "lenient": _linear(
+        Framework="arcgis.learn.models._inferencing", Normalization=None, CropSizeFixed=0, BlackenAroundFeature=1
+    ),
     "thirteen-bands": _linear((13, 8, 8), **_unit(13, ExtractBands=None)),
 }
+
+
+LENIENT: Final = {
+    **MODELS["lenient"].emd,
+    "Framework": "ONNX",
+    "ModelConfiguration": {"Name": "FeatureClassifier"},
+    "ExtractBands": None,
+    "CropSizeFixed": "0",
+    "BlackenAroundFeature": "True",
+    "test_time_augmentation": "True",
+    "Classes": [
+        {"Value": "7", "Name": "oak", "Color": -1},
+        {"Value": "3.0", "Name": "pine", "Color": "red"},
+        {"Value": 11.0, "Name": "birch", "Color": [0, 300, None]},
+    ],
+    **dict.fromkeys(("BatchSize", "DataRange", "NormalizationStats", "MetaDataMode", "InferenceFunction"), ""),
+    **dict.fromkeys(("MinCellSize", "MaxCellSize", "Activation", "resize_to"), None),
+    "LearningRate": float("nan"),
+    "monitored_valid_loss": float("inf"),
+}
+"""The model `lenient` as people write it, which means the same as the keys by which the oracle knows it."""
 
 
 def save_linear_network(path: Path, network: LinearNetwork, shape: tuple[int, int, int]) -> Path:
@@ -231,7 +255,7 @@ def start_tool(folder: Path) -> Tool:
     for name, model in MODELS.items():
         package = folder / "models" / name
         package.mkdir(parents=True)
-        (package / "model.emd").write_text(json.dumps(model.emd))
+        (package / "model.emd").write_text(json.dumps(LENIENT if name == "lenient" else model.emd))
         shape = (model.bands, model.emd["ImageHeight"], model.emd["ImageWidth"])
         if model.square is not None:
             shape = (model.bands, model.square, model.square)
