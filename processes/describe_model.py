@@ -12,14 +12,18 @@ import msgspec
 from processes import __version__
 from processes.errors import RequestError, collect_faults
 from processes.model.arguments import declared_arguments
+from processes.model.card import read_card
 from processes.model.catalog import Catalog, Model
 from processes.model.runtime.runtimes import choose_processor
 from processes.ogc.execution import Execution
 from processes.ogc.media_types import choose_media_type
 from processes.ogc.process import Output, Process, RequireFreeName, Requirements
 from processes.ogc.request import Description, read_literals
+from processes.sources.media_types import GEOJSON, JSON
 
 OUTPUT = "modelInfo"
+MLM = f"{GEOJSON}; profile=mlm"
+"""Media type of a STAC item of the extension MLM. Requests need not name the profile: here is no other GeoJSON."""
 
 
 class DescribeModel(Process):
@@ -40,8 +44,13 @@ class DescribeModel(Process):
 
     def execute(self, execution: Execution, folder: Path) -> Output:
         model = self._model(execution)
-        media_type = choose_media_type(["application/json"], execution.accept)
-        return Output(OUTPUT, media_type, msgspec.json.encode(model_info(model)))
+        output = (execution.request.outputs or {}).get(OUTPUT)
+        media_type = None if output is None else output.media_type
+        if (media_type or choose_media_type([JSON, GEOJSON], execution.accept)) == JSON:
+            return Output(OUTPUT, JSON, msgspec.json.encode(model_info(model)))
+        from processes.model.mlm import stac_item  # its libraries take longer to import than the answer to make
+
+        return Output(OUTPUT, MLM, msgspec.json.encode(stac_item(model)))
 
     def _model(self, execution: Execution) -> Model:
         faults = list(execution.request.faults)
@@ -86,7 +95,12 @@ def _description(models: Sequence[str]) -> Description:
                 "title": "Model",
                 "description": "Id, sha256 of what labels depend on, classes, chip size, bands, how cells are prepared "
                 "(value * scale + offset) and scores activated, arguments, provider in use",
-                "schema": {"type": "object", "contentMediaType": "application/json"},
+                "schema": {
+                    "oneOf": [
+                        {"type": "object", "contentMediaType": JSON},
+                        {"type": "object", "title": "STAC item of the extension MLM", "contentMediaType": MLM},
+                    ]
+                },
             }
         },
         "example": {"inputs": {"model": models[0] if models else "roof-damage"}},
@@ -105,6 +119,7 @@ def model_info(model: Model) -> dict[str, Any]:
         "maxCellSize": definition.max_cell_size and definition.max_cell_size.size,
         "batchSize": definition.batch_size,
         "warnings": list(model.warnings) or None,
+        "card": dict(read_card(model.folder).properties) or None,
     }
     return {
         "id": model.id,

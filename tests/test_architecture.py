@@ -66,6 +66,8 @@ HOMES: Mapping[str, set[str]] = {
     "yaml": {"settings"},
     "click": {"programs"},
     "pyproj": {"crs", "imagery", "features", "classify"},
+    "pystac": {"model/mlm"},
+    "stac_model": {"model/mlm"},
 }
 """Libraries, and the rooms or modules that alone import them."""
 

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from processes.errors import InputError, PackageError, UnavailableError
-from processes.model.check import TIMEOUT_S, CheckedPackage, check_package
+from processes.model.check import TIMEOUT_S, CheckedPackage, NetworkInput, check_package
 from processes.model.checker import wake_checker
 from processes.model.definition import Activation, ModelDefinition
 from processes.model.package import Package, package_id, read_definition
@@ -52,6 +52,9 @@ class Model:
     """Height and width of the chips that the network takes, in cells; None = any."""
     output_name: str | None
     """The network's output that holds the scores; None = the only one that can."""
+    folder: Path = Path()
+    """Where the contents of the package lie."""
+    input: NetworkInput = field(default_factory=NetworkInput)
     cuts_cells: bool = False
     """True = the network takes bytes as they are: cells beyond 0..255 are cut off."""
     warnings: tuple[str, ...] = ()
@@ -164,6 +167,8 @@ class Catalog:
             bands=outcome.bands,
             size=outcome.size,
             output_name=outcome.output_name,
+            folder=Path(checked.folder),
+            input=outcome.input,
             cuts_cells=outcome.cuts_cells,
             warnings=package.warnings,
         )

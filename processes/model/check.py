@@ -28,6 +28,17 @@ _POLL_S = 0.02
 _MAX_OUTPUT_BYTES = 2**20
 
 
+class NetworkInput(msgspec.Struct, frozen=True):
+    """What the input of a network is like, as its graph states it, beside bands and size."""
+
+    dtype: str = "float32"
+    """float16, float32, float64 or uint8."""
+    channels_last: bool = False
+    """True: `(n, height, width, bands)`. False: `(n, bands, height, width)`."""
+    batch: int | None = None
+    """Chips of one call; None = any number."""
+
+
 class CheckOutcome(msgspec.Struct, frozen=True):
     """The outcome of a network's check."""
 
@@ -39,6 +50,7 @@ class CheckOutcome(msgspec.Struct, frozen=True):
     """Number of bands that the network takes; None = any number."""
     size: tuple[int | None, int | None] = (None, None)
     """Height and width of the chips that the network takes, in cells; None = any."""
+    input: NetworkInput = NetworkInput()
     output_name: str | None = None
     """The network's output that holds the scores; None = the check found none."""
     cuts_cells: bool = False

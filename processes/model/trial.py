@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.errors import PackageError
-from processes.model.check import CheckOutcome
+from processes.model.check import CheckOutcome, NetworkInput
 from processes.model.definition import Activation
 from processes.model.outputs import choose_output, require_agreement
 from processes.model.runtime.runtime import Chips
@@ -70,6 +70,7 @@ def try_network(session: Session) -> CheckOutcome:
         activation=activation,
         bands=network.bands,
         size=network.size,
+        input=NetworkInput(network.dtype, network.channels_last, network.batch),
         output_name=name,
         cuts_cells=network.dtype == "uint8" and session.normalization is None and definition.data_range is None,
         warnings=tuple(warnings),

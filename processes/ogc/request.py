@@ -295,9 +295,9 @@ def _subscriber(text: msgspec.Raw | msgspec.UnsetType, faults: list[Fault]) -> S
 
 
 def media_types(schema: Mapping[str, Any]) -> list[str]:
-    """Return the media types that an output's schema offers, the default first."""
+    """Return the media types that an output's schema offers, the default first, without parameters."""
     branches = schema.get("oneOf", [schema])
-    return [branch.get("contentMediaType", "application/json") for branch in branches]
+    return [plain_media_type(branch.get("contentMediaType", "application/json")) for branch in branches]
 
 
 @dataclass(frozen=True, slots=True)

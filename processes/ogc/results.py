@@ -15,6 +15,8 @@ from typing import BinaryIO
 
 import msgspec
 
+from processes.sources.media_types import plain_media_type
+
 _BLOCK_BYTES = 3 * 2**18  # a multiple of 3, so that the base64 of blocks can be joined
 
 
@@ -30,10 +32,11 @@ def results_document(output: str, media_type: str, blocks: Iterator[bytes]) -> I
 
     Args:
         output: id of the output.
-        media_type: of the content, in lower case and without parameters.
+        media_type: of the content.
         blocks: the content; all but the last are of a length that is a multiple of 3.
     """
     name, media_type_text = msgspec.json.encode(output), msgspec.json.encode(media_type)
+    media_type = plain_media_type(media_type)
     first = next(blocks, b"")
     blocks = chain([first], blocks)
     if media_type == "text/plain":

@@ -12,6 +12,7 @@ import click
 
 from processes import __version__
 from processes.programs.cli_jobs import jobs, reported
+from processes.programs.cli_model import model
 
 
 @click.group()
@@ -34,6 +35,7 @@ def main(context: click.Context, config: Path | None, parent: int | None) -> Non
 
 
 main.add_command(jobs)
+main.add_command(model)
 
 
 def _default_configuration() -> Path:

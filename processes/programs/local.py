@@ -38,6 +38,15 @@ class _LocalCatalog(Catalog):
         return self.model_at(_package_path(model_id), sha256)
 
 
+def find_model(package: str, settings: Settings) -> Model:
+    """Return the model of an id, or of a package's path.
+
+    Raises:
+        ServiceError: there is none, or it cannot be used.
+    """
+    return _LocalCatalog.from_settings(settings).model(package)
+
+
 def _package_path(given: str) -> Path:
     """Return the path of a package, which the user names as such or by its .emd, as in ArcGIS.
 
