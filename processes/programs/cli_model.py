@@ -21,11 +21,11 @@ def show(config: Path, package: str, stac: bool) -> None:
     """Print what PACKAGE is as JSON: classes, chip, bands, arguments. It is an id, a .dlpk, an .emd or its folder."""
     from processes.describe_model import model_info
     from processes.errors import ServiceError
-    from processes.programs.local import find_model
+    from processes.model.local_catalog import LocalCatalog
     from processes.settings import load_settings
 
     try:
-        found = find_model(package, load_settings(config))
+        found = LocalCatalog.from_settings(load_settings(config)).model(package)
     except ServiceError as err:
         raise click.ClickException(err.detail) from err
     if stac:

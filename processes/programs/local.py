@@ -18,55 +18,12 @@ from processes.errors import InputError
 from processes.features.writing.format import Format
 from processes.features.writing.formats import FORMATS, format_of_ending
 from processes.imagery.source import ENDINGS
-from processes.model.catalog import Catalog, Model
-from processes.model.package import definition_files
+from processes.model.local_catalog import LocalCatalog
 from processes.ogc.execution import Execution
 from processes.settings import Settings
 
-_MODEL_FILES = (".dlpk", ".emd", ".onnx")
-"""Endings by which a file of a model is told from an id."""
 _WITH_PRJ = (*ENDINGS, ".shp")
 """Endings of files whose CRS a `.prj` of the same name tells."""
-
-
-class _LocalCatalog(Catalog):
-    """The installed models, and any package by its path."""
-
-    def model(self, model_id: str, sha256: str | None = None) -> Model:
-        if os.sep not in model_id and not model_id.lower().endswith(_MODEL_FILES):
-            return super().model(model_id, sha256)
-        return self.model_at(_package_path(model_id), sha256)
-
-
-def find_model(package: str, settings: Settings) -> Model:
-    """Return the model of an id, or of a package's path.
-
-    Raises:
-        ServiceError: there is none, or it cannot be used.
-    """
-    return _LocalCatalog.from_settings(settings).model(package)
-
-
-def _package_path(given: str) -> Path:
-    """Return the path of a package, which the user names as such or by its .emd, as in ArcGIS.
-
-    Raises:
-        InputError: there is none, or something else.
-    """
-    path = Path(os.path.abspath(given))  # whose last part is a name, also where `.` is given
-    if not path.exists():
-        raise InputError(f"there is no model package {given}")
-    if path.is_dir() or path.suffix.lower() == ".dlpk":
-        return path
-    definitions = sorted(item.name for item in definition_files(path.parent))
-    if path.suffix.lower() != ".emd":
-        here = f", here {os.path.join(os.path.dirname(given), definitions[0])}" if len(definitions) == 1 else ""
-        raise InputError(f"{given} is no model package: name the .dlpk, the .emd or its folder{here}")
-    if len(definitions) != 1:
-        raise InputError(
-            f"the folder of {given} has {len(definitions)} .emd files ({', '.join(definitions)}): a package has one"
-        )
-    return path.parent
 
 
 def link_to(path: Path, **parts: str | None) -> dict[str, str]:
@@ -114,7 +71,7 @@ def run_local(
     if not output.absolute().parent.is_dir():
         raise InputError(f"the folder of {output} is not there")
     settings = dataclasses.replace(settings, imagery=(Path("/"),))
-    catalog = _LocalCatalog.from_settings(settings)
+    catalog = LocalCatalog.from_settings(settings)
     process = ClassifyObjects(settings, catalog)
     body = msgspec.json.encode(
         {"inputs": inputs, "outputs": {OUTPUT: {"format": {"mediaType": output_format.media_type}}}}

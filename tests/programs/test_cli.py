@@ -20,8 +20,9 @@ from click.testing import CliRunner
 from conftest import MakePackage, definition, save_mean_network
 from processes.errors import InputError
 from processes.model.catalog import Catalog
+from processes.model.local_catalog import LocalCatalog
 from processes.programs.cli import main
-from processes.programs.local import _LocalCatalog, link_to
+from processes.programs.local import link_to
 from processes.settings import load_settings
 from rasters import box_around, make_raster, to_map
 from service import ROOT, configure, models_checked_here
@@ -179,7 +180,7 @@ def test_package_is_named_by_its_folder_or_by_its_emd(tmp_path: Path, named: str
     if named.endswith(".EMD"):
         (package / "brightness.emd").rename(package / named)
     with models_checked_here(), chdir(package):
-        catalog = _LocalCatalog((), tmp_path / "state", 2**24)
+        catalog = LocalCatalog((), tmp_path / "state", 2**24)
         found = [catalog.model(f"./{named}"), catalog.model(str(package / named))]
         found += [catalog.model(named)] if named.lower() == "brightness.emd" else []
     assert {(model.id, model.network) for model in found} == {("brightness", package / "net.onnx")}
@@ -207,7 +208,7 @@ def test_what_is_no_package_is_told_with_what_to_name(tmp_path: Path, named: str
     (tmp_path / "a" / "notes.txt").write_text("")
     (tmp_path / "empty").mkdir()
     with chdir(tmp_path), pytest.raises(InputError) as caught:
-        _LocalCatalog((), tmp_path / "state", 2**24).model(named)
+        LocalCatalog((), tmp_path / "state", 2**24).model(named)
     assert words in caught.value.detail
     assert str(tmp_path) not in caught.value.detail
 
