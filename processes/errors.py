@@ -5,6 +5,7 @@
     │   ├── ImageError             an image cannot be opened, read or used
     │   ├── LayerError             a feature layer cannot be opened, read or used
     │   └── PackageError           a model package is broken, or does not fit the image
+    │       └── ForeignNetworkError   its network is of a kind that has to be converted first
     ├── ForbiddenError             the configuration does not allow a link
     ├── LimitError                 a configured limit is exceeded; the message has its name and value
     │   ├── QueueFullError         too many jobs wait; a later request may be accepted
@@ -59,6 +60,10 @@ class LayerError(InputError):
 
 class PackageError(InputError):
     """A model package is broken, or does not fit the image."""
+
+
+class ForeignNetworkError(PackageError):
+    """A model package's network is of a kind that has to be converted first."""
 
 
 class ForbiddenError(ServiceError):

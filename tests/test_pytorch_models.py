@@ -140,4 +140,6 @@ def test_what_is_no_such_network_is_a_400_that_says_so(
         answer = tool.client.execute(process, {"model": name, "image": {"href": "file:///none.tif"}})
         assert answer.status_code == 400
         assert f"the model {name!r} cannot be used: ModelFile '{name}.pth' cannot be used: {words}" in answer.text
+        advice = f"convert it: classify-objects convert {name}.dlpk OUT.dlpk"
+        assert (advice in answer.text) == (name == "another-network")
     assert name not in listed(tool)

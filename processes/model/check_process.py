@@ -18,11 +18,11 @@ from pathlib import Path
 
 import msgspec
 
-from processes.errors import PackageError
+from processes.errors import ForeignNetworkError, PackageError
 from processes.model.check import CheckedPackage, CheckOutcome
 from processes.model.digests import file_digests, joined_digest
 from processes.model.graph.weights import weight_files
-from processes.model.package import Package, read_package
+from processes.model.package import Package, read_package, with_advice
 from processes.model.pytorch.conversion import convert
 from processes.model.runtime.runtimes import available_threads
 from processes.model.session import Session, SessionKey
@@ -45,7 +45,7 @@ def check(
         max_bytes: limit of the unpacked size.
         has_read: is called before the network is tried, with what is known then.
     """
-    package = _with_network(_with_weight_files(read_package(path, unpack_folder, max_bytes)))
+    package = _with_network(_with_weight_files(read_package(path, unpack_folder, max_bytes)), path)
     if package.folder is None:
         return CheckedPackage(CheckOutcome(package.problem, conclusive=package.is_final))
     if package.network is None:
@@ -69,13 +69,20 @@ def _with_weight_files(package: Package) -> Package:
     return dataclasses.replace(package, sha256=joined_digest({**package.digests, **files})) if files else package
 
 
-def _with_network(package: Package) -> Package:
-    """Return a package whose network is there: one of PyTorch is made ONNX, if that was not done before."""
+def _with_network(package: Package, path: Path) -> Package:
+    """Return a package whose network is there: one of PyTorch is made ONNX, if that was not done before.
+
+    Args:
+        package: what was read.
+        path: the `.dlpk` file or the package folder.
+    """
     definition = package.definition
     if definition is None or package.weights is None or package.network is None or package.network.is_file():
         return package
     try:
         convert(package.weights, definition.backbone, package.network)
+    except ForeignNetworkError as err:
+        return dataclasses.replace(package, network=None, problem=with_advice(err, path))
     except PackageError as err:
         return dataclasses.replace(package, network=None, problem=err.detail)
     except OSError as err:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path, PurePath, PurePosixPath
 
-from processes.errors import InputError, PackageError
+from processes.errors import ForeignNetworkError, InputError, PackageError
 from processes.model.definition import ModelDefinition, parse_definition
 from processes.model.digests import file_digests, joined_digest
 from processes.sources.zips import BROKEN_ZIP, MAX_MEMBERS, extract, require_few, require_sane_size, safe_name
@@ -68,9 +68,10 @@ def read_package(path: Path, unpack_folder: Path, max_bytes: int) -> Package:
     """
     definition = folder = None
     try:
-        folder = path if path.is_dir() else _unpacked(path, unpack_folder, max_bytes)
+        folder = contents_folder(path, unpack_folder, max_bytes)
         definition = read_definition(folder)
-        network = _network(folder, definition)
+        _require_known_kind(definition)
+        network = model_file(folder, definition)
         _require_size(folder, max_bytes)
         digests = file_digests(folder, [*definition_files(folder), network])
         sha256 = joined_digest(digests)
@@ -79,6 +80,8 @@ def read_package(path: Path, unpack_folder: Path, max_bytes: int) -> Package:
             return package
         digest = digests[network.relative_to(folder).as_posix()]
         return _with_weights(package, definition, digest, unpack_folder / "pytorch" / _short_hash_of(path))
+    except ForeignNetworkError as err:
+        return Package(package_id(path), definition, None, None, with_advice(err, path), folder=folder)
     except InputError as err:
         return Package(package_id(path), definition, None, None, err.detail, folder=folder)
     except OSError as err:
@@ -104,6 +107,31 @@ def _with_weights(package: Package, definition: ModelDefinition, digest: str, fo
 def package_id(path: Path) -> str:
     """Return the model id of a package file or folder."""
     return path.stem if path.suffix.lower() == ".dlpk" else path.name
+
+
+def contents_folder(path: Path, unpack_folder: Path, max_bytes: int) -> Path:
+    """Return the folder with the contents of a package; those of a `.dlpk` are unpacked the first time.
+
+    Args:
+        path: the `.dlpk` file or the package folder.
+        unpack_folder: folder for the contents of `.dlpk` files, a subfolder for each.
+        max_bytes: limit of the unpacked size.
+
+    Raises:
+        InputError: the archive is broken, or too large.
+        OSError: it cannot be read.
+    """
+    return path if path.is_dir() else _unpacked(path, unpack_folder, max_bytes)
+
+
+def with_advice(error: ForeignNetworkError, path: Path) -> str:
+    """Return the message of an error with the command that makes a package one that can be used.
+
+    Args:
+        error: what is wrong with its network.
+        path: the `.dlpk` file or the package folder.
+    """
+    return f"{error.detail}; convert it: classify-objects convert {path.name} OUT.dlpk"
 
 
 def definition_files(folder: Path) -> list[Path]:
@@ -133,14 +161,23 @@ def read_definition(folder: Path) -> ModelDefinition:
     return parse_definition(definitions[0].read_bytes())
 
 
-def _network(folder: Path, definition: ModelDefinition) -> Path:
-    """Return the file that `ModelFile` names."""
+def _require_known_kind(definition: ModelDefinition) -> None:
+    name = PurePosixPath(definition.network_file)
+    if _ending(name) not in (_ONNX, _PYTORCH):
+        raise ForeignNetworkError(f"ModelFile {name.name[:80]!r}: the network must be ONNX, or a .pth of arcgis.learn")
+
+
+def model_file(folder: Path, definition: ModelDefinition) -> Path:
+    """Return the file that `ModelFile` names.
+
+    Args:
+        folder: with the contents of the package.
+        definition: of the package.
+
+    Raises:
+        PackageError: it lies outside the package, or is not there.
+    """
     name = definition.network_file
-    if _ending(PurePosixPath(name)) not in (_ONNX, _PYTORCH):
-        raise PackageError(
-            f"ModelFile {PurePosixPath(name).name[:80]!r}: the network must be ONNX, or a .pth of arcgis.learn; "
-            "export the trained model to ONNX"
-        )
     parts = PurePosixPath(name).parts
     network = folder.joinpath(*parts)
     if name.startswith("/") or ".." in parts or ":" in name or "\0" in name or not _lies_in(folder, network):

@@ -462,7 +462,7 @@ def test_broken_packages_do_not_stop_the_others(tmp_path: Path, make_package: Ma
     problems = {package.id: package.problem for package in models.check_packages()}
     assert problems == {
         "good": None,
-        "keras": "ModelFile 'net.h5': the network must be ONNX, or a .pth of arcgis.learn; export the trained model to ONNX",
+        "keras": "ModelFile 'net.h5': the network must be ONNX, or a .pth of arcgis.learn; convert it: classify-objects convert keras OUT.dlpk",
         "torn": "the network is not an ONNX file",
         "wide": "ImageWidth is 0, not a whole number from 1 to 8192",
         "zip": "the .dlpk is not a sound zip archive",

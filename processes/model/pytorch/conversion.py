@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from processes.errors import InputError, PackageError
+from processes.errors import ForeignNetworkError, InputError, PackageError
 from processes.model.pytorch.backbones import BACKBONES, Backbone, append_head
 from processes.model.pytorch.layers import Layers
 from processes.model.pytorch.pickles import StoredTensor
@@ -35,7 +35,8 @@ def convert(weights: Path, backbone: str | None, target: Path) -> None:
         target: the ONNX file, in a folder of its own; former ones of this folder but the last are removed.
 
     Raises:
-        PackageError: the file is broken, holds something else than weights, or those of a network that is not known.
+        ForeignNetworkError: the weights are those of a network that is not known.
+        PackageError: the file is broken, or holds something else than weights.
     """
     try:
         with open_weights(weights) as file:
@@ -44,7 +45,8 @@ def convert(weights: Path, backbone: str | None, target: Path) -> None:
             _require_backbone(backbone, found.name)
             _save(file, state, layers, state[found.first].shape[1], target)
     except InputError as err:
-        raise PackageError(f"ModelFile {weights.name[:80]!r} cannot be used: {err.detail}") from err
+        kind = ForeignNetworkError if isinstance(err, ForeignNetworkError) else PackageError
+        raise kind(f"ModelFile {weights.name[:80]!r} cannot be used: {err.detail}") from err
 
 
 def _state(document: object) -> State:
@@ -64,7 +66,8 @@ def _network(state: State) -> tuple[Backbone, Layers]:
     """Return the backbone whose layers a state dict has, and these layers.
 
     Raises:
-        PackageError: there is none, or its layers have other shapes.
+        ForeignNetworkError: there is none.
+        PackageError: its layers have other shapes.
     """
     known = [(backbone, _layers(backbone, state)) for backbone in BACKBONES.values()]
     for backbone, layers in known:
@@ -75,9 +78,9 @@ def _network(state: State) -> tuple[Backbone, Layers]:
     missing = [name for name in layers.shapes if name not in state]
     more = [name for name in state if name not in layers.shapes and name not in layers.counters]
     differences = [f"{words} {_shown(names)}" for words, names in (("lacks", missing), ("has", more)) if names]
-    raise PackageError(
+    raise ForeignNetworkError(
         f"its layers are not those of arcgis.learn on {', '.join(BACKBONES)}: next to {nearest.name} it "
-        + f"{' and '.join(differences)}; export the network to ONNX"
+        + f"{' and '.join(differences)}"
     )
 
 
@@ -106,14 +109,13 @@ def _require_shapes(backbone: Backbone, layers: Layers, state: State) -> None:
 
 
 def _require_backbone(stated: str | None, found: str) -> None:
-    """Raise PackageError where a package states another backbone than its layers are of.
+    """Raise ForeignNetworkError where a package states another backbone than its layers are of.
 
     Some of timm's networks have the layers of a ResNet, and do something else between them.
     """
     if stated is not None and stated.strip().lower() != found:
-        raise PackageError(
-            f"ModelParameters states the backbone {stated[:80]!r}, its layers are those of {found}; "
-            "export the network to ONNX"
+        raise ForeignNetworkError(
+            f"ModelParameters states the backbone {stated[:80]!r}, its layers are those of {found}"
         )
 
 
