@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { command -v "$$p"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo serve test test-jobs chaos siege fuzz soak check bench lock openapi clean
+.PHONY: demo serve test test-jobs test-convert convert-env chaos siege fuzz soak check bench lock openapi clean
 
 demo: .venv/ready
 	$(BIN)/python examples/storm/demo.py
@@ -20,6 +20,13 @@ test: .venv/ready-dev
 test-jobs: .venv/ready-dev
 	$(BIN)/python -m pytest -m "jobs and not timed" --numprocesses logical --dist loadfile --durations=25
 	$(BIN)/python -m pytest -m "jobs and timed" --durations=25
+
+# what `classify-objects convert` opens networks of Keras and PyTorch with: 4.7 GB, apart from the service
+convert-env: .venv/convert/ready
+
+# real networks of both, converted and compared with what their frameworks give; a quarter of an hour
+test-convert: .venv/ready-dev .venv/convert/ready
+	$(BIN)/python -m pytest -m convert --timeout=1800
 
 # a hundred faults at random while jobs run; needs PostgreSQL's programs
 chaos: .venv/ready-dev
@@ -62,6 +69,11 @@ soak: .venv/ready-dev
 	.venv/objects/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-objects.lock
 	@touch $@
 
+.venv/convert/ready: requirements-convert.lock | .venv/bin/python
+	$(BIN)/python -m venv .venv/convert
+	.venv/convert/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-convert.lock
+	@touch $@
+
 # writes the OpenAPI document and its examples anew
 openapi: .venv/ready-dev
 	$(BIN)/python openapi/write.py
@@ -72,6 +84,7 @@ lock:
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group dev -c requirements.lock pyproject.toml requirements-build.in -o requirements-dev.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-deps --group readers -o requirements-readers.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group objects -o requirements-objects.lock
+	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group convert -o requirements-convert.lock
 
 clean:
 	rm -rf .venv demo state build

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -16,7 +17,7 @@ PACKAGE = ROOT / "processes"
 LAYERS = (
     {"__init__", "allowed_hosts", "errors", "settings"},
     {"sources", "crs"},
-    {"ogc", "imagery", "features", "model"},
+    {"ogc", "imagery", "features", "model", "convert"},
     {"classify", "describe_model", "echo"},
     {"registry", "plugin"},
     {"jobs"},
@@ -61,13 +62,27 @@ HOMES: Mapping[str, set[str]] = {
         "features/writing/geopackage",
         "features/writing/qgis_style",
     },
-    "zipfile": {"sources/zips", "features/reading/shapefile_zip", "model/package", "model/pytorch/weights_file"},
+    "zipfile": {"sources/zips", "features/reading/shapefile_zip", "model/package", "model/pytorch/weights_file"}
+    | {"convert/keras_files", "convert/kinds", "programs/conversion/new_package"},
     "jsonschema": {"ogc/schema"},
     "yaml": {"settings"},
     "click": {"programs"},
     "pyproj": {"crs", "imagery", "features", "classify"},
     "pystac": {"model/mlm"},
     "stac_model": {"model/mlm"},
+    "h5py": {"convert/keras_files"},
+    "keras": {"convert/keras_network"},
+    "safetensors": {"convert/torch_weights"},
+    "timm": {"convert/timm_models"},
+    "torch": {
+        "convert/arcgis_learn",
+        "convert/keras_network",
+        "convert/timm_models",
+        "convert/torch_network",
+        "convert/torch_script",
+        "convert/torch_weights",
+    },
+    "torchvision": {"convert/arcgis_learn"},
 }
 """Libraries, and the rooms or modules that alone import them."""
 
@@ -150,6 +165,27 @@ def test_heavy_libraries_stay_in_their_homes() -> None:
     assert not strays
 
 
+def test_the_converters_stand_alone() -> None:
+    of_converters = [module for module in MODULES if module.parts[0] == "convert"]
+    shared = {Path("convert", name) for name in ("kinds", "messages")}  # which need no framework
+    needed = {f"{module} imports {name}" for module in of_converters for name in own_imports(module)}
+    assert all(name.split(" imports ")[1].startswith(("convert/", "errors")) for name in needed), needed
+    users = {
+        (module, other)
+        for module in MODULES
+        for other in own_imports(module)
+        if other.parts[0] == "convert" and module.parts[0] != "convert"
+    }
+    assert {module.parts[:2] for module, _ in users} == {("programs", "conversion")}
+    assert {other for _, other in users} <= shared
+    libraries = {"numpy", "h5py", "keras", "safetensors", "timm", "torch", "torchvision", "processes"}
+    for module in of_converters:
+        named = {name.split(".")[0] for name in imports(module)}
+        assert named - libraries <= sys.stdlib_module_names, module
+    for module in shared:
+        assert {name.split(".")[0] for name in imports(module)} - {"processes"} <= sys.stdlib_module_names
+
+
 def test_modules_are_short_and_check_nothing_by_assert() -> None:
     for module in MODULES:
         text = (PACKAGE / module).with_suffix(".py").read_text()
@@ -188,7 +224,12 @@ def test_public_functions_of_three_parameters_explain_them() -> None:
         for module in MODULES
         for node in public_functions(tree(module))
         if len([item for item in all_arguments(node) if item not in ("self", "cls")]) >= 3
-        and module.parts[:2] not in (("programs", "cli"), ("programs", "cli_jobs"))  # options explain themselves
+        and module.parts[:2]
+        not in (
+            ("programs", "cli"),
+            ("programs", "cli_jobs"),
+            ("programs", "cli_convert"),
+        )  # options explain themselves
         and not explains(ast.get_docstring(node))
     ]
     assert not silent

@@ -156,6 +156,18 @@ class ClassifyObjects(SectionedProcess):
         sections = min(estimate.objects, 1 + math.ceil(left_s / _SECTION_S))
         return sections, _FIRST_SECTION_S + left_s / min(sections, slots)
 
+    def plan(self, execution: Execution, folder: Path) -> Plan:
+        """Open what a request points to, and plan its chips, without a label.
+
+        Args:
+            execution: the request.
+            folder: for what is opened.
+
+        Raises:
+            RequestError: everything that is wrong with the request.
+        """
+        return self._prepare(execution, folder)[0]
+
     def begin(
         self, execution: Execution, files: JobFiles, planned: Callable[[int], None], progress: Progress
     ) -> Output | Sections:

@@ -170,11 +170,20 @@ def _random_batches(session: Session) -> list[Chips]:
     """Return batches of random chips."""
     size = max(1, min(_CHIPS, _CALL_CELLS // prod(session.chip_size)))
     rng = np.random.default_rng(0)
-    return [_random_chips(session, min(size, _CHIPS - start), rng) for start in range(0, _CHIPS, size)]
+    return [random_chips(session, min(size, _CHIPS - start), rng) for start in range(0, _CHIPS, size)]
 
 
-def _random_chips(session: Session, count: int, rng: np.random.Generator) -> Chips:
-    """Return noise in the range that the network expects, with chips of all brightnesses and contrasts."""
+def random_chips(session: Session, count: int, rng: np.random.Generator) -> Chips:
+    """Return noise in the range that the network expects, with chips of all brightnesses and contrasts.
+
+    Args:
+        session: the opened network.
+        count: number of chips.
+        rng: where the noise comes from.
+
+    Returns:
+        `(count, bands, *session.chip_size)`, cells as they are cut, not normalised.
+    """
     definition, normalization = session.key.definition, session.normalization
     bands = session.network.bands or len(
         definition.bands or (normalization.scale if normalization is not None else range(3))

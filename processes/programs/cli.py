@@ -1,4 +1,4 @@
-"""The command line: `classify-objects serve | run | models | jobs | …`."""
+"""The command line: `classify-objects serve | run | models | convert | jobs | …`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from processes import __version__
+from processes.programs.cli_convert import convert
 from processes.programs.cli_jobs import jobs, reported
 from processes.programs.cli_model import model
 
@@ -36,6 +37,7 @@ def main(context: click.Context, config: Path | None, parent: int | None) -> Non
 
 main.add_command(jobs)
 main.add_command(model)
+main.add_command(convert)
 
 
 def _default_configuration() -> Path:

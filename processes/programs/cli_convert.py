@@ -1,0 +1,83 @@
+"""`classify-objects convert`: make ONNX of a package of Keras or PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("package")
+@click.argument("output", metavar="OUT.dlpk", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="An image, or a folder of images, for a proof on real objects; may be repeated.",
+)
+@click.option(
+    "--features",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The objects on these images. Without it each image is one object.",
+)
+@click.option(
+    "--resampled-image-size",
+    type=click.IntRange(1, 8192),
+    help="Side of the chips of an Esri KerasClassifier whose network takes any size; 64 by default, as in ArcGIS.",
+)
+@click.option(
+    "--environment",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The environment with Keras and PyTorch; by default the one that `make convert-env` makes.",
+)
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(1),
+    default=1800,
+    show_default=True,
+    metavar="SECONDS",
+    help="Seconds that each of the two runs of the framework may take.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace OUT.dlpk where it is there already.")
+@click.pass_obj
+def convert(
+    config: Path,
+    package: str,
+    output: Path,
+    images: tuple[Path, ...],
+    features: Path | None,
+    resampled_image_size: int | None,
+    environment: Path | None,
+    time_limit: float,
+    overwrite: bool,
+) -> None:
+    """Make ONNX of the network of PACKAGE, a .dlpk, a folder or its .emd, and prove that its labels stay the same."""
+    if features is not None and not images:
+        raise click.UsageError("--features needs --image: the images that the objects are on")
+    from processes.errors import ServiceError
+    from processes.programs.conversion.convert import ConversionOptions, convert_package
+    from processes.programs.conversion.environment import find_environment
+    from processes.programs.local import link_to
+    from processes.settings import load_settings
+
+    objects = {"image": [link_to(path) for path in images]} if images else {}
+    if features is not None:
+        objects["features"] = link_to(features)  # type: ignore[assignment] # a single link
+    try:
+        options = ConversionOptions(find_environment(environment), overwrite, resampled_image_size, time_limit, objects)
+        found = convert_package(
+            package, output, load_settings(config), options, lambda words: click.echo(f"{words} …", err=True)
+        )
+    except ServiceError as err:
+        raise click.ClickException(err.detail) from err
+    except MemoryError as err:
+        raise click.ClickException("the memory is not enough for the work") from err
+    click.echo(f"{output}: {found.answer.network}, opened by {found.answer.framework}")
+    for comparison in found.comparisons:
+        click.echo(f"  {comparison}")
+    for note in found.answer.notes:
+        click.echo(f"note: {note}", err=True)
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}", err=True)
