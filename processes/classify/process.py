@@ -7,15 +7,13 @@ together from these.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -45,6 +43,7 @@ from processes.classify.sections import (
     load_rows,
     load_section,
     load_sources,
+    plan_kept,
     save_images,
     save_rows,
 )
@@ -188,7 +187,7 @@ class ClassifyObjects(SectionedProcess):
     def run_section(self, files: JobFiles, section: int, progress: Progress) -> float:
         if files.has(_labels_name(section)):  # another process did it, and ended before it could report
             return 1.0
-        with _plan_kept():
+        with plan_kept():
             saved = decode_plan(files.fetch(PLAN).read_bytes())
             images = load_images(saved, files.fetch)
             with files.open(SECTIONS) as source:
@@ -216,10 +215,10 @@ class ClassifyObjects(SectionedProcess):
         return before.share()
 
     def finish(self, files: JobFiles) -> Output:
-        with _plan_kept():
+        with plan_kept():
             saved = decode_plan(files.fetch(PLAN).read_bytes())
         sources = load_sources(saved, saved.images, self._catalog)
-        with _plan_kept():
+        with plan_kept():
             rows = _loaded_rows(saved, sources, files)
         labels = unlabelled(len(rows), sources.model.definition, sources.arguments)
         _gather(files, saved.sections, labels)
@@ -287,15 +286,6 @@ def _pause_in_time() -> Pause:
 
 def _loaded_rows(saved: SavedPlan, sources: Sources, files: JobFiles) -> PlannedRows:
     return load_rows(saved, sources, files.fetch(ROWS), files.fetch(LAYER))
-
-
-@contextlib.contextmanager
-def _plan_kept() -> Iterator[None]:
-    """Raise LostFilesError where files of the plan are gone or damaged."""
-    try:
-        yield
-    except (FileNotFoundError, msgspec.DecodeError, pa.ArrowInvalid) as err:
-        raise LostFilesError from err
 
 
 def _gather(files: JobFiles, sections: int, labels: Labels) -> None:

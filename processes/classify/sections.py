@@ -10,8 +10,9 @@ The files are Arrow's and MessagePack: read where they lie, and with nothing in 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from mmap import ACCESS_COPY, mmap
 from pathlib import Path
 from typing import Any, get_origin
@@ -39,6 +40,7 @@ from processes.imagery.tiles import BandSelection
 from processes.model.arguments import ModelArguments
 from processes.model.catalog import Catalog
 from processes.model.runtime.runtimes import require_processor
+from processes.ogc.process import LostFilesError
 from processes.sources.stamps import FileStamp
 
 PLAN, SECTIONS, ROWS, LAYER = "plan.msgpack", "sections.arrow", "rows.arrow", "layer.arrow"
@@ -312,3 +314,12 @@ def _read(path: Path) -> pa.Table:
     with path.open("rb") as file:
         content = mmap(file.fileno(), 0, access=ACCESS_COPY)
     return pa.ipc.open_file(pa.py_buffer(content)).read_all()
+
+
+@contextlib.contextmanager
+def plan_kept() -> Iterator[None]:
+    """Raise LostFilesError where files of the plan are gone or damaged."""
+    try:
+        yield
+    except (FileNotFoundError, msgspec.DecodeError, pa.ArrowInvalid) as err:
+        raise LostFilesError from err

@@ -107,7 +107,7 @@ def checked_here() -> Iterator[None]:
 
 def require_sound(item: Mapping[str, Any]) -> None:
     """Hold an item against the schemas, without a network, and read it with the libraries."""
-    schemas = get_local_schema_cache() | OTHERS
+    schemas = {**get_local_schema_cache(), **OTHERS}
     registry: Any = Registry().with_resources((uri, DRAFT7.create_resource(text)) for uri, text in schemas.items())
     core = next(text for uri, text in schemas.items() if uri.endswith("/item.json"))
     for schema in (core, SCHEMA):
