@@ -16,9 +16,10 @@ from processes.model.card import read_card
 from processes.model.catalog import Catalog, Model
 from processes.model.runtime.runtimes import choose_processor
 from processes.ogc.execution import Execution
+from processes.ogc.literals import read_literals
 from processes.ogc.media_types import choose_media_type
 from processes.ogc.process import Output, Process, RequireFreeName, Requirements
-from processes.ogc.request import Description, read_literals
+from processes.ogc.request import Description
 from processes.sources.media_types import GEOJSON, JSON
 
 OUTPUT = "modelInfo"

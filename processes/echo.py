@@ -16,9 +16,10 @@ import msgspec
 from processes.crs import parse_crs
 from processes.errors import RequestError, collect_faults
 from processes.ogc.execution import Execution
+from processes.ogc.literals import LiteralValue, read_literals
 from processes.ogc.media_types import choose_media_type
 from processes.ogc.process import Output, Process, RequireFreeName, Requirements
-from processes.ogc.request import Description, LiteralValue, read_literals
+from processes.ogc.request import Description
 
 OUTPUT = "echo"
 _MAX_PAUSE_S = 60

@@ -28,8 +28,9 @@ from processes.model.arguments import ModelArguments, read_arguments
 from processes.model.catalog import Catalog, Model
 from processes.model.runtime.runtime import Processor
 from processes.model.runtime.runtimes import require_processor
+from processes.ogc.literals import LiteralValue, read_literals
 from processes.ogc.process import RequireFreeName, Requirements
-from processes.ogc.request import ExecuteRequest, LiteralValue, read_literals
+from processes.ogc.request import ExecuteRequest
 from processes.ogc.schema import quoted
 from processes.settings import Settings
 from processes.sources.hosts import DownloadBudget
