@@ -14,6 +14,7 @@ from processes.errors import RequestError, collect_faults
 from processes.model.arguments import declared_arguments
 from processes.model.card import read_card
 from processes.model.catalog import Catalog, Model
+from processes.model.raster_functions import RasterFunction
 from processes.model.runtime.runtimes import choose_processor
 from processes.ogc.execution import Execution
 from processes.ogc.literals import read_literals
@@ -121,6 +122,7 @@ def model_info(model: Model) -> dict[str, Any]:
         "batchSize": definition.batch_size,
         "warnings": list(model.warnings) or None,
         "card": dict(read_card(model.folder).properties) or None,
+        "rasterFunction": None if model.function is None else function_info(model.function),
     }
     return {
         "id": model.id,
@@ -139,6 +141,20 @@ def model_info(model: Model) -> dict[str, Any]:
         },
         "bands": list(definition.bands) if definition.bands is not None else model.bands,
         **{name: value for name, value in optional.items() if value is not None},
-        "arguments": [dataclasses.asdict(argument) for argument in declared_arguments(definition, model.size)],
+        "arguments": [
+            dataclasses.asdict(argument) for argument in declared_arguments(definition, model.size, model.own_function)
+        ],
         "provider": choose_processor(),
     }
+
+
+def function_info(function: RasterFunction) -> dict[str, Any]:
+    """Return what an operator or a client wants to know of a raster function; keys without a value are left out."""
+    info = {
+        "file": function.file,
+        "sha256": function.sha256,
+        "trusted": function.is_trusted,
+        "fields": [{"name": item.name, "type": item.kind} for item in function.fields] or None,
+        "toRunIt": None if function.is_trusted else function.to_run_it(),
+    }
+    return {name: value for name, value in info.items() if value is not None}

@@ -19,6 +19,7 @@ from processes.allowed_hosts import AllowedHost
 CONFIGURATION = "pygeoapi-config.yml"
 _WEB_WORKERS, _WEB_THREADS = 2, 64
 _MAX_PAUSE_S = 60
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
@@ -56,6 +57,8 @@ class Limits:
     """Seconds after which a section is stopped."""
     check_timeout_s: int = 60
     """Seconds that the trial run of a new model's network may take."""
+    max_raster_function_mb: int = 8192
+    """Memory that each process of a package's raster function may use, in MiB."""
     retention_days: int = 30
     """Days that results are kept after the end of their job; its record is kept twice as long."""
 
@@ -105,6 +108,10 @@ class Settings:
     """Origins of web pages that may call the service; `*` = any."""
     max_pause_s: int
     """Longest pause that a client may ask `echo` for, in seconds."""
+    trusted: tuple[str, ...] = ()
+    """Digests (SHA-256, in hex) of the packages whose raster functions may run."""
+    raster_function_python: Path | None = None
+    """The Python that runs raster functions; None = none does."""
 
     @classmethod
     def from_plugin(cls, definition: Mapping[str, Any], base: Path | None = None) -> Settings:
@@ -135,6 +142,8 @@ class Settings:
             web_threads=_count("web_threads", definition.get("web_threads")) or _WEB_THREADS,
             origins=_names(definition.get("origins", "*")),
             max_pause_s=_count("max_pause_s", definition.get("max_pause_s")) or _MAX_PAUSE_S,
+            trusted=_digests(definition.get("trusted")),
+            raster_function_python=_program(definition.get("raster_function_python"), base),
         )
 
 
@@ -186,6 +195,20 @@ def _folders(value: Any, base: Path) -> tuple[Path, ...]:
 
 def _names(value: Any) -> tuple[str, ...]:
     return tuple(part.strip() for part in str(value or "").split(",") if part.strip())
+
+
+def _digests(value: Any) -> tuple[str, ...]:
+    """Read digests, a list, or a text that separates them by commas."""
+    given = [str(item).strip() for item in value] if isinstance(value, list) else _names(value)
+    for item in given:
+        if not _SHA256.fullmatch(item):
+            raise ValueError(f"trusted holds {item!r}, which is no SHA-256: it takes the digests of packages, in hex")
+    return tuple(item.lower() for item in given)
+
+
+def _program(value: Any, base: Path) -> Path | None:
+    """Return the path of a program, which is kept as it is: links lead to the environment that it belongs to."""
+    return Path(os.path.abspath(base / str(value))) if value else None
 
 
 def _results(value: Any, base: Path, state: Path) -> str:

@@ -12,14 +12,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from enum import IntEnum
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from processes.classify.labels import ClassStatus, FunctionValues, Labels, unlabelled
 from processes.imagery.chip_plan import ChipPlan
 from processes.imagery.chips import Batch, ChipReader, large_rows, resample
 from processes.imagery.large_chips import PartialChip
@@ -28,60 +28,12 @@ from processes.imagery.resampling import resample_bilinear, resample_to_square
 from processes.imagery.source import gdal_settings
 from processes.imagery.tiles import TileReader
 from processes.model.arguments import ModelArguments
-from processes.model.definition import ModelDefinition
+from processes.model.function_session import FunctionSession
 from processes.model.runtime.runtime import Chips
 from processes.model.session import Session
 
 _MAX_BATCH_CELLS = 2**25
 """A thread holds at most so many cells at once, whatever the batch size."""
-
-
-class ClassStatus(IntEnum):
-    """Why a row has a label or has none."""
-
-    OK = 0
-    OUTSIDE_IMAGE = 1
-    NODATA = 2
-    EMPTY_GEOMETRY = 3
-    BELOW_THRESHOLD = 4
-    NOT_FINITE = 5
-    """The network gave something that is no finite number."""
-
-    @property
-    def label(self) -> str:
-        """Return the status as clients read it."""
-        return self.name.lower().replace("_", "-")
-
-
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """The result of each row."""
-
-    winner: NDArray[np.int32]
-    """Index of the most probable class, -1 = not classified, `(n,)`."""
-    confidence: NDArray[np.float32]
-    """Its probability, 0..1, NaN = not classified, `(n,)`."""
-    status: NDArray[np.uint8]
-    """A `ClassStatus`, `(n,)`."""
-    scores: NDArray[np.float32] | None
-    """Probabilities of all classes, 0..1, NaN = not classified, `(n, classes)`; None = the result has none."""
-
-
-def unlabelled(count: int, definition: ModelDefinition, arguments: ModelArguments) -> Labels:
-    """Return the labels before anything is classified: a row that gets no chip touches no image.
-
-    Args:
-        count: number of rows.
-        definition: of the model.
-        arguments: of the model.
-    """
-    has_scores = arguments.class_scores or definition.multi_label
-    return Labels(
-        winner=np.full(count, -1, np.int32),
-        confidence=np.full(count, np.nan, np.float32),
-        status=np.full(count, ClassStatus.OUTSIDE_IMAGE, np.uint8),
-        scores=np.full((count, len(definition.classes)), np.nan, np.float32) if has_scores else None,
-    )
 
 
 def never() -> bool:
@@ -114,7 +66,7 @@ class Classified:
 def classify(
     chips: ChipPlan,
     rows: NDArray[np.int64],
-    session: Session,
+    session: Session | FunctionSession,
     arguments: ModelArguments,
     progress: Callable[[int], None],
     threads: int,
@@ -126,7 +78,7 @@ def classify(
     Args:
         chips: the chip of each row.
         rows: those to classify, in reading order, `(k,)`.
-        session: the opened network.
+        session: the opened network, or the raster function that labels are of.
         arguments: of the model.
         progress: is called with the number of rows done since the last call, by one thread at a time. An error that it
             raises ends the work after the batch. With 0 it is called while a large chip is read.
@@ -137,14 +89,18 @@ def classify(
 
     Raises:
         ImageError: an image cannot be read.
-        PackageError: the network cannot be run.
+        PackageError: the network cannot be run, or the raster function fails.
+        LimitError: the raster function takes too long, or needs too much memory.
     """
+    function = session if isinstance(session, FunctionSession) else None
     labels = unlabelled(len(chips.placement.image), session.key.definition, arguments)
+    if function is not None:
+        labels = replace(labels, values=FunctionValues.empty(len(labels.status), len(function.key.fields)))
     pause, before = pause or Pause(), parts or {}
     done, read = np.zeros(len(rows), bool), dict[int, PartialChip]()
     is_large = large_rows(chips.images, chips.placement, chips.rule, rows)
     end_of = _batches(chips, rows, is_large, arguments.batch_size or session.batch_size)
-    lock, stopped = threading.Lock(), threading.Event()
+    lock, stopped, causes = threading.Lock(), threading.Event(), list[BaseException]()
     started = 0
 
     def goes_on() -> bool:
@@ -157,7 +113,9 @@ def classify(
 
     with TileReader(chips.images, chips.selections) as tiles:
         neighbours = neighbours_of(chips.images, chips.mosaic)
-        reader = ChipReader(tiles, chips.placement, chips.rule, chips.footprints, neighbours)
+        reader = ChipReader(
+            tiles, chips.placement, chips.rule, chips.footprints, neighbours, has_masks=function is not None
+        )
 
         def next_batch() -> tuple[int, int]:
             """Return where the next batch begins and ends; both are the same where there is none."""
@@ -186,12 +144,18 @@ def classify(
                         batch = read_large(int(rows[start])) if large else reader.read(rows[start:end], goes_on)
                         if batch is None:
                             continue
-                        _label(batch, session, arguments, labels)
+                        if isinstance(session, FunctionSession):
+                            _label_by_function(batch, session, arguments, labels, tiles.dtype, stopped.is_set)
+                        else:
+                            _label(batch, session, arguments, labels)
                         with lock:
                             done[start : start + len(batch.rows)] = True
                             progress(len(batch.rows))
-            except BaseException:
+            except BaseException as err:
+                causes.append(err)
                 stopped.set()
+                if function is not None:  # it must not go on for work that is over
+                    function.stop()
                 raise
 
         with ThreadPoolExecutor(threads, thread_name_prefix="classify") as pool:
@@ -199,6 +163,12 @@ def classify(
             try:
                 for future in futures:
                     future.result()
+            except BaseException as err:
+                if function is not None:
+                    function.stop()
+                if err in causes and err is not causes[0]:  # it is what the end of another thread has caused
+                    raise causes[0] from err
+                raise
             finally:  # an interrupt of this thread ends the others after their batch
                 stopped.set()
     return Classified(labels, done, read)
@@ -243,6 +213,34 @@ def _label(batch: Batch, session: Session, arguments: ModelArguments, labels: La
         labels.status[rows[confidence < arguments.score_threshold]] = ClassStatus.BELOW_THRESHOLD
     if labels.scores is not None:
         labels.scores[rows] = scores
+
+
+def _label_by_function(
+    batch: Batch,
+    session: FunctionSession,
+    arguments: ModelArguments,
+    labels: Labels,
+    dtype: np.dtype[np.generic],
+    is_over: Callable[[], bool],
+) -> None:
+    """Label a batch by a raster function, which gets cells of the images' type."""
+    labels.status[batch.rows[batch.touched & ~batch.valid]] = ClassStatus.NODATA
+    rows = batch.rows[batch.valid]
+    if not len(rows) or labels.values is None:
+        return
+    chips = batch.chips[batch.valid]
+    whole = np.rint(chips) if dtype.kind in "iu" and chips.dtype != dtype else chips
+    masks = np.ones((len(rows), *chips.shape[2:]), bool) if batch.cells is None else batch.cells[batch.valid]
+    found = session.classify(whole.astype(dtype, copy=False), masks, is_over)
+    labels.values.put(rows, FunctionValues(found.labels, found.fields))
+    labels.winner[rows], labels.confidence[rows], labels.status[rows] = found.winner, found.confidence, ClassStatus.OK
+    if labels.scores is not None:
+        labels.scores[rows] = found.scores
+    else:
+        labels.status[rows[found.confidence < arguments.score_threshold]] = ClassStatus.BELOW_THRESHOLD
+    broken = rows[~found.is_finite | (found.labels == None)]  # noqa: E711 - of each of them
+    labels.status[broken] = ClassStatus.NOT_FINITE
+    labels.winner[broken], labels.confidence[broken] = -1, np.nan
 
 
 def _as_taken(chips: Chips, session: Session) -> Chips:

@@ -119,7 +119,7 @@ def read_inputs(
         model = catalog.model(values["model"], sha256)
         given_arguments = literals.get("modelArguments", LiteralValue("", {}))
         arguments, argument_faults = read_arguments(
-            given_arguments.value, model.definition, given_arguments.pointer, model.size
+            given_arguments.value, model.definition, given_arguments.pointer, model.size, model.own_function
         )
         faults.extend(argument_faults)
         if "classLabelField" in literals or "classLabelField" not in request.inputs:  # else the fields are not known

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from processes.classify.inference import Labels
+from processes.classify.labels import Labels
 
 
 def save_labels(path: Path, rows: NDArray[np.int64], labels: Labels) -> None:
@@ -27,6 +29,9 @@ def save_labels(path: Path, rows: NDArray[np.int64], labels: Labels) -> None:
     }
     if labels.scores is not None:
         columns["scores"] = pa.FixedSizeListArray.from_arrays(labels.scores.reshape(-1), labels.scores.shape[1])
+    if labels.values is not None:
+        for place, values in enumerate(labels.values.columns):
+            columns[f"value-{place}"] = pa.array(values.tolist())
     table = pa.table(columns)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
@@ -53,12 +58,23 @@ def gather_labels(path: Path, labels: Labels) -> None:
     if labels.scores is not None and len(rows):
         scores = table.column("scores").chunk(0).flatten().to_numpy()
         labels.scores[rows] = scores.reshape(len(rows), -1)
+    if labels.values is not None:
+        for place, values in enumerate(labels.values.columns):
+            values[rows] = objects_of(table.column(f"value-{place}").to_pylist())
+
+
+def objects_of(values: Sequence[Any]) -> NDArray[np.object_]:
+    """Return values as an array of objects, `(n,)`."""
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
 
 
 def labels_of(labels: Labels, rows: NDArray[np.int64]) -> Labels:
     """Return the labels of some of the rows."""
     scores = None if labels.scores is None else labels.scores[rows]
-    return Labels(labels.winner[rows], labels.confidence[rows], labels.status[rows], scores)
+    values = None if labels.values is None else labels.values.of(rows)
+    return Labels(labels.winner[rows], labels.confidence[rows], labels.status[rows], scores, values)
 
 
 def copy_labels(labels: Labels, rows: NDArray[np.int64], some: Labels) -> None:
@@ -72,3 +88,5 @@ def copy_labels(labels: Labels, rows: NDArray[np.int64], some: Labels) -> None:
     labels.winner[rows], labels.confidence[rows], labels.status[rows] = some.winner, some.confidence, some.status
     if labels.scores is not None and some.scores is not None and len(rows):
         labels.scores[rows] = some.scores
+    if labels.values is not None and some.values is not None:
+        labels.values.put(rows, some.values)

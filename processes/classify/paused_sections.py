@@ -13,8 +13,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from processes.classify.inference import Classified, Labels
-from processes.classify.label_files import copy_labels, labels_of
+from processes.classify.inference import Classified
+from processes.classify.label_files import copy_labels, labels_of, objects_of
+from processes.classify.labels import FunctionValues, Labels
 from processes.imagery.large_chips import PartialChip, Position
 from processes.ogc.process import JobFiles
 
@@ -42,6 +43,8 @@ class _Step(msgspec.Struct, frozen=True):
     status: bytes
     scores: bytes | None
     parts: list[_Part]
+    values: list[list[str | int | float | None]] | None = None
+    """Label and own fields that a raster function gave of each row; None = labels are the network's."""
 
 
 class SectionProgress:
@@ -121,6 +124,7 @@ def keep_step(
         labels.status.tobytes(),
         None if labels.scores is None else labels.scores.tobytes(),
         [_saved_part(row, part) for row, part in parts.items()],
+        None if labels.values is None else [column.tolist() for column in labels.values.columns],
     )
     path = files.scratch / _name(section, step)
     path.write_bytes(msgspec.msgpack.encode(content))
@@ -134,7 +138,11 @@ def _name(section: int, step: int) -> str:
 def _labels(step: _Step, count: int) -> Labels:
     scores = np.frombuffer(step.scores, np.float32).reshape(count, -1) if step.scores and count else None
     winner, confidence = np.frombuffer(step.winner, np.int32), np.frombuffer(step.confidence, np.float32)
-    return Labels(winner, confidence, np.frombuffer(step.status, np.uint8), scores)
+    values = None
+    if step.values is not None:
+        columns = [objects_of(column) for column in step.values]
+        values = FunctionValues(columns[0], tuple(columns[1:]))
+    return Labels(winner, confidence, np.frombuffer(step.status, np.uint8), scores, values)
 
 
 def _saved_part(row: int, part: PartialChip) -> _Part:

@@ -8,24 +8,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.classify.inference import Classified, Pause, classify
+from processes.classify.labels import Labels, unlabelled
 from processes.classify.planning.sources import Sources
-from processes.errors import ImageError, PackageError, RequestError
+from processes.errors import ImageError, PackageError, RequestError, at_pointer
 from processes.imagery.chip_plan import ChipPlan
 from processes.imagery.large_chips import PartialChip
+from processes.model.catalog import Model
+from processes.model.function_session import FunctionKey, FunctionSession, open_function
+from processes.model.raster_functions import FunctionSettings, RasterFunction
+from processes.model.runtime.runtime import Processor
 from processes.model.runtime.runtimes import choose_processor
 from processes.model.session import Session, SessionKey, open_session
 from processes.model.stamps import stamp_package
 from processes.ogc.process import Progress
 
 
-def session_for(sources: Sources) -> Session:
+def session_for(sources: Sources, functions: FunctionSettings) -> Session | FunctionSession:
     """Return the opened network of the model, on the processor that is asked for, or else on the best one.
+
+    Args:
+        sources: what the run works on.
+        functions: what the operator decided about raster functions.
 
     Raises:
         RequestError: it cannot be opened.
     """
     model = sources.model
     processor = sources.options.processor or choose_processor()
+    if model.own_function is not None:
+        with at_pointer("/inputs/model"):
+            return open_function(_function_key(model, model.own_function, processor, sources, functions))
     stamp = stamp_package(model.network.parent)
     key = SessionKey(
         model.network,
@@ -44,11 +56,35 @@ def session_for(sources: Sources) -> Session:
         raise RequestError.at("/inputs/model", err) from err
 
 
+def empty_labels(count: int, sources: Sources) -> Labels:
+    """Return the labels of so many rows before anything is classified."""
+    return unlabelled(count, sources.model.definition, sources.arguments, sources.model.own_function)
+
+
+def _function_key(
+    model: Model, function: RasterFunction, processor: Processor, sources: Sources, functions: FunctionSettings
+) -> FunctionKey:
+    return FunctionKey(
+        model=model.id,
+        folder=model.folder,
+        sha256=model.sha256,
+        file=function.file,
+        definition_file=function.definition,
+        definition=model.definition,
+        scalars=sources.arguments.function_values,
+        fields=function.fields,
+        batch_size=function.batch_size or model.definition.batch_size,
+        processor=processor,
+        surroundings=functions.surroundings(),
+        timeout_s=functions.timeout_s,
+    )
+
+
 def classify_rows(
     sources: Sources,
     chips: ChipPlan,
     rows: NDArray[np.int64],
-    session: Session,
+    session: Session | FunctionSession,
     progress: Progress,
     threads: int,
     pause: Pause | None = None,
@@ -60,14 +96,14 @@ def classify_rows(
         sources: what the run works on.
         chips: where the chips lie.
         rows: those to classify, in reading order, `(k,)`.
-        session: the opened network.
+        session: the opened network, or the raster function that labels are of.
         progress: is called with the number of rows that were done.
         threads: number of threads that work at the same time.
         pause: when to stop before the end; None = never.
         parts: what was read of large chips before, by their rows; None = nothing.
 
     Raises:
-        RequestError: an image cannot be read to its end, or the network fails.
+        RequestError: an image cannot be read to its end, or the network or the raster function fails.
     """
     try:
         return classify(chips, rows, session, sources.arguments, progress, threads, pause, parts)

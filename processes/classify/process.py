@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from processes.classify.description import OUTPUT, describe
 from processes.classify.downloads import has_host_links
-from processes.classify.inference import Classified, ClassStatus, Labels, Pause, unlabelled
+from processes.classify.inference import Classified, Pause
 from processes.classify.inputs import name_stem, open_sources, read_inputs, stamp_links
 from processes.classify.label_files import gather_labels, labels_of, save_labels
+from processes.classify.labels import ClassStatus, Labels
 from processes.classify.paused_sections import SectionProgress, keep_step
-from processes.classify.pipeline import classify_rows, session_for
+from processes.classify.pipeline import classify_rows, empty_labels, session_for
 from processes.classify.planning.cutting import READ_BYTES_PER_S, cut_sections, require_readable
 from processes.classify.planning.plan import plan
 from processes.classify.planning.sources import Plan, PlannedRows, Sources
@@ -143,7 +144,8 @@ class ClassifyObjects(SectionedProcess):
         objects_per_s = None
         if measures_speed:
             with at_pointer("/inputs/model"):
-                objects_per_s = session_for(rows.sources).chips_per_s() * self._thread_count()
+                session = session_for(rows.sources, self._catalog.functions)
+                objects_per_s = session.chips_per_s() * self._thread_count()
         read_bytes = reading_cost(planned.chips).total
         return Estimate(len(rows.sources.images), len(rows), tuple(result_fields(rows)), objects_per_s, read_bytes)
 
@@ -197,9 +199,9 @@ class ClassifyObjects(SectionedProcess):
         # cells of a mosaic may come from any of its images
         used = [image.source for image in (images if saved.is_mosaic else map(images.__getitem__, placed))]
         require_unchanged(used, saved.file_stamps)
-        before = SectionProgress(files, section, unlabelled(len(rows), sources.model.definition, sources.arguments))
+        before = SectionProgress(files, section, empty_labels(len(rows), sources))
         before.load()
-        session, todo = session_for(sources), np.flatnonzero(~before.done)
+        session, todo = session_for(sources, self._catalog.functions), np.flatnonzero(~before.done)
         pause = _pause_in_time()
         found = classify_rows(sources, chips, todo, session, progress, self._thread_count(), pause, before.parts)
         require_unchanged(used, saved.file_stamps)
@@ -220,7 +222,7 @@ class ClassifyObjects(SectionedProcess):
         sources = load_sources(saved, saved.images, self._catalog)
         with plan_kept():
             rows = _loaded_rows(saved, sources, files)
-        labels = unlabelled(len(rows), sources.model.definition, sources.arguments)
+        labels = empty_labels(len(rows), sources)
         _gather(files, saved.sections, labels)
         return _published(rows, labels, saved.output, files.scratch)
 
@@ -272,7 +274,7 @@ class ClassifyObjects(SectionedProcess):
         pause: Pause,
     ) -> Classified:
         """Classify rows of a plan in reading order, as `classify_rows` does."""
-        session = session_for(plan.rows.sources)
+        session = session_for(plan.rows.sources, self._catalog.functions)
         planned(len(plan.rows))
         pace.start(len(plan.rows) - len(rows))
         return classify_rows(plan.rows.sources, plan.chips, rows, session, pace.count, self._thread_count(), pause)

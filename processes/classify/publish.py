@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pyproj
 from numpy.typing import NDArray
 
 from processes import SOFTWARE
-from processes.classify.inference import ClassStatus, Labels
+from processes.classify.labels import ClassStatus, Labels
 from processes.classify.planning.coordinates import unknown_shift_warnings
 from processes.classify.planning.fields import IMAGE_ID
 from processes.classify.planning.sources import PlannedRows, Sources
@@ -91,7 +91,7 @@ def publish(
     named_crs = _named_crs(rows.layer.crs, output_format, crs)
     target = parse_crs(CRS84) if output_format.is_crs84_only else crs
     shifts = unknown_shift_warnings(rows.layer.crs, target, sources.images)
-    row_warnings = [*rows.warnings, *_not_finite_warnings(rows, labels), *shifts]
+    row_warnings = [*rows.warnings, *_not_finite_warnings(rows, labels), *_function_warnings(rows, labels), *shifts]
     result = result_layer(
         rows.layer,
         rows.ids,
@@ -110,6 +110,31 @@ def publish(
         },
     )
     return write_result(result, output_format, crs, path)
+
+
+def _counts_of_labels(labels: Labels, names: Collection[str], multi_label: bool) -> Counter[str]:
+    """Return how often a raster function gave each class as a label, or as one of several.
+
+    Args:
+        labels: of the rows.
+        names: of the classes.
+        multi_label: True = names are joined by `;`.
+    """
+    given = [] if labels.values is None else labels.values.labels[labels.status == ClassStatus.OK].tolist()
+    counted: Counter[str] = Counter()
+    for label, count in Counter(given).items():
+        for name in label.split(";") if multi_label and label not in names else [label]:
+            counted[name] += count if name in names else 0
+    return Counter({name: counted[name] for name in names})
+
+
+def _function_warnings(rows: PlannedRows, labels: Labels) -> list[str]:
+    """Warn of labels of a raster function that are no classes of the model: they stand in no count."""
+    if labels.values is None or rows.sources.model.definition.multi_label:
+        return []
+    others = int(((labels.status == ClassStatus.OK) & (labels.winner < 0)).sum())
+    words = f"{others} of {len(rows)} objects have a label that is none of the model's classes"
+    return [f"{words}: it is the raster function's"] if others else []
 
 
 def _not_finite_warnings(rows: PlannedRows, labels: Labels) -> list[str]:
@@ -196,7 +221,10 @@ def _added_columns(rows: PlannedRows, labels: Labels, start: int, stop: int) -> 
     definition, part = rows.sources.model.definition, slice(start, stop)
     winner, status = labels.winner[part], labels.status[part]
     unlabelled = (winner < 0) | (status != ClassStatus.OK)
-    if definition.multi_label and labels.scores is not None:
+    if labels.values is not None:
+        names = pa.array(labels.values.labels[part], pa.string(), mask=status != ClassStatus.OK)
+        values = _pick([item.value for item in definition.classes], winner, pa.int64(), unlabelled)
+    elif definition.multi_label and labels.scores is not None:
         names, values = _multi_labels(
             labels.scores[part], winner < 0, rows.sources.arguments.score_threshold, definition.classes
         )
@@ -210,6 +238,11 @@ def _added_columns(rows: PlannedRows, labels: Labels, start: int, stop: int) -> 
         columns.insert(position, rows.image_ids.slice(start, stop - start))
     if labels.scores is not None:
         columns += [_probabilities(scores) for scores in labels.scores[part].T]
+    if labels.values is not None:
+        fields = rows.sources.added_fields[len(columns) :]
+        columns += [
+            pa.array(column[part], item.type) for item, column in zip(fields, labels.values.fields, strict=True)
+        ]
     return columns
 
 
@@ -242,7 +275,9 @@ def _summary(rows: PlannedRows, labels: Labels) -> dict[str, Any]:
     definition = rows.sources.model.definition
     by_status = np.bincount(labels.status, minlength=len(ClassStatus))
     counts: Counter[str] = Counter({item.name: 0 for item in definition.classes})
-    if definition.multi_label and labels.scores is not None:
+    if labels.values is not None:
+        counts.update(_counts_of_labels(labels, counts, definition.multi_label))
+    elif definition.multi_label and labels.scores is not None:
         above = (labels.scores >= rows.sources.arguments.score_threshold).sum(axis=0)
         counts.update({item.name: int(count) for item, count in zip(definition.classes, above, strict=True)})
     else:

@@ -36,6 +36,9 @@ Footprints = Callable[[NDArray[np.int64]], NDArray[np.object_]]
 """Returns the geometries of some rows, each in the CRS of its row's image."""
 
 
+_HALF = 0.5
+
+
 def _always() -> bool:
     return True
 
@@ -67,6 +70,9 @@ class Batch:
     """True = the chip shares a cell with an image, `(n,)`."""
     valid: Mask
     """True = the chip has a valid cell, blackening included, `(n,)`."""
+    cells: Mask | None = None
+    """True = the cell is valid and not blackened, of a resampled chip for half of it at least, `(n, height, width)`;
+    None = all of them, or it was not asked for."""
 
 
 def large_rows(images: Sequence[Image], placement: Placement, rule: ChipRule, rows: NDArray[np.int64]) -> Mask:
@@ -95,6 +101,7 @@ class ChipReader:
         footprints: returns the polygons to blacken around; None = nothing is blackened.
         neighbours: returns the indices of the other images that a window of the image `own` may share cells with, in
             order, each with what is added to x of the window there; None = chips have cells of one image only.
+        has_masks: True = resampled chips too say which of their cells are valid.
     """
 
     def __init__(
@@ -104,12 +111,14 @@ class ChipReader:
         rule: ChipRule,
         footprints: Footprints | None,
         neighbours: Callable[[int, Sequence[int]], Sequence[tuple[int, float]]] | None,
+        has_masks: bool = False,
     ) -> None:
         self._tiles = tiles
         self._placement = placement
         self._rule = rule
         self._footprints = footprints
         self._neighbours = neighbours
+        self._has_masks = has_masks
 
     def read(self, rows: NDArray[np.int64], goes_on: Callable[[], bool] = _always) -> Batch:
         """Return the chips of some rows, each of which has an image.
@@ -131,7 +140,8 @@ class ChipReader:
         large = self._large_window(row, None if self._footprints is None else self._footprint(row))
 
         def read_window(window: Window) -> tuple[Cells, bool, bool]:
-            return self._part(large.own, window, large.footprint)
+            cells, touched, valid = self._part(large.own, window, large.footprint)
+            return cells, touched, bool(valid.any())
 
         return LargeChipReader(self._tiles, large, read_window).read(start, goes_on)
 
@@ -158,28 +168,37 @@ class ChipReader:
         if valid.all():
             return Batch(rows, _as_network_input(cells), touched, np.ones(len(rows), bool))
         np.copyto(cells, 0, where=~valid[:, None])
-        return Batch(rows, _as_network_input(cells), touched, valid.any(axis=(1, 2)))
+        return Batch(rows, _as_network_input(cells), touched, valid.any(axis=(1, 2)), valid)
 
     def _resampled_batch(self, rows: NDArray[np.int64], goes_on: Callable[[], bool]) -> Batch:
         chips = np.zeros((len(rows), *self._shape), np.float32)
         valid, touched = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
+        masks = np.ones((len(rows), *chips.shape[2:]), bool) if self._has_masks else None
         is_large = large_rows(self._tiles.images, self._placement, self._rule, rows)
         for index, row in enumerate(rows.tolist()):
             if index and not goes_on():
                 rows, chips, valid, touched = rows[:index], chips[:index], valid[:index], touched[:index]
+                masks = None if masks is None else masks[:index]
                 break
             if is_large[index]:
                 part = self.read_part(row, None)
                 chips[index], touched[index], valid[index] = self._joined(row, [part]), part.touched, part.valid
             else:
-                chips[index], touched[index], valid[index] = self._resampled_chip(row)
-        return Batch(rows, chips, touched, valid)
+                mask = None if masks is None else masks[index]
+                chips[index], touched[index], valid[index] = self._resampled_chip(row, mask)
+        return Batch(rows, chips, touched, valid, masks)
 
-    def _resampled_chip(self, row: int) -> tuple[NDArray[np.float32], bool, bool]:
-        """Return a chip `(bands, height, width)`, whether it touches an image, and whether it has a valid cell."""
+    def _resampled_chip(self, row: int, mask: Mask | None) -> tuple[NDArray[np.float32], bool, bool]:
+        """Return a chip `(bands, height, width)`, whether it touches an image, and whether it has a valid cell.
+
+        A mask gets which of its cells are valid.
+        """
         own, window = self._own_window(row)
         cells, touched, valid = self._part(own, window, None if self._footprints is None else self._footprint(row))
-        return self._resample(own, cells, (float(window[2]), float(window[3]))), touched, valid
+        box = (float(window[2]), float(window[3]))
+        if mask is not None and not valid.all():
+            mask[:] = self._resample(own, valid[None], box)[0] >= _HALF
+        return self._resample(own, cells, box), touched, bool(valid.any())
 
     def _joined(self, row: int, parts: Sequence[PartialChip]) -> NDArray[np.float32]:
         """Return a large chip from all its parts, `(bands, height, width)`."""
@@ -233,8 +252,8 @@ class ChipReader:
             (footprint,) = self._to_pixels(self._footprints(rows), rows)
         return footprint
 
-    def _part(self, own: int, window: Window, footprint: shapely.Geometry | None) -> tuple[Cells, bool, bool]:
-        """Return the cells of a window, zeroed and blackened, whether it touches an image, and has a valid cell."""
+    def _part(self, own: int, window: Window, footprint: shapely.Geometry | None) -> tuple[Cells, bool, Mask]:
+        """Return the cells of a window, zeroed and blackened, whether it touches an image, and which are valid."""
         column, row, width, height = window
         cells = np.zeros((self._tiles.bands, height, width), self._tiles.dtype)
         valid = np.zeros((height, width), bool)
@@ -243,7 +262,7 @@ class ChipReader:
             polygons = np.array([footprint], object)
             valid &= _inside(polygons, np.array([[column, row]], np.int32), (width, height))[0]
         np.copyto(cells, 0, where=~valid)
-        return cells, touched, bool(valid.any())
+        return cells, touched, valid
 
     def _cut(self, own: int, window: Sequence[int], cells: Cells, valid: Mask) -> bool:
         """Fill a window of the image `own` from it, and what it lacks from the others in order."""

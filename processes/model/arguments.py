@@ -5,14 +5,16 @@ ArcGIS sends arguments as strings, so strings that parse are accepted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from processes.errors import Fault, InputError, pointer_token
+from processes.model.declared_argument import DeclaredArgument
 from processes.model.definition import MAX_CHIP_SIDE_PX, ModelDefinition, NetworkSize, chip_size
+from processes.model.function_arguments import FALSE, TRUE, as_text, read_text_value, scalars
+from processes.model.raster_functions import RasterFunction
 
-_TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 _MULTI_LABEL_THRESHOLD = 0.5
 _ESRIS_NAMES = {"threshold": "score_threshold"}
 """Other names that Esri's tools have for an argument."""
@@ -36,28 +38,42 @@ class ModelArguments:
     """Side, in cells, of the squares that chips become before the network; None = the model has no such argument."""
     warnings: tuple[str, ...] = ()
     """Sentences about arguments that have no effect, for the summary."""
+    function_values: tuple[tuple[str, str], ...] = ()
+    """The value of each argument of the raster function that labels are of, as text; empty = they are the network's."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeclaredArgument:
-    """An argument of a model, in the form of Esri's `getParameterInfo`."""
-
-    name: str
-    dataType: Literal["numeric", "boolean"]  # noqa: N815 - Esri's spelling, which clients read
-    value: Any
-    """The default."""
-    required: bool
-    displayName: str  # noqa: N815
-    description: str
-
-
-def declared_arguments(definition: ModelDefinition, size: NetworkSize = (None, None)) -> list[DeclaredArgument]:
-    """Return the arguments of a model, with their defaults.
+def declared_arguments(
+    definition: ModelDefinition, size: NetworkSize = (None, None), function: RasterFunction | None = None
+) -> list[DeclaredArgument]:
+    """Return the arguments of a model, with their defaults: those that every model has, then those of its function.
 
     Args:
         definition: of the model.
         size: height and width of the chips that its network takes.
+        function: the raster function that labels are of; None = they are the network's.
     """
+    if function is None:
+        return _own_arguments(definition, size)
+    own = [_with_default_of(function, item) for item in _own_arguments(definition, size)]
+    taken = {*_ESRIS_NAMES, *(item.name for item in own)}
+    return own + [item for item in function.arguments if item.name not in taken]
+
+
+def _with_default_of(function: RasterFunction, argument: DeclaredArgument) -> DeclaredArgument:
+    """Return an argument with the default that a raster function has for it, as far as it can be read."""
+    names = _names_of(argument.name)
+    stated = next((item.value for item in function.arguments if item.name in names), None)
+    default = False if argument.name == "test_time_augmentation" else argument.value
+    if argument.name == "batch_size" and function.batch_size is not None:
+        stated = function.batch_size
+    try:
+        value = default if stated in (None, "") else _read(argument.name, stated, [argument.name], (None, None))
+    except InputError:
+        value = default
+    return replace(argument, value=value)
+
+
+def _own_arguments(definition: ModelDefinition, size: NetworkSize) -> list[DeclaredArgument]:
     threshold = _MULTI_LABEL_THRESHOLD if definition.multi_label else 0
     arguments = [
         DeclaredArgument(
@@ -103,7 +119,11 @@ def declared_arguments(definition: ModelDefinition, size: NetworkSize = (None, N
 
 
 def read_arguments(
-    raw_values: Mapping[str, Any], definition: ModelDefinition, pointer: str, size: NetworkSize = (None, None)
+    raw_values: Mapping[str, Any],
+    definition: ModelDefinition,
+    pointer: str,
+    size: NetworkSize = (None, None),
+    function: RasterFunction | None = None,
 ) -> tuple[ModelArguments, list[Fault]]:
     """Read the arguments of a request.
 
@@ -112,25 +132,59 @@ def read_arguments(
         definition: of the model; its defaults fill what is absent.
         pointer: of the arguments in the request.
         size: height and width of the chips that the model's network takes.
+        function: the raster function that labels are of; None = they are the network's.
 
     Returns:
         The arguments, and a fault for each value that cannot be used; the default is in its place.
     """
-    values = {argument.name: argument.value for argument in declared_arguments(definition, size)}
-    names, faults, without_effect = list(values), [], []
+    declared = declared_arguments(definition, size, function)
+    names = [argument.name for argument in declared]
+    own = {argument.name for argument in _own_arguments(definition, size)}
+    values = {argument.name: argument.value for argument in declared if argument.name in own}
+    of_function = {argument.name: argument for argument in declared if argument.name not in own}
+    texts: dict[str, str] = {}
+    faults, without_effect = _missing(of_function.values(), raw_values, pointer), list[str]()
     for given, value in raw_values.items():
         name = _ESRIS_NAMES.get(given, given)
         try:
             if name != given and name in raw_values:
                 raise InputError(f"{given} is another name of {name}: give one of them")
-            if name in _WITHOUT_EFFECT:
+            if name in of_function:
+                texts[name] = read_text_value(of_function[name], value)
+            elif name in _WITHOUT_EFFECT:
                 _require_no_effect(name, value)
                 without_effect.append(name)
             else:
                 values[name] = _read(name, value, names, size)
+                if function is not None:
+                    _require_of_function(name, values[name], definition, function)
+                    texts |= dict.fromkeys(_names_of(name), as_text(values[name]))
         except InputError as err:
             faults.append(Fault(f"{pointer}/{pointer_token(given)}", err))
-    return ModelArguments(**values, warnings=_warnings(without_effect)), faults
+    function_values = () if function is None else scalars(function.arguments, texts)
+    return ModelArguments(**values, warnings=_warnings(without_effect), function_values=function_values), faults
+
+
+def _names_of(name: str) -> list[str]:
+    """Return all names of an argument, those that Esri's tools have for it too."""
+    return [name, *(given for given, own in _ESRIS_NAMES.items() if own == name)]
+
+
+def _missing(declared: Iterable[DeclaredArgument], given: Mapping[str, Any], pointer: str) -> list[Fault]:
+    """Return a fault for each argument that a raster function needs, and that is not given."""
+    return [
+        Fault(f"{pointer}/{pointer_token(item.name)}", InputError(f"the model argument {item.name} is required"))
+        for item in declared
+        if item.required and item.name not in given
+    ]
+
+
+def _require_of_function(name: str, value: Any, definition: ModelDefinition, function: RasterFunction) -> None:
+    """Raise InputError where an argument asks a raster function for what it does not give."""
+    if name == "test_time_augmentation" and value and function.argument(name) is None:
+        raise InputError(f"{name} is true, but the raster function of this model has none; leave it out")
+    if name == "class_scores" and value and not definition.multi_label:
+        raise InputError(f"{name} is true, but the raster function of this model gives one confidence; leave it out")
 
 
 def _require_no_effect(name: str, value: Any) -> None:
@@ -198,9 +252,9 @@ def _boolean(name: str, value: Any) -> bool:
     if isinstance(value, bool):
         return value
     text = value.strip().lower() if isinstance(value, str) else ""
-    if text not in _TRUE + _FALSE:
+    if text not in TRUE + FALSE:
         raise InputError(f"{name} is {_short(value)}, neither true nor false")
-    return text in _TRUE
+    return text in TRUE
 
 
 def _short(value: Any) -> str:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -17,7 +17,9 @@ from processes.errors import InputError, PackageError, UnavailableError
 from processes.model.check import TIMEOUT_S, CheckedPackage, NetworkInput, check_package
 from processes.model.checker import wake_checker
 from processes.model.definition import Activation, ModelDefinition
+from processes.model.function_configuration import with_configuration
 from processes.model.package import Package, package_id, read_definition
+from processes.model.raster_functions import FunctionSettings, RasterFunction
 from processes.model.records import CheckRecord, read_record, write_record
 from processes.model.stamps import stamp_package
 from processes.settings import Settings
@@ -27,6 +29,7 @@ _logger = logging.getLogger(__name__)
 _ARCHIVE = ".dlpk"
 _PATIENCE_S, _POLL_S = 5, 0.1
 """Seconds that a request waits for the check of its model, which takes a second or two as a rule."""
+_NONE_TRUSTED = FunctionSettings()
 _PATIENT = threading.BoundedSemaphore(8)
 """For the requests of a process that wait so at the same time: others must find threads."""
 
@@ -40,9 +43,10 @@ class Model:
     package: Path
     """The `.dlpk` file or the package folder."""
     network: Path
-    """The ONNX file."""
+    """The file that labels come from: the ONNX file, or that of the raster function."""
     sha256: str
-    """Digest of all files that the labels depend on, in hex, as `processes.model.digests` makes it."""
+    """Digest of all files that the labels depend on, in hex, as `processes.model.digests` makes it; of the whole
+    package where labels are those of the raster function."""
     definition: ModelDefinition
     activation: Activation
     """What turns the network's outputs into probabilities: the definition's, else what the check found."""
@@ -59,6 +63,13 @@ class Model:
     """True = the network takes bytes as they are: cells beyond 0..255 are cut off."""
     warnings: tuple[str, ...] = ()
     """Sentences about what may make labels wrong, for the summary and `describe-model`."""
+    function: RasterFunction | None = None
+    """Its raster function; None = it has none."""
+
+    @property
+    def own_function(self) -> RasterFunction | None:
+        """Return the raster function that labels are of; None = they are the network's."""
+        return self.function if self.function is not None and self.function.is_trusted else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +85,15 @@ class Catalog:
     """Seconds that the trial run of a network may take."""
     waits: bool = True
     """True = a package without an outcome is checked at once. False = that is left to the checker, which is woken."""
+    functions: FunctionSettings = _NONE_TRUSTED
+    """What the operator decided about raster functions."""
 
     @classmethod
     def from_settings(cls, settings: Settings, waits: bool = True) -> Self:
         """Return the catalog of a deployment's models; `waits` as the field of that name."""
-        limits = settings.limits
-        return cls(settings.models, settings.state, limits.max_model_mb * 2**20, limits.check_timeout_s, waits)
+        limits, functions = settings.limits, FunctionSettings.of(settings)
+        max_bytes = limits.max_model_mb * 2**20
+        return cls(settings.models, settings.state, max_bytes, limits.check_timeout_s, waits, functions)
 
     def package_paths(self) -> dict[str, Path]:
         """Return the path of every package, by id.
@@ -150,19 +164,18 @@ class Catalog:
         if checked is None:
             raise UnavailableError(f"the model {model_id!r} is being checked; try again in some seconds")
         package, outcome = _package(model_id, checked), checked.outcome
-        if (
-            package.problem is not None
-            or package.network is None
-            or package.sha256 is None
-            or package.definition is None
-        ):
+        function = checked.function
+        network = package.network
+        if function is not None and function.is_trusted:
+            network = Path(checked.folder, function.file)
+        if package.problem is not None or network is None or package.sha256 is None or package.definition is None:
             raise PackageError(f"the model {model_id!r} cannot be used: {package.problem}")
         return Model(
             id=model_id,
             package=path,
-            network=package.network,
+            network=network,
             sha256=package.sha256,
-            definition=package.definition,
+            definition=_with_function(package.definition, function),
             activation=outcome.activation,
             bands=outcome.bands,
             size=outcome.size,
@@ -171,16 +184,23 @@ class Catalog:
             input=outcome.input,
             cuts_cells=outcome.cuts_cells,
             warnings=package.warnings,
+            function=function,
         )
 
     def record(self, path: Path) -> CheckRecord | None:
         """Return the record of a package, if it holds for the package as it is now; None = it is to be checked."""
         record = read_record(self.state, path)
-        return record if record is not None and record.holds(stamp_package(path)) else None
+        if record is None or not record.holds(stamp_package(path)):
+            return None
+        return record if self._is_decided(record.checked) else None
+
+    def _is_decided(self, checked: CheckedPackage) -> bool:
+        """Return whether a package was checked under what the operator decides about its raster function now."""
+        return checked.function is None or checked.function.is_decided_by(self.functions)
 
     def wake_checker(self) -> None:
         """Let the packages be checked that need it, by a process that is started where there is none."""
-        wake_checker(self.folders, self.state, self.max_bytes, self.check_timeout_s)
+        wake_checker(self.folders, self.state, self.max_bytes, self.check_timeout_s, self.functions)
 
     def _checked_packages(self) -> dict[str, CheckedPackage]:
         """Return the packages with the outcomes of their checks, by id, as far as they are known."""
@@ -221,7 +241,8 @@ class Catalog:
 
     def _check(self, path: Path) -> CheckedPackage:
         stamp = stamp_package(path)
-        checked = check_package(path, self.state / "packages", self.max_bytes, self.check_timeout_s)
+        packages = self.state / "packages"
+        checked = check_package(path, packages, self.max_bytes, self.check_timeout_s, self.functions)
         if stamp is not None and stamp == stamp_package(path):  # else it was changed meanwhile
             write_record(self.state, path, stamp, checked)
         _logger.info("model %s checked: %s", package_id(path), checked.outcome.problem or "sound")
@@ -233,7 +254,9 @@ class Catalog:
         if record is None:
             return None
         for checked in (record.checked, record.former):
-            if checked is not None and checked.sha256 == sha256 and checked.is_sound():
+            if checked is None or not self._is_decided(checked):
+                continue
+            if checked.sha256 == sha256 and checked.is_sound():
                 # what was unpacked stays as it is; a folder holds what it holds now
                 is_unpacked = os.path.abspath(checked.folder) != os.path.abspath(path)
                 if is_unpacked or record.holds(stamp_package(path)):
@@ -248,7 +271,15 @@ def _package(model_id: str, checked: CheckedPackage) -> Package:
         with suppress(InputError, OSError):
             definition = read_definition(Path(checked.folder))
     problem = outcome.problem or (None if definition is not None else "its definition was changed or removed just now")
-    return Package(model_id, definition, checked.network_path, checked.sha256, problem, outcome.warnings)
+    found = Package(model_id, definition, checked.network_path, checked.sha256, problem, outcome.warnings)
+    return replace(found, function=checked.function)
+
+
+def _with_function(definition: ModelDefinition, function: RasterFunction | None) -> ModelDefinition:
+    """Return a definition as the raster function that labels are of asks for chips."""
+    if function is None or not function.is_trusted:
+        return definition
+    return with_configuration(definition, function.configuration)
 
 
 def _packages_in(folder: Path, model_id: str | None = None) -> list[Path]:

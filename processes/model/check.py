@@ -19,6 +19,7 @@ from typing import IO
 import msgspec
 
 from processes.model.definition import Activation
+from processes.model.raster_functions import FunctionSettings, RasterFunction
 
 TIMEOUT_S = 60
 """Seconds that a trial run may take where no limit is given; the default of `check_timeout_s`."""
@@ -70,7 +71,10 @@ class CheckedPackage(msgspec.Struct, frozen=True):
     network: str | None = None
     """Path of the ONNX file within the folder, whole where it was made; None = there is none that can be used."""
     sha256: str | None = None
-    """Digest of all files that the labels depend on, in hex; None = they cannot be read."""
+    """Digest of all files that the labels depend on, in hex; of the whole package where its raster function is trusted.
+    None = they cannot be read."""
+    function: RasterFunction | None = None
+    """Its raster function; None = it has none."""
 
     @property
     def network_path(self) -> Path | None:
@@ -79,7 +83,11 @@ class CheckedPackage(msgspec.Struct, frozen=True):
 
     def is_sound(self) -> bool:
         """Return whether the package can be used, and its files are there."""
-        if self.outcome.problem is not None or self.network is None:
+        if self.outcome.problem is not None:
+            return False
+        if self.function is not None and self.function.is_trusted:
+            return os.path.isfile(os.path.join(self.folder, self.function.file))
+        if self.network is None:
             return False
         return os.path.isfile(os.path.join(self.folder, self.network))
 
@@ -92,10 +100,19 @@ class PackageCheck:
         unpack_folder: folder for the contents of `.dlpk` files.
         max_bytes: limit of the unpacked size.
         timeout_s: seconds that the trial run may take.
+        functions: what the operator decided about raster functions; None = none is trusted.
     """
 
-    def __init__(self, path: Path, unpack_folder: Path, max_bytes: int, timeout_s: float) -> None:
-        self._command = [str(path), str(unpack_folder), str(max_bytes)]
+    def __init__(
+        self,
+        path: Path,
+        unpack_folder: Path,
+        max_bytes: int,
+        timeout_s: float,
+        functions: FunctionSettings | None = None,
+    ) -> None:
+        decided = msgspec.json.encode(functions or FunctionSettings()).decode()
+        self._command = [str(path), str(unpack_folder), str(max_bytes), decided]
         self._timeout_s = timeout_s
         self._read_timeout_s = timeout_s + max_bytes / _LEAST_BYTES_PER_S
         self._process: subprocess.Popen[bytes] | None = None
@@ -133,15 +150,16 @@ class PackageCheck:
             return None
         self.end()
         found = self._found()
+        read = found[0] if found else CheckedPackage(CheckOutcome())
+        tried = "network" if read.function is None or not read.function.is_trusted else "raster function"
         if has_ended and self._process.returncode == 0 and found:
             return found[-1]
         if has_ended:
-            problem = "the network ended the process that tried it"
+            problem = f"the {tried} ended the process that tried it"
         else:
-            what = "a trial run of the network" if is_slow else "the reading of the package"
+            what = f"a trial run of the {tried}" if is_slow else "the reading of the package"
             limit = f"the limit check_timeout_s = {self._timeout_s:g} allows"
             problem = f"{what} took longer than {limit}"
-        read = found[0] if found else CheckedPackage(CheckOutcome())
         return msgspec.structs.replace(read, outcome=CheckOutcome(problem, conclusive=False))
 
     def end(self) -> None:
@@ -169,7 +187,13 @@ class PackageCheck:
             return []
 
 
-def check_package(path: Path, unpack_folder: Path, max_bytes: int, timeout_s: float = TIMEOUT_S) -> CheckedPackage:
+def check_package(
+    path: Path,
+    unpack_folder: Path,
+    max_bytes: int,
+    timeout_s: float = TIMEOUT_S,
+    functions: FunctionSettings | None = None,
+) -> CheckedPackage:
     """Check a package in a process of its own, and wait for it. A crash or a time-out is an outcome too.
 
     Args:
@@ -177,8 +201,9 @@ def check_package(path: Path, unpack_folder: Path, max_bytes: int, timeout_s: fl
         unpack_folder: folder for the contents of `.dlpk` files.
         max_bytes: limit of the unpacked size.
         timeout_s: seconds that the trial run may take.
+        functions: what the operator decided about raster functions; None = none is trusted.
     """
-    check = PackageCheck(path, unpack_folder, max_bytes, timeout_s)
+    check = PackageCheck(path, unpack_folder, max_bytes, timeout_s, functions)
     check.start()
     try:
         while (checked := check.result()) is None:

@@ -1,7 +1,7 @@
 """The check of a package in a process of its own, started by `processes.model.check`.
 
-`python -m processes.model.check_process OWNER FILE_OR_FOLDER UNPACK_FOLDER MAX_BYTES` prints a line of JSON when the
-package is read, and one with the outcome at its end. It ends with the process OWNER.
+`python -m processes.model.check_process OWNER FILE_OR_FOLDER UNPACK_FOLDER MAX_BYTES FUNCTIONS` prints a line of JSON
+when the package is read, and one with the outcome at its end. It ends with the process OWNER.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ import msgspec
 from processes.errors import ForeignNetworkError, PackageError
 from processes.model.check import CheckedPackage, CheckOutcome
 from processes.model.digests import file_digests, joined_digest
+from processes.model.function_check import FunctionPlace, check_function, function_of, with_untrusted
 from processes.model.graph.weights import weight_files
 from processes.model.package import Package, read_package, with_advice
 from processes.model.pytorch.conversion import convert
+from processes.model.raster_functions import FunctionSettings
 from processes.model.runtime.runtimes import available_threads
 from processes.model.session import Session, SessionKey
 from processes.model.trial import try_network
@@ -35,17 +37,32 @@ _GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def check(
-    path: Path, unpack_folder: Path, max_bytes: int, has_read: Callable[[CheckedPackage], None] = lambda _: None
+    path: Path,
+    unpack_folder: Path,
+    max_bytes: int,
+    functions: FunctionSettings | None = None,
+    has_read: Callable[[CheckedPackage], None] = lambda _: None,
 ) -> CheckedPackage:
     """Read a package, open its network and run it on random chips, in this process. One of PyTorch is made ONNX before.
+
+    Where its raster function is trusted, that is run instead, in a process of its own.
 
     Args:
         path: the `.dlpk` file or the package folder.
         unpack_folder: folder for the contents of `.dlpk` files.
         max_bytes: limit of the unpacked size.
-        has_read: is called before the network is tried, with what is known then.
+        functions: what the operator decided about raster functions; None = none is trusted.
+        has_read: is called before the network or the function is tried, with what is known then.
     """
-    package = _with_network(_with_weight_files(read_package(path, unpack_folder, max_bytes)), path)
+    package, decided = read_package(path, unpack_folder, max_bytes), functions or FunctionSettings()
+    function = function_of(package, decided)
+    if function is not None and function.is_trusted:
+        return check_function(package, function, FunctionPlace(path, unpack_folder, max_bytes), decided, has_read)
+    checked = _check_network(_with_network(_with_weight_files(package), path), has_read)
+    return checked if function is None else with_untrusted(checked, function)
+
+
+def _check_network(package: Package, has_read: Callable[[CheckedPackage], None]) -> CheckedPackage:
     if package.folder is None:
         return CheckedPackage(CheckOutcome(package.problem, conclusive=package.is_final))
     if package.network is None:
@@ -133,10 +150,11 @@ def _print(checked: CheckedPackage) -> None:
 def _has_read(checked: CheckedPackage) -> None:
     """Tell what is known, and let this process write no more than an outcome from now on."""
     _print(checked)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_OUTPUT_BYTES, _MAX_OUTPUT_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_OUTPUT_BYTES, resource.RLIM_INFINITY))
 
 
 if __name__ == "__main__":
     _end_with(int(sys.argv[1]))
     _limit_memory()
-    _print(check(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), _has_read))
+    decided = msgspec.json.decode(sys.argv[5], type=FunctionSettings)
+    _print(check(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), decided, _has_read))

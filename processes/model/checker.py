@@ -22,6 +22,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+
+from processes.model.raster_functions import FunctionSettings
+
 _logger = logging.getLogger(__name__)
 
 _PROGRAM = "processes.programs.model_checker"
@@ -31,7 +35,9 @@ _PAUSE_S = 1
 """Seconds after the start of a checker in which no other is started, so that one that fails does not fail in a loop."""
 
 
-def wake_checker(folders: Sequence[Path], state: Path, max_bytes: int, timeout_s: float) -> None:
+def wake_checker(
+    folders: Sequence[Path], state: Path, max_bytes: int, timeout_s: float, functions: FunctionSettings
+) -> None:
     """Start the checker where none runs.
 
     Args:
@@ -39,8 +45,10 @@ def wake_checker(folders: Sequence[Path], state: Path, max_bytes: int, timeout_s
         state: the state folder.
         max_bytes: limit of a package's unpacked size.
         timeout_s: seconds that a trial run may take.
+        functions: what the operator decided about raster functions.
     """
-    options = [str(state), str(max_bytes), str(timeout_s), *map(str, folders)]
+    decided = msgspec.json.encode(functions).decode()
+    options = [str(state), str(max_bytes), str(timeout_s), decided, *map(str, folders)]
     name = hashlib.sha256(os.fsencode("\0".join(options))).hexdigest()[:16]
     try:
         (state / _FOLDER).mkdir(parents=True, exist_ok=True)

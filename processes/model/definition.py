@@ -75,7 +75,8 @@ class ModelDefinition:
     framework: str | None
     """`Framework`, the library that the network was trained with; None = not stated."""
     network_file: str
-    """`ModelFile`, with forward slashes; `processes.model.package` checks that it is a network of the package."""
+    """`ModelFile`, with forward slashes; `processes.model.package` checks that it is a network of the package. Empty =
+    not stated, which a raster function alone does without."""
     backbone: str | None
     """`ModelParameters.backbone`: what a network of PyTorch is made of; None = not stated."""
     chip_width: int
@@ -120,6 +121,8 @@ class ModelDefinition:
     """`OutputName`: the network's output that holds the scores; None = not stated, the network's check finds it."""
     classes: tuple[ModelClass, ...]
     """`Classes`, two or more, in the order of the network's outputs."""
+    inference_function: str | None = None
+    """`InferenceFunction`, as it is stated; None = not stated."""
 
     def normalization_for(self, bands: int | None) -> Normalization | None:
         """Return the normalisation for a network.
@@ -153,14 +156,15 @@ def parse_definition(text: bytes) -> ModelDefinition:
     if model_type != "ObjectClassification":
         raise PackageError(f"ModelType {model_type[:80]!r}: only ObjectClassification is supported")
     framework = get(keys, "Framework", read_text, None)
-    get(keys, "InferenceFunction", read_text, None)
+    inference_function = get(keys, "InferenceFunction", read_text, None)
+    network_file = "" if inference_function and "ModelFile" not in keys else require(keys, "ModelFile", read_text)
     configuration = get(keys, "ModelConfiguration", _configuration, None)
-    bands = get(keys, "ExtractBands", _bands, None)
+    bands = get(keys, "ExtractBands", read_bands, None)
     normalization, statistics = read_normalization(keys, _is_of_arcgis_learn(framework, configuration), bands)
     is_keras_classifier = configuration == "KerasClassifier"
     return ModelDefinition(
         framework=framework,
-        network_file=require(keys, "ModelFile", read_text).strip().replace("\\", "/"),
+        network_file=network_file.strip().replace("\\", "/"),
         backbone=_backbone(keys.get("ModelParameters")),
         chip_width=require(keys, "ImageWidth", read_integer(1, MAX_CHIP_SIDE_PX)),
         chip_height=require(keys, "ImageHeight", read_integer(1, MAX_CHIP_SIDE_PX)),
@@ -168,7 +172,7 @@ def parse_definition(text: bytes) -> ModelDefinition:
         fixed_size=get(keys, "CropSizeFixed", read_flag, True),
         blacken=get(keys, "BlackenAroundFeature", read_flag, False),
         map_space=get(keys, "ImageSpaceUsed", read_text, "").strip().upper() == "MAP_SPACE",
-        data_range=get(keys, "DataRange", _range, None),
+        data_range=get(keys, "DataRange", read_range, None),
         test_time_augmentation=get(keys, "test_time_augmentation", read_flag, False),
         batch_size=get(keys, "BatchSize", read_integer(1, MAX_BATCH_SIZE), None),
         min_cell_size=get(keys, "MinCellSize", _cell_size, None),
@@ -182,6 +186,7 @@ def parse_definition(text: bytes) -> ModelDefinition:
         is_keras_classifier=is_keras_classifier,
         output_name=get(keys, "OutputName", read_text, None),
         classes=require(keys, "Classes", _classes),
+        inference_function=inference_function,
     )
 
 
@@ -248,14 +253,16 @@ def _spatial_reference(value: Any) -> str | None:
     return wkt if isinstance(wkt, str) and wkt.strip() else None
 
 
-def _range(name: str, value: Any) -> tuple[float, float]:
+def read_range(name: str, value: Any) -> tuple[float, float]:
+    """Read a range, two numbers."""
     limits = read_numbers(name, value)
     if len(limits) != 2 or limits[0] >= limits[1] or max(map(abs, limits)) > MAX_DATA_VALUE:
         raise wrong_value(name, value, f"two numbers, the smaller one first, within {MAX_DATA_VALUE:g}")
     return limits[0], limits[1]
 
 
-def _bands(name: str, value: Any) -> tuple[int | str, ...]:
+def read_bands(name: str, value: Any) -> tuple[int | str, ...]:
+    """Read a list of bands, by number or by name."""
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_BANDS:
         raise wrong_value(name, value, "a list of band numbers or names")
     for item in value:

@@ -83,9 +83,11 @@ def _item(model: Model, card: ModelCard) -> dict[str, Any]:
         "pretrained": None,
     }
     MLModelExtension.ext(item, add_if_missing=True).apply(MLModelProperties(**(own | stated)))
-    network = PurePosixPath(definition.network_file)
-    asset = pystac.Asset(network.as_posix(), media_type="application/octet-stream", roles=["mlm:model"])
-    asset.extra_fields["mlm:artifact_type"] = "torch.save" if network.suffix.lower() == ".pth" else "onnx"
+    network, function = PurePosixPath(definition.network_file), model.own_function
+    href = network.as_posix() if function is None else function.file
+    asset = pystac.Asset(href, media_type="application/octet-stream", roles=["mlm:model"])
+    artifact = "torch.save" if network.suffix.lower() == ".pth" else "onnx"
+    asset.extra_fields["mlm:artifact_type"] = artifact if function is None else "arcgis.raster-function"
     if names := _band_names(model):  # MLM wants them explained, and STAC forbids `bands` in properties
         item.stac_extensions.append(_EO)
         asset.extra_fields["eo:bands"] = [{"name": name} for name in dict.fromkeys(names)]

@@ -22,6 +22,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from processes.errors import ForeignNetworkError, InputError, PackageError
 from processes.model.definition import ModelDefinition, parse_definition
 from processes.model.digests import file_digests, joined_digest
+from processes.model.raster_functions import RasterFunction
 from processes.sources.zips import BROKEN_ZIP, MAX_MEMBERS, extract, require_few, require_sane_size, safe_name
 
 MAX_DEFINITION_BYTES = 16 * 2**20
@@ -56,6 +57,8 @@ class Package:
     """The file of PyTorch that the ONNX file is made of; None = the ONNX file is a part of the package."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """Of the files that `sha256` is made of: the .emd and the network. The check adds those of weights beside it."""
+    function: RasterFunction | None = None
+    """Its raster function, as the check found it; None = it has none, or was not checked."""
 
 
 def read_package(path: Path, unpack_folder: Path, max_bytes: int) -> Package:
@@ -98,7 +101,7 @@ def _with_weights(package: Package, definition: ModelDefinition, digest: str, fo
         digest: of that file.
         folder: for the networks that are made of this package.
     """
-    content = _short_hash(f"{_CONVERSION_VERSION}:{digest}:{definition.backbone}".encode())
+    content = short_hash(f"{_CONVERSION_VERSION}:{digest}:{definition.backbone}".encode())
     if definition.activation is None:
         definition = replace(definition, activation="sigmoid" if definition.multi_label else "softmax")
     return replace(package, definition=definition, network=folder / f"{content}{_ONNX}", weights=package.network)
@@ -163,6 +166,8 @@ def read_definition(folder: Path) -> ModelDefinition:
 
 def _require_known_kind(definition: ModelDefinition) -> None:
     name = PurePosixPath(definition.network_file)
+    if not definition.network_file:
+        raise PackageError("the .emd has no ModelFile")
     if _ending(name) not in (_ONNX, _PYTORCH):
         raise ForeignNetworkError(f"ModelFile {name.name[:80]!r}: the network must be ONNX, or a .pth of arcgis.learn")
 
@@ -214,15 +219,15 @@ def _unpacked(path: Path, unpack_folder: Path, max_bytes: int) -> Path:
     status = path.stat()
     prefix = f"{path.stem}-{_short_hash_of(path)}-"
     content = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"  # a copy can have the time of its original
-    target = unpack_folder / f"{prefix}{_short_hash(content.encode())}"
+    target = unpack_folder / f"{prefix}{short_hash(content.encode())}"
     if target.is_dir():
         return target
     unpack_folder.mkdir(parents=True, exist_ok=True)
-    with _scratch_in(unpack_folder) as scratch:
+    with scratch_in(unpack_folder) as scratch:
         try:
             _unpack(path, scratch, max_bytes)
             os.replace(scratch, target)
-            _remove_former(target, prefix)
+            remove_former(target, prefix)
         except OSError:
             if not target.is_dir():  # else another process was first
                 raise
@@ -230,7 +235,7 @@ def _unpacked(path: Path, unpack_folder: Path, max_bytes: int) -> Path:
 
 
 @contextmanager
-def _scratch_in(unpack_folder: Path) -> Iterator[Path]:
+def scratch_in(unpack_folder: Path) -> Iterator[Path]:
     """Yield an empty folder that is removed at the end; remove those of processes that were killed."""
     lock = os.open(unpack_folder, os.O_RDONLY)
     try:
@@ -249,18 +254,22 @@ def _scratch_in(unpack_folder: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-def _remove_former(target: Path, prefix: str) -> None:
-    """Remove the unpacked contents of former versions of a package but the last, which jobs may be working with."""
+def remove_former(target: Path, prefix: str) -> None:
+    """Remove the unpacked contents of former versions of a package but the last, which jobs may be working with.
+
+    Their folders lie beside the target, and their names begin with the prefix.
+    """
     folders = [folder for folder in target.parent.glob(f"{glob.escape(prefix)}*") if folder != target]
     for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime_ns)[:-1]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _short_hash_of(path: Path) -> str:
-    return _short_hash(os.fsencode(path.resolve()))
+    return short_hash(os.fsencode(path.resolve()))
 
 
-def _short_hash(data: bytes) -> str:
+def short_hash(data: bytes) -> str:
+    """Return the beginning of a digest, for the name of a file."""
     return hashlib.sha256(data).hexdigest()[:16]
 
 

@@ -41,7 +41,7 @@ def package_files(folder: Path) -> list[str]:
         PackageError: as `package_digest` has it.
         OSError: a folder cannot be read.
     """
-    paths = []
+    paths = list[str]()
     for path in _paths(os.fspath(folder), ""):
         if len(paths) == MAX_MEMBERS:
             raise PackageError(f"the package has more than {MAX_MEMBERS} files")

@@ -20,7 +20,7 @@ from processes.model.stamps import PackageStamp
 
 _logger = logging.getLogger(__name__)
 
-_VERSION = 8
+_VERSION = 9
 """A new number invalidates all records."""
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 60, 6 * 3600
 """Seconds after which a check without a conclusion is repeated: the first time, and at most. It doubles each time."""

@@ -112,13 +112,18 @@ def scheduler(config: Path, host: str, port: int) -> None:
 
 
 @main.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 @click.pass_obj
-def models(config: Path) -> None:
+def models(config: Path, as_json: bool) -> None:
     """List the installed models, with what is wrong with those that cannot be used."""
     from processes.model.catalog import Catalog
+    from processes.programs.model_list import models_as_json
     from processes.settings import load_settings
 
     packages = Catalog.from_settings(load_settings(config)).check_packages()
+    if as_json:
+        click.echo(models_as_json(packages))
+        return
     for package in packages:
         click.echo(package.id)
         if package.definition is not None:
@@ -130,6 +135,10 @@ def models(config: Path) -> None:
             click.echo(f"  bands    {bands}")
         if package.sha256 is not None:
             click.echo(f"  sha256   {package.sha256}")
+        if package.function is not None:
+            function = package.function
+            is_run = "is run" if function.is_trusted else "is not run"
+            click.echo(f"  function {function.file} {is_run}, package {function.sha256 or 'without a digest'}")
         if package.problem is not None:
             click.echo(f"  problem  {package.problem}")
         for warning in package.warnings:

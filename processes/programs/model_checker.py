@@ -1,7 +1,7 @@
 """The checker: it checks the packages of a machine, one at a time, and goes on to look for new ones.
 
 `processes.model.checker` starts it, as `python -m processes.programs.model_checker LOCK OWNER STATE MAX_BYTES TIMEOUT
-FOLDER…`; LOCK is the descriptor of the locked file. It ends with the process OWNER.
+FUNCTIONS FOLDER…`; LOCK is the descriptor of the locked file. It ends with the process OWNER.
 
 New packages come first, in the order of their size; those whose last check had no conclusion come last. A check that
 takes long is broken off where a new package waits for its first turn, and begins again later.
@@ -18,10 +18,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from processes.model.catalog import Catalog
 from processes.model.check import CheckedPackage, PackageCheck
 from processes.model.checker import sole_check
 from processes.model.package import package_id
+from processes.model.raster_functions import FunctionSettings
 from processes.model.records import write_record
 from processes.model.stamps import PackageStamp, stamp_package
 from processes.programs.logs import set_up_logs
@@ -125,7 +128,8 @@ class ModelChecker:
     def _result_of(self, path: Path, sight: _Sight) -> CheckedPackage | None:
         """Check a package; None = it was changed, or has to let others go first."""
         catalog, name = self._catalog, package_id(path)
-        check = PackageCheck(path, catalog.state / "packages", catalog.max_bytes, catalog.check_timeout_s)
+        packages, functions = catalog.state / "packages", catalog.functions
+        check = PackageCheck(path, packages, catalog.max_bytes, catalog.check_timeout_s, functions)
         check.start()
         try:
             while (checked := check.result()) is None and not self._is_over():
@@ -163,5 +167,9 @@ def main(owner: int, catalog: Catalog) -> None:
 
 
 if __name__ == "__main__":
-    _, owner_id, state, max_bytes, timeout_s, *folders = sys.argv[1:]
-    main(int(owner_id), Catalog(tuple(map(Path, folders)), Path(state), int(max_bytes), float(timeout_s)))
+    _, owner_id, state, max_bytes, timeout_s, decided, *folders = sys.argv[1:]
+    functions = msgspec.json.decode(decided, type=FunctionSettings)
+    main(
+        int(owner_id),
+        Catalog(tuple(map(Path, folders)), Path(state), int(max_bytes), float(timeout_s), functions=functions),
+    )

@@ -61,12 +61,13 @@ def checked(sources: Sources, faults: Sequence[Fault], has_features: bool) -> li
     selections: list[BandSelection] = []
     if sources.layer is not None or not has_features:
         with collect_faults(all_faults, "/inputs/classLabelField"):
-            refuse_doubled_fields(sources.added_fields, options.label_field)
+            refuse_doubled_fields(sources.added_fields, options.label_field, sources.model.own_function)
     with collect_faults(all_faults, "/inputs/image"):
         selections = select_bands(sources.images, sources.image_pointers, sources.model)
     if sources.layer is not None:
         with collect_faults(all_faults, "/inputs/features"):
-            refuse_existing_fields(sources.added_fields, options.label_field, sources.layer)
+            function = sources.model.own_function
+            refuse_existing_fields(sources.added_fields, options.label_field, sources.layer, function)
     if has_features:
         with collect_faults(all_faults, "/inputs/image"):
             _require_references(sources, "with features every image needs one")

@@ -81,7 +81,8 @@ class Sources:
         """The fields that a run adds to each row."""
         separate = self.options.mode == "separate"
         image_id: ImageIdPosition = "first" if self.layer is None else "after-status" if separate else "nowhere"
-        return added_fields(self.options.label_field, self.model.definition, self.arguments, image_id)
+        function = self.model.own_function
+        return added_fields(self.options.label_field, self.model.definition, self.arguments, image_id, function)
 
 
 @dataclass(frozen=True, slots=True)

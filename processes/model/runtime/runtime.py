@@ -78,4 +78,9 @@ def translate_errors(failure: str, kinds: tuple[type[Exception], ...], shorten: 
 def _reason(err: Exception, shorten: Callable[[str], str]) -> str:
     if isinstance(err, UnicodeError):
         return "a name in it is not UTF-8"
-    return re.sub(r"(?:/[\w.+-]+){2,}/?", "…", shorten(str(err)))[:_MAX_REASON_CHARACTERS]
+    return shown_reason(shorten(str(err)))
+
+
+def shown_reason(words: str) -> str:
+    """Return the words of foreign code as a client may read them: without paths, and not too many."""
+    return re.sub(r"(?:/[\w.+-]+){2,}/?", "…", words)[:_MAX_REASON_CHARACTERS]
