@@ -36,9 +36,6 @@ Footprints = Callable[[NDArray[np.int64]], NDArray[np.object_]]
 """Returns the geometries of some rows, each in the CRS of its row's image."""
 
 
-_HALF = 0.5
-
-
 def _always() -> bool:
     return True
 
@@ -197,7 +194,7 @@ class ChipReader:
         cells, touched, valid = self._part(own, window, None if self._footprints is None else self._footprint(row))
         box = (float(window[2]), float(window[3]))
         if mask is not None and not valid.all():
-            mask[:] = self._resample(own, valid[None], box)[0] >= _HALF
+            mask[:] = self._resample(own, valid[None], box)[0] >= 0.5
         return self._resample(own, cells, box), touched, bool(valid.any())
 
     def _joined(self, row: int, parts: Sequence[PartialChip]) -> NDArray[np.float32]:
