@@ -72,17 +72,17 @@ def failure(session: FunctionSession) -> ServiceError:
     return error
 
 
-def has_children() -> bool:
-    return bool(psutil.Process().children(recursive=True)) or any(
-        item.info["cmdline"] == ["sleep", "1000"] for item in psutil.process_iter(["cmdline"])
-    )
+def has_processes(session: FunctionSession) -> bool:
+    """Return whether a process of a function is there, its options name its package; or one that it has started."""
+    lines = [" ".join(item.info["cmdline"] or ()) for item in psutil.process_iter(["cmdline"])]
+    return any(line == "sleep 1000" or f'"{session.key.folder}"' in line for line in lines)
 
 
 def all_gone(session: FunctionSession) -> None:
     """Wait until nothing is left of a function: no process, and no file."""
     end_s = time.monotonic() + 20
-    while has_children() or list(Path(session.key.surroundings.scratch).iterdir()):
-        assert time.monotonic() < end_s, psutil.Process().children(recursive=True)
+    while has_processes(session) or list(Path(session.key.surroundings.scratch).iterdir()):
+        assert time.monotonic() < end_s
         time.sleep(0.05)
 
 
