@@ -139,8 +139,10 @@ def _require_own(item: dict[str, Any]) -> None:
             f"the network has {called[:120]}, an operation of TensorFlow that Keras 3 cannot open; "
             "export the model to ONNX with tf2onnx where it was trained"
         )
-    is_foreign = module is not None and not (isinstance(module, str) and _OWN_MODULE.fullmatch(module))
-    if (is_foreign and kind not in _VALUES) or ">" in str(item.get("registered_name") or ""):
+    registered = str(item.get("registered_name") or "")
+    is_own = isinstance(module, str) and _OWN_MODULE.fullmatch(module) is not None
+    is_stated = module is not None or ("module" in item and registered)  # Keras 2 states no modules
+    if (is_stated and not is_own and kind not in _VALUES) or ">" in registered:
         raise PackageError(
             f"the network has {called[:120]}, a class of your own: its code is not here and is not run; "
             "export the model to ONNX where it was trained"

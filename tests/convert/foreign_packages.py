@@ -264,7 +264,8 @@ def refused(name: str, folder: Path, chips: Chips) -> Probabilities:
     side = chips.shape[2]
     match name:
         case "lambda" | "custom" | "weights":
-            written = layers.Lambda(lambda item: item if os.system(f"touch {ran}") == 0 else None)  # noqa: S605
+            command = f"touch {ran}"
+            written = layers.Lambda(lambda item: item if os.system(command) == 0 else None)  # noqa: S605
             odd = {"lambda": written, "custom": Own()}.get(name)
             given = keras.Input((side, side, 3))
             values = given if odd is None else odd(given)

@@ -88,8 +88,9 @@ def convert_package(
     try:
         with tempfile.TemporaryDirectory(dir=output.absolute().parent, prefix=".convert-") as folder:
             work, archive = Path(folder), Path(folder, "converted.dlpk")
-            found = _convert(path, work, work / output.stem, settings, options, tell)
-            write_archive(work / output.stem, archive)
+            package = work / "package" / output.stem
+            found = _convert(path, work, package, settings, options, tell)
+            write_archive(package, archive)
             os.replace(archive, output)
             return found
     except OSError as err:
@@ -97,7 +98,7 @@ def convert_package(
 
 
 def _require_writable(output: Path, overwrite: bool) -> None:
-    if output.suffix.lower() != ".dlpk" or output.stem in ("", "process", "state", "packages"):
+    if output.suffix.lower() != ".dlpk":
         raise InputError(f"{output} is to be a package: give it a name that ends in .dlpk")
     if output.exists() and not overwrite:
         raise InputError(f"{output} is there already; --overwrite replaces it")
@@ -117,7 +118,7 @@ def _convert(
     source = read_foreign(path, work / "packages", settings.limits.max_model_mb * 2**20)
     process = work / "process"
     for folder in (process, package):
-        folder.mkdir()
+        folder.mkdir(parents=True)
     file = source.file(options.side)
     copy_others(source, package)
     tell(f"exporting {source.network.name}")
