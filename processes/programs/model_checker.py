@@ -32,13 +32,13 @@ from processes.programs.logs import set_up_logs
 _logger = logging.getLogger("processes.model.checker")
 
 _POLL_S = 0.1
-_SCAN_S = 1
+_SCAN_S = 0.5
 """Seconds between two looks at the folders, …"""
 _SCAN_SHARE = 50
 """… or this many times as long as a look takes, whichever is more."""
 _TURN_S = 5
 """Seconds after which the trial run of a package is broken off where another one waits for its first turn."""
-_SETTLED_S = 1
+_SETTLED_S = 0.5
 """A package that is this long as it is counts as complete: it may be being copied, …"""
 _OLD_S = 30
 """… unless its files are this old."""
