@@ -49,7 +49,7 @@ def open_weights(file: ForeignFile) -> TorchNetwork:
         bands = file.bands or _trained_bands(settings)
     else:
         state = _read_pickle(path)
-        bands = _bands(state, file.bands)
+        bands = file.bands or _bands(state, file.backbone or "")
     shape = (bands, file.height, file.width)
     if is_of_arcgis_learn(state):
         module, network = rebuild(state, file.backbone, file.classes, shape)
@@ -96,14 +96,17 @@ def _tensors(document: Mapping[Any, Any]) -> dict[str, torch.Tensor]:
     }
 
 
-def _bands(state: Mapping[str, torch.Tensor], stated: int | None) -> int:
-    """Return the number of bands that the first convolution takes."""
+def _bands(state: Mapping[str, torch.Tensor], backbone: str) -> int:
+    """Return the number of bands that the first convolution of a network takes.
+
+    Args:
+        state: the weights, in their order.
+        backbone: as the package names it; a TResNet first makes 16 values of each band, those of blocks of 4 x 4 cells.
+    """
     found = next((tensor.shape[1] for tensor in state.values() if tensor.ndim == 4), None)
     if found is None:
         raise PackageError("its network has no convolution: it takes no images")
-    if stated is not None and stated != found:
-        raise PackageError(f"the package takes {stated} bands, its network {found}")
-    return int(found)
+    return int(found) // 16 if "tresnet" in backbone else int(found)
 
 
 def _trained_bands(settings: Mapping[str, Any]) -> int:
