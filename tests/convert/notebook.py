@@ -19,12 +19,13 @@ class Backbone(nn.Module):
         super().__init__()
         self.patches = nn.Conv2d(6, 32, 16, 16)
         self.wavelengths = torch.linspace(0.4, 2.2, 6)
-        self.layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
+        self.attention = nn.Linear(32, 96)
         self.head = nn.Linear(32, 3)
 
     def forward(self, chips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         values = self.patches(chips * self.wavelengths.reshape(1, -1, 1, 1)).flatten(2).transpose(1, 2)
-        values = self.layer(values)
+        query, key, value = self.attention(values).chunk(3, dim=-1)
+        values = values + nn.functional.scaled_dot_product_attention(query, key, value)
         return values, self.head(values.mean(1))
 
 
