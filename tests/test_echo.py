@@ -69,7 +69,7 @@ def test_pauses_hold_no_slot_no_place_and_few_threads(tmp_path: Path) -> None:
         ended = threading.Event()
 
         def pause() -> None:
-            assert service.request("POST", path, body).status in (200, 503)
+            assert service.request("POST", path, body, timeout_s=180).status in (200, 503)
             ended.set()
 
         pausing = [threading.Thread(target=pause) for _ in range(70)]

@@ -182,7 +182,7 @@ def _members(text: msgspec.Raw, names: tuple[str, ...]) -> dict[str, msgspec.Raw
     try:
         if len(text) <= _MAX_BYTES:
             return msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-        members = msgspec.json.decode(text, type=_struct(names))
+        members = _decoder(names).decode(text)
     except msgspec.ValidationError as err:
         if bytes(memoryview(text)[:1]) != b"{":
             raise InputError("inputs is not an object") from err
@@ -192,11 +192,11 @@ def _members(text: msgspec.Raw, names: tuple[str, ...]) -> dict[str, msgspec.Raw
 
 
 @functools.cache
-def _struct(names: tuple[str, ...]) -> type[msgspec.Struct]:
-    """Return the type of an object that has members of these names, and no others."""
+def _decoder(names: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+    """Return the decoder of an object that has members of these names, and no others."""
     fields = [(f"_{index}", msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for index in range(len(names))]
     rename = {field[0]: name for field, name in zip(fields, names, strict=True)}
-    return msgspec.defstruct("Inputs", fields, rename=rename, forbid_unknown_fields=True)
+    return msgspec.json.Decoder(msgspec.defstruct("Inputs", fields, rename=rename, forbid_unknown_fields=True))
 
 
 def _occurrences(text: msgspec.Raw, pointer: str, item: Mapping[str, Any]) -> list[InputValue]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from processes.jobs.dask_parts import HeadlessScheduler, HeadlessWorker, LentSlotsPlugin, security_of, set_up_dask
 from processes.jobs.runner import Runner
 from processes.jobs.slots import SlotPool, slot_count
+from processes.jobs.struct_types import prepare_struct_types
 from processes.model.runtime.runtimes import count_gpus
 from processes.settings import load_configuration, load_settings
 
@@ -33,6 +34,8 @@ def start_runner(configuration: Path, name: str) -> None:
     os.chdir(configuration.parent)
     settings = load_settings(configuration)
     base_url = str(load_configuration(configuration)["server"]["url"]).rstrip("/")
+
+    prepare_struct_types()
 
     async def run() -> None:
         await Runner(configuration, settings, base_url, name).run(_stopping())

@@ -472,7 +472,7 @@ def test_dismissed_while_it_waits_or_runs(kind: str, request: pytest.FixtureRequ
         assert reply.headers["content-type"] == "application/json"
     results = service.state / "results"
     until(lambda: not list(results.iterdir()), 3)
-    assert service.wait(service.submit(1), timeout_s=5)["status"] == "successful"
+    assert service.wait(service.submit(1), timeout_s=30)["status"] == "successful"
     for job in (running_job, *others):
         assert service.status(job)["status"] == "dismissed"
         assert service.get(f"/jobs/{job}/results").status == 410

@@ -9,6 +9,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
+from processes.jobs.struct_types import prepare_struct_types
 from processes.web.http.refusal import MAX_REQUEST_LINE_BYTES
 from processes.web.http.worker import HttpWorker
 
@@ -64,7 +65,9 @@ class HttpServer(BaseApplication):  # type: ignore[misc]
     def load(self) -> Any:
         from processes.web.app import create_application  # it imports pygeoapi, which the workers do and not the master
 
-        return create_application(self._configuration)
+        application = create_application(self._configuration)
+        prepare_struct_types()
+        return application
 
 
 def _end_at_sigterm(_arbiter: Any, _worker: HttpWorker) -> None:
