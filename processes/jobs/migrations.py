@@ -15,7 +15,6 @@ from processes.jobs import tables
 _STEPS: Mapping[int, Sequence[str]] = {
     1: (  # of 0.3.0
         "ALTER TABLE job ADD COLUMN is_dry_run BOOLEAN NOT NULL DEFAULT FALSE",
-        "ALTER TABLE job ADD COLUMN request_bytes BIGINT NOT NULL DEFAULT 0",
         "ALTER TABLE job ADD COLUMN due DOUBLE PRECISION NOT NULL DEFAULT 0",
         "ALTER TABLE job ADD COLUMN begin_errors INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE job ADD COLUMN begin_losses INTEGER NOT NULL DEFAULT 0",
@@ -30,6 +29,7 @@ _STEPS: Mapping[int, Sequence[str]] = {
         "DROP INDEX ix_callback_due",
         "CREATE TABLE runner (name VARCHAR(255) NOT NULL PRIMARY KEY, seen DOUBLE PRECISION NOT NULL)",
     ),
+    2: ("ALTER TABLE job ADD COLUMN request_bytes BIGINT NOT NULL DEFAULT 0",),
 }
 """By the version that they start from."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-VERSION = 2
+VERSION = 3
 """Of the tables. Each change of them needs a new one, and a step in `migrations.py`."""
 
 metadata = sa.MetaData()
