@@ -25,6 +25,23 @@ from processes.settings import Settings
 from service import ROOT, Client, configure, load_application
 
 SHARED = Path(__file__).parents[2] / "shared"
+HELP_PAGE = {
+    "Framework": "Keras",
+    "ModelConfiguration": "KerasClassifier",
+    "ModelFile": "C:\\DeepLearning\\Damage_Classification_Model_V7.h5",
+    "ModelType": "ObjectClassification",
+    "ImageHeight": 256,
+    "ImageWidth": 256,
+    "ExtractBands": [0, 1, 2],
+    "CropSizeFixed": 1,
+    "BlackenAroundFeature": 1,
+    "ImageSpaceUsed": "MAP_SPACE",
+    "Classes": [
+        {"Value": 0, "Name": "Damaged", "Color": [255, 0, 0]},
+        {"Value": 1, "Name": "Undamaged", "Color": [76, 230, 0]},
+    ],
+}
+"""The sample of the help page of Esri's tool, word for word."""
 
 
 @pytest.fixture(scope="session")

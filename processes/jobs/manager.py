@@ -21,6 +21,7 @@ from processes.errors import FailureError, ServiceError
 from processes.jobs.intake import Intake
 from processes.jobs.job import Job, JobStatus
 from processes.jobs.store import JobFilter
+from processes.jobs.struct_types import prepare_struct_types
 from processes.ogc.execution import Execution
 from processes.ogc.request import read_request
 from processes.plugin import WAITS, Plugin, pygeoapi_content, pygeoapi_error
@@ -35,6 +36,7 @@ class JobManager(BaseManager):  # type: ignore[misc] # pygeoapi is not typed
     """Stores jobs, which runners execute. Nothing is opened before it is needed."""
 
     def __init__(self, manager_def: Mapping[str, Any]) -> None:
+        prepare_struct_types()  # the threads of the server come later
         processes = {name: _without_waiting(item) for name, item in manager_def.get("processes", {}).items()}
         super().__init__({**manager_def, "processes": processes})
         self.is_async = True

@@ -224,13 +224,8 @@ def _unpacked(path: Path, unpack_folder: Path, max_bytes: int) -> Path:
         return target
     unpack_folder.mkdir(parents=True, exist_ok=True)
     with scratch_in(unpack_folder) as scratch:
-        try:
-            _unpack(path, scratch, max_bytes)
-            os.replace(scratch, target)
-            remove_former(target, prefix)
-        except OSError:
-            if not target.is_dir():  # else another process was first
-                raise
+        _unpack(path, scratch, max_bytes)
+        move_into_place(scratch, target, prefix)
     return target
 
 
@@ -254,11 +249,27 @@ def scratch_in(unpack_folder: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-def remove_former(target: Path, prefix: str) -> None:
-    """Remove the unpacked contents of former versions of a package but the last, which jobs may be working with.
+def move_into_place(scratch: Path, target: Path, prefix: str) -> None:
+    """Give the contents of a package their place, unless another process was first; remove those of former versions.
 
-    Their folders lie beside the target, and their names begin with the prefix.
+    Args:
+        scratch: folder of the contents.
+        target: their place.
+        prefix: with which the names of the folders of all versions begin; they lie beside the target.
+
+    Raises:
+        OSError: they cannot be moved.
     """
+    try:
+        os.replace(scratch, target)
+        _remove_former(target, prefix)
+    except OSError:
+        if not target.is_dir():  # else another process was first
+            raise
+
+
+def _remove_former(target: Path, prefix: str) -> None:
+    """Remove the contents of former versions of a package but the last, which jobs may be working with."""
     folders = [folder for folder in target.parent.glob(f"{glob.escape(prefix)}*") if folder != target]
     for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime_ns)[:-1]:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,20 +1,20 @@
 """The digest of a whole package: what an operator trusts when he lets the code of a package run.
 
-It is the SHA-256 of a line `<sha256 of the file>  <path in the package>` for each file of the package, unpacked, in
-code point order of the paths. In the package's folder this prints it:
+It has the form of `processes.model.digests`, and covers each file of the package, unpacked. In the package's folder
+this prints it:
 
     find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from processes.errors import PackageError
+from processes.model.digests import file_digests, joined_digest
 from processes.sources.zips import MAX_MEMBERS
 
 _SHOWN_CHARACTERS = 80
@@ -30,8 +30,7 @@ def package_digest(folder: Path) -> str:
         PackageError: it holds something that no digest can tell of, as a link that leads out of the package.
         OSError: a file cannot be read.
     """
-    lines = [f"{_sha256(Path(folder, path))}  {path}\n" for path in package_files(folder)]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return joined_digest(file_digests(folder, (folder / path for path in package_files(folder))))
 
 
 def package_files(folder: Path) -> list[str]:
@@ -67,8 +66,3 @@ def _require_plain(entry: os.DirEntry[str], path: str) -> None:
         raise PackageError(f"the package holds {shown!r}, which is no plain file: nobody can vouch for it")
     if "\n" in path or path != path.encode(errors="replace").decode():
         raise PackageError(f"the package holds a file whose name is no line of text: {shown!r}")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from processes.errors import PackageError
-from processes.model.package import remove_former, scratch_in, short_hash
+from processes.model.package import move_into_place, scratch_in, short_hash
 from processes.model.package_digest import package_digest, package_files
 
 
@@ -40,10 +40,5 @@ def trusted_copy(folder: Path, sha256: str, unpack_folder: Path, max_bytes: int)
             shutil.copyfile(folder / file, scratch / file)
         if package_digest(scratch) != sha256:
             raise PackageError("its files were changed while they were copied")
-        try:
-            os.replace(scratch, target)
-            remove_former(target, prefix)
-        except OSError:
-            if not target.is_dir():  # else another process was first
-                raise
+        move_into_place(scratch, target, prefix)
     return target

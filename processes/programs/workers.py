@@ -55,6 +55,7 @@ def start_worker(configuration: Path, scheduler: str, host: str | None) -> None:
     os.chdir(configuration.parent)
     settings = load_settings(configuration)
     set_up_dask(is_cluster=True)
+    prepare_struct_types()
     slots = SlotPool(configuration, settings, slot_count(settings))
 
     async def work() -> None:

@@ -22,6 +22,7 @@ import shapely
 from numpy.typing import NDArray
 
 import oracle
+from conftest import HELP_PAGE
 from processes.errors import InputError
 from processes.programs.conversion.environment import find_environment
 from service import ROOT
@@ -49,23 +50,6 @@ REFUSED = {
     "swapped": r"the weights are not those of FeatureClassifier of arcgis.learn on timm:repvgg_a1: ",
 }
 """Networks that are not converted, and what is said of them."""
-SEED = {
-    "Framework": "Keras",
-    "ModelConfiguration": "KerasClassifier",
-    "ModelFile": "C:\\DeepLearning\\Damage_Classification_Model_V7.h5",
-    "ModelType": "ObjectClassification",
-    "ImageHeight": 256,
-    "ImageWidth": 256,
-    "ExtractBands": [0, 1, 2],
-    "CropSizeFixed": 1,
-    "BlackenAroundFeature": 1,
-    "ImageSpaceUsed": "MAP_SPACE",
-    "Classes": [
-        {"Value": 0, "Name": "Damaged", "Color": [255, 0, 0]},
-        {"Value": 1, "Name": "Undamaged", "Color": [76, 230, 0]},
-    ],
-}
-"""The sample of the help page of Esri's tool, word for word."""
 
 
 @pytest.fixture(scope="session")
@@ -168,7 +152,7 @@ def test_the_sample_of_esri_with_a_network_of_keras_2(
     """`keras_2_2_4.h5` was written by Keras 2.2.4, `keras_2_2_4.npz` has what it gives for chips that were resampled."""
     package = tmp_path / "damage"
     package.mkdir()
-    (package / "damage.emd").write_text(json.dumps(SEED | {"BlackenAroundFeature": blacken}))
+    (package / "damage.emd").write_text(json.dumps(HELP_PAGE | {"BlackenAroundFeature": blacken}))
     (package / "Damage_Classification_Model_V7.h5").write_bytes((HERE / "keras_2_2_4.h5").read_bytes())
     objects = ("--image", shared_data / "neon_crowns", "--features", layer)
     told = convert(python, package / "damage.emd", tmp_path / "damage-onnx.dlpk", *objects)

@@ -12,30 +12,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from conftest import definition
+from conftest import HELP_PAGE, definition
 from processes.errors import PackageError
 from processes.model.definition import CellSize, ModelClass, ModelDefinition, parse_definition
 from processes.model.normalization import Normalization
 from processes.model.package import read_package
 from tables import each_row
 
-HELP_PAGE = {
-    "Framework": "Keras",
-    "ModelConfiguration": "KerasClassifier",
-    "ModelFile": "C:\\DeepLearning\\Damage_Classification_Model_V7.h5",
-    "ModelType": "ObjectClassification",
-    "ImageHeight": 256,
-    "ImageWidth": 256,
-    "ExtractBands": [0, 1, 2],
-    "CropSizeFixed": 1,
-    "BlackenAroundFeature": 1,
-    "ImageSpaceUsed": "MAP_SPACE",
-    "Classes": [
-        {"Value": 0, "Name": "Damaged", "Color": [255, 0, 0]},
-        {"Value": 1, "Name": "Undamaged", "Color": [76, 230, 0]},
-    ],
-}
-"""The sample of the tool's help page."""
 STATS = {
     "band_min_values": [1.0, 2.0, 3.0, 40.0],
     "band_max_values": [101.0, 52.0, 203.0, 240.0],

@@ -9,7 +9,6 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from processes.jobs.struct_types import prepare_struct_types
 from processes.web.http.refusal import MAX_REQUEST_LINE_BYTES
 from processes.web.http.worker import HttpWorker
 
@@ -65,9 +64,7 @@ class HttpServer(BaseApplication):  # type: ignore[misc]
     def load(self) -> Any:
         from processes.web.app import create_application  # it imports pygeoapi, which the workers do and not the master
 
-        application = create_application(self._configuration)
-        prepare_struct_types()
-        return application
+        return create_application(self._configuration)
 
 
 def _end_at_sigterm(_arbiter: Any, _worker: HttpWorker) -> None:
