@@ -9,6 +9,9 @@ from typing import Any
 
 import dask.config
 from distributed import Scheduler, Security, Worker, WorkerPlugin
+from distributed.comm import Comm, CommClosedError
+from distributed.comm.registry import backends
+from distributed.comm.tcp import TLSBackend, TLSConnector
 from distributed.scheduler import DEFAULT_EXTENSIONS
 
 from processes.jobs.slots import SlotPool
@@ -108,6 +111,29 @@ class HeadlessWorker(Worker):  # type: ignore[misc]
         """Start none: it would listen on all interfaces."""
 
 
+class _Connector(TLSConnector):  # type: ignore[misc]
+    """Connects as Dask does, and calls a connection lost that is closed before its TLS begins.
+
+    Tornado 6.6.1 raises ValueError there, which Dask 2026.8.0 takes for no fault of the network: its client ends its
+    attempts to reconnect, and neither reports it nor can be closed.
+    """
+
+    async def connect(self, address: str, deserialize: bool = True, **options: Any) -> Comm:
+        """Connect to an address; options are Dask's.
+
+        Raises:
+            CommClosedError: the connection was closed.
+        """
+        try:
+            return await super().connect(address, deserialize, **options)
+        except ValueError as err:
+            raise CommClosedError(f"the connection to {address} was closed") from err
+
+
+class _Backend(TLSBackend):  # type: ignore[misc]
+    _connector_class = _Connector
+
+
 def set_up_dask(*, is_cluster: bool) -> None:
     """Configure Dask in this process; it logs errors only.
 
@@ -115,6 +141,7 @@ def set_up_dask(*, is_cluster: bool) -> None:
         is_cluster: whether workers run in other processes. Within one process no worker can be lost alone: a process
             that was frozen for a while has lost nothing.
     """
+    backends["tls"] = _Backend()
     dask.config.set({**_DASK, "distributed.scheduler.worker-ttl": f"{_SILENT_S}s" if is_cluster else None})
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -125,9 +125,11 @@ class Engine:
             if self._settings.scheduler is None or self._is_closing:
                 raise EngineLostError("the engine ends")
             if self._client is not None:
-                with contextlib.suppress(*_LOST):
-                    await self._client.close(timeout=1)
-                self._client = None
+                lost, self._client = self._client, None
+                try:
+                    await lost.close(timeout=1)
+                except Exception:  # whatever it is: the client is replaced
+                    _logger.warning("a lost connection could not be closed", exc_info=True)
             try:
                 client = await Client(
                     self._settings.scheduler,
