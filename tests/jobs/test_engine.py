@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs_service import free_port, make_certificates
 from tornado.iostream import IOStream
 
+from jobs_service import free_port, make_certificates
 from processes.jobs.dask_parts import HeadlessScheduler, security_of, set_up_dask
 from processes.jobs.engine import Engine, EngineLostError
 from processes.settings import Settings
