@@ -45,7 +45,7 @@ HOMES: Mapping[str, set[str]] = {
         "jobs/runner_store",
         "jobs/callbacks",
     },
-    "distributed": {"jobs/engine", "jobs/dask_parts"},
+    "distributed": {"jobs/cluster_slots", "jobs/dask_parts"},
     "dask": {"jobs/dask_parts"},
     "structlog": {"programs/logs"},
     "onnxruntime": {"model/runtime/onnx_runtime"},

@@ -30,6 +30,10 @@ Attempt = Callable[[QueuedStep, Step], Awaitable[StepReport]]
 """Does a step once, in a slot."""
 
 
+class EngineLostError(Exception):
+    """The step was lost on its way to a slot, or its report on the way back."""
+
+
 class DismissedError(Exception):
     """The step is not to be done any more."""
 

@@ -1,4 +1,4 @@
-"""The parts of Dask as this program runs them: its scheduler, its worker, what a worker gets, how they are set up."""
+"""The parts of Dask as a cluster runs them: its scheduler, its worker, what a worker gets, how they are set up."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ GPU = "GPU"
 _SILENT_S = 30
 """Seconds after which a silent worker of a cluster counts as lost."""
 _DASK: Mapping[str, Any] = {
+    "distributed.scheduler.worker-ttl": f"{_SILENT_S}s",
     "distributed.scheduler.allowed-failures": 1_000_000,  # the job store counts them
     "distributed.scheduler.work-stealing": False,
     "distributed.worker.profile.enabled": False,
@@ -134,15 +135,10 @@ class _Backend(TLSBackend):  # type: ignore[misc]
     _connector_class = _Connector
 
 
-def set_up_dask(*, is_cluster: bool) -> None:
-    """Configure Dask in this process; it logs errors only.
-
-    Args:
-        is_cluster: whether workers run in other processes. Within one process no worker can be lost alone: a process
-            that was frozen for a while has lost nothing.
-    """
+def set_up_dask() -> None:
+    """Configure Dask in this process; it logs errors only."""
     backends["tls"] = _Backend()
-    dask.config.set({**_DASK, "distributed.scheduler.worker-ttl": f"{_SILENT_S}s" if is_cluster else None})
+    dask.config.set(_DASK)
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.ERROR)
 

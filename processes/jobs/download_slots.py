@@ -13,7 +13,7 @@ from pathlib import Path
 
 from processes.jobs.admission import Admission, SlotCounts
 from processes.jobs.job import Job
-from processes.jobs.slots import SlotPool
+from processes.jobs.slots import SlotPool, report_of
 from processes.jobs.step_queue import QueuedStep
 from processes.jobs.steps import Step, StepReport
 from processes.settings import Settings
@@ -74,7 +74,7 @@ class DownloadSlots:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _fetch(self, _: QueuedStep, step: Step) -> StepReport:
-        return await self._in_thread(lambda: self._slots.run(step, self._timeout_s, 0))
+        return await self._in_thread(lambda: report_of(self._slots, step, self._timeout_s, 0))
 
     async def _let_give_way(self, queued: QueuedStep) -> bool:
         return self._slots.stop_step(queued.key)

@@ -13,9 +13,10 @@ from functools import partial
 from typing import Any
 
 from processes.errors import FailureError, ServiceError, UnavailableError, from_record
+from processes.jobs.admission import EngineLostError
 from processes.jobs.attempts import MAX_LOSSES, Attempts, FailedError, lost_too_often
 from processes.jobs.counters import PACE_OBJECTS, PACE_SECONDS
-from processes.jobs.engine import Engine, EngineLostError
+from processes.jobs.engine import Engine
 from processes.jobs.fetched_inputs import FETCHED
 from processes.jobs.files import Storage
 from processes.jobs.job import Job, Section, parallel_slots

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from processes.errors import UnavailableError
+from processes.jobs.admission import EngineLostError
 from processes.jobs.callback_sender import CallbackSender
 from processes.jobs.callbacks import Callbacks
 from processes.jobs.claiming import LEASE_S
 from processes.jobs.database import Database
-from processes.jobs.engine import Engine, EngineLostError
+from processes.jobs.engine import Engine
 from processes.jobs.execution import JobExecution
 from processes.jobs.files import storage_of
 from processes.jobs.job import is_job_id

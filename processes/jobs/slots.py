@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -15,8 +16,10 @@ from pathlib import Path
 
 import msgspec
 
+from processes.errors import FailureError, to_record
+from processes.jobs.files import NO_SPACE
 from processes.jobs.slot import SLOT_PROGRAM, Slot
-from processes.jobs.steps import Step, StepReport, StepStopped
+from processes.jobs.steps import Step, StepFailed, StepReport, StepStopped
 from processes.model.runtime.runtimes import available_threads, count_gpus
 from processes.settings import Settings
 
@@ -140,6 +143,23 @@ class SlotPool:
 
     def _works_on(self, job_id: str, fence: int) -> bool:
         return any(step.job == job_id and step.fence <= fence for _, step in self._busy.values())
+
+
+def report_of(slots: SlotPool, step: Step, timeout_s: float, recycle_interval: int) -> StepReport:
+    """Do a step as `SlotPool.run` does; the report says so where the slot cannot work.
+
+    Args:
+        slots: of this machine.
+        step: what to do.
+        timeout_s: seconds that a section may take.
+        recycle_interval: of the job.
+    """
+    try:
+        return slots.run(step, timeout_s, recycle_interval)
+    except OSError as err:  # no folder can be made for it, or no process
+        _logger.exception("a slot cannot work")
+        reason = NO_SPACE if err.errno == errno.ENOSPC else "no process can be started for the work"
+        return StepReport(StepFailed(to_record(FailureError(f"the server failed: {reason}"))), 0)
 
 
 def slot_count(settings: Settings) -> int:

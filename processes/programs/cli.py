@@ -77,7 +77,7 @@ def web(config: Path, address: str | None) -> None:
 @click.pass_obj
 def runner(config: Path, name: str | None) -> None:
     """Start a runner: it works on the jobs in the store, on this machine or with a cluster."""
-    from processes.programs.workers import start_runner
+    from processes.programs.runner import start_runner
 
     with reported():
         start_runner(config, name or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")

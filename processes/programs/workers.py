@@ -1,4 +1,4 @@
-"""Programs that work on jobs: a runner, and the worker and the scheduler of a cluster."""
+"""Programs of a cluster: the worker and the scheduler."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 from pathlib import Path
 
 from processes.jobs.dask_parts import HeadlessScheduler, HeadlessWorker, LentSlotsPlugin, security_of, set_up_dask
-from processes.jobs.runner import Runner
 from processes.jobs.slots import SlotPool, slot_count
 from processes.jobs.struct_types import prepare_struct_types
 from processes.model.runtime.runtimes import count_gpus
-from processes.settings import load_configuration, load_settings
+from processes.programs.runner import stopping_event
+from processes.settings import load_settings
 
 _logger = logging.getLogger(__name__)
 
@@ -22,26 +21,6 @@ _CLOSE_S = 5
 """Seconds that a worker has to close. Without its scheduler it does not close by itself."""
 _RETRY_S = 1
 _UNREACHABLE = (OSError, TimeoutError, RuntimeError)  # raised by Dask where it cannot connect
-
-
-def start_runner(configuration: Path, name: str) -> None:
-    """Work on jobs until stopped.
-
-    Args:
-        configuration: the `pygeoapi-config.yml`; relative paths in it start at its folder.
-        name: which no other runner has.
-    """
-    os.chdir(configuration.parent)
-    settings = load_settings(configuration)
-    base_url = str(load_configuration(configuration)["server"]["url"]).rstrip("/")
-
-    prepare_struct_types()
-
-    async def run() -> None:
-        await Runner(configuration, settings, base_url, name).run(_stopping())
-
-    asyncio.run(run())
-    os._exit(0)  # threads that wait for an object store or a host would hold this process up
 
 
 def start_worker(configuration: Path, scheduler: str, host: str | None) -> None:
@@ -54,12 +33,12 @@ def start_worker(configuration: Path, scheduler: str, host: str | None) -> None:
     """
     os.chdir(configuration.parent)
     settings = load_settings(configuration)
-    set_up_dask(is_cluster=True)
+    set_up_dask()
     prepare_struct_types()
     slots = SlotPool(configuration, settings, slot_count(settings))
 
     async def work() -> None:
-        stopping = _stopping()
+        stopping = stopping_event()
         stopped = asyncio.create_task(stopping.wait())
         slots.start()
         while not stopping.is_set():
@@ -104,21 +83,13 @@ def start_scheduler(configuration: Path, host: str, port: int) -> None:
         port: to listen at.
     """
     settings = load_settings(configuration)
-    set_up_dask(is_cluster=True)
+    set_up_dask()
 
     async def schedule() -> None:
         async with HeadlessScheduler(
             protocol="tls://", host=host, port=port, security=security_of(settings), dashboard=False
         ) as scheduler:
             _logger.info("scheduler started", extra={"scheduler": scheduler.address})
-            await _stopping().wait()
+            await stopping_event().wait()
 
     asyncio.run(schedule())
-
-
-def _stopping() -> asyncio.Event:
-    """Return an event that is set when this process is told to stop."""
-    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    return stopping

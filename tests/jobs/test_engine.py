@@ -11,8 +11,9 @@ import pytest
 from tornado.iostream import IOStream
 
 from jobs_service import free_port, make_certificates
-from processes.jobs.dask_parts import HeadlessScheduler, security_of, set_up_dask
-from processes.jobs.engine import Engine, EngineLostError
+from processes.jobs.admission import EngineLostError
+from processes.jobs.dask_parts import HeadlessScheduler, security_of
+from processes.jobs.engine import Engine
 from processes.settings import Settings
 
 PATIENCE_S = 30
@@ -38,7 +39,6 @@ def test_connection_closed_before_its_tls_begins_is_lost_and_replaced(
 
     async def test() -> None:
         nonlocal is_cut
-        set_up_dask(is_cluster=True)
         scheduler = HeadlessScheduler(protocol="tls", port=port, security=security_of(settings), dashboard=False)
         async with scheduler, Engine(tmp_path / "pygeoapi-config.yml", settings) as engine:
             await engine.connect()
