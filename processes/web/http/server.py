@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
+from processes.web.app import create_application  # before workers are forked, which share what is imported
 from processes.web.http.refusal import MAX_REQUEST_LINE_BYTES
 from processes.web.http.worker import HttpWorker
 
@@ -57,14 +59,18 @@ class HttpServer(BaseApplication):  # type: ignore[misc]
             "control_socket_disable": True,
             "logger_class": HttpLog,
             "worker_tmp_dir": str(self._folder),
+            "pre_fork": _keep_shared,
             "post_fork": _end_at_sigterm,
         }.items():
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        from processes.web.app import create_application  # it imports pygeoapi, which the workers do and not the master
-
         return create_application(self._configuration)
+
+
+def _keep_shared(_arbiter: Any, _worker: HttpWorker) -> None:
+    """Take what there is out of the garbage collector's sight: it would write to it, and each worker get a copy."""
+    gc.freeze()
 
 
 def _end_at_sigterm(_arbiter: Any, _worker: HttpWorker) -> None:
