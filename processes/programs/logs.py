@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 
-import structlog
+sys.modules["rich"] = None  # type: ignore[assignment] # else structlog imports it: 5 MB in each process, not used here
+import structlog  # noqa: E402
+
+del sys.modules["rich"]
 
 _QUIET = ("tornado.access", "pygeoapi.api", "pygeoapi.l10n", "asyncio")
 """Their messages are of no use here, such as one for each word of a schema that is no language."""
