@@ -13,7 +13,7 @@ from processes.jobs.callbacks import Callback, Callbacks
 _logger = logging.getLogger(__name__)
 
 _AT_ONCE = 16
-_POLL_S = 0.5
+_POLL_S = 2
 """Pause between two looks for callbacks, unless one ends before."""
 
 
@@ -27,15 +27,15 @@ class CallbackSender:
     def __init__(self, callbacks: Callbacks) -> None:
         self._callbacks = callbacks
         self._in_flight: list[Callback] = []
-        self._has_ended = asyncio.Event()
+        self._woken = asyncio.Event()
 
     async def send_due(self) -> None:
-        """Begin to send what is due, as far as there is room, and wait for a while or until one is sent.
+        """Begin to send what is due, as far as there is room, and wait a while, until one is sent or it is woken.
 
         Raises:
             UnavailableError: the job store does not answer.
         """
-        self._has_ended.clear()
+        self._woken.clear()
         while len(self._in_flight) < _AT_ONCE:
             due = await asyncio.to_thread(self._callbacks.claim, tuple(self._in_flight))
             if due is None:
@@ -45,7 +45,11 @@ class CallbackSender:
             arguments = (due, asyncio.get_running_loop())
             threading.Thread(target=self._send, args=arguments, name="callback", daemon=True).start()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._has_ended.wait(), _POLL_S)
+            await asyncio.wait_for(self._woken.wait(), _POLL_S)
+
+    def wake(self) -> None:
+        """Look for what is due at once: a job has ended."""
+        self._woken.set()
 
     def _send(self, due: Callback, loop: asyncio.AbstractEventLoop) -> None:
         try:
@@ -60,4 +64,4 @@ class CallbackSender:
 
     def _end(self, due: Callback) -> None:
         self._in_flight = [item for item in self._in_flight if item is not due]
-        self._has_ended.set()
+        self._woken.set()

@@ -30,12 +30,12 @@ from processes.settings import Settings
 
 _logger = logging.getLogger(__name__)
 
-_POLL_S, _OWN_POLL_S = 0.05, 0.2
+_POLL_S, _OWN_POLL_S = 0.05, 1
 """Pauses between two looks for work and for dismissed jobs, unless somebody wakes the runner: where other machines may
 bring work, and where all who bring it wake the runner, as the job store is a file of this machine."""
 _RETRY_S = 1
 """Pause before a job store that does not answer is tried again."""
-_CLEAN_S = 0.5
+_CLEAN_S = 2
 _EXPIRE_S = 60
 _STRAY_CHECK_S = 3600
 _STRAY_AGE_S = 3600
@@ -176,6 +176,7 @@ class Runner:
         finally:
             del self._active[execution.job.id]
             self._has_ended.set()
+            self._callback_sender.wake()
 
     def _abandon(self, job_id: str) -> None:
         """Stop the execution of a job that is not this runner's any more."""

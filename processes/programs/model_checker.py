@@ -32,6 +32,9 @@ from processes.programs.logs import set_up_logs
 _logger = logging.getLogger("processes.model.checker")
 
 _POLL_S = 0.1
+"""Seconds between two looks at a check that is under way, …"""
+_PAUSE_S = 0.25
+"""… and where there is none, at whether this process is to end."""
 _SCAN_S = 0.5
 """Seconds between two looks at the folders, …"""
 _SCAN_SHARE = 50
@@ -89,7 +92,7 @@ class ModelChecker:
                     if is_free:
                         self._scan(now=True)
                         self._check_next()
-            time.sleep(0 if self._due else _POLL_S)
+            time.sleep(0 if self._due else _PAUSE_S)
 
     def _scan(self, now: bool = False) -> None:
         """Look at the folders, if it is time: which packages are to be checked, and in which order."""
