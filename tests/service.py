@@ -137,7 +137,7 @@ def slots_of(runner: int) -> list[psutil.Process]:
 
 def left_in(state: Path) -> list[Path]:
     """Return what requests have left in the folder for files that are needed while they are worked on."""
-    own = ("lock", "dask-scratch-space")
+    own = ("lock",)
     folders = [folder for folder in (state / "work").iterdir() if folder.name.startswith("slots-")]
     others = [entry for entry in (state / "work").iterdir() if entry not in folders]
     return others + [entry for folder in folders for entry in folder.iterdir() if entry.name not in own]
