@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 
 from processes.errors import UnavailableError
-from processes.jobs.database import Database
 from processes.settings import Settings
 
 _logger = logging.getLogger(__name__)
@@ -17,6 +18,8 @@ def prepare_store(settings: Settings) -> None:
     Raises:
         JobStoreError: it cannot be used.
     """
+    from processes.jobs.database import Database
+
     database = Database(settings.job_store)
     try:
         database.prepare()
@@ -24,3 +27,13 @@ def prepare_store(settings: Settings) -> None:
         _logger.warning("%s", err.detail)
     finally:
         database.close()
+
+
+def prepare_store_apart(settings: Settings) -> None:
+    """Do the same in a process of its own: what that takes of memory would stay with a program that only waits.
+
+    Raises:
+        JobStoreError: it cannot be used.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        pool.submit(prepare_store, settings).result()

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from processes.programs.job_store import prepare_store
+from processes.programs.job_store import prepare_store_apart
 from processes.settings import load_configuration, load_settings
 
 _logger = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def serve(configuration: Path) -> None:
     stop_signals = _handle_signals()
     configuration = configuration.resolve()
     os.chdir(configuration.parent)
-    prepare_store(load_settings(configuration))  # raises at once if the configuration or the store is wrong
+    prepare_store_apart(load_settings(configuration))  # raises at once if the configuration or the store is wrong
     bind = load_configuration(configuration)["server"]["bind"]
     host, port = str(bind["host"]), int(bind["port"])
     with _listening(host, port) as listener:
