@@ -22,6 +22,7 @@ import urllib3
 import data
 import jobs
 import networks
+from processes.jobs.slot import NAME
 
 FOLDER = Path(__file__).parent / "data"
 SIDE_PX = 12_000
@@ -132,7 +133,7 @@ def memory(pid: int) -> dict[str, int]:
     found = {}
     for process in (service, *service.children(recursive=True)):
         command = process.cmdline()
-        kind = command[2] if "processes.programs.slot_process" in command else command[-1]
+        kind = "slot" if process.name() == NAME else command[-1]
         found[f"{kind} {process.pid}"] = process.memory_full_info().uss
     return found
 

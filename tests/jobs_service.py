@@ -26,6 +26,7 @@ import yaml
 from affine import Affine
 
 from conftest import definition, save_mean_network
+from processes.jobs.slot import NAME
 from rasters import make_raster
 from service import ROOT, clean_environment, configure
 from slow_network import save_slow_network
@@ -277,9 +278,9 @@ class Service:
 def kind_of(process: psutil.Process) -> str:
     """Return what a process of the service is."""
     try:
-        command = process.cmdline()
-        if "processes.programs.slot_process" in command:
+        if process.name() == NAME:
             return "slot"
+        command = process.cmdline()
         if "processes.programs.model_checker" in command:
             return "checker"
         if "processes.model.check_process" in command:

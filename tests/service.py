@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from processes.jobs.intake import Intake
+from processes.jobs.slot import NAME
 from processes.model.catalog import Catalog
 from processes.model.check_process import check
 from processes.settings import Settings
@@ -132,7 +133,7 @@ def _end(runner: subprocess.Popen[bytes], intake: Intake) -> None:
 def slots_of(runner: int) -> list[psutil.Process]:
     """Return the processes of a runner's slots."""
     children = psutil.Process(runner).children(recursive=True)
-    return [child for child in children if "processes.programs.slot_process" in child.cmdline()]
+    return [child for child in children if child.name() == NAME]
 
 
 def left_in(state: Path) -> list[Path]:

@@ -47,9 +47,9 @@ class Engine:
         self._has_hosts = bool(settings.hosts)
 
     async def __aenter__(self) -> Self:
+        await self._slots.start()  # first, as its processes decide what those of downloads are forked from
         if self._has_hosts:
             await self._downloads.start()
-        await self._slots.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:

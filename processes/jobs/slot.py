@@ -7,16 +7,16 @@ it does not stop when it is asked to, when a step takes too long, and after as m
 from __future__ import annotations
 
 import contextlib
+import importlib
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import msgspec
@@ -30,9 +30,14 @@ _POLL_S = 0.05
 _END_S = 5
 _LONG = 6
 """The work before the first section and after the last one may take this many times the time of a section."""
-SLOT_PROGRAM = "processes.programs.slot_process"
+SLOT_PROGRAM, SLOT_TEMPLATE = "processes.programs.slot_process", "processes.programs.slot_template"
+"""Modules: what a slot's process runs, and what has been imported where it is forked."""
+NAME = "classify-slot"
+"""Of the processes, as the system shows it; at most 15 characters."""
+_FORKS = multiprocessing.get_context("forkserver")
 _REMEMBERED = 1000
 """Number of jobs whose sections are counted. A process never works on so many at the same time."""
+_template: str | None = None
 _DECODER: msgspec.msgpack.Decoder[StepReport | PlanMade] = msgspec.msgpack.Decoder(StepReport | PlanMade)
 
 
@@ -62,7 +67,7 @@ class Slot:
         self._configuration = configuration
         self._cores = cores
         self._variables = variables
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ForkServerProcess | None = None
         self._connection: Connection | None = None
         self._sections: OrderedDict[str, int] = OrderedDict()
         """Sections that the process has done of each job, the job that it worked for last at the end."""
@@ -74,26 +79,27 @@ class Slot:
 
     def start(self) -> None:
         """Start the process, without waiting until it is ready."""
-        ours, theirs = Pipe()
+        ours, theirs = _FORKS.Pipe()
         with theirs:
-            descriptor = theirs.fileno()
-            command = [sys.executable, "-m", self._program, str(descriptor)]
-            self._process = subprocess.Popen(
-                [*command, str(self._configuration), str(self._cores)],
-                pass_fds=[descriptor],
-                env={**os.environ, **self._variables},
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            arguments = (self._program, theirs, self._configuration, self._cores, dict(self._variables))
+            # a daemon, lest this program wait for it at its end
+            self._process = _FORKS.Process(target=_run_program, args=arguments, daemon=True)
+            try:
+                self._process.start()
+            except EOFError as err:
+                self._process = None
+                raise OSError("no process can be forked") from err
         self._connection = ours
         self._sections.clear()
 
     def close(self) -> None:
         """End the process, and all that it has started."""
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # it has no group of its own yet
+                os.killpg(self._process.pid or 0, signal.SIGKILL)
+            self._process.kill()
+            self._process.join()
+            self._process.close()
             self._process = None
         if self._connection is not None:
             self._connection.close()
@@ -133,12 +139,12 @@ class Slot:
         return report
 
     def _run(self, step: Step, timeout_s: float) -> StepReport:
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None or not self._process.is_alive():
             self.close()
             self.start()
         if self._connection is None:
             raise RuntimeError("the slot's process has no connection")
-        pid = 0 if self._process is None else self._process.pid
+        pid = 0 if self._process is None else self._process.pid or 0
         limit_s = timeout_s if step.action == "section" else _LONG * timeout_s
         first_s = start_s = time.monotonic()
         stop_s: float | None = None
@@ -169,12 +175,32 @@ class Slot:
         """Return how the process ended, and end what is left of it."""
         status = None
         if self._process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                status = self._process.wait(_END_S)
+            self._process.join(_END_S)
+            status = self._process.exitcode
         self.close()
         if status is None:
             return "it closed its connection"
         return f"it was ended by {signal.Signals(-status).name}" if status < 0 else f"it exited with status {status}"
+
+
+def use_template(module: str) -> None:
+    """Let the processes be forked where a module has been imported; the first one named counts."""
+    global _template
+    if _template is None:
+        _template = module
+        _FORKS.set_forkserver_preload([module])
+
+
+def _run_program(
+    program: str, connection: Connection, configuration: Path, cores: int, variables: Mapping[str, str]
+) -> None:
+    """Be the process of a slot, from the fork to its end."""
+    os.setsid()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(NAME)
+    os.environ.update(variables)
+    multiprocessing.current_process().daemon = False  # else it could have no processes of its own
+    importlib.import_module(program).main(connection, configuration, cores)
 
 
 def _too_slow(step: Step, limit_s: float) -> str:

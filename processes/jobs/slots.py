@@ -18,7 +18,7 @@ import msgspec
 
 from processes.errors import FailureError, to_record
 from processes.jobs.files import NO_SPACE
-from processes.jobs.slot import SLOT_PROGRAM, Slot
+from processes.jobs.slot import SLOT_PROGRAM, SLOT_TEMPLATE, Slot, use_template
 from processes.jobs.steps import Step, StepFailed, StepReport, StepStopped
 from processes.model.runtime.runtimes import available_threads, count_gpus
 from processes.settings import Settings
@@ -51,6 +51,7 @@ class SlotPool:
         is_kept: bool = True,
     ) -> None:
         self.count = count
+        self._program = program
         self._is_kept = is_kept
         cores = max(1, available_threads() // self.count)
         self._free = [
@@ -71,6 +72,7 @@ class SlotPool:
         self.folder.mkdir()
         self._lock_file = os.open(self.folder / _LOCK, os.O_CREAT | os.O_RDWR)
         fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+        use_template(SLOT_TEMPLATE if self._program == SLOT_PROGRAM else self._program)
         for slot in self._all if self._is_kept else self._all[-1:]:
             slot.start()
         if self._is_kept:

@@ -1,15 +1,12 @@
 """A process that downloads the inputs of jobs, started by `processes.jobs.slot`, until its owner ends.
 
-It opens no image and no model, and loads no more than a download needs.
-
-`python -m processes.programs.fetch_process DESCRIPTOR CONFIGURATION CORES`
+It opens no image and no model.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,14 +26,13 @@ from processes.sources.downloads import OPENED
 _logger = logging.getLogger(__name__)
 
 
-def main(descriptor: int, configuration: Path) -> None:
+def main(connection: Connection, configuration: Path, _cores: int) -> None:
     """Download for each step that arrives, until the connection closes.
 
     Args:
-        descriptor: of the connection to the owner.
+        connection: to the owner.
         configuration: the `pygeoapi-config.yml`.
     """
-    connection: Connection = Connection(descriptor)
     steps = steps_from_owner(connection, configuration)
     settings = load_settings(configuration)
     storage = storage_of(settings)
@@ -61,7 +57,3 @@ def _fetched(step: Step, storage: Storage, settings: Settings) -> StepOutcome:
         _logger.exception("a step failed", extra={"job": step.job, "action": step.action})
         return StepFailed(to_record(failure_of(err, step)))
     return InputsFetched()
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))

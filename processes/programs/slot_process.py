@@ -1,11 +1,7 @@
-"""The process of a slot, started by `processes.jobs.slot`: does one step after the other until its owner ends.
-
-`python -m processes.programs.slot_process DESCRIPTOR CONFIGURATION CORES`
-"""
+"""The process of a slot, started by `processes.jobs.slot`: does one step after the other until its owner ends."""
 
 from __future__ import annotations
 
-import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -19,15 +15,14 @@ from processes.registry import load_processes
 from processes.settings import load_settings
 
 
-def main(descriptor: int, configuration: Path, cores: int) -> None:
+def main(connection: Connection, configuration: Path, cores: int) -> None:
     """Do each step that arrives, until the connection closes.
 
     Args:
-        descriptor: of the connection to the owner.
+        connection: to the owner.
         configuration: the `pygeoapi-config.yml`.
         cores: that a section may use.
     """
-    connection: Connection = Connection(descriptor)
     steps = steps_from_owner(connection, configuration)
     processes, storage = load_processes(configuration, cores), storage_of(load_settings(configuration))
     load_runtime()
@@ -37,7 +32,3 @@ def main(descriptor: int, configuration: Path, cores: int) -> None:
 
     for step, is_stopped in steps:
         send(do_step(step, processes, storage, lambda: send(PlanMade()), is_stopped))
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

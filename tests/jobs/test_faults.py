@@ -24,6 +24,7 @@ from model_networks import THREE, endless, hungry
 from postgres import Postgres
 from power_loss import cut_back, record_syncs
 from processes.jobs.attempts import MAX_LOSSES
+from processes.jobs.slot import NAME
 from processes.model.runtime.runtimes import missing_gpu
 
 pytestmark = pytest.mark.jobs
@@ -182,7 +183,7 @@ def test_dask_worker_lost(cluster: Service, expected: Labels) -> None:
 def test_dask_worker_frozen(cluster: Service, expected: Labels) -> None:
     job = begun(cluster)
     worker = cluster.of_kind("worker")[-1]
-    slots = [child for child in worker.children() if "processes.programs.slot_process" in child.cmdline()]
+    slots = [child for child in worker.children(recursive=True) if child.name() == NAME]
     for process in (worker, *slots):
         freeze(process)
     assert_complete(cluster, job, expected)

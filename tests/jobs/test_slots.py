@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,13 +28,14 @@ from jobs_service import until
 from processes.errors import LimitError, RequestError, from_record
 from processes.jobs.dask_parts import LentSlotsPlugin, OwnSlotsPlugin
 from processes.jobs.files import FolderStorage
+from processes.jobs.slot import NAME
 from processes.jobs.slots import SlotPool, _variables, slot_count
 from processes.jobs.steps import ResultPublished, SlotEnded, Step, StepFailed, StepReport, StepStopped
 from processes.ogc.execution import Execution
 from processes.ogc.request import ExecuteRequest
 from processes.settings import Settings, load_settings
 from rasters import make_raster
-from service import ROOT, clean_environment, configure, link
+from service import ROOT, clean_environment, configure, link, slots_of
 from slow_network import save_slow_network
 
 pytestmark = [pytest.mark.jobs, pytest.mark.timed]
@@ -95,8 +97,8 @@ def children() -> set[int]:
     """Return the slots' processes that are alive."""
     found = set()
     for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):  # a zombie has no command line
-            if "processes.programs.slot_process" in child.cmdline():
+        with contextlib.suppress(psutil.Error):
+            if child.name() == NAME and child.status() != psutil.STATUS_ZOMBIE:
                 found.add(child.pid)
     return found
 
@@ -206,16 +208,11 @@ def test_a_process_does_no_more_sections_of_a_job_than_it_may(
     slots: SlotPool, put: Callable[..., Step], interval: int, configuration: Path
 ) -> None:
     step = classify(put, configuration)
-    used: list[set[int]] = []
-    for number in range(7):
-        before = children()
-        slots.run(Step(step.job, 1, "classify-objects", "begin", f"plan-{number}"), 60, interval)
-        used.append(before - children())
-    assert [len(gone) for gone in used] == [1 if (number + 1) % interval == 0 else 0 for number in range(7)]
-    before = children()
-    for _ in range(5):
-        slots.run(classify(put, configuration), 60, 3)  # each of another job
-    assert children() == before
+    steps = (Step(step.job, 1, "classify-objects", "begin", f"plan-{number}") for number in range(7))
+    used = [slots.run(step, 60, interval).pid for step in steps]
+    assert [second != first for first, second in pairwise(used)] == [number % interval == 0 for number in range(1, 7)]
+    others = {slots.run(classify(put, configuration), 60, 3).pid for _ in range(5)}  # each of another job
+    assert len(others) == 1
 
 
 def test_slots_work_side_by_side(slots: SlotPool, put: Callable[..., Step]) -> None:
@@ -255,8 +252,8 @@ def test_processes_end_with_their_owner_and_its_files_go_at_the_next_start(
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=clean_environment()) as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline() == b"ready\n"
-        started = psutil.Process(owner.pid).children()
-        assert len(started) == 2
+        until(lambda: len(slots_of(owner.pid)) == 2)
+        started = psutil.Process(owner.pid).children(recursive=True)
         left = set((settings.state / "work").glob("slots-*"))
         owner.kill()
     until(lambda: not any(process.is_running() for process in started), 5)

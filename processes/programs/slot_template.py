@@ -1,0 +1,16 @@
+"""Where the processes of slots are forked: it imports what they need, once for all of them, and does nothing else.
+
+What is imported is in memory once, however many slots there are, and a slot that was ended is there again at once.
+Nothing is opened here: no file, no network, no GPU, and no thread is started, as a fork would break them.
+"""
+
+from __future__ import annotations
+
+import gc
+
+import processes.programs.slot_process  # noqa: F401
+from processes.model.runtime.runtimes import RUNTIMES
+
+for runtime in RUNTIMES:
+    runtime.load()
+gc.freeze()  # the collector would write to what is shared, and each process get a copy
