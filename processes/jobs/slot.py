@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import multiprocessing
+import multiprocessing.util
 import os
+import shutil
 import signal
 import threading
 import time
@@ -189,6 +191,11 @@ def use_template(module: str) -> None:
     if _template is None:
         _template = module
         _FORKS.set_forkserver_preload([module])
+
+
+def end_template() -> None:
+    """Remove the socket at which processes are forked, as a program does that ends without its exit handlers."""
+    shutil.rmtree(multiprocessing.util.get_temp_dir(), ignore_errors=True)
 
 
 def _run_program(

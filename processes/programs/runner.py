@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 from processes.jobs.runner import Runner
+from processes.jobs.slot import end_template
 from processes.jobs.struct_types import prepare_struct_types
 from processes.settings import load_configuration, load_settings
 
@@ -29,6 +30,7 @@ def start_runner(configuration: Path, name: str) -> None:
         await Runner(configuration, settings, base_url, name).run(stopping_event())
 
     asyncio.run(run())
+    end_template()
     os._exit(0)  # threads that wait for an object store or a host would hold this process up
 
 

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from processes.jobs.dask_parts import HeadlessScheduler, HeadlessWorker, LentSlotsPlugin, security_of, set_up_dask
+from processes.jobs.slot import end_template
 from processes.jobs.slots import SlotPool, slot_count
 from processes.jobs.struct_types import prepare_struct_types
 from processes.model.runtime.runtimes import count_gpus
@@ -59,6 +60,7 @@ def start_worker(configuration: Path, scheduler: str, host: str | None) -> None:
         with contextlib.suppress(*_UNREACHABLE):
             await asyncio.wait_for(worker.close(), _CLOSE_S)
         slots.close()
+        end_template()
         os._exit(0)  # threads of a worker that did not close would hold this process up
 
     asyncio.run(work())

@@ -203,6 +203,22 @@ def test_a_process_that_ends_is_told_of_and_replaced(
     assert isinstance(slots.run(put(echo="a"), 60, 0).outcome, ResultPublished)
 
 
+def test_where_the_process_is_gone_that_slots_are_forked_from_there_is_another(
+    slots: SlotPool, put: Callable[..., Step]
+) -> None:
+    slots.run(put(echo="a"), 60, 0)
+    for pid in children():
+        parent = psutil.Process(pid).parent()
+        if parent is not None and parent.pid != os.getpid():
+            parent.kill()
+    for pid in children():
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not children())
+    outcomes = [slots.run(put(echo="a"), 60, 0).outcome for _ in range(4)]
+    assert isinstance(outcomes[-1], ResultPublished)
+    assert all(isinstance(outcome, ResultPublished | SlotEnded) for outcome in outcomes)
+
+
 @pytest.mark.parametrize("interval", [1, 3])
 def test_a_process_does_no_more_sections_of_a_job_than_it_may(
     slots: SlotPool, put: Callable[..., Step], interval: int, configuration: Path
