@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from processes.errors import ForeignNetworkError, PackageError
+from processes.model.card import contradictions, read_card
 from processes.model.check import CheckedPackage, CheckOutcome
 from processes.model.digests import file_digests, joined_digest
 from processes.model.function_check import FunctionPlace, check_function, function_of, with_untrusted
@@ -57,8 +58,9 @@ def check(
     package, decided = read_package(path, unpack_folder, max_bytes), functions or FunctionSettings()
     function = function_of(package, decided)
     if function is not None and function.is_trusted:
-        return check_function(package, function, FunctionPlace(path, unpack_folder, max_bytes), decided, has_read)
-    checked = _check_network(_with_network(_with_weight_files(package), path), has_read)
+        place = FunctionPlace(path, unpack_folder, max_bytes)
+        return _with_card(check_function(package, function, place, decided, has_read), package)
+    checked = _with_card(_check_network(_with_network(_with_weight_files(package), path), has_read), package)
     return checked if function is None else with_untrusted(checked, function)
 
 
@@ -72,6 +74,18 @@ def _check_network(package: Package, has_read: Callable[[CheckedPackage], None])
     read = CheckedPackage(CheckOutcome(), str(package.folder), network, package.sha256)
     has_read(read)
     return msgspec.structs.replace(read, outcome=_try(package))
+
+
+def _with_card(checked: CheckedPackage, package: Package) -> CheckedPackage:
+    """Return a package that can be used with a warning for each thing that its card says in another way."""
+    outcome, definition = checked.outcome, package.definition
+    if outcome.problem is not None or definition is None:
+        return checked
+    bands = outcome.bands or (None if definition.bands is None else len(definition.bands))
+    found = contradictions(read_card(Path(checked.folder)), definition.classes, bands)
+    return msgspec.structs.replace(
+        checked, outcome=msgspec.structs.replace(outcome, warnings=(*outcome.warnings, *found))
+    )
 
 
 def _with_weight_files(package: Package) -> Package:

@@ -231,6 +231,7 @@ def test_card_of_a_package_is_shown_and_changes_nothing_else(tmp_path: Path, mak
         assert item["properties"][name] == plain["properties"][name]
     assert "bands" not in item["properties"]
     assert model_info(after)["card"] == taken
+    assert [warning[:40] for warning in model_info(after)["warnings"]] == ["the model card has the classes 'other', "]
     assert "card" not in told
 
 
@@ -239,6 +240,55 @@ def test_definition_wins_over_the_card(tmp_path: Path, make_package: MakePackage
     (folder / "card.json").write_text(json.dumps(CARD))
     properties = stac_item(model(tmp_path))["properties"]
     assert (properties["mlm:framework"], properties["mlm:architecture"]) == ("Keras", "vgg16")
+
+
+def of_card(found: Model) -> list[str]:
+    return [warning for warning in found.warnings if "the model card" in warning]
+
+
+@pytest.mark.parametrize("changes", ODD)
+def test_card_that_says_what_the_package_says_gives_no_warning(
+    tmp_path: Path, make_package: MakePackage, changes: dict[str, Any]
+) -> None:
+    folder = make_package(**changes)
+    (folder / "card.json").write_text(json.dumps(stac_item(model(tmp_path))))
+    assert of_card(model(tmp_path)) == []
+
+
+CLASSES_WARNING = "the model card has the classes {}, the .emd has 'dark', 'bright', which count: one of them is wrong"
+BANDS_WARNING = "the model card says that the network takes 4 bands, but it takes 3"
+SWAPPED = [{"value": 10, "name": "bright"}, {"value": 20, "name": "dark"}]
+CARDS: Mapping[str, tuple[list[dict[str, Any]], tuple[list[int], list[str]], list[str]]] = {
+    "others": (
+        [{"value": 0, "name": "ash"}, {"value": 1, "name": "oak"}],
+        ([-1, 3, 8, 8], ["batch", "bands", "height", "width"]),
+        [CLASSES_WARNING.format("'ash', 'oak'")],
+    ),
+    "swapped": (SWAPPED, ([-1, -1, 8, 8], ["batch", "bands", "height", "width"]), [CLASSES_WARNING.format("'bright', 'dark'")]),
+    "more": (
+        [{"value": value, "name": f"{'n' * 50}{value}"} for value in range(7)],
+        ([3], ["batch", "channel"]),
+        [CLASSES_WARNING.format(f"{', '.join([repr('n' * 40)] * 5)} and 2 more")],
+    ),
+    "bands": (
+        [{"value": 0, "name": "Dark"}, {"value": 1, "name": "no-2", "description": "bright"}],
+        ([-1, 8, 8, 4], ["batch", "height", "width", "channel"]),
+        [BANDS_WARNING],
+    ),
+    "odd": ([{"value": "x", "name": ["dark"]}], ([4, 4], ["bands", "channel"]), []),
+}  # fmt: skip
+
+
+@each_row("row", CARDS)
+def test_card_that_contradicts_the_package_gives_a_warning(row: str, tmp_path: Path, make_package: MakePackage) -> None:
+    classes, (shape, axes), expected = CARDS[row]
+    folder = make_package(row, tmp_path / "models")
+    stated = {
+        "mlm:input": [{"name": "chips", "input": {"shape": shape, "dim_order": axes}}],
+        "mlm:output": [{"classification:classes": classes}, {"name": "of no classes"}],
+    }
+    (folder / "card.json").write_text(json.dumps({**CARD, "properties": stated}))
+    assert of_card(model(tmp_path, row)) == expected
 
 
 WRONG: Mapping[str, Any] = {
