@@ -7,6 +7,7 @@ Whatever happens to that process, its group is ended, and there is an outcome.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -20,6 +21,8 @@ import msgspec
 
 from processes.model.definition import Activation
 from processes.model.raster_functions import FunctionSettings, RasterFunction
+
+_logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 60
 """Seconds that a trial run may take where no limit is given; the default of `check_timeout_s`."""
@@ -117,17 +120,21 @@ class PackageCheck:
         self._read_timeout_s = timeout_s + max_bytes / _LEAST_BYTES_PER_S
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
+        self._log: IO[bytes] | None = None
         self._start_s = 0.0
         self._trial_start_s: float | None = None
 
     def start(self) -> None:
         """Start the process. Where that fails, there is an outcome at once."""
-        command = [sys.executable, "-m", "processes.model.check_process", str(os.getpid()), *self._command]
         with contextlib.suppress(OSError):
             # a pipe could be filled, and be kept open by what the process leaves behind
             self._output = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
+            self._log = tempfile.TemporaryFile()  # noqa: SIM115
+            log = self._log.fileno()
+            program = [sys.executable, "-m", "processes.model.check_process"]
             self._process = subprocess.Popen(
-                command,
+                [*program, str(os.getpid()), str(log), *self._command],
+                pass_fds=[log],
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=subprocess.DEVNULL,
@@ -149,6 +156,7 @@ class PackageCheck:
         if not has_ended and not is_slow and time.monotonic() - self._start_s <= self._read_timeout_s + self.trial_s():
             return None
         self.end()
+        self._log_prints()
         found = self._found()
         read = found[0] if found else CheckedPackage(CheckOutcome())
         tried = "network" if read.function is None or not read.function.is_trusted else "raster function"
@@ -172,8 +180,16 @@ class PackageCheck:
     def close(self) -> None:
         """End the process, and remove what it has written."""
         self.end()
-        if self._output is not None:
-            self._output.close()
+        for file in (self._output, self._log):
+            if file is not None:
+                file.close()
+
+    def _log_prints(self) -> None:
+        """Write to the log what a raster function has printed: where it failed, above all."""
+        if self._log is not None:
+            self._log.seek(0)
+            for line in self._log.read(_MAX_OUTPUT_BYTES).decode(errors="backslashreplace").splitlines():
+                _logger.info("%s", line)
 
     def _found(self) -> list[CheckedPackage]:
         """Return what the process has written: the package once it was read, and with its outcome at the end."""

@@ -1,7 +1,8 @@
 """The check of a package in a process of its own, started by `processes.model.check`.
 
-`python -m processes.model.check_process OWNER FILE_OR_FOLDER UNPACK_FOLDER MAX_BYTES FUNCTIONS` prints a line of JSON
-when the package is read, and one with the outcome at its end. It ends with the process OWNER.
+`python -m processes.model.check_process OWNER LOG FILE_OR_FOLDER UNPACK_FOLDER MAX_BYTES FUNCTIONS` prints a line of
+JSON when the package is read, and one with the outcome at its end. It ends with the process OWNER. What a raster
+function prints goes to the open file LOG, for the owner's log.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import logging
 import os
 import resource
 import signal
@@ -167,8 +169,18 @@ def _has_read(checked: CheckedPackage) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_OUTPUT_BYTES, resource.RLIM_INFINITY))
 
 
+def _log_to(descriptor: int) -> None:
+    """Let our log go to an open file; this process has no other."""
+    os.set_inheritable(descriptor, False)
+    logger = logging.getLogger("processes")
+    logger.addHandler(logging.StreamHandler(os.fdopen(descriptor, "w")))
+    logger.setLevel(logging.INFO)
+
+
 if __name__ == "__main__":
-    _end_with(int(sys.argv[1]))
+    owner, log, path, unpack_folder, max_bytes, functions = sys.argv[1:]
+    _end_with(int(owner))
+    _log_to(int(log))
     _limit_memory()
-    decided = msgspec.json.decode(sys.argv[5], type=FunctionSettings)
-    _print(check(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), decided, _has_read))
+    decided = msgspec.json.decode(functions, type=FunctionSettings)
+    _print(check(Path(path), Path(unpack_folder), int(max_bytes), decided, _has_read))

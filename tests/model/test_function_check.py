@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import zipfile
 from pathlib import Path
@@ -13,7 +14,7 @@ from conftest import MakePackage
 from processes.describe_model import model_info
 from processes.errors import PackageError
 from processes.model.catalog import Catalog
-from processes.model.check import CheckedPackage
+from processes.model.check import CheckedPackage, check_package
 from processes.model.check_process import check
 from processes.model.package_digest import package_digest
 from processes.model.raster_functions import FunctionSettings, RasterFunction
@@ -116,6 +117,24 @@ def test_what_a_function_needs_of_the_machine_is_no_conclusion(tmp_path: Path) -
     assert outcome.problem is not None
     assert "it needs the package no_such_package" in outcome.problem
     assert not outcome.conclusive  # the operator may install it
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"), [("row['Mean'] = 1 / (mean > 1e9)", "failed in vectorize"), ("time.sleep(60)", "took longer")]
+)
+def test_the_log_of_the_owner_says_where_a_trial_failed(
+    body: str, problem: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    package = save_function(tmp_path / "models" / "a", f"print('a chip')\n{body}")
+    with caplog.at_level(logging.INFO, "processes"):
+        trusted = trusting(tmp_path, package)
+        found = check_package(package, tmp_path / "state" / "packages", MAX_BYTES, 4, trusted)
+    assert found.outcome.problem is not None
+    assert problem in found.outcome.problem
+    told = [record.getMessage() for record in caplog.records]
+    assert "raster function of a: a chip" in told
+    is_traced = any("Function.py" in line and "in vectorize" in line for line in told)
+    assert is_traced is ("failed" in problem)
 
 
 def test_a_package_with_links_cannot_be_trusted(tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ class FunctionProcess:
         self._surroundings = surroundings
         self._process: subprocess.Popen[bytes] | None = None
         self._control: int | None = None
+        self._log: threading.Thread | None = None
         self._scratch = ""
         self._stopping = threading.Lock()
 
@@ -107,7 +108,8 @@ class FunctionProcess:
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 os.set_blocking(stream.fileno(), False)
-        threading.Thread(target=_log, args=(self._process.stderr, self._name), daemon=True).start()
+        self._log = threading.Thread(target=_log, args=(self._process.stderr, self._name), daemon=True)
+        self._log.start()
 
     def _options(self, control: int, lock: int) -> str:
         surroundings = self._surroundings
@@ -209,6 +211,8 @@ class FunctionProcess:
         for stream in (process.stdin, process.stdout):
             if stream is not None:
                 stream.close()
+        if self._log is not None:
+            self._log.join(_END_S)  # the last lines say why
         shutil.rmtree(self._scratch, ignore_errors=True)
         return _reason(ended)
 
