@@ -5,8 +5,8 @@
     ENV/bin/python tests/model/pytorch/make_pth.py FOLDER          the small files of tests/model/pytorch/data
     ENV/bin/python tests/model/pytorch/make_pth.py FOLDER CHIPS    large ones, of all networks
 
-CHIPS is a .npy of normalised chips `(n, 4, height, width)`, float32. Each `NAME.pth` has a `NAME.npz` beside it: `chips`
-and PyTorch's `logits`. `PTH_FOLDER=FOLDER pytest tests/model/pytorch/test_files_of_torch.py` compares them. PyTorch is
+CHIPS is a .npy of normalised chips `(n, 4, height, width)`, float32. Each `NAME.pth` has a `NAME.npz` beside it: `chips`,
+PyTorch's `logits`, and `exact`, the same computed in float64. `PTH_FOLDER=FOLDER pytest tests/model/pytorch/test_files_of_torch.py` compares them. PyTorch is
 never in the environment of the service or of its tests.
 """
 
@@ -132,7 +132,8 @@ def write(path: Path, network: Any, chips: Any, *, is_zip: bool, with_optimiser:
     chips = np.ascontiguousarray(chips[:, :bands])
     let_every_class_win(network, chips)
     torch.save(state_of(network, with_optimiser), path, _use_new_zipfile_serialization=is_zip)
-    np.savez_compressed(path.with_suffix(".npz"), chips=chips, logits=logits_of(network, chips).numpy())
+    logits, exact = logits_of(network, chips), logits_of(network.double(), chips.astype(np.float64))
+    np.savez_compressed(path.with_suffix(".npz"), chips=chips, logits=logits.numpy(), exact=exact.numpy())
 
 
 def main(folder: Path, chips: Path | None) -> None:
