@@ -86,8 +86,8 @@ def _layers(model: Any) -> list[Any]:
 def _for_evaluation(model: Any, size: tuple[int, ...], is_free: bool, notes: list[str]) -> Any:
     """Return a model of one size of chips, in evaluation mode, without layers that act in training alone.
 
-    The exporter takes a model in training mode where that is not written into it. Of a model of any size it computes
-    the padding for an example of its own, which is wrong for others. It cannot export layers that draw random numbers.
+    Of a model of any size the exporter computes the padding for an example of its own, which is wrong for others. It
+    cannot export layers that draw random numbers.
     """
     random = [layer for layer in _layers(model) if _draws(layer)]
     inputs = keras.Input(batch_shape=(None, *size))
