@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -130,7 +131,8 @@ CONVOLUTIONAL: Mapping[str, int | None] = {
     "timm:regnetx_002": 6,
     "timm:hrnet_w18_small": None,
 }
-"""Backbones, and how many of their children arcgis.learn takes; None = all of it."""
+"""Backbones, and how many of their children arcgis.learn takes; None = all of it. Of others that is found by fastai's
+rule."""
 
 TRANSFORMERS = (
     *("vit_tiny_patch16_224", "deit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "cait_xxs24_224", "pit_ti_224"),
@@ -139,14 +141,21 @@ TRANSFORMERS = (
 )
 
 
+def children_before_pooling(net: nn.Module) -> int:
+    """Return how many children of a network fastai takes: those before the last one that has a pooling layer."""
+    children = list(net.children())
+    has_pool = [any(re.search(r"Pool[123]d$", type(item).__name__) for item in child.modules()) for child in children]
+    return len(children) - 1 - has_pool[::-1].index(True)
+
+
 def convolutional(name: str, folder: Path, chips: Chips) -> Probabilities:
     """Write a FeatureClassifier on a convolutional backbone."""
-    backbone = name.replace("-", ":")
+    backbone = name.replace("-", ":", 1)
     if backbone.startswith("timm:"):
         whole = timm.create_model(backbone.removeprefix("timm:"), pretrained=False)
     else:
         whole = getattr(torchvision.models, backbone)(weights=None)
-    cut = CONVOLUTIONAL[backbone]
+    cut = CONVOLUTIONAL[backbone] if backbone in CONVOLUTIONAL else children_before_pooling(whole)
     body = Feature(whole) if cut is None else nn.Sequential(*list(whole.children())[:cut])
     values = normalised(chips)
     with torch.no_grad():
@@ -289,7 +298,7 @@ def refused(name: str, folder: Path, chips: Chips) -> Probabilities:
 
 
 def maker(name: str) -> Callable[[str, Path, Chips], Probabilities]:
-    if name.replace("-", ":") in CONVOLUTIONAL:
+    if name.startswith("timm-") or name in CONVOLUTIONAL:
         return convolutional
     if name in TRANSFORMERS:
         return transformer

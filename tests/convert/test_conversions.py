@@ -1,6 +1,7 @@
 """Real networks of Keras and PyTorch: converted, and the labels of real objects equal those of their frameworks.
 
 These tests need the environment of the converters, `make convert-env`; CONVERT_ENVIRONMENT names another one.
+CONVERT_BACKBONES names further backbones of timm: `CONVERT_BACKBONES="dla34 vgg11" make test-convert`.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ SMALL = (
 """Networks that are given chips of 64 cells."""
 LARGE = ("swin_tiny_patch4_window7_224",)
 """Networks that take no smaller chips than 224 cells."""
+FURTHER = tuple(f"timm-{name}" for name in os.environ.get("CONVERT_BACKBONES", "").split())
 REFUSED = {
     "lambda": r"the network has Lambda 'lambda\w*', whose code would have to be run",
     "custom": r"the network has Own 'own\w*', a class of your own: its code is not here and is not run",
@@ -83,7 +85,7 @@ def package(name: str, python: Path, cut: Callable[[int], NDArray[np.uint8]], tm
     """Return a package of that name, beside a file with what its framework gives for the objects."""
     folder = tmp_path / "foreign"
     folder.mkdir()
-    np.save(folder / "chips.npy", cut(224 if name in LARGE else 64))
+    np.save(folder / "chips.npy", cut(224 if name in LARGE else 128 if "inception" in name else 64))
     made = [str(python), str(HERE / "foreign_packages.py"), str(folder), str(folder / "chips.npy"), name]
     done = subprocess.run(made, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -137,7 +139,7 @@ def require_labels(model: Path, layer: Path, shared_data: Path, expected: NDArra
     assert difference < 1e-4
 
 
-@pytest.mark.parametrize("name", SMALL + LARGE)
+@pytest.mark.parametrize("name", SMALL + LARGE + FURTHER)
 def test_labels_of_real_objects_are_those_of_the_framework(
     name: str, python: Path, package: Path, layer: Path, shared_data: Path, tmp_path: Path
 ) -> None:
