@@ -32,7 +32,7 @@ class ChipPlan:
 
 def reading_order(chips: ChipPlan) -> NDArray[np.int64]:
     """Return the rows that have an image, in the order in which each tile is decoded once, `(k,)`; large chips last."""
-    with TileReader(chips.images, chips.selections) as tiles:
+    with TileReader(chips.images, chips.selections, chips.rule.shape_of_all) as tiles:
         order = tiles.reading_order(chips.placement.image, chips.placement.windows)
     is_large = large_rows(chips.images, chips.placement, chips.rule, order)
     return np.concatenate([order[~is_large], order[is_large]]) if is_large.any() else order

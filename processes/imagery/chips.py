@@ -16,6 +16,7 @@ import shapely
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
+from processes.imagery.decoded_tile import Cells
 from processes.imagery.grid import ChipRule, Mask, Windows, areas
 from processes.imagery.image import Image
 from processes.imagery.large_chips import (
@@ -28,9 +29,10 @@ from processes.imagery.large_chips import (
     large_windows,
     reduction,
 )
+from processes.imagery.native_chips import cut_native
 from processes.imagery.outline import keeps_no_centre, polygon_masks, representative_cell
 from processes.imagery.resampling import resample_bilinear, resample_to_square
-from processes.imagery.tiles import Cells, TileReader
+from processes.imagery.tiles import TileReader
 
 Footprints = Callable[[NDArray[np.int64]], NDArray[np.object_]]
 """Returns the geometries of some rows, each in the CRS of its row's image."""
@@ -149,20 +151,15 @@ class ChipReader:
         return Batch(np.array([row]), chip[None], np.array([touched]), np.array([valid]))
 
     def _native_batch(self, rows: NDArray[np.int64], goes_on: Callable[[], bool]) -> Batch:
-        shape = (self._rule.height, self._rule.width)
-        cells = np.zeros((len(rows), self._tiles.bands, *shape), self._tiles.dtype)
-        valid = np.zeros((len(rows), *shape), bool)
-        touched = np.zeros(len(rows), bool)
-        images, windows = self._placement.image[rows].tolist(), self._placement.windows[rows].tolist()
-        for index, (image, window) in enumerate(zip(images, windows, strict=True)):
-            if index and not goes_on():
-                rows, cells, valid, touched = rows[:index], cells[:index], valid[:index], touched[:index]
-                break
-            touched[index] = self._cut(image, window, cells[index], valid[index])
+        images, windows = self._placement.image[rows], self._placement.windows[rows]
+        complete = None if self._neighbours is None else self._complete
+        cells, valid, touched = cut_native(self._tiles, images, windows, complete, goes_on)
+        rows, windows = rows[: len(cells)], windows[: len(cells)]
         if self._footprints is not None:
-            origins = self._placement.windows[rows, :2]
-            valid &= _inside(self._to_pixels(self._footprints(rows), rows), origins, (shape[1], shape[0]))
-        if valid.all():
+            polygons = self._to_pixels(self._footprints(rows), rows)
+            inside = _inside(polygons, windows[:, :2], (self._rule.width, self._rule.height))
+            valid = inside if valid is None else valid & inside
+        if valid is None or valid.all():
             return Batch(rows, _as_network_input(cells), touched, np.ones(len(rows), bool))
         np.copyto(cells, 0, where=~valid[:, None])
         return Batch(rows, _as_network_input(cells), touched, valid.any(axis=(1, 2)), valid)
@@ -264,7 +261,12 @@ class ChipReader:
     def _cut(self, own: int, window: Sequence[int], cells: Cells, valid: Mask) -> bool:
         """Fill a window of the image `own` from it, and what it lacks from the others in order."""
         touched = self._tiles.cut(own, window, cells, valid)
-        if self._neighbours is None or valid.all():
+        return touched if valid.all() else self._complete(own, window, cells, valid) or touched
+
+    def _complete(self, own: int, window: Sequence[int], cells: Cells, valid: Mask) -> bool:
+        """Fill what a window of the image `own` lacks from the others, in order; return whether it touches one."""
+        touched = False
+        if self._neighbours is None:
             return touched
         for neighbour in self._neighbours(own, window):
             touched = self._fill(own, neighbour, window, cells, valid) or touched

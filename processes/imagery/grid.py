@@ -193,6 +193,11 @@ class ChipRule:
         """Whether chips are cells of the image as they are, not resampled."""
         return self.fixed_size and self.cell_size is None
 
+    @property
+    def shape_of_all(self) -> tuple[int, int]:
+        """(height, width) of the windows in the image's cells, where all have the same; (1, 1) = they have not."""
+        return (self.height, self.width) if self.is_native else (1, 1)
+
     def native_size(self, grid: Grid) -> tuple[int, int]:
         """Return the cells (width, height) of the image that a fixed-size chip covers."""
         if self.cell_size is None:

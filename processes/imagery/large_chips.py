@@ -14,8 +14,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from processes.imagery.decoded_tile import Cells
 from processes.imagery.grid import Floats, Mask, Windows
-from processes.imagery.tiles import Cells, TileReader
+from processes.imagery.tiles import TileReader
 
 REDUCE_ABOVE = 16
 """A window of more than this many times the chip's cells along an axis is first reduced by block averages."""

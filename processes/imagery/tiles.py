@@ -17,6 +17,7 @@ from rasterio.enums import MaskFlags
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
+from processes.imagery.decoded_tile import Cells, Tile
 from processes.imagery.grid import Mask, Windows
 from processes.imagery.image import Image
 from processes.imagery.source import readable
@@ -28,10 +29,9 @@ _MAX_CELL = 3.4e38
 """The greatest cell, up or down. What is beyond does not fit into the 32 bits of a network, or is the least of them,
 which Esri's and others' tools write for nodata."""
 
-Cells = NDArray[np.generic]
 AbsentCells = tuple[Cells, bool]
 """What the cells of absent tiles are, `(bands, 1, 1)`, and whether they are valid."""
-Tile = tuple[Cells, Mask | None]
+_CellsAndMask = tuple[Cells, Mask | None]
 """Cells `(bands, height, width)`, and which of them are valid; None = all."""
 
 
@@ -60,17 +60,27 @@ class TileReader:
     Args:
         images: the images, in the client's order.
         selections: the bands that are read of each image; equally many of all.
+        chip_shape: (height, width) of all windows that are cut in reading order: tiles have room for those that begin
+            in them; (1, 1) = windows have several shapes.
         budget_bytes: size of the decoded tiles that are kept at most.
     """
 
     def __init__(
-        self, images: Sequence[Image], selections: Sequence[BandSelection], budget_bytes: int = TILE_BUDGET_BYTES
+        self,
+        images: Sequence[Image],
+        selections: Sequence[BandSelection],
+        chip_shape: tuple[int, int] = (1, 1),
+        budget_bytes: int = TILE_BUDGET_BYTES,
     ) -> None:
         self.images = images
         self.dtype = np.result_type(*map(_dtype, images, selections))
         """Type that holds the cells of all the images."""
         self.bands = len(selections[0].bands)
         self._selections = selections
+        self.reach = chip_shape[0] - 1, chip_shape[1] - 1
+        """Rows and columns of cells for which a tile has room beyond its own."""
+        self.shapes = np.array([(*image.shape, *image.tile) for image in images])
+        """Height and width of the images, and of their tiles, in cells, `(images, 4)`."""
         self._budget_bytes = budget_bytes
         self._kept_bytes = 0
         self._tiles: OrderedDict[tuple[int, int, int], Future[Tile]] = OrderedDict()
@@ -108,7 +118,7 @@ class TileReader:
         top, bottom = max(row, 0), min(row + height, image.grid.height)
         if left >= right or top >= bottom:
             return False
-        is_sparse = self._stored_tiles(index) is not None
+        is_sparse = self.stored_tiles(index) is not None
         if is_sparse and self.is_absent(index, left, top, right, bottom):
             rows, columns = slice(top - row, bottom - row), slice(left - column, right - column)
             cells[:, rows, columns], valid[rows, columns] = self.absent_cells(index)
@@ -124,9 +134,10 @@ class TileReader:
                 if is_sparse and self.is_absent(index, x1, y1, x2, y2):
                     cells[:, rows, columns], valid[rows, columns] = self.absent_cells(index)
                     continue
-                tile, mask = self._tile(index, tile_row, tile_column)
-                cells[:, rows, columns] = tile[:, y1 - y : y2 - y, x1 - x : x2 - x]
-                valid[rows, columns] = True if mask is None else mask[y1 - y : y2 - y, x1 - x : x2 - x]
+                tile = self.tile(index, tile_row, tile_column)
+                inner = slice(y1 - y, y2 - y), slice(x1 - x, x2 - x)
+                cells[:, rows, columns] = tile.cells[:, *inner]
+                valid[rows, columns] = True if (mask := tile.mask) is None else mask[inner]
         return True
 
     def is_absent(self, index: int, left: Any, top: Any, right: Any, bottom: Any) -> Any:
@@ -139,7 +150,7 @@ class TileReader:
             right: column behind the last one.
             bottom: row behind the last one.
         """
-        stored = self._stored_tiles(index)
+        stored = self.stored_tiles(index)
         if stored is None:
             return np.zeros(np.shape(left), bool) if np.ndim(left) else False
         height, width = self.images[index].tile
@@ -147,7 +158,7 @@ class TileReader:
 
     def absent_cells(self, index: int) -> AbsentCells:
         """Return what the cells of an image are where tiles are absent: GDAL says it of one of them."""
-        absent, stored = self._absent.get(index), self._stored_tiles(index)
+        absent, stored = self._absent.get(index), self.stored_tiles(index)
         if absent is None and stored is not None:
             row, column = np.argwhere(np.diff(np.diff(stored.sums, axis=0), axis=1) == 0)[0].tolist()
             height, width = self.images[index].tile
@@ -157,7 +168,8 @@ class TileReader:
             raise ValueError(f"no tile of image {self.images[index].name!r} is absent")
         return absent
 
-    def _stored_tiles(self, index: int) -> StoredTiles | None:
+    def stored_tiles(self, index: int) -> StoredTiles | None:
+        """Return which tiles of an image are in its file, as `read_stored_tiles` has it."""
         if index not in self._stored:
             image = self.images[index]
             with readable(image.source):
@@ -176,16 +188,23 @@ class TileReader:
         """
         tile_heights, tile_widths = np.array([item.tile for item in self.images], dtype=np.int64).T
         itemsizes = [_dtype(item, bands).itemsize for item, bands in zip(self.images, self._selections, strict=True)]
-        tile_bytes = tile_heights * tile_widths * self.bands * np.array(itemsizes)
-        strip_width = np.maximum(1, self._budget_bytes // (3 * tile_bytes))
+        cells = (tile_heights + self.reach[0]) * (tile_widths + self.reach[1])
+        tile_bytes = cells * self.bands * np.array(itemsizes)
+        strip_width = np.maximum(1, self._budget_bytes * 4 // (9 * tile_bytes) - 2)  # chips reach beyond it
         rows = np.flatnonzero(image >= 0)
         index = image[rows]
         tile_row = np.maximum(windows[rows, 1], 0) // tile_heights[index]
         tile_column = np.maximum(windows[rows, 0], 0) // tile_widths[index]
         return rows[np.lexsort((tile_column, tile_row, tile_column // strip_width[index], index))]
 
-    def _tile(self, index: int, row: int, column: int) -> Tile:
-        """Return a tile; the first thread that misses it decodes it, and others that need it meanwhile wait."""
+    def tile(self, index: int, row: int, column: int) -> Tile:
+        """Return a tile; the first thread that misses it decodes it, and others that need it meanwhile wait.
+
+        Args:
+            index: of the image in `images`.
+            row: of the tile among the image's tiles.
+            column: of the tile.
+        """
         key = (index, row, column)
         with self._lock:
             kept = self._tiles.get(key)
@@ -203,7 +222,7 @@ class TileReader:
             decoded.set_exception(err)
             raise
         decoded.set_result(tile)
-        self._make_room(_size(tile))
+        self._make_room(tile.nbytes)
         return tile
 
     def _make_room(self, size: int) -> None:
@@ -215,19 +234,28 @@ class TileReader:
                 if not oldest.done():  # others wait for it
                     break
                 del self._tiles[key]
-                self._kept_bytes -= _size(oldest.result())
+                self._kept_bytes -= oldest.result().nbytes
 
     def _decode(self, index: int, row: int, column: int) -> Tile:
-        image = self.images[index]
-        height, width = image.tile
-        x, y = column * width, row * height
-        return self._read(index, Window(x, y, min(width, image.grid.width - x), min(height, image.grid.height - y)))
-
-    def _read(self, index: int, window: Window) -> Tile:
         image, selection = self.images[index], self._selections[index]
+        x, y = column * image.tile[1], row * image.tile[0]
+        right, below = image.grid.width - x, image.grid.height - y
+        height, width = min(image.tile[0], below), min(image.tile[1], right)
+        size = min(height + self.reach[0], below), min(width + self.reach[1], right)
+        cells = np.empty((self.bands, *size), _dtype(image, selection))
+        window = Window(x, y, width, height)
+        return Tile(cells, self._read(index, window, cells[:, :height, :width])[1], (height, width))
+
+    def _read(self, index: int, window: Window, out: Cells | None = None) -> _CellsAndMask:
+        """Return the cells of a window, in `out` where that is given, and which of them are valid."""
+        image, selection = self.images[index], self._selections[index]
+        is_plain = image.palette is None and selection.rescaling is None
         with readable(image.source):
-            cells, mask = _read(self._dataset(index), image, selection.bands, window)
-        return _rescaled(cells, selection.rescaling), mask
+            cells, mask = _read(self._dataset(index), image, selection.bands, window, out if is_plain else None)
+        cells = _rescaled(cells, selection.rescaling)
+        if out is not None and not is_plain:
+            out[...] = cells
+        return cells, mask
 
     def _dataset(self, index: int) -> DatasetReader:
         """Return this thread's own handle of an image: GDAL's are not shared between threads."""
@@ -246,7 +274,9 @@ class TileReader:
         return dataset
 
 
-def _read(dataset: DatasetReader, image: Image, bands: Sequence[int], window: Window) -> Tile:
+def _read(
+    dataset: DatasetReader, image: Image, bands: Sequence[int], window: Window, out: Cells | None
+) -> _CellsAndMask:
     """Return the cells of a window as they are stored, and which of them are there.
 
     A cell is there where the image's nodata value or mask, each alpha band that is not read as data, and the palette
@@ -256,7 +286,7 @@ def _read(dataset: DatasetReader, image: Image, bands: Sequence[int], window: Wi
     masks = [_stated_mask(dataset, window, alphas)] if image.has_mask else []
     masks += [_is_opaque(dataset.read(alpha + 1, window=window)) for alpha in alphas]
     if image.palette is None:
-        cells = dataset.read([band + 1 for band in bands], window=window)
+        cells = dataset.read([band + 1 for band in bands], window=window, out=out)
         if cells.dtype.kind == "f" and not _are_numbers(cells.min(), cells.max()):
             masks.append(_are_numbers(cells, cells).all(axis=0))
     else:
@@ -299,8 +329,3 @@ def _rescaled(cells: Cells, rescaling: Sequence[tuple[float, float]] | None) -> 
     with np.errstate(over="ignore", invalid="ignore"):  # a nodata value may be anything
         rescaled: Cells = (cells.astype(np.float64) * factors + offsets).astype(np.float32)
     return rescaled
-
-
-def _size(tile: Tile) -> int:
-    cells, mask = tile
-    return cells.nbytes + (0 if mask is None else mask.nbytes)
