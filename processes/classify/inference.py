@@ -1,8 +1,9 @@
 """Chips to labels: knows no job and no HTTP.
 
-Each of several threads repeats this: it picks the next batch of rows in reading order, cuts their chips, and runs the
-network on them with one core. The threads share the network and the decoded tiles, so each tile is decoded once. No
-thread waits for another inside the network, so this is as fast as the network with all cores.
+On a CPU each of several threads repeats this: it picks the next batch of rows in reading order, cuts their chips, and
+runs the network on them with one core. The threads share the network and the decoded tiles, so each tile is decoded
+once. No thread waits for another inside the network, so this is as fast as the network with all cores. A GPU runs the
+network faster than one thread cuts chips: a few threads run it, and all others read ahead for them.
 
 A step of a job may stop this: between two batches, between two chips of a batch, and within a large chip.
 """
@@ -12,43 +13,27 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from processes.classify.batches import BatchReader, BatchSource, Pause, ReadAhead
 from processes.classify.labels import ClassStatus, FunctionValues, Labels, unlabelled
 from processes.imagery.chip_plan import ChipPlan
-from processes.imagery.chips import Batch, ChipReader, large_rows, resample
+from processes.imagery.chips import Batch, resample
 from processes.imagery.large_chips import PartialChip
-from processes.imagery.mosaic import neighbours_of
 from processes.imagery.resampling import resample_bilinear, resample_to_square
 from processes.imagery.source import gdal_settings
-from processes.imagery.tiles import TileReader
 from processes.model.arguments import ModelArguments
 from processes.model.function_session import FunctionSession
 from processes.model.runtime.runtime import Chips
 from processes.model.session import Session
 
-_MAX_BATCH_CELLS = 2**25
-"""A thread holds at most so many cells at once, whatever the batch size."""
-
-
-def never() -> bool:
-    """Return that nothing ends the work before its end."""
-    return False
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """When work on rows is to stop, to go on in another step. Both are called often, by several threads."""
-
-    no_more_batches: Callable[[], bool] = never
-    """Returns whether no further batch is to be begun."""
-    at_once: Callable[[], bool] = never
-    """Returns whether batches and large chips are to be left as they are."""
+_GPU_THREADS = 2
+"""Threads that run a network on a GPU: one prepares and takes results while the other one's chips are worked on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,103 +81,60 @@ def classify(
     labels = unlabelled(len(chips.placement.image), session.key.definition, arguments)
     if function is not None:
         labels = replace(labels, values=FunctionValues.empty(len(labels.status), len(function.key.fields)))
-    pause, before = pause or Pause(), parts or {}
-    done, read = np.zeros(len(rows), bool), dict[int, PartialChip]()
-    is_large = large_rows(chips.images, chips.placement, chips.rule, rows)
-    end_of = _batches(chips, rows, is_large, arguments.batch_size or session.batch_size)
-    lock, stopped, causes = threading.Lock(), threading.Event(), list[BaseException]()
-    started = 0
+    pause = pause or Pause()
+    done = np.zeros(len(rows), bool)
+    lock, causes = threading.Lock(), list[BaseException]()
+    on_gpu = function is None and session.key.processor == "GPU" and threads > 1
+    labelling = min(_GPU_THREADS, threads) if on_gpu else threads
 
-    def goes_on() -> bool:
-        return not pause.at_once()
-
-    def goes_on_with_part() -> bool:
+    def tick() -> None:
         with lock:
             progress(0)
-        return goes_on()
 
-    with TileReader(chips.images, chips.selections) as tiles:
-        neighbours = neighbours_of(chips.images, chips.mosaic)
-        reader = ChipReader(
-            tiles, chips.placement, chips.rule, chips.footprints, neighbours, has_masks=function is not None
-        )
+    size = arguments.batch_size or session.batch_size
+    batches = BatchReader(chips, rows, size, threads, pause, parts or {}, tick, has_masks=function is not None)
 
-        def next_batch() -> tuple[int, int]:
-            """Return where the next batch begins and ends; both are the same where there is none."""
-            nonlocal started
-            with lock:
-                if stopped.is_set() or started >= len(rows) or pause.no_more_batches():
-                    return started, started
-                start, started = started, end_of(started)
-                return start, started
-
-        def read_large(row: int) -> Batch | None:
-            """Read a large chip; None = it is not read to its end."""
-            known = before.get(row, ())
-            part = reader.read_part(row, known[-1].end if known else None, goes_on_with_part)
-            if part.end is None:
-                return reader.join(row, [*known, part])
-            read[row] = part
-            return None
-
-        def run_batches() -> None:
-            try:
-                with gdal_settings():
-                    while (places := next_batch())[0] < places[1]:
-                        start, end = places
-                        large = is_large[start]
-                        batch = read_large(int(rows[start])) if large else reader.read(rows[start:end], goes_on)
-                        if batch is None:
-                            continue
+    def label_batches(source: BatchSource) -> None:
+        try:
+            with gdal_settings():
+                while (placed := source.next()) is not None:
+                    for part in placed.parts(batches.size):
+                        if part.start > placed.start and not batches.goes_on():
+                            break
                         if isinstance(session, FunctionSession):
-                            _label_by_function(batch, session, arguments, labels, tiles.dtype, stopped.is_set)
+                            _label_by_function(
+                                part.batch, session, arguments, labels, batches.dtype, batches.is_stopped
+                            )
                         else:
-                            _label(batch, session, arguments, labels)
+                            _label(part.batch, session, arguments, labels)
                         with lock:
-                            done[start : start + len(batch.rows)] = True
-                            progress(len(batch.rows))
-            except BaseException as err:
-                causes.append(err)
-                stopped.set()
-                if function is not None:  # it must not go on for work that is over
-                    function.stop()
-                raise
+                            done[part.start : part.start + len(part.batch.rows)] = True
+                            progress(len(part.batch.rows))
+        except BaseException as err:
+            causes.append(err)
+            batches.stop()
+            if function is not None:  # it must not go on for work that is over
+                function.stop()
+            raise
 
-        with ThreadPoolExecutor(threads, thread_name_prefix="classify") as pool:
-            futures = [pool.submit(run_batches) for _ in range(threads)]
-            try:
-                for future in futures:
-                    future.result()
-            except BaseException as err:
-                if function is not None:
-                    function.stop()
-                if err in causes and err is not causes[0]:  # it is what the end of another thread has caused
-                    raise causes[0] from err
-                raise
-            finally:  # an interrupt of this thread ends the others after their batch
-                stopped.set()
-    return Classified(labels, done, read)
-
-
-def _batches(chips: ChipPlan, rows: NDArray[np.int64], is_large: NDArray[np.bool_], size: int) -> Callable[[int], int]:
-    """Return the function that says where a batch ends that begins at a place in the rows.
-
-    A batch has no more rows than the network takes at once, and no more cells than a thread may hold; a large chip is
-    a batch of its own.
-    """
-    bands = len(chips.selections[0].bands)
-    size = min(size, max(1, _MAX_BATCH_CELLS // (prod(chips.rule.size) * bands)))
-    if chips.rule.is_native:
-        return lambda start: min(start + size, len(rows))
-    cells = chips.placement.windows[rows, 2:].astype(np.int64).prod(axis=1) * bands
-    cells = np.where(is_large, _MAX_BATCH_CELLS + 1, np.minimum(cells, _MAX_BATCH_CELLS))
-    sums = np.concatenate([[0], np.cumsum(cells)])
-
-    def end_of(start: int) -> int:
-        fitting = int(np.searchsorted(sums, sums[start] + _MAX_BATCH_CELLS, side="right")) - 1
-        return max(start + 1, min(start + size, fitting))
-
-    return end_of
+    with (
+        batches,
+        ReadAhead(batches, threads) if on_gpu else nullcontext(batches) as source,
+        ThreadPoolExecutor(labelling, thread_name_prefix="classify") as pool,
+    ):
+        futures = [pool.submit(label_batches, source) for _ in range(labelling)]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException as err:
+            if function is not None:
+                function.stop()
+            if err in causes and err is not causes[0]:  # it is what the end of another thread has caused
+                raise causes[0] from err
+            raise
+        finally:  # an interrupt of this thread ends the others after their batch
+            batches.stop()
+    return Classified(labels, done, batches.parts)
 
 
 def _label(batch: Batch, session: Session, arguments: ModelArguments, labels: Labels) -> None:

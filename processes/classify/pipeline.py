@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from processes.classify.inference import Classified, Pause, classify
+from processes.classify.batches import Pause
+from processes.classify.inference import Classified, classify
 from processes.classify.labels import Labels, unlabelled
 from processes.classify.planning.sources import Sources
 from processes.errors import ImageError, PackageError, RequestError, at_pointer

@@ -18,9 +18,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from processes.classify.batches import Pause
 from processes.classify.description import OUTPUT, describe
 from processes.classify.downloads import has_host_links
-from processes.classify.inference import Classified, Pause
+from processes.classify.inference import Classified
 from processes.classify.inputs import name_stem, open_sources, read_inputs, stamp_links
 from processes.classify.label_files import gather_labels, labels_of, save_labels
 from processes.classify.labels import ClassStatus, Labels

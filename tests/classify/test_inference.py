@@ -19,7 +19,8 @@ from onnx import TensorProto, helper, numpy_helper
 from rasterio.windows import Window
 
 from conftest import definition
-from processes.classify.inference import Pause, classify
+from processes.classify.batches import Pause
+from processes.classify.inference import classify
 from processes.classify.labels import ClassStatus, Labels
 from processes.errors import PackageError
 from processes.imagery.chip_plan import ChipPlan, reading_order
