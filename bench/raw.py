@@ -37,7 +37,7 @@ def main(image_path: Path, objects: Path, package: Path, state: Path) -> None:
         raise SystemExit("the benchmark's packages have a normalisation")
     scale, offset = (np.array(v, np.float32)[:, None, None] for v in (normalization.scale, normalization.offset))
     batches = []
-    with gdal_settings(), TileReader(planned.images, planned.selections) as tiles:
+    with gdal_settings(), TileReader(planned.images, planned.selections, planned.rule.shape_of_all) as tiles:
         order = tiles.reading_order(planned.placement.image, planned.placement.windows)
         reader = ChipReader(tiles, planned.placement, planned.rule, None, None)
         for start in range(0, len(order), BATCH_SIZE):

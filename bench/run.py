@@ -1,4 +1,6 @@
-"""Benchmarks: speed of the whole command against the network alone, its memory, and what jobs cost beside their work.
+"""Benchmarks: chips alone, the whole command against the network alone, memory, and what jobs cost beside their work.
+
+`python bench/run.py [chips] [speed] [memory] [jobs]` runs these parts, by default all. `chips` takes two minutes.
 
 Runs alternate, so that a machine whose speed drifts treats both alike; ratios are taken pair by pair, and medians told.
 """
@@ -10,6 +12,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import data
@@ -20,6 +23,12 @@ from processes.settings import Limits
 FOLDER = Path(__file__).parent / "data"
 SIDE_PX = 12_000
 RUNS = 5
+PARTS = ("chips", "speed", "memory", "jobs")
+CHIP_CASES = ((64, 20_000, 30.0), (224, 20_000, None))
+"""Chip in cells, objects, and how many times a windowed read of rasterio for each object the two cores are to reach."""
+CORES = 2
+GROWTH = 1.7
+"""So many cores are to cut so many times the chips of one."""
 SPEED_CASES = (("small-cnn", 64, 20_000, 0.65), ("resnet18", 224, 2_000, 0.90))
 """Network, chip in cells, objects, and the share of raw onnxruntime's speed that is wanted."""
 MEMORY_OBJECTS = (20_000, 1_000_000)
@@ -33,16 +42,45 @@ SYNC_MS = 60
 """What a synchronous request of one object takes beside the pipeline itself: at most so much."""
 
 
-def main() -> int:
-    """Run everything and return the number of marks that were missed."""
+def main(parts: Sequence[str]) -> int:
+    """Run some parts and return the number of marks that were missed."""
     FOLDER.mkdir(exist_ok=True)
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.2f} at the start; medians of {RUNS}")
     image = data.make_image(FOLDER / "image.tif", SIDE_PX)
-    missed = sum(not speed(image, *case) for case in SPEED_CASES)
-    missed += not memory(image)
-    missed += not jobs(image)
+    missed = 0
+    if "chips" in parts:
+        missed += sum(not chips(image, *case) for case in CHIP_CASES)
+    if "speed" in parts:
+        missed += sum(not speed(image, *case) for case in SPEED_CASES)
+    if "memory" in parts:
+        missed += not memory(image)
+    if "jobs" in parts:
+        missed += not jobs(image)
     print(f"load {os.getloadavg()[0]:.2f} at the end; {missed} marks missed")
     return missed
+
+
+def chips(image: Path, side: int, count: int, times_read: float | None) -> bool:
+    """Compare chips alone on one core, on several, and what a windowed read for each object gives."""
+    objects = data.make_objects(FOLDER / f"objects-{count}.gpkg", count, SIDE_PX)
+    command = [sys.executable, Path(__file__).with_name("reading.py"), image, objects, side]
+    found: dict[int, list[float]] = {1: [], CORES: [], 0: []}
+    for _ in range(RUNS):
+        for threads, speeds in found.items():
+            done = subprocess.run([*map(str, command), str(threads)], check=True, stdout=subprocess.PIPE, text=True)
+            speeds.append(float(done.stdout))
+    one, several, read = found.values()
+    growth = statistics.median(b / a for a, b in zip(one, several, strict=True))
+    times = statistics.median(b / a for a, b in zip(read, several, strict=True))
+    print(
+        f"chips alone, {count} of {side} px: "
+        f"one core {statistics.median(one):.0f}/s ({min(one):.0f} to {max(one):.0f}), "
+        f"{CORES} cores {statistics.median(several):.0f}/s ({min(several):.0f} to {max(several):.0f}), "
+        f"ratio {growth:.2f}, wanted {GROWTH}; a windowed read each {statistics.median(read):.0f}/s, "
+        f"ratio {times:.1f}" + ("" if times_read is None else f", wanted {times_read:g}"),
+        flush=True,
+    )
+    return growth >= GROWTH and (times_read is None or times >= times_read)
 
 
 def speed(image: Path, network: str, side: int, count: int, mark: float) -> bool:
@@ -123,4 +161,4 @@ def raw_speed(image: Path, objects: Path, package: Path) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:] or PARTS))
