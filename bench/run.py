@@ -17,6 +17,7 @@ from pathlib import Path
 
 import data
 import networks
+import table
 from processes.features.reading.files import read_layer
 from processes.settings import Limits
 
@@ -49,7 +50,7 @@ def main(parts: Sequence[str]) -> int:
     image = data.make_image(FOLDER / "image.tif", SIDE_PX)
     missed = 0
     if "chips" in parts:
-        missed += sum(not chips(image, *case) for case in CHIP_CASES)
+        missed += chips(image)
     if "speed" in parts:
         missed += sum(not speed(image, *case) for case in SPEED_CASES)
     if "memory" in parts:
@@ -60,8 +61,25 @@ def main(parts: Sequence[str]) -> int:
     return missed
 
 
-def chips(image: Path, side: int, count: int, times_read: float | None) -> bool:
-    """Compare chips alone on one core, on several, and what a windowed read for each object gives."""
+def chips(image: Path) -> int:
+    """Compare chips alone on one core, on several, and by a windowed read each; return the number of missed marks."""
+    load = os.getloadavg()[0]
+    rows, missed = [], 0
+    for side, count, times_read in CHIP_CASES:
+        row, is_reached = chips_of(image, side, count, times_read)
+        rows.append(row)
+        missed += not is_reached
+    table.write(
+        "chips",
+        f"{RUNS} runs of each, one after the other, on {table.machine()}; the load was {load:.1f} at the start.",
+        ("", "one core, chips/s", f"{CORES} cores, chips/s", "ratio", "target", "a read each", "ratio", "target"),
+        rows,
+    )
+    return missed
+
+
+def chips_of(image: Path, side: int, count: int, times_read: float | None) -> tuple[tuple[str, ...], bool]:
+    """Return the row of one size of chips, and whether its marks are reached."""
     objects = data.make_objects(FOLDER / f"objects-{count}.gpkg", count, SIDE_PX)
     command = [sys.executable, Path(__file__).with_name("reading.py"), image, objects, side]
     found: dict[int, list[float]] = {1: [], CORES: [], 0: []}
@@ -80,7 +98,17 @@ def chips(image: Path, side: int, count: int, times_read: float | None) -> bool:
         f"ratio {times:.1f}" + ("" if times_read is None else f", wanted {times_read:g}"),
         flush=True,
     )
-    return growth >= GROWTH and (times_read is None or times >= times_read)
+    row = (
+        f"{side} px, {count:,} objects",
+        table.median_and_range(one),
+        table.median_and_range(several),
+        f"**{growth:.2f}**",
+        f"{GROWTH:g}",
+        table.median_and_range(read),
+        f"**{times:.1f}**",
+        "" if times_read is None else f"{times_read:g}",
+    )
+    return row, growth >= GROWTH and (times_read is None or times >= times_read)
 
 
 def speed(image: Path, network: str, side: int, count: int, mark: float) -> bool:

@@ -58,11 +58,11 @@ def _runs(tiles: TileReader, images: NDArray[np.int32], windows: Windows) -> tup
     """
     left, top, width, height = windows.T.astype(np.int64)
     right, bottom = left + width, top + height
-    rows, columns, tile_height, tile_width = tiles.shapes[images].T
+    rows, columns, tile_height, tile_width, room_below, room_right = tiles.shapes[images].T
     row, column = top // tile_height, left // tile_width
     is_whole = (left >= 0) & (top >= 0) & (right <= columns) & (bottom <= rows)
-    down, across = tiles.reach
-    is_whole &= (bottom <= (row + 1) * tile_height + down) & (right <= (column + 1) * tile_width + across)
+    is_whole &= bottom <= (row + 1) * tile_height + room_below
+    is_whole &= right <= (column + 1) * tile_width + room_right
     for index in np.unique(images).tolist():
         stored = tiles.stored_tiles(index)
         if stored is not None:

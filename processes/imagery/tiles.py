@@ -25,6 +25,8 @@ from processes.imagery.stored_tiles import StoredTiles, read_stored_tiles
 
 TILE_BUDGET_BYTES = 96 * 2**20
 _MAX_OPEN_DATASETS = 64  # of one thread
+_MAX_ROOM = 4
+"""A tile and its room have at most so many times the cells of the tile."""
 _MAX_CELL = 3.4e38
 """The greatest cell, up or down. What is beyond does not fit into the 32 bits of a network, or is the least of them,
 which Esri's and others' tools write for nodata."""
@@ -77,10 +79,9 @@ class TileReader:
         """Type that holds the cells of all the images."""
         self.bands = len(selections[0].bands)
         self._selections = selections
-        self.reach = chip_shape[0] - 1, chip_shape[1] - 1
-        """Rows and columns of cells for which a tile has room beyond its own."""
-        self.shapes = np.array([(*image.shape, *image.tile) for image in images])
-        """Height and width of the images, and of their tiles, in cells, `(images, 4)`."""
+        self.shapes = np.array([(*image.shape, *image.tile, *_room(image.tile, chip_shape)) for image in images])
+        """Height and width of the images, of their tiles, and of the room that a tile has below and on the right, in
+        cells, `(images, 6)`."""
         self._budget_bytes = budget_bytes
         self._kept_bytes = 0
         self._tiles: OrderedDict[tuple[int, int, int], Future[Tile]] = OrderedDict()
@@ -186,9 +187,9 @@ class TileReader:
             image: index of each row's image, -1 = none, `(n,)`.
             windows: each row's window.
         """
-        tile_heights, tile_widths = np.array([item.tile for item in self.images], dtype=np.int64).T
+        tile_heights, tile_widths, room_below, room_right = self.shapes[:, 2:].T
         itemsizes = [_dtype(item, bands).itemsize for item, bands in zip(self.images, self._selections, strict=True)]
-        cells = (tile_heights + self.reach[0]) * (tile_widths + self.reach[1])
+        cells = (tile_heights + room_below) * (tile_widths + room_right)
         tile_bytes = cells * self.bands * np.array(itemsizes)
         strip_width = np.maximum(1, self._budget_bytes * 4 // (9 * tile_bytes) - 2)  # chips reach beyond it
         rows = np.flatnonzero(image >= 0)
@@ -241,7 +242,8 @@ class TileReader:
         x, y = column * image.tile[1], row * image.tile[0]
         right, below = image.grid.width - x, image.grid.height - y
         height, width = min(image.tile[0], below), min(image.tile[1], right)
-        size = min(height + self.reach[0], below), min(width + self.reach[1], right)
+        room_below, room_right = self.shapes[index, 4:].tolist()
+        size = min(height + room_below, below), min(width + room_right, right)
         cells = np.empty((self.bands, *size), _dtype(image, selection))
         window = Window(x, y, width, height)
         return Tile(cells, self._read(index, window, cells[:, :height, :width])[1], (height, width))
@@ -272,6 +274,12 @@ class TileReader:
                     self._opened.remove(least_recent)
         datasets.move_to_end(index)
         return dataset
+
+
+def _room(tile: tuple[int, int], chip_shape: tuple[int, int]) -> tuple[int, int]:
+    """Return rows and columns of the room of a tile for chips that begin in it; (0, 0) = it would be too large."""
+    below, right = chip_shape[0] - 1, chip_shape[1] - 1
+    return (below, right) if (tile[0] + below) * (tile[1] + right) <= _MAX_ROOM * tile[0] * tile[1] else (0, 0)
 
 
 def _read(

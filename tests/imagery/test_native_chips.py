@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import tracemalloc
 from collections import Counter
@@ -252,6 +253,21 @@ def test_each_tile_is_decoded_once_in_reading_order(tmp_path: Path, threads: int
             assert tiles._kept_bytes <= budget + tile_bytes
             assert len(tiles.decoded) == 54
             assert max(tiles.decoded.values()) <= most, tiles.decoded.most_common(3)
+
+
+def test_thin_tiles_have_no_room_and_are_decoded_once_too(tmp_path: Path) -> None:
+    values = random_values((3, HEIGHT, WIDTH))
+    path = make_raster(tmp_path / "a.tif", values=values, tiled=False, blocksize=7)
+    image = dataclasses.replace(opened(path), tile=(7, WIDTH))  # as of an image of hundreds of thousands of columns
+    windows = windows_everywhere(200, (40, 30))
+    chips, _, _ = expected(values[list(BANDS)], np.ones((HEIGHT, WIDTH), bool), windows)
+    with _Counting([image], [BandSelection(BANDS)], (40, 30), 60 * 7 * WIDTH * 2) as tiles:
+        order = tiles.reading_order(np.zeros(200, np.int32), windows)
+        placement = Placement(np.zeros(200, np.int32), windows)
+        for found in read_all(ChipReader(tiles, placement, ChipRule(30, 40, True, None), None, None), order, 16, 2):
+            np.testing.assert_array_equal(found.chips, chips[found.rows])
+    assert set(tiles.decoded.values()) == {1}
+    assert len(tiles.decoded) == -(-HEIGHT // 7)
 
 
 def test_the_work_of_a_batch_does_not_grow_with_its_chips(tmp_path: Path) -> None:
