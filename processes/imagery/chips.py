@@ -29,7 +29,7 @@ from processes.imagery.large_chips import (
     large_windows,
     reduction,
 )
-from processes.imagery.native_chips import cut_native
+from processes.imagery.native_chips import NativeChipCutter
 from processes.imagery.outline import keeps_no_centre, polygon_masks, representative_cell
 from processes.imagery.resampling import resample_bilinear, resample_to_square
 from processes.imagery.tiles import TileReader
@@ -118,6 +118,8 @@ class ChipReader:
         self._footprints = footprints
         self._neighbours = neighbours
         self._has_masks = has_masks
+        places = placement.image, placement.windows, None if neighbours is None else self._complete
+        self._native = NativeChipCutter(tiles, *places) if rule.is_native else None
 
     def read(self, rows: NDArray[np.int64], goes_on: Callable[[], bool] = _always) -> Batch:
         """Return the chips of some rows, each of which has an image.
@@ -126,7 +128,8 @@ class ChipReader:
             rows: indices of the rows.
             goes_on: is called before each chip but the first; False = the chips before it are enough.
         """
-        return self._native_batch(rows, goes_on) if self._rule.is_native else self._resampled_batch(rows, goes_on)
+        native = self._native
+        return self._resampled_batch(rows, goes_on) if native is None else self._native_batch(native, rows, goes_on)
 
     def read_part(self, row: int, start: Position | None, goes_on: Callable[[], bool] = _always) -> PartialChip:
         """Read a part of a large chip.
@@ -150,14 +153,12 @@ class ChipReader:
         touched, valid = any(part.touched for part in parts), any(part.valid for part in parts)
         return Batch(np.array([row]), chip[None], np.array([touched]), np.array([valid]))
 
-    def _native_batch(self, rows: NDArray[np.int64], goes_on: Callable[[], bool]) -> Batch:
-        images, windows = self._placement.image[rows], self._placement.windows[rows]
-        complete = None if self._neighbours is None else self._complete
-        cells, valid, touched = cut_native(self._tiles, images, windows, complete, goes_on)
-        rows, windows = rows[: len(cells)], windows[: len(cells)]
+    def _native_batch(self, native: NativeChipCutter, rows: NDArray[np.int64], goes_on: Callable[[], bool]) -> Batch:
+        cells, valid, touched = native.cut(rows, goes_on)
+        rows = rows[: len(cells)]
         if self._footprints is not None:
             polygons = self._to_pixels(self._footprints(rows), rows)
-            inside = _inside(polygons, windows[:, :2], (self._rule.width, self._rule.height))
+            inside = _inside(polygons, self._placement.windows[rows, :2], (self._rule.width, self._rule.height))
             valid = inside if valid is None else valid & inside
         if valid is None or valid.all():
             return Batch(rows, _as_network_input(cells), touched, np.ones(len(rows), bool))
@@ -266,9 +267,7 @@ class ChipReader:
     def _complete(self, own: int, window: Sequence[int], cells: Cells, valid: Mask) -> bool:
         """Fill what a window of the image `own` lacks from the others, in order; return whether it touches one."""
         touched = False
-        if self._neighbours is None:
-            return touched
-        for neighbour in self._neighbours(own, window):
+        for neighbour in () if self._neighbours is None else self._neighbours(own, window):
             touched = self._fill(own, neighbour, window, cells, valid) or touched
             if valid.all():
                 break

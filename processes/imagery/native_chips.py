@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
 import numpy as np
@@ -14,55 +14,76 @@ from processes.imagery.tiles import TileReader
 
 Complete = Callable[[int, Sequence[int], Cells, Mask], bool]
 """Fills the cells of an image's window that are not valid from other images, and returns whether it touches one."""
+_KINDS = 3
+_CUT, _ONE_BY_ONE, _TOGETHER = range(_KINDS)
+"""How windows are cut: as they may lie outside or on absent tiles; whole; whole, and the tile has room for them."""
 _NativeChips = tuple[Cells, Mask | None, Mask]
+_ROWS_AT_ONCE = 2**16
 
 
-def cut_native(
-    tiles: TileReader,
-    images: NDArray[np.int32],
-    windows: Windows,
-    complete: Complete | None,
-    goes_on: Callable[[], bool],
-) -> _NativeChips:
-    """Cut windows of one size.
+class NativeChipCutter:
+    """Cuts windows of one size, for several threads at once.
 
     Args:
         tiles: the images.
-        images: index of each window's image, `(n,)`.
-        windows: the windows, in reading order, `(n, 4)`.
+        images: index of each row's image, -1 = none, `(n,)`.
+        windows: each row's window, `(n, 4)`.
         complete: completes windows that lack cells; None = nothing does.
-        goes_on: is called where windows begin in another tile than the one before; False = those before are enough.
 
-    Returns:
-        Of the first k windows: the cells, `(k, bands, height, width)`; which of them are valid, `(k, height, width)`,
-        None = all; which windows share a cell with an image, `(k,)`. Cells that are not valid may hold anything.
+    Raises:
+        ImageError: an image cannot be read.
     """
-    starts, are_whole = _runs(tiles, images, windows)
-    if are_whole == [True]:
-        cells, valid = _copy(tiles, int(images[0]), windows)
-        found: _NativeChips = cells.astype(tiles.dtype, copy=False), valid, np.ones(len(windows), bool)
-    else:
-        found = _cut_runs(tiles, images, windows, starts, are_whole, goes_on)
-    cells, valid, touched = found
-    if complete is not None and valid is not None:
-        for place in np.flatnonzero(~valid.all(axis=(1, 2))).tolist():
-            others = complete(int(images[place]), windows[place].tolist(), cells[place], valid[place])
-            touched[place] = touched[place] or others
-    return found
+
+    def __init__(
+        self, tiles: TileReader, images: NDArray[np.int32], windows: Windows, complete: Complete | None
+    ) -> None:
+        self._tiles = tiles
+        self._images = images
+        self._windows = windows
+        self._complete = complete
+        self._keys = np.zeros(len(images), np.int64)
+        for start in range(0, len(images), _ROWS_AT_ONCE):
+            rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(images)))
+            rows = rows[images[rows] >= 0]
+            self._keys[rows] = _keys(tiles, images[rows], windows[rows])
+
+    def cut(self, rows: NDArray[np.int64], goes_on: Callable[[], bool]) -> _NativeChips:
+        """Cut the windows of rows, each of which has an image.
+
+        Args:
+            rows: their indices, in reading order, `(k,)`.
+            goes_on: is called before windows but the first; False = those before are enough.
+
+        Returns:
+            Of the first windows: the cells, `(k, bands, height, width)`; which of them are valid, `(k, height, width)`,
+            None = all; which windows share a cell with an image, `(k,)`. Cells that are not valid may hold anything.
+        """
+        keys, images, windows = self._keys[rows], self._images[rows], self._windows[rows]
+        starts = [0, *(np.flatnonzero(keys[1:] != keys[:-1]) + 1).tolist()]
+        kinds = (keys[starts] % _KINDS).tolist()
+        if kinds == [_TOGETHER]:
+            cells, valid = _copy_together(self._tiles, int(images[0]), windows)
+            found: _NativeChips = cells.astype(self._tiles.dtype, copy=False), valid, np.ones(len(rows), bool)
+        else:
+            found = _cut_runs(self._tiles, images, windows, starts, kinds, goes_on)
+        cells, valid, touched = found
+        if self._complete is not None and valid is not None:
+            for place in np.flatnonzero(~valid.all(axis=(1, 2))).tolist():
+                others = self._complete(int(images[place]), windows[place].tolist(), cells[place], valid[place])
+                touched[place] = touched[place] or others
+        return found
 
 
-def _runs(tiles: TileReader, images: NDArray[np.int32], windows: Windows) -> tuple[list[int], list[bool]]:
-    """Return where windows begin in another tile than the one before, and whether those from there on are whole.
+def _keys(tiles: TileReader, images: NDArray[np.int32], windows: Windows) -> NDArray[np.int64]:
+    """Return a number for each window: windows are cut together where it is the same, and its remainder says how.
 
-    They are whole where they lie in their image, all their tiles are in its file, and the tiles have room for them.
+    They are whole where they lie in their image, and all their tiles are in its file.
     """
     left, top, width, height = windows.T.astype(np.int64)
     right, bottom = left + width, top + height
     rows, columns, tile_height, tile_width, room_below, room_right = tiles.shapes[images].T
     row, column = top // tile_height, left // tile_width
     is_whole = (left >= 0) & (top >= 0) & (right <= columns) & (bottom <= rows)
-    is_whole &= bottom <= (row + 1) * tile_height + room_below
-    is_whole &= right <= (column + 1) * tile_width + room_right
     for index in np.unique(images).tolist():
         stored = tiles.stored_tiles(index)
         if stored is not None:
@@ -70,9 +91,12 @@ def _runs(tiles: TileReader, images: NDArray[np.int32], windows: Windows) -> tup
             row_behind, column_behind = -(-bottom[some] // tile_height[some]), -(-right[some] // tile_width[some])
             touched = (row_behind - row[some]) * (column_behind - column[some])
             is_whole[some] = stored.count(row[some], column[some], row_behind, column_behind) == touched
-    keys = np.stack([images, row, column, is_whole])
-    starts = np.flatnonzero(np.concatenate([[True], (keys[:, 1:] != keys[:, :-1]).any(axis=0)]))
-    return starts.tolist(), is_whole[starts].tolist()
+    has_room = (height <= room_below + 1) & (width <= room_right + 1)
+    kinds = np.where(is_whole, np.where(has_room, _TOGETHER, _ONE_BY_ONE), _CUT)
+    tiles_of_images = -(-tiles.shapes[:, 0] // tiles.shapes[:, 2]) * -(-tiles.shapes[:, 1] // tiles.shapes[:, 3])
+    first = np.cumsum(tiles_of_images) - tiles_of_images
+    number = first[images] + row * -(-columns // tile_width) + column
+    return np.where(is_whole, number, 0) * _KINDS + kinds
 
 
 def _cut_runs(
@@ -80,33 +104,58 @@ def _cut_runs(
     images: NDArray[np.int32],
     windows: Windows,
     starts: Sequence[int],
-    are_whole: Sequence[bool],
+    kinds: Sequence[int],
     goes_on: Callable[[], bool],
 ) -> _NativeChips:
-    """Cut windows that begin in several tiles, or are not whole."""
+    """Cut windows that are not all copied together."""
     count, (width, height) = len(windows), windows[0, 2:].tolist()
     cells = np.empty((count, tiles.bands, height, width), tiles.dtype)
     valid: Mask | None = None
     touched = np.ones(count, bool)
-    for start, end, is_whole in zip(starts, [*starts[1:], count], are_whole, strict=True):
+    for start, end, kind in _steps(starts, kinds, count):
         if start and not goes_on():
             return cells[:start], None if valid is None else valid[:start], touched[:start]
-        if is_whole:
-            cells[start:end], mask = _copy(tiles, int(images[start]), windows[start:end])
-        if is_whole and mask is None:
-            continue
-        if valid is None:
-            valid = np.ones((count, height, width), bool)
-        if is_whole:
+        index, window = int(images[start]), windows[start].tolist()
+        mask: Mask | None = None
+        if kind == _TOGETHER:
+            cells[start:end], mask = _copy_together(tiles, index, windows[start:end])
+        elif kind == _CUT or not _copy_one(tiles, index, window, cells[start]):
+            cells[start], mask = 0, np.zeros((1, height, width), bool)
+            touched[start] = tiles.cut(index, window, cells[start], mask[0])
+        if mask is not None:
+            valid = np.ones((count, height, width), bool) if valid is None else valid
             valid[start:end] = mask
-            continue
-        cells[start:end], valid[start:end] = 0, False
-        for place in range(start, end):
-            touched[place] = tiles.cut(int(images[place]), windows[place].tolist(), cells[place], valid[place])
     return cells, valid, touched
 
 
-def _copy(tiles: TileReader, index: int, windows: Windows) -> tuple[Cells, Mask | None]:
+def _steps(starts: Sequence[int], kinds: Sequence[int], count: int) -> Iterator[tuple[int, int, int]]:
+    """Yield where windows begin and end that are cut at once, and how."""
+    for start, end, kind in zip(starts, [*starts[1:], count], kinds, strict=True):
+        if kind == _TOGETHER:
+            yield start, end, kind
+        else:
+            yield from ((place, place + 1, kind) for place in range(start, end))
+
+
+def _copy_one(tiles: TileReader, index: int, window: Sequence[int], cells: Cells) -> bool:
+    """Copy a whole window from its tiles; return whether all cells are valid, else they may be anything."""
+    tile_height, tile_width = tiles.images[index].tile
+    column, row, width, height = window
+    for tile_row in range(row // tile_height, (row + height - 1) // tile_height + 1):
+        y = tile_row * tile_height
+        top, bottom = max(row, y), min(row + height, y + tile_height)
+        for tile_column in range(column // tile_width, (column + width - 1) // tile_width + 1):
+            x = tile_column * tile_width
+            left, right = max(column, x), min(column + width, x + tile_width)
+            tile = tiles.tile(index, tile_row, tile_column)
+            if tile.mask is not None:
+                return False
+            piece = tile.cells[:, top - y : bottom - y, left - x : right - x]
+            cells[:, top - row : bottom - row, left - column : right - column] = piece
+    return True
+
+
+def _copy_together(tiles: TileReader, index: int, windows: Windows) -> tuple[Cells, Mask | None]:
     """Return the cells of whole windows that begin in one tile of an image, as `Tile.windows` has them."""
     tile_height, tile_width = tiles.images[index].tile
     column, row, width, height = windows[0].tolist()

@@ -25,8 +25,8 @@ from processes.imagery.stored_tiles import StoredTiles, read_stored_tiles
 
 TILE_BUDGET_BYTES = 96 * 2**20
 _MAX_OPEN_DATASETS = 64  # of one thread
-_MAX_ROOM = 4
-"""A tile and its room have at most so many times the cells of the tile."""
+_MAX_ROOM = 1.6
+"""A tile and its room have at most so many times the cells of the tile: what is in the room is copied twice."""
 _MAX_CELL = 3.4e38
 """The greatest cell, up or down. What is beyond does not fit into the 32 bits of a network, or is the least of them,
 which Esri's and others' tools write for nodata."""

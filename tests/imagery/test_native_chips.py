@@ -235,17 +235,18 @@ class _Counting(TileReader):
         return super()._decode(index, row, column)
 
 
+@pytest.mark.parametrize(("chip", "room"), [(60, 59), (150, 0)])
 @pytest.mark.parametrize("threads", [1, 3])
-def test_each_tile_is_decoded_once_in_reading_order(tmp_path: Path, threads: int) -> None:
+def test_each_tile_is_decoded_once_in_reading_order(tmp_path: Path, threads: int, chip: int, room: int) -> None:
     image = opened(make_raster(tmp_path / "a.tif", width=9 * TILE, height=6 * TILE, blocksize=TILE, bands=1))
     rng = np.random.default_rng(1)
-    origins = rng.integers(0, (9 * TILE - 100, 6 * TILE - 100), (2000, 2))
-    windows = np.concatenate([origins, np.full((2000, 2), 100)], axis=1).astype(np.int32)
+    origins = rng.integers(0, (9 * TILE - chip, 6 * TILE - chip), (2000, 2))
+    windows = np.concatenate([origins, np.full((2000, 2), chip)], axis=1).astype(np.int32)
     chips = plan([image], windows, (0,))
-    tile_bytes = (TILE + 99) ** 2
+    tile_bytes = (TILE + room) ** 2
     for rows_kept, most in ((3, 1), (1, 2)) if threads == 1 else ((3, 1),):  # at the edges of strips twice
         budget = rows_kept * 9 * tile_bytes
-        with _Counting([image], chips.selections, (100, 100), budget) as tiles:
+        with _Counting([image], chips.selections, (chip, chip), budget) as tiles:
             order = tiles.reading_order(chips.placement.image, windows)
             reader = ChipReader(tiles, chips.placement, chips.rule, None, None)
 
