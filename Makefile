@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { command -v "$$p"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo serve test test-jobs test-convert convert-env chaos siege fuzz soak check bench lock openapi clean
+.PHONY: demo serve test test-jobs test-convert convert-env chaos siege fuzz soak check bench audit lock openapi clean
 
 demo: .venv/ready
 	$(BIN)/python examples/storm/demo.py
@@ -74,17 +74,30 @@ soak: .venv/ready-dev
 	.venv/convert/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-convert.lock
 	@touch $@
 
+# known vulnerabilities of all that is pinned; without an answer it fails, as it does for a package that is not known
+audit: .venv/inventory/ready
+	for lock in requirements*.lock; do echo "$$lock"; \
+		.venv/inventory/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r "$$lock" || exit 1; done
+
 # writes the OpenAPI document and its examples anew
 openapi: .venv/ready-dev
 	$(BIN)/python openapi/write.py
 
+.venv/inventory/ready: requirements-inventory.lock | .venv/bin/python
+	$(BIN)/python -m venv .venv/inventory
+	.venv/inventory/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-inventory.lock
+	@touch $@
+
 # pins anew what pyproject.toml allows; needs uv
 lock:
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml requirements-build.in -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --overrides docker/cpu-overrides.txt -c requirements.lock pyproject.toml requirements-build.in -o requirements-cpu.lock
+	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra gpu -c requirements.lock pyproject.toml requirements-build.in -o requirements-gpu.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group dev -c requirements.lock pyproject.toml requirements-build.in -o requirements-dev.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-deps --group readers -o requirements-readers.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group objects -o requirements-objects.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group convert -o requirements-convert.lock
+	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group inventory -o requirements-inventory.lock
 
 clean:
 	rm -rf .venv demo state build
