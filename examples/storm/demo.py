@@ -2,9 +2,10 @@
 
     .venv/bin/python examples/storm/demo.py
 
-Everything it makes is in `demo/`. The exit status is not 0 if anything fails.
+Everything it makes is in `demo/`, or in the folder that --output names. The exit status is not 0 if anything fails.
 """
 
+import argparse
 import json
 import shlex
 import signal
@@ -12,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,9 +23,7 @@ from picture import Rgb, Verdict, draw_picture
 from scene import make_scene, write_scene
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "demo"
-SCENE, HOUSES = FOLDER / "scene.tif", FOLDER / "houses.geojson"
-LABELS, LAYER, PICTURE = (FOLDER / f"houses-classified.{ending}" for ending in ("geojson", "gpkg", "png"))
+PROGRAM = ".venv/bin/classify-objects" if (ROOT / ".venv").exists() else "classify-objects"
 SEED = 7
 MODEL = "roof-damage"
 GEOPACKAGE = "application/geopackage+sqlite3"
@@ -31,24 +31,45 @@ GEOPACKAGE_START = b"SQLite format 3\x00"
 COLOURS: dict[str, Rgb] = {"intact": (76, 175, 80), "damaged": (230, 40, 40)}
 SAMPLE_ROWS = 6
 OWN_IMAGERY = (
-    ".venv/bin/classify-objects run --image my.tif --features my-objects.gpkg "
-    "--model urban-tree-naip --output classified.gpkg"
+    f"{PROGRAM} run --image my.tif --features my-objects.gpkg --model urban-tree-naip --output classified.gpkg"
 )
+
+
+@dataclass(frozen=True)
+class Files:
+    """What the demonstration makes."""
+
+    folder: Path
+
+    @property
+    def scene(self) -> Path:
+        return self.folder / "scene.tif"
+
+    @property
+    def houses(self) -> Path:
+        return self.folder / "houses.geojson"
+
+    def classified(self, ending: str) -> Path:
+        """Return the result of a form: `.geojson`, `.gpkg`, and the picture `.png`."""
+        return self.folder / f"houses-classified{ending}"
 
 
 def main() -> int:
     """Run the demonstration and return the exit status."""
+    parser = argparse.ArgumentParser(description="Classify the houses of a synthetic scene over HTTP.")
+    parser.add_argument("--output", type=Path, default=ROOT / "demo", help="a folder that is there")
+    files = Files(parser.parse_args().output.absolute())
     signal.signal(signal.SIGTERM, _leave)
     try:
-        prepare_scene()
-        with running_service(ROOT, FOLDER) as service:
+        prepare_scene(files)
+        with running_service(ROOT, files.folder) as service:
             introduce(service)
-            verdicts = classify(service)
+            verdicts = classify(service, files)
             colours = class_colours(service)
-            fetch_layer(service)
+            fetch_layer(service, files)
         compare(verdicts)
-        draw_picture(SCENE, verdicts, colours, PICTURE)
-        conclude()
+        draw_picture(files.scene, verdicts, colours, files.classified(".png"))
+        conclude(files)
     except DemoError as err:
         print(f"\nThe demonstration failed: {err}", file=sys.stderr)
         return 1
@@ -60,15 +81,16 @@ def _leave(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def prepare_scene() -> None:
+def prepare_scene(files: Files) -> None:
     """Write the scene unless it is there: the houses are written last, so they are the sign that it is complete."""
-    if SCENE.exists() and HOUSES.exists():
-        print(f"Scene: {relative(SCENE)} and {relative(HOUSES)} are there already (synthetic, seed {SEED}).")
+    scene, houses = shown(files.scene), shown(files.houses)
+    if files.scene.exists() and files.houses.exists():
+        print(f"Scene: {scene} and {houses} are there already (synthetic, seed {SEED}).")
         return
     print("Scene: drawing a SYNTHETIC suburb after a storm, no real imagery ...", flush=True)
     started = time.monotonic()
-    write_scene(make_scene(SEED), FOLDER)
-    print(f"Scene: {relative(SCENE)} and {relative(HOUSES)} in {time.monotonic() - started:.1f} s.")
+    write_scene(make_scene(SEED), files.folder)
+    print(f"Scene: {scene} and {houses} in {time.monotonic() - started:.1f} s.")
 
 
 def introduce(service: Service) -> None:
@@ -79,19 +101,20 @@ def introduce(service: Service) -> None:
     )
 
 
-def execute_request() -> dict[str, Any]:
+def execute_request(files: Files) -> dict[str, Any]:
     """Return the body of the request."""
-    return {"inputs": {"image": {"href": SCENE.as_uri()}, "features": {"href": HOUSES.as_uri()}, "model": MODEL}}
+    links = {"image": {"href": files.scene.as_uri()}, "features": {"href": files.houses.as_uri()}}
+    return {"inputs": {**links, "model": MODEL}}
 
 
-def classify(service: Service) -> list[Verdict]:
+def classify(service: Service, files: Files) -> list[Verdict]:
     """Classify the houses, keep the result as GeoJSON and print what was done."""
-    body = execute_request()
+    body = execute_request(files)
     print("\nRequest, the same with curl while a service runs:\n" + curl_command(service.url, body), flush=True)
     started = time.monotonic()
     answer = service.execute("classify-objects", body)
     taken_s = time.monotonic() - started
-    LABELS.write_bytes(answer)
+    files.classified(".geojson").write_bytes(answer)
     features = json.loads(answer)["features"]
     print(f"\nAnswer: {len(features)} houses in {taken_s:.2f} s, {len(features) / taken_s:.0f} objects/s.")
     return [read_verdict(feature) for feature in features]
@@ -128,13 +151,13 @@ def class_colours(service: Service) -> dict[str, Rgb]:
     return COLOURS | {entry["Name"]: tuple(entry["Color"]) for entry in classes if entry.get("Color")}
 
 
-def fetch_layer(service: Service) -> None:
+def fetch_layer(service: Service, files: Files) -> None:
     """Ask for the same as a GeoPackage."""
     wanted = {"classifiedObjects": {"format": {"mediaType": GEOPACKAGE}}}
-    answer = service.execute("classify-objects", execute_request() | {"outputs": wanted})
+    answer = service.execute("classify-objects", execute_request(files) | {"outputs": wanted})
     if not answer.startswith(GEOPACKAGE_START):
         raise DemoError(f"asked for a GeoPackage, got {answer[:60]!r}")
-    LAYER.write_bytes(answer)
+    files.classified(".gpkg").write_bytes(answer)
 
 
 def compare(verdicts: Sequence[Verdict]) -> None:
@@ -156,18 +179,18 @@ def compare(verdicts: Sequence[Verdict]) -> None:
         print(f"{verdict.house:>5}  {verdict.label:<9} {verdict.confidence:>10.3f}  {verdict.truth}{mark}")
 
 
-def conclude() -> None:
+def conclude(files: Files) -> None:
     """Print where everything is and what to do next."""
     print("\nFiles:")
-    for path in (SCENE, HOUSES, LABELS, LAYER, PICTURE):
-        print(f"  {relative(path)}")
+    for path in (files.scene, files.houses, *map(files.classified, (".geojson", ".gpkg", ".png"))):
+        print(f"  {shown(path)}")
     print("\nThe scene is synthetic, and so are these figures: the model is no tool for real damage assessment.")
     print(f"The same with your own imagery and objects:\n  {OWN_IMAGERY}")
 
 
-def relative(path: Path) -> str:
-    """Return a path as seen from the repository."""
-    return str(path.relative_to(ROOT))
+def shown(path: Path) -> str:
+    """Return a path as seen from the repository, or whole where it is elsewhere."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 if __name__ == "__main__":

@@ -112,6 +112,22 @@ def scheduler(config: Path, host: str, port: int) -> None:
 
 
 @main.command()
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the scene, the labels and the picture; by default demo, in the state folder.",
+)
+@click.pass_obj
+def demo(config: Path, output: Path | None) -> None:
+    """Show the tool on a synthetic scene, which it draws itself."""
+    from processes.programs.demo import become_demo
+    from processes.settings import load_settings
+
+    with reported():
+        become_demo(output or load_settings(config).state / "demo")
+
+
+@main.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 @click.pass_obj
 def models(config: Path, as_json: bool) -> None:
