@@ -27,6 +27,8 @@ _logger = logging.getLogger(__name__)
 
 STOP_S = 9
 """Seconds that the processes may take to stop before they are killed."""
+_RUNNER_STOP_S = 2
+"""Seconds of these that are the runner's: while the web server still answers requests, the runner works."""
 _POLL_S = 0.1
 _BACKLOG = 2048
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.1, 10
@@ -77,6 +79,12 @@ class ServiceProcess:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
 
+    def let_end(self, until_s: float) -> None:
+        """Wait until the process has ended, or until a time of the monotonic clock."""
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(max(0, until_s - time.monotonic()))
+
     def wait(self, deadline_s: float) -> None:
         """Wait until the process has stopped; kill it at a time of the monotonic clock."""
         if self._process is None:
@@ -105,10 +113,10 @@ def serve(configuration: Path) -> None:
     with _listening(host, port) as listener:
         os.environ.setdefault("CLASSIFY_URL", f"http://{f'[{host}]' if ':' in host else host}:{port}")
         options = ["--config", str(configuration), "--parent", str(os.getpid())]
-        processes = [
-            ServiceProcess("runner", [*options, "runner", "--name", f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"]),
-            ServiceProcess("web", [*options, "web", "--address", f"fd://{listener.fileno()}"], listener.fileno()),
-        ]
+        name = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+        runner = ServiceProcess("runner", [*options, "runner", "--name", name])
+        web = ServiceProcess("web", [*options, "web", "--address", f"fd://{listener.fileno()}"], listener.fileno())
+        processes = (runner, web)
         for process in processes:
             process.start()
         _logger.info("service started", extra={"host": host, "port": port})
@@ -116,9 +124,10 @@ def serve(configuration: Path) -> None:
             for process in processes:
                 process.restart_if_ended()
             time.sleep(_POLL_S)
-        for process in processes:
-            process.stop()
         deadline_s = time.monotonic() + STOP_S
+        web.stop()
+        web.let_end(deadline_s - _RUNNER_STOP_S)
+        runner.stop()
         for process in processes:
             process.wait(deadline_s)
     _logger.info("service stopped")

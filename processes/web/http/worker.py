@@ -29,6 +29,8 @@ _M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES = -3, 2**18
 _M_ARENA_MAX, _ARENAS = -8, 2
 """Options of glibc's `mallopt`, and their values."""
 _CHECK_S, _DRAIN_S = 1.0, 0.05
+_FINISH_S = 4
+"""Seconds in which requests that wait for a job may still get its result when the server stops."""
 
 
 class HttpWorker(Worker):  # type: ignore[misc] # gunicorn is not typed
@@ -36,12 +38,14 @@ class HttpWorker(Worker):  # type: ignore[misc] # gunicorn is not typed
 
     pace = Pace()
     max_per_address = MAX_CONNECTIONS_PER_ADDRESS
+    finish_s: float = _FINISH_S
+    _is_stopping = False
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Stop at SIGTERM: at once before anybody is served, else when the requests that have begun are answered."""
         if not self.booted:
             os._exit(0)  # an exception here would end in whatever is being imported
-        self.wsgi.extensions[STOPPING].set()  # clients that wait for a job get a response before the end
+        self._is_stopping = True
         super().handle_exit(sig, frame)
 
     def run(self) -> None:
@@ -55,6 +59,8 @@ class HttpWorker(Worker):  # type: ignore[misc] # gunicorn is not typed
 
         def handle_exit() -> None:
             self.handle_exit(signal.SIGTERM, None)
+            # clients that still wait for a job get a response before the end
+            loop.call_later(self.finish_s, self.wsgi.extensions[STOPPING].set)
             stop.set()
 
         loop.add_signal_handler(signal.SIGTERM, handle_exit)
@@ -81,7 +87,7 @@ class HttpWorker(Worker):  # type: ignore[misc] # gunicorn is not typed
         connections.check(asyncio.get_running_loop().time())
 
     def _connections(self, threads: ThreadPoolExecutor) -> Connections:
-        settings, stopping = self.wsgi.extensions[SETTINGS], self.wsgi.extensions[STOPPING]
+        settings = self.wsgi.extensions[SETTINGS]
         host = Host(
             application=self.wsgi,
             configuration=self.cfg,
@@ -90,7 +96,7 @@ class HttpWorker(Worker):  # type: ignore[misc] # gunicorn is not typed
             folder=settings.state / BODIES,
             max_body_mb=settings.limits.max_body_mb,
             pace=self.pace,
-            is_stopping=stopping.is_set,
+            is_stopping=lambda: self._is_stopping,
         )
         max_per_address = None if settings.proxies else self.max_per_address
         return Connections(host, min(MAX_CONNECTIONS, raise_file_limit()), max_per_address)
