@@ -1,0 +1,1 @@
+"""What docker/verify does: images are built and tried without an engine of containers."""
