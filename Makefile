@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { command -v "$$p"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo serve test test-jobs test-convert convert-env chaos siege fuzz soak check bench audit lock openapi clean
+.PHONY: demo serve test test-jobs test-compose test-convert convert-env chaos siege fuzz soak check bench audit lock openapi clean
 
 demo: .venv/ready
 	$(BIN)/python examples/storm/demo.py
@@ -20,6 +20,11 @@ test: .venv/ready-dev
 test-jobs: .venv/ready-dev
 	$(BIN)/python -m pytest -m "jobs and not timed" --numprocesses logical --dist loadfile --durations=25
 	$(BIN)/python -m pytest -m "jobs and timed" --durations=25
+
+# the faults of clusters once more, on the cluster of docker/compose.yml: its commands and settings, with an object store
+test-compose: .venv/ready-dev
+	$(BIN)/python -m pytest -m jobs --cluster compose --durations=25 \
+		-k "compose or cluster or dask or gpu or takes_over or database_down" tests/jobs/test_faults.py tests/jobs/test_compose.py
 
 # what `classify-objects convert` opens networks of Keras and PyTorch with: 4.7 GB, apart from the service
 convert-env: .venv/convert/ready

@@ -44,6 +44,15 @@ HELP_PAGE = {
 """The sample of the help page of Esri's tool, word for word."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cluster",
+        choices=["plain", "compose"],
+        default="plain",
+        help="the cluster that faults happen in: PostgreSQL and a folder, or that of docker/compose.yml with S3",
+    )
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Return the folder of real imagery with true labels, which is not in the repository."""

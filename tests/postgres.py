@@ -62,8 +62,17 @@ class Postgres:
 
     def empty(self) -> None:
         """Remove all tables."""
-        command = ["-h", "127.0.0.1", "-p", str(self.port), "-U", USER, "-q", "-c"]
-        self._run("psql", *command, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        self._ask("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+
+    def make(self, user: str, database: str) -> None:
+        """Make a database of a user's own, without any table."""
+        self._ask(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
+        self._ask(f"DROP ROLE IF EXISTS {user}")
+        self._ask(f"CREATE ROLE {user} LOGIN")
+        self._ask(f"CREATE DATABASE {database} OWNER {user}")
+
+    def _ask(self, sql: str) -> None:
+        self._run("psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, "-q", "-c", sql)
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._programs / program), *arguments]

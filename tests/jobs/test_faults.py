@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
+from compose import composed_cluster
 from conftest import definition
 from jobs_service import Reply, Service, cluster_of, freeze, make_town, running, until, wake
 from model_networks import THREE, endless, hungry
@@ -55,8 +56,15 @@ def embedded(town: Path, tmp_path: Path) -> Iterator[Service]:
 
 
 @pytest.fixture
-def cluster(town: Path, tmp_path: Path, postgres: Postgres) -> Iterator[Service]:
-    """Give a cluster: PostgreSQL, a scheduler that speaks TLS, two workers of one slot each."""
+def cluster(town: Path, tmp_path: Path, postgres: Postgres, request: pytest.FixtureRequest) -> Iterator[Service]:
+    """Give a cluster: PostgreSQL, a scheduler that speaks TLS, two workers of one slot each.
+
+    With `pytest --cluster compose` it is that of docker/compose.yml, which has an object store too.
+    """
+    if request.config.getoption("cluster") == "compose":
+        with composed_cluster(town, tmp_path, postgres) as composed, running(composed) as service:
+            yield service
+        return
     postgres.empty()
     with running(cluster_of(town, tmp_path, postgres.url)) as service:
         yield service

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from jobs_service import Service, free_port, make_town, running, until
+from jobs_service import Service, make_town, running, until
+from object_store import moto_store
 from processes.errors import FailureError
 from processes.jobs.files import FolderStorage, ObjectStorage, Storage, storage_of
 from processes.settings import Settings
-from service import ROOT, clean_environment
 
 BUCKET = "results"
 
@@ -25,26 +23,8 @@ BUCKET = "results"
 @pytest.fixture(scope="module")
 def objects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the URL of an object store that speaks S3, at the loopback address."""
-    program = ROOT / ".venv" / "objects" / "bin" / "python"
-    if not program.exists():
-        if os.environ.get("CI"):
-            pytest.fail("the object store for tests is not there, and in CI it must be")
-        pytest.skip("the object store for tests is not there: make test installs it")
-    port = free_port()
-    command = [str(program), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    log = (tmp_path_factory.mktemp("objects") / "log").open("wb")
-    with log, subprocess.Popen(command, stdout=log, stderr=log, env=clean_environment()) as server:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                request = urllib.request.Request(f"http://127.0.0.1:{port}/{BUCKET}", method="PUT")
-                with urllib.request.urlopen(request, timeout=5):
-                    break
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+    with moto_store(tmp_path_factory.mktemp("objects"), BUCKET) as port:
         yield f"s3://{BUCKET}/jobs?endpoint_override=http://127.0.0.1:{port}&region=us-east-1&scheme=http"
-        server.kill()
 
 
 @pytest.fixture
