@@ -256,10 +256,10 @@ def public_functions(body: ast.Module | ast.ClassDef) -> Iterator[ast.FunctionDe
 
 def test_the_service_gets_none_of_the_converters_libraries() -> None:
     dockerfile = (ROOT / "docker" / "Dockerfile").read_text()
-    stages = re.findall(r"^FROM (\S+)(?: AS (\w+))?\n(.*?)(?=^FROM |\Z)", dockerfile, re.MULTILINE | re.DOTALL)
+    stages = re.findall(r"^FROM (\S+)(?: AS ([\w-]+))?\n(.*?)(?=^FROM |\Z)", dockerfile, re.MULTILINE | re.DOTALL)
     users = [name for base, name, commands in stages if "converters" in base + commands]
     assert users == ["convert"]
-    assert stages[-1][0] == "service"  # what is built where no target is named
-    for lock in ("requirements.lock", "requirements-dev.lock"):
+    assert stages[-1][0] == "cpu"  # what is built where no target is named
+    for lock in ("requirements.lock", "requirements-cpu.lock", "requirements-gpu.lock", "requirements-dev.lock"):
         names = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / lock).read_text(), re.MULTILINE))
         assert not names & {"h5py", "keras", "safetensors", "timm", "torch", "torchvision"}
