@@ -37,34 +37,54 @@ class Container:
         self.config: dict[str, Any] = described["Docker"]["config"]
         self._id = builder.ask("from", image)
         self.root = Path(builder.ask("mount", self._id))
-        subprocess.run(["mount", "-o", "remount,ro", self.root], check=True)
-        self._state = builder.folder / f"state-{self._id}"
-        self._state.mkdir()
-        os.chown(self._state, USER, GROUP)
-        self._state.chmod(0o770)
+        self._state, self._scratch = (builder.folder / f"{name}-{self._id}" for name in ("state", "scratch"))
+        for folder in (self._state, self._scratch):
+            folder.mkdir()
+            os.chown(folder, USER, GROUP)
+            folder.chmod(0o770)
         self._port = _free_port()
+        (self.root / "run/.containerenv").touch()  # which buildah mounts something at, and cannot make then
+        subprocess.run(["mount", "-o", "remount,ro", self.root], check=True)
 
-    def command(self, *words: str) -> list[str]:
-        """Return the command that runs words in it, as its user, who can write to `/state` and `/tmp` alone."""
+    def command(self, status: str, *words: str) -> list[str]:
+        """Return the command that runs words in it, as its user, who can write to `/state` and `/tmp` alone.
+
+        Args:
+            status: name of the file in `/tmp` that gets the exit status: buildah 1.28 itself ends by a fault of its own
+                when it cannot tidy up the root.
+            words: what is run.
+        """
         options = ["--isolation", "chroot", "--network", "host", "--cap-drop", "all"]
-        options += ["--env", f"CLASSIFY_PORT={self._port}"]
-        options += ["--volume", f"{self._state}:/state", "--volume", f"{self._imagery}:/imagery:ro"]
-        options += ["--mount", "type=tmpfs,destination=/tmp"]
-        return self._builder.command("run", *options, self._id, "--", *words)
+        options += ["--env", f"CLASSIFY_PORT={self._port}", "--volume", f"{self._imagery}:/imagery:ro"]
+        options += ["--volume", f"{self._state}:/state", "--volume", f"{self._scratch}:/tmp"]
+        script = f'"$@"; echo $? > /tmp/{status}'
+        return self._builder.command("run", *options, self._id, "--", "sh", "-c", script, "sh", *words)
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run words in it."""
-        return subprocess.run(self.command(*words), capture_output=True, text=True, timeout=300, check=False)
+        command = self.command("status", *words)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        done.returncode = self._status("status", done.returncode)
+        return done
+
+    def _status(self, name: str, otherwise: int) -> int:
+        """Return the exit status of what was run, and forget it."""
+        file = self._scratch / name
+        if not file.exists():
+            return otherwise
+        status = int(file.read_text())
+        file.unlink()
+        return status
 
     @contextmanager
     def service(self) -> Iterator[Service]:
         """Run what the image runs by itself, and give it when it is ready; it ends with the block."""
         log = self._builder.folder / "service.log"
-        command = self.command(*self.config["Entrypoint"], *self.config["Cmd"])
+        command = self.command("status-of-service", *self.config["Entrypoint"], *self.config["Cmd"])
         with log.open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
         try:
-            yield Service(process, f"http://127.0.0.1:{self._port}", log)
+            yield Service(process, f"http://127.0.0.1:{self._port}", log, self._scratch / "status-of-service")
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -84,10 +104,11 @@ class Service:
         process: that runs the container.
         url: where it answers.
         log: what it writes.
+        status: the file that gets its exit status.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-        self.process, self.url, self._log = process, url, log
+    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path, status: Path) -> None:
+        self.url, self._process, self._log, self._status = url, process, log, status
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def get(self, path: str) -> Any:
@@ -110,7 +131,7 @@ class Service:
     def wait_ready(self, model: str) -> None:
         """Wait until it is well and has checked a model; end this program where that does not happen."""
         deadline_s = time.monotonic() + _START_S
-        while time.monotonic() < deadline_s and self.process.poll() is None:
+        while time.monotonic() < deadline_s and self._process.poll() is None:
             with suppress(OSError, KeyError):
                 models = self.get("/processes/classify-objects")["inputs"]["model"]["schema"]["enum"]
                 if model in models and self.get("/health")["status"] == "ok":
@@ -118,9 +139,15 @@ class Service:
             time.sleep(0.2)
         sys.exit("the service did not start:\n" + self._log.read_text()[-3000:])
 
+    def wait(self, timeout_s: float) -> int | None:
+        """Wait until it has ended by itself, and return its exit status; None = it runs on."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout_s)
+        return int(self._status.read_text()) if self._status.exists() else None
+
     def processes(self) -> tuple[int, int]:
         """Return the process ids of the container's init and of its child, the program that it runs."""
-        tree = [self.process.pid]
+        tree = [self._process.pid]
         for process in tree:
             children = [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
             if Path(f"/proc/{process}/comm").read_text().strip() == "tini":
