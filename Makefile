@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { command -v "$$p"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo serve test test-jobs test-compose test-convert convert-env chaos siege fuzz soak check bench audit lock openapi clean
+.PHONY: demo serve test test-jobs test-compose test-convert convert-env chaos siege fuzz soak check bench gpu-check audit lock openapi clean
 
 demo: .venv/ready
 	$(BIN)/python examples/storm/demo.py
@@ -54,6 +54,12 @@ check: .venv/ready-dev
 bench: .venv/ready-dev
 	$(BIN)/python bench/run.py
 
+# a GPU: labels, speed, options, memory; stops with the reason where there is none, before 2 GB of libraries are installed
+gpu-check: .venv/ready
+	$(BIN)/python bench/gpu_check.py --driver
+	$(MAKE) .venv/ready-gpu
+	$(BIN)/python bench/gpu_check.py
+
 # ten thousand small jobs through one service: memory and the job list
 soak: .venv/ready-dev
 	$(BIN)/python bench/soak.py
@@ -72,6 +78,11 @@ soak: .venv/ready-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --upgrade --target .venv/readers -r requirements-readers.lock
 	$(BIN)/python -m venv .venv/objects
 	.venv/objects/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-objects.lock
+	@touch $@
+
+# NVIDIA's libraries for ONNX Runtime, beside what is there
+.venv/ready-gpu: requirements-gpu.lock .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-gpu.lock
 	@touch $@
 
 .venv/convert/ready: requirements-convert.lock | .venv/bin/python

@@ -19,7 +19,7 @@ from processes.model.runtime.runtimes import choose_processor
 from processes.ogc.execution import Execution
 from processes.ogc.literals import read_literals
 from processes.ogc.media_types import choose_media_type
-from processes.ogc.process import Output, Process, RequireFreeName, Requirements
+from processes.ogc.process import Output, Process, RequireFreeName, RequireGpu, Requirements
 from processes.ogc.request import Description
 from processes.sources.media_types import GEOJSON, JSON
 
@@ -40,7 +40,12 @@ class DescribeModel(Process):
     def frame(self) -> Description:
         return _description([])
 
-    def validate(self, execution: Execution, require_free_name: RequireFreeName = lambda _: None) -> Requirements:
+    def validate(
+        self,
+        execution: Execution,
+        require_free_name: RequireFreeName = lambda _: None,
+        require_gpu: RequireGpu | None = None,
+    ) -> Requirements:
         self._model(execution)
         return Requirements()
 

@@ -18,7 +18,7 @@ from processes.errors import RequestError, collect_faults
 from processes.ogc.execution import Execution
 from processes.ogc.literals import LiteralValue, read_literals
 from processes.ogc.media_types import choose_media_type
-from processes.ogc.process import Output, Process, RequireFreeName, Requirements
+from processes.ogc.process import Output, Process, RequireFreeName, RequireGpu, Requirements
 from processes.ogc.request import Description
 
 OUTPUT = "echo"
@@ -115,7 +115,12 @@ class Echo(Process):
         description["inputs"]["pause"]["schema"]["maximum"] = self._max_pause_s
         return description
 
-    def validate(self, execution: Execution, require_free_name: RequireFreeName = lambda _: None) -> Requirements:
+    def validate(
+        self,
+        execution: Execution,
+        require_free_name: RequireFreeName = lambda _: None,
+        require_gpu: RequireGpu | None = None,
+    ) -> Requirements:
         return Requirements(delay_s=_pause_s(self._values(execution)))
 
     def execute(self, execution: Execution, folder: Path) -> Output:

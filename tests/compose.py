@@ -89,7 +89,9 @@ class ComposedService(Service):
         for number in range(2):
             self.start("worker", name=f"worker-{number}")
 
-    def start(self, *command: str, name: str | None = None) -> subprocess.Popen[bytes]:
+    def start(
+        self, *command: str, name: str | None = None, variables: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         """Start a part by its command, or again, with the environment that the compose file gives it."""
         part = name or command[0]
         if part in self.parts:
@@ -98,7 +100,9 @@ class ComposedService(Service):
             process = subprocess.Popen(
                 [sys.executable, "-m", "processes.programs.cli", command[0], *self._options(command[0])],
                 cwd=ROOT,
-                env=clean_environment() | self.environment(command[0]) | {"CLASSIFY_STATE": str(self._state(part))},
+                env=clean_environment()
+                | self.environment(command[0])
+                | {"CLASSIFY_STATE": str(self._state(part)), **(variables or {})},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

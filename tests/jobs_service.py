@@ -140,8 +140,16 @@ class Service:
         document = json.loads(self.configuration.read_text())
         return document["resources"]["classify-objects"]["processor"][name]
 
-    def start(self, *command: str, name: str | None = None) -> subprocess.Popen[bytes]:
-        """Start a part, under a name by which it is found again; one of that name before it has ended."""
+    def start(
+        self, *command: str, name: str | None = None, variables: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start a part, under a name by which it is found again; one of that name before it has ended.
+
+        Args:
+            command: of the part.
+            name: None = the first word of the command.
+            variables: of its environment, beside the usual ones.
+        """
         if (name or command[0]) in self.parts:
             self.parts[name or command[0]].wait(10)
         program, environment = [sys.executable, "-m", "processes.programs.cli"], clean_environment()
@@ -151,7 +159,7 @@ class Service:
             process = subprocess.Popen(
                 [*program, "--config", self.configuration, *command],
                 cwd=self._root,
-                env=environment,
+                env=environment | dict(variables or {}),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -312,7 +320,15 @@ def until(condition: Callable[[], Any], timeout_s: float = 30, what: str = "") -
     return time.monotonic() - start_s
 
 
-def cluster_of(town: Path, folder: Path, job_store: str, *, is_cut_off: bool = False) -> Service:
+def cluster_of(
+    town: Path,
+    folder: Path,
+    job_store: str,
+    *,
+    is_cut_off: bool = False,
+    limits: Mapping[str, int] | None = None,
+    **others: Any,
+) -> Service:
     """Start a scheduler that speaks TLS, two workers of one slot each, a runner and a web server.
 
     Args:
@@ -320,16 +336,19 @@ def cluster_of(town: Path, folder: Path, job_store: str, *, is_cut_off: bool = F
         folder: a folder for its state.
         job_store: URL of an empty PostgreSQL database.
         is_cut_off: the scheduler is behind the service's `network`.
+        limits: that are other than usual.
+        others: further settings of the processes.
     """
     port = free_port()
     network = TcpProxy(port) if is_cut_off else None
-    settings: dict[str, Any] = {
+    settings: dict[str, Any] = others | {
         "job_store": job_store,
         "scheduler": f"tls://127.0.0.1:{port if network is None else network.port}",
         "tls": make_certificates(folder),
         "slots": 1,
     }
-    service = Service(town, folder, [["scheduler", "--port", str(port)], ["web"], ["runner"]], **settings)
+    parts = [["scheduler", "--port", str(port)], ["web"], ["runner"]]
+    service = Service(town, folder, parts, limits=limits, **settings)
     service.network = network
     for number in range(2):
         service.start("worker", "--host", "127.0.0.1", name=f"worker-{number}")

@@ -42,6 +42,7 @@ HOMES: Mapping[str, set[str]] = {
         "jobs/store",
         "jobs/claiming",
         "jobs/counters",
+        "jobs/gpu_reports",
         "jobs/runner_store",
         "jobs/callbacks",
     },

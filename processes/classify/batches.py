@@ -7,9 +7,11 @@ thread reads, so that several read ahead for the one that runs it.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from math import prod
 from queue import SimpleQueue
 from types import TracebackType
@@ -47,6 +49,12 @@ class Pause:
     """Returns whether no further batch is to be begun."""
     at_once: Callable[[], bool] = never
     """Returns whether batches and large chips are to be left as they are."""
+
+
+def pause_after(seconds: float) -> Pause:
+    """Return a pause after so many seconds; one batch is begun in any case, so that each step gets on."""
+    end_s, begun = time.monotonic() + seconds, count()
+    return Pause(lambda: next(begun) > 0 and time.monotonic() > end_s, lambda: time.monotonic() > end_s)
 
 
 @dataclass(frozen=True, slots=True)

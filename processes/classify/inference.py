@@ -106,7 +106,7 @@ def classify(
                                 part.batch, session, arguments, labels, batches.dtype, batches.is_stopped
                             )
                         else:
-                            _label(part.batch, session, arguments, labels)
+                            _label(part.batch, session, arguments, labels, batches.size)
                         with lock:
                             done[part.start : part.start + len(part.batch.rows)] = True
                             progress(len(part.batch.rows))
@@ -137,13 +137,16 @@ def classify(
     return Classified(labels, done, batches.parts)
 
 
-def _label(batch: Batch, session: Session, arguments: ModelArguments, labels: Labels) -> None:
+def _label(batch: Batch, session: Session, arguments: ModelArguments, labels: Labels, batch_size: int) -> None:
     labels.status[batch.rows[batch.touched & ~batch.valid]] = ClassStatus.NODATA
     rows = batch.rows if batch.valid.all() else batch.rows[batch.valid]
     if not len(rows):
         return
     chips = _as_taken(batch.chips if len(rows) == len(batch.rows) else batch.chips[batch.valid], session)
-    scores = _scores(session, chips, arguments.test_time_augmentation)
+    scores = _scores(session, chips, arguments.test_time_augmentation, batch_size)
+    limit = session.batch_limit(batch_size)
+    if limit is not None:
+        labels.batch_limits.add(limit)
     is_finite = np.isfinite(scores).all(axis=1)
     if not is_finite.all():
         labels.status[rows[~is_finite]] = ClassStatus.NOT_FINITE
@@ -198,18 +201,18 @@ def _as_taken(chips: Chips, session: Session) -> Chips:
     return np.stack([resample(chip, (width, height)) for chip in chips])
 
 
-def _scores(session: Session, chips: Chips, augment: bool) -> NDArray[np.float32]:
+def _scores(session: Session, chips: Chips, augment: bool, batch_size: int) -> NDArray[np.float32]:
     """Return probabilities; with `augment` they are averaged over turned and mirrored chips.
 
     These are the ones that Esri's tool uses: in map space the eight turns and mirrors (four where the chip is not
     square), else the chip and its mirror.
     """
     if not augment:
-        return session.scores(chips)
+        return session.scores(chips, batch_size)
     variants: list[NDArray[Any]] = [chips, chips[..., ::-1]]
     if session.key.definition.map_space:
         variants += [variant[..., ::-1, :] for variant in variants]
         if chips.shape[2] == chips.shape[3]:
             variants += [variant.swapaxes(2, 3) for variant in variants]
-    scores = [session.scores(np.ascontiguousarray(variant)) for variant in variants]
+    scores = [session.scores(np.ascontiguousarray(variant), batch_size) for variant in variants]
     return np.asarray(np.mean(scores, axis=0), np.float32)

@@ -29,7 +29,7 @@ from processes.model.catalog import Catalog, Model
 from processes.model.runtime.runtime import Processor
 from processes.model.runtime.runtimes import require_processor
 from processes.ogc.literals import LiteralValue, read_literals
-from processes.ogc.process import RequireFreeName, Requirements
+from processes.ogc.process import RequireFreeName, RequireGpu, Requirements
 from processes.ogc.request import ExecuteRequest
 from processes.ogc.schema import quoted
 from processes.settings import Settings
@@ -76,7 +76,7 @@ def read_inputs(
     request: ExecuteRequest,
     faults: list[Fault],
     catalog: Catalog,
-    runs_here: bool,
+    require_gpu: RequireGpu | None = None,
     require_free_name: RequireFreeName = lambda _: None,
     sha256: str | None = None,
 ) -> Inputs | None:
@@ -86,7 +86,7 @@ def read_inputs(
         request: the request.
         faults: gets what is wrong. Then None may be returned.
         catalog: the installed models.
-        runs_here: True = the model runs on this machine, which must have a GPU if one is asked for.
+        require_gpu: raises where no machine that works on jobs has a GPU; None = this one works on them.
         require_free_name: raises NameTakenError where another job has the result name.
         sha256: digest of the model when the request was accepted; None = nobody looked.
     """
@@ -97,9 +97,9 @@ def read_inputs(
     media_type = None if output is None else output.media_type
     output_format = None if media_type is None else format_of_media_type(media_type)
     processor = cast("Processor | None", values.get("processorType"))
-    if runs_here and processor is not None:
+    if processor is not None:
         with collect_faults(faults, literals["processorType"].pointer):
-            require_processor(processor)
+            require_processor(processor) if require_gpu is None or processor == "CPU" else require_gpu()
     if "resultName" in literals:
         try:
             require_free_name(values["resultName"])

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from processes.classify.labels import Labels
 
+_BATCH_LIMITS = "batch_limits"
+"""Entry of a file's metadata."""
+
 
 def save_labels(path: Path, rows: NDArray[np.int64], labels: Labels) -> None:
     """Write the labels of some rows.
@@ -32,7 +35,8 @@ def save_labels(path: Path, rows: NDArray[np.int64], labels: Labels) -> None:
     if labels.values is not None:
         for place, values in enumerate(labels.values.columns):
             columns[f"value-{place}"] = pa.array(values.tolist())
-    table = pa.table(columns)
+    limits = ",".join(map(str, sorted(labels.batch_limits)))
+    table = pa.table(columns, metadata={_BATCH_LIMITS: limits})
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
 
@@ -51,6 +55,8 @@ def gather_labels(path: Path, labels: Labels) -> None:
     if not path.stat().st_size:
         raise pa.ArrowInvalid("the file is empty")
     table = pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks()
+    limits = (table.schema.metadata or {}).get(_BATCH_LIMITS.encode(), b"").decode()
+    labels.batch_limits.update(int(limit) for limit in limits.split(",") if limit)
     rows = table.column("row").to_numpy()
     labels.winner[rows] = table.column("winner").to_numpy()
     labels.confidence[rows] = table.column("confidence").to_numpy()
@@ -74,7 +80,9 @@ def labels_of(labels: Labels, rows: NDArray[np.int64]) -> Labels:
     """Return the labels of some of the rows."""
     scores = None if labels.scores is None else labels.scores[rows]
     values = None if labels.values is None else labels.values.of(rows)
-    return Labels(labels.winner[rows], labels.confidence[rows], labels.status[rows], scores, values)
+    return Labels(
+        labels.winner[rows], labels.confidence[rows], labels.status[rows], scores, values, set(labels.batch_limits)
+    )
 
 
 def copy_labels(labels: Labels, rows: NDArray[np.int64], some: Labels) -> None:
@@ -86,6 +94,7 @@ def copy_labels(labels: Labels, rows: NDArray[np.int64], some: Labels) -> None:
         some: their labels, `(k,)`.
     """
     labels.winner[rows], labels.confidence[rows], labels.status[rows] = some.winner, some.confidence, some.status
+    labels.batch_limits.update(some.batch_limits)
     if labels.scores is not None and some.scores is not None and len(rows):
         labels.scores[rows] = some.scores
     if labels.values is not None and some.values is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Self
 
@@ -75,6 +75,8 @@ class Labels:
     """Probabilities of all classes, 0..1, NaN = not classified, `(n, classes)`; None = the result has none."""
     values: FunctionValues | None = None
     """What a raster function gives; None = the labels are a network's."""
+    batch_limits: set[int] = field(default_factory=set)
+    """Numbers of chips that batches were halved to for want of memory, by any of the processes that made the labels."""
 
 
 def unlabelled(

@@ -45,6 +45,8 @@ class _Step(msgspec.Struct, frozen=True):
     parts: list[_Part]
     values: list[list[str | int | float | None]] | None = None
     """Label and own fields that a raster function gave of each row; None = labels are the network's."""
+    batch_limits: tuple[int, ...] = ()
+    """As `Labels` has them."""
 
 
 class SectionProgress:
@@ -125,6 +127,7 @@ def keep_step(
         None if labels.scores is None else labels.scores.tobytes(),
         [_saved_part(row, part) for row, part in parts.items()],
         None if labels.values is None else [column.tolist() for column in labels.values.columns],
+        tuple(sorted(labels.batch_limits)),
     )
     path = files.scratch / _name(section, step)
     path.write_bytes(msgspec.msgpack.encode(content))
@@ -142,7 +145,7 @@ def _labels(step: _Step, count: int) -> Labels:
     if step.values is not None:
         columns = [objects_of(column) for column in step.values]
         values = FunctionValues(columns[0], tuple(columns[1:]))
-    return Labels(winner, confidence, np.frombuffer(step.status, np.uint8), scores, values)
+    return Labels(winner, confidence, np.frombuffer(step.status, np.uint8), scores, values, set(step.batch_limits))
 
 
 def _saved_part(row: int, part: PartialChip) -> _Part:

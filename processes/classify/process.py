@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from collections.abc import Callable, Sequence
-from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from processes.classify.batches import Pause
+from processes.classify.batches import Pause, pause_after
 from processes.classify.description import OUTPUT, describe
 from processes.classify.downloads import has_host_links
 from processes.classify.inference import Classified
@@ -67,6 +65,7 @@ from processes.ogc.process import (
     Output,
     Progress,
     RequireFreeName,
+    RequireGpu,
     Requirements,
     SectionedProcess,
     Sections,
@@ -106,10 +105,14 @@ class ClassifyObjects(SectionedProcess):
     def frame(self) -> Description:
         return describe([])
 
-    def validate(self, execution: Execution, require_free_name: RequireFreeName = lambda _: None) -> Requirements:
+    def validate(
+        self,
+        execution: Execution,
+        require_free_name: RequireFreeName = lambda _: None,
+        require_gpu: RequireGpu | None = None,
+    ) -> Requirements:
         request, faults = execution.request, list(execution.request.faults)
-        runs_here = self._settings.scheduler is None
-        inputs = read_inputs(request, faults, self._catalog, runs_here, require_free_name)
+        inputs = read_inputs(request, faults, self._catalog, require_gpu, require_free_name)
         stamps, stem = stamp_links(request, self._settings, faults)
         if faults or inputs is None:
             raise RequestError(faults)
@@ -146,7 +149,8 @@ class ClassifyObjects(SectionedProcess):
         if measures_speed:
             with at_pointer("/inputs/model"):
                 session = session_for(rows.sources, self._catalog.functions)
-                objects_per_s = session.chips_per_s() * self._thread_count()
+                callers = 1 if session.key.processor == "GPU" else self._thread_count()  # one GPU for all threads
+                objects_per_s = session.chips_per_s() * callers
         read_bytes = reading_cost(planned.chips).total
         return Estimate(len(rows.sources.images), len(rows), tuple(result_fields(rows)), objects_per_s, read_bytes)
 
@@ -203,7 +207,7 @@ class ClassifyObjects(SectionedProcess):
         before = SectionProgress(files, section, empty_labels(len(rows), sources))
         before.load()
         session, todo = session_for(sources, self._catalog.functions), np.flatnonzero(~before.done)
-        pause = _pause_in_time()
+        pause = pause_after(_STEP_S)
         found = classify_rows(sources, chips, todo, session, progress, self._thread_count(), pause, before.parts)
         require_unchanged(used, saved.file_stamps)
         self._require_same_model(sources)
@@ -237,7 +241,9 @@ class ClassifyObjects(SectionedProcess):
             RequestError: everything that is wrong with the request.
         """
         request, faults = execution.request, list(execution.request.faults)
-        inputs = read_inputs(request, faults, self._catalog, runs_here=True, sha256=execution.model_sha256)
+        is_run = execution.dry_run is None or execution.dry_run.measures_speed  # else any machine does it
+        require_gpu = None if is_run else lambda: None
+        inputs = read_inputs(request, faults, self._catalog, require_gpu, sha256=execution.model_sha256)
         self._require_same_files(execution)
         opened = folder / OPENED
         opened.mkdir(exist_ok=True)  # it holds what was downloaded before
@@ -279,12 +285,6 @@ class ClassifyObjects(SectionedProcess):
         planned(len(plan.rows))
         pace.start(len(plan.rows) - len(rows))
         return classify_rows(plan.rows.sources, plan.chips, rows, session, pace.count, self._thread_count(), pause)
-
-
-def _pause_in_time() -> Pause:
-    """Return a pause after the seconds of a step; one batch is begun in any case, so that each step gets on."""
-    end_s, begun = time.monotonic() + _STEP_S, count()
-    return Pause(lambda: next(begun) > 0 and time.monotonic() > end_s, lambda: time.monotonic() > end_s)
 
 
 def _loaded_rows(saved: SavedPlan, sources: Sources, files: JobFiles) -> PlannedRows:

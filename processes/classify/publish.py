@@ -91,7 +91,13 @@ def publish(
     named_crs = _named_crs(rows.layer.crs, output_format, crs)
     target = parse_crs(CRS84) if output_format.is_crs84_only else crs
     shifts = unknown_shift_warnings(rows.layer.crs, target, sources.images)
-    row_warnings = [*rows.warnings, *_not_finite_warnings(rows, labels), *_function_warnings(rows, labels), *shifts]
+    row_warnings = [
+        *rows.warnings,
+        *_not_finite_warnings(rows, labels),
+        *_function_warnings(rows, labels),
+        *_memory_warnings(labels),
+        *shifts,
+    ]
     result = result_layer(
         rows.layer,
         rows.ids,
@@ -149,6 +155,17 @@ def _not_finite_warnings(rows: PlannedRows, labels: Labels) -> list[str]:
     return [
         f"{len(broken)} of {len(rows)} objects have the status {ClassStatus.NOT_FINITE.label}: the network gave "
         f"something that is no finite number; the first is {first}"
+    ]
+
+
+def _memory_warnings(labels: Labels) -> list[str]:
+    """Warn where the memory was not enough for the batches, once, with the size that they came to."""
+    if not labels.batch_limits:
+        return []
+    least = min(labels.batch_limits)
+    return [
+        f"the memory was not enough for the batches: they were halved, down to {least} "
+        f"{'chip' if least == 1 else 'chips'}; the argument batch_size sets their size"
     ]
 
 

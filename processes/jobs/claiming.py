@@ -26,7 +26,9 @@ def is_over(lease: sa.ColumnElement[float], now: float) -> sa.ColumnElement[bool
     return sa.or_(lease < now, lease > now + 2 * LEASE_S)
 
 
-def ready(now: float, busy: Iterable[str], room: int, priority_room: int, beyond: int) -> list[sa.ColumnElement[bool]]:
+def ready(
+    now: float, busy: Iterable[str], room: int, priority_room: int, beyond: int, has_gpu: bool
+) -> list[sa.ColumnElement[bool]]:
     """Return the conditions under which a job can be claimed.
 
     Args:
@@ -35,6 +37,7 @@ def ready(now: float, busy: Iterable[str], room: int, priority_room: int, beyond
         room: number of further jobs that it has room for; 0 or less = it is full.
         priority_room: the same for jobs that a client waits for.
         beyond: number of jobs of each kind that it has room for beyond that, of clients none of whose jobs runs.
+        has_gpu: False = jobs that need a GPU wait until there is one.
     """
     is_lost = sa.and_(job.c.status == JobStatus.RUNNING, is_over(job.c.lease, now))
     is_free = sa.or_(job.c.status == JobStatus.ACCEPTED, is_lost)
@@ -48,10 +51,13 @@ def ready(now: float, busy: Iterable[str], room: int, priority_room: int, beyond
             has_room.append(sa.and_(is_kind(job), job.c.client.not_in(sa.select(other.c.client).where(*served))))
     # where the clock was set back, what was created later than now has waited long enough
     is_due = sa.or_(job.c.due <= now, job.c.created > now)
-    return [is_free, is_due, sa.or_(sa.false(), *has_room), job.c.id.not_in(list(busy))]
+    has_what_it_needs = sa.true() if has_gpu else job.c.needs_gpu.is_(False)
+    return [is_free, is_due, sa.or_(sa.false(), *has_room), job.c.id.not_in(list(busy)), has_what_it_needs]
 
 
-def next_job(now: float, busy: Iterable[str], room: int, priority_room: int, beyond: int) -> sa.Select[tuple[str]]:
+def next_job(
+    now: float, busy: Iterable[str], room: int, priority_room: int, beyond: int, has_gpu: bool
+) -> sa.Select[tuple[str]]:
     """Return the query for the job to claim next; arguments as `ready` has them."""
     running = (
         sa.select(job.c.client, sa.func.count().label("jobs"))
@@ -62,7 +68,7 @@ def next_job(now: float, busy: Iterable[str], room: int, priority_room: int, bey
     return (
         sa.select(job.c.id)
         .outerjoin(running, running.c.client == job.c.client)
-        .where(*ready(now, busy, room, priority_room, beyond))
+        .where(*ready(now, busy, room, priority_room, beyond, has_gpu))
         .order_by(
             job.c.priority.desc(),
             job.c.status.desc(),  # "running" comes before "accepted"

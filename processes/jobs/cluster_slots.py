@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -14,10 +15,12 @@ from distributed.comm import CommClosedError
 
 from processes.jobs.admission import EngineLostError, SlotCounts
 from processes.jobs.dask_parts import GPU, OwnSlotsPlugin, security_of, set_up_dask
+from processes.jobs.gpu_reports import GpuReport
 from processes.jobs.job import Job
 from processes.jobs.slots import SlotPool, report_of
 from processes.jobs.step_queue import QueuedStep
 from processes.jobs.steps import Step, StepReport
+from processes.model.runtime.runtimes import missing_gpu
 from processes.settings import Settings
 
 _logger = logging.getLogger(__name__)
@@ -41,14 +44,18 @@ class ClusterSlots:
         self._connecting = asyncio.Lock()
         self._futures: dict[QueuedStep, Future] = {}
         """Of steps that were sent to a slot, and whose reports are not there yet."""
-        self._gpu_slots = 0
+        self.gpus = GpuReport()
+        """Those of the workers, as far as `look_for_gpus` has found them."""
+        self._workers: frozenset[str] = frozenset()
+        """Addresses of the workers when their GPUs were looked for."""
         self._is_closing = False
 
     def counts(self) -> SlotCounts:
         """Return the numbers of slots at present; 0 = the connection is lost."""
         if self._client is None or self._client.status != "running":
-            return SlotCounts(0, self._gpu_slots)
-        return SlotCounts(int(self._client.scheduler_info(n_workers=0).get("total_threads", 0)), self._gpu_slots)
+            return SlotCounts(0, self.gpus.slots or 0)
+        slots = int(self._client.scheduler_info(n_workers=0).get("total_threads", 0))
+        return SlotCounts(slots, self.gpus.slots or 0)
 
     async def start(self) -> None:
         """Set up Dask; the connection is made when it is needed first."""
@@ -91,19 +98,24 @@ class ClusterSlots:
             self._client = client
             _logger.info("connected to the scheduler", extra={"scheduler": self._scheduler})
 
-    async def has_gpu(self) -> bool:
-        """Return whether a worker of the cluster has a GPU.
+    async def look_for_gpus(self) -> None:
+        """Look which workers have GPUs, and if none has, why.
 
         Raises:
             EngineLostError: the scheduler does not answer.
         """
         client = await self._connected()
         try:
-            workers = (await client.scheduler.identity(n_workers=-1))["workers"]
+            workers = (await asyncio.wait_for(client.scheduler.identity(n_workers=-1), _ANSWER_S))["workers"]
         except _LOST as err:
             raise EngineLostError(str(err)) from err
-        self._gpu_slots = sum(int(worker["resources"].get(GPU, 0)) for worker in workers.values())
-        return self._gpu_slots > 0
+        slots = sum(int(worker["resources"].get(GPU, 0)) for worker in workers.values())
+        if slots or not workers:
+            self.gpus = GpuReport(slots or None)
+        elif self.gpus.slots != 0 or self._workers != workers.keys():  # each of them is asked once
+            reasons = Counter(filter(None, (await self._ask_workers(missing_gpu)).values()))
+            self.gpus = GpuReport(0, max(reasons, key=reasons.__getitem__, default=None))
+        self._workers = frozenset(workers)
 
     async def run(self, queued: QueuedStep, step: Step, job: Job) -> StepReport:
         """Send a step to a slot, and return its report when it is there.

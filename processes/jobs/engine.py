@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol, Self
 
-from processes.errors import InputError, RequestError, to_record
 from processes.jobs.admission import Admission, SlotCounts
 from processes.jobs.download_slots import DownloadSlots
+from processes.jobs.gpu_reports import GpuReport
 from processes.jobs.job import Job
 from processes.jobs.local_slots import LocalSlots
 from processes.jobs.step_queue import QueuedStep
-from processes.jobs.steps import Step, StepFailed, StepReport
+from processes.jobs.steps import Step, StepReport
 from processes.settings import Settings
 
 
@@ -26,7 +26,9 @@ class _Slots(Protocol):
     async def start(self) -> None: ...
     async def close(self) -> None: ...
     async def connect(self) -> None: ...
-    async def has_gpu(self) -> bool: ...
+    @property
+    def gpus(self) -> GpuReport: ...
+    async def look_for_gpus(self) -> None: ...
     async def run(self, queued: QueuedStep, step: Step, job: Job) -> StepReport: ...
     async def stop_step(self, key: str) -> bool: ...
     async def stop(self, job_id: str, fence: int) -> None: ...
@@ -62,6 +64,19 @@ class Engine:
         """Return the number of slots at present."""
         return self._slots.counts().all
 
+    @property
+    def gpus(self) -> GpuReport:
+        """The GPUs at present, as far as `look_for_gpus` has found them."""
+        return self._slots.gpus
+
+    async def look_for_gpus(self) -> None:
+        """Look for the GPUs of a cluster's workers. Those of this machine are known; they do not come and go.
+
+        Raises:
+            EngineLostError: the scheduler does not answer.
+        """
+        await self._slots.look_for_gpus()
+
     async def connect(self) -> None:
         """Connect to the scheduler of a cluster where the connection is lost.
 
@@ -71,7 +86,7 @@ class Engine:
         await self._slots.connect()
 
     async def run(self, step: Step, job: Job, beginning: Callable[[], Awaitable[None]] | None = None) -> StepReport:
-        """Do a step in a slot, as soon as it is its turn.
+        """Do a step in a slot, as soon as it is its turn; one that needs a GPU waits until there is one.
 
         Args:
             step: what to do.
@@ -84,11 +99,6 @@ class Engine:
         if step.action == "fetch":
             return await self._downloads.run(step, job, beginning)
         await self.connect()
-        if job.needs_gpu and not await self._slots.has_gpu():
-            missing = InputError("processorType is GPU, but no machine of this server has one that can be used")
-            return StepReport(
-                StepFailed(to_record(RequestError.at("/inputs/processorType", missing)), is_final=True), 0
-            )
         return await self._admission.run(step, job, lambda queued, step: self._slots.run(queued, step, job), beginning)
 
     async def end_unused(self) -> None:

@@ -55,6 +55,8 @@ class Intake:
         self.database = Database(settings.job_store, WEB_PATIENCE_S)
         self.store = JobStore(self.database, settings.limits)
         self.storage: Storage = storage_of(settings)
+        self._is_shared = settings.scheduler is not None or not self.database.is_file
+        """True = jobs may run on other machines, whose GPUs runners report."""
         self._end_watch = EndWatch(self.store.ended)
         self._wakeup_pipe = WakeupPipe(settings.state)
         self._waiting = Permits(max(1, settings.web_threads // 2))
@@ -66,7 +68,8 @@ class Intake:
         Raises:
             RequestError: everything that is wrong with it, as far as no file needs to be opened.
         """
-        return process.validate(self.with_subscriber_faults(execution), self.store.require_free)
+        asked = self.with_subscriber_faults(execution)
+        return process.validate(asked, self.store.require_free, self.store.require_gpu if self._is_shared else None)
 
     def with_subscriber_faults(self, execution: Execution) -> Execution:
         """Return an execution with a fault for each URL of its subscriber that the configuration does not allow."""
@@ -145,7 +148,10 @@ class Intake:
             ServiceError: it would fail.
         """
         pace = None if requirements.pace_key is None else self.store.pace(requirements.pace_key)
-        with self._dry_run(execution, DryRun(measures_speed=pace is None), is_stopping) as job:
+        can_measure = not requirements.needs_gpu or not self.store.are_gpus_away()
+        dry_run = DryRun(measures_speed=pace is None and can_measure)
+        needed = Requirements(needs_gpu=requirements.needs_gpu and dry_run.measures_speed)
+        with self._dry_run(execution, dry_run, is_stopping, needed) as job:
             if job.error is not None or job.result is None:
                 raise job.error or UnavailableError("the request could not be tried to its end; try again later")
             with self.storage.open_result(job.id, job.result.name) as file:
@@ -218,9 +224,15 @@ class Intake:
         return job
 
     @contextlib.contextmanager
-    def _dry_run(self, execution: Execution, dry_run: DryRun, is_stopping: Callable[[], bool]) -> Iterator[Job]:
+    def _dry_run(
+        self,
+        execution: Execution,
+        dry_run: DryRun,
+        is_stopping: Callable[[], bool],
+        needed: Requirements = Requirements(),  # noqa: B008 - it is frozen
+    ) -> Iterator[Job]:
         """Yield the job of a dry run that has ended; after that nothing of it is left."""
-        job = self._put(dataclasses.replace(execution, dry_run=dry_run), Requirements())
+        job = self._put(dataclasses.replace(execution, dry_run=dry_run), needed)
         try:
             job = self.wait(job, None, is_stopping)
             yield job

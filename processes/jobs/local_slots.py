@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from processes.jobs.admission import SlotCounts
+from processes.jobs.gpu_reports import GpuReport
 from processes.jobs.job import Job
 from processes.jobs.slots import SlotPool, report_of, slot_count
 from processes.jobs.step_queue import QueuedStep
 from processes.jobs.steps import Step, StepReport
-from processes.model.runtime.runtimes import count_gpus
+from processes.model.runtime.runtimes import count_gpus, missing_gpu
 from processes.settings import Settings
 
 
@@ -27,7 +28,9 @@ class LocalSlots:
         self._timeout_s = settings.limits.section_timeout_s
         self._slots = SlotPool(configuration, settings, slot_count(settings))
         self._threads = ThreadPoolExecutor(self._slots.count, "slot")
-        self._counts = SlotCounts(self._slots.count, self._slots.count if count_gpus() else 0)
+        self.gpus = GpuReport(self._slots.count) if count_gpus() else GpuReport(0, missing_gpu())
+        """Those of this machine."""
+        self._counts = SlotCounts(self._slots.count, self.gpus.slots or 0)
 
     def counts(self) -> SlotCounts:
         """Return the numbers of slots at present."""
@@ -46,9 +49,8 @@ class LocalSlots:
     async def connect(self) -> None:
         """Do nothing: there is nothing between a runner and the slots of its machine."""
 
-    async def has_gpu(self) -> bool:
-        """Return whether there is a slot with a GPU."""
-        return self._counts.gpu > 0
+    async def look_for_gpus(self) -> None:
+        """Do nothing: those of this machine do not come and go."""
 
     async def run(self, queued: QueuedStep, step: Step, job: Job) -> StepReport:
         """Do a step in the next free slot, and return its report.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+WAITING = "waiting"
+"""Of a job that was accepted."""
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
@@ -18,6 +20,12 @@ def running_message(done: float, total: int, left_s: float | None) -> str:
     """
     amount = f"{done:.2f}" if done % 1 else f"{done:.0f}"
     return f"{amount} of {total} objects" + ("" if left_s is None else f", about {_duration(left_s)} left")
+
+
+def waiting_for_gpu(message: str) -> str:
+    """Return the message of a job that waits for a GPU: `4200 of 10000 objects; waiting for a machine with a GPU`."""
+    words = f"{WAITING} for a machine with a GPU"
+    return words if message == WAITING else f"{message}; {words}"
 
 
 def successful_message(summary: Mapping[str, Any] | None, objects: int) -> str:

@@ -30,6 +30,11 @@ _STEPS: Mapping[int, Sequence[str]] = {
         "CREATE TABLE runner (name VARCHAR(255) NOT NULL PRIMARY KEY, seen DOUBLE PRECISION NOT NULL)",
     ),
     2: ("ALTER TABLE job ADD COLUMN request_bytes BIGINT NOT NULL DEFAULT 0",),
+    3: (
+        "ALTER TABLE runner ADD COLUMN gpus INTEGER",
+        "ALTER TABLE runner ADD COLUMN gpu_seen DOUBLE PRECISION",
+        "ALTER TABLE runner ADD COLUMN gpu_missing TEXT",
+    ),
 }
 """By the version that they start from."""
 

@@ -33,6 +33,8 @@ _logger = logging.getLogger(__name__)
 _POLL_S, _OWN_POLL_S = 0.05, 1
 """Pauses between two looks for work and for dismissed jobs, unless somebody wakes the runner: where other machines may
 bring work, and where all who bring it wake the runner, as the job store is a file of this machine."""
+_GPU_LOOK_S = 2
+"""Pause between two looks for the GPUs of a cluster."""
 _RETRY_S = 1
 """Pause before a job store that does not answer is tried again."""
 _CLEAN_S = 2
@@ -102,6 +104,7 @@ class Runner:
             self._keep_reserve,
             self._remove_strays,
             self._send_callbacks,
+            *([] if self._settings.scheduler is None else [self._look_for_gpus]),
         )
         tasks = [asyncio.create_task(self._repeat(loop)) for loop in loops]
         await stopping.wait()
@@ -148,17 +151,30 @@ class Runner:
         await self._engine.end_unused()
         return _RETRY_S
 
+    async def _look_for_gpus(self) -> float:
+        """Look whether GPUs of the cluster have come or gone."""
+        before = self._engine.gpus.slots
+        with contextlib.suppress(EngineLostError):  # `_connect` tells of it
+            await self._engine.look_for_gpus()
+        gpus = self._engine.gpus
+        if gpus.slots != before:
+            _logger.info("GPUs came or went", extra={"slots": gpus.slots, "before": before, "reason": gpus.missing})
+        return _GPU_LOOK_S
+
     async def _claim(self) -> float:
         """Stop jobs that are not this runner's any more, and claim the next job if there is room."""
         self._woken.clear()
         fences = {job_id: active.execution.job.fence for job_id, active in self._active.items()}
         for job_id in await self._threads.store(self._store.lost_jobs, fences):
             self._abandon(job_id)
-        awaited = sum(active.execution.job.priority > 0 for active in self._active.values())
-        room = self._settings.limits.max_running_jobs - (len(self._active) - awaited)
+        has_gpu = bool(self._engine.gpus.slots)
+        jobs = [active.execution.job for active in self._active.values()]
+        jobs = [job for job in jobs if has_gpu or not job.needs_gpu]  # those that wait for one keep out no others
+        awaited = sum(job.priority > 0 for job in jobs)
+        room = self._settings.limits.max_running_jobs - (len(jobs) - awaited)
         priority_room = self._settings.limits.max_running_jobs - awaited
         beyond = max(1, self._settings.limits.max_running_jobs // _BEYOND_SHARE)
-        rooms = (list(self._active), room, priority_room, beyond)
+        rooms = (list(self._active), room, priority_room, beyond, has_gpu)
         job = None
         if self._engine.slot_count() and await self._threads.store(self._store.has_waiting, *rooms):
             job = await self._threads.store(self._store.claim, *rooms)
@@ -186,7 +202,7 @@ class Runner:
 
     async def _renew(self) -> float:
         fences = {job_id: active.execution.job.fence for job_id, active in self._active.items()}
-        for job_id in await self._threads.renew(self._store.renew, fences):
+        for job_id in await self._threads.renew(self._store.renew, fences, self._engine.gpus):
             self._abandon(job_id)
         return LEASE_S / 4
 

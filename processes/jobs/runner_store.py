@@ -17,10 +17,11 @@ from processes.jobs.callbacks import add_callback
 from processes.jobs.claiming import LEASE_S, is_over, next_job, ready
 from processes.jobs.counters import Counts, add_counts
 from processes.jobs.database import Database
+from processes.jobs.gpu_reports import GpuReport, save_report
 from processes.jobs.job import Job, JobStatus, ResultFile, Section
 from processes.jobs.retention import expire
 from processes.jobs.sections_again import mark_again
-from processes.jobs.tables import job, runner, section
+from processes.jobs.tables import job, section
 from processes.ogc.process import Sections
 
 
@@ -43,7 +44,9 @@ class RunnerStore:
         self._database = database
         self._owner = owner
 
-    def claim(self, busy: Iterable[str], room: int, priority_room: int, beyond: int = 0) -> Job | None:
+    def claim(
+        self, busy: Iterable[str], room: int, priority_room: int, beyond: int = 0, has_gpu: bool = True
+    ) -> Job | None:
         """Claim the next job: one that lost its runner, else one that waits.
 
         Those of higher priority come first, then those of clients with the fewest running jobs, then the oldest.
@@ -54,10 +57,11 @@ class RunnerStore:
             priority_room: number of further jobs of those that a client waits for.
             beyond: number of jobs of each kind that it claims beyond that, of clients none of whose jobs runs: long
                 jobs of one client, claimed before others came, do not keep these out.
+            has_gpu: False = jobs that need a GPU wait.
         """
         with self._database.write() as connection:
             now = self._database.now(connection)
-            query = next_job(now, busy, room, priority_room, beyond)
+            query = next_job(now, busy, room, priority_room, beyond, has_gpu)
             job_id = connection.scalar(query)
             if job_id is None:
                 return None
@@ -80,12 +84,11 @@ class RunnerStore:
                 add_callback(connection, claimed, "in-progress", claimed.subscriber.in_progress_uri, now)
             return claimed
 
-    def renew(self, fences: Mapping[str, int]) -> set[str]:
-        """Say that this runner works, and renew the leases of jobs; return those that are not its any more."""
+    def renew(self, fences: Mapping[str, int], gpus: GpuReport) -> set[str]:
+        """Say that this runner works, and with which GPUs; renew leases; return the jobs that are not its any more."""
         with self._database.write() as connection:
             now = self._database.now(connection)
-            if not connection.execute(runner.update().where(runner.c.name == self._owner).values(seen=now)).rowcount:
-                connection.execute(runner.insert().values(name=self._owner, seen=now))
+            save_report(connection, self._owner, gpus, now)
             return {
                 job_id
                 for job_id, fence in fences.items()
@@ -101,10 +104,12 @@ class RunnerStore:
             held = {row.id for row in connection.execute(query) if row.fence == fences[row.id]}
         return set(fences) - held
 
-    def has_waiting(self, busy: Iterable[str], room: int, priority_room: int, beyond: int = 0) -> bool:
+    def has_waiting(
+        self, busy: Iterable[str], room: int, priority_room: int, beyond: int = 0, has_gpu: bool = True
+    ) -> bool:
         """Return whether there is a job to claim; arguments as `claim` has them."""
         with self._database.read() as connection:
-            conditions = ready(self._database.now(connection), busy, room, priority_room, beyond)
+            conditions = ready(self._database.now(connection), busy, room, priority_room, beyond, has_gpu)
             return connection.scalar(sa.select(job.c.id).where(*conditions).limit(1)) is not None
 
     def release(self) -> None:

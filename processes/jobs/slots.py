@@ -20,7 +20,8 @@ from processes.errors import FailureError, to_record
 from processes.jobs.files import NO_SPACE
 from processes.jobs.slot import SLOT_PROGRAM, SLOT_TEMPLATE, Slot, use_template
 from processes.jobs.steps import Step, StepFailed, StepReport, StepStopped
-from processes.model.runtime.runtimes import available_threads, count_gpus
+from processes.model.runtime.cuda_devices import VISIBLE_DEVICES
+from processes.model.runtime.runtimes import available_threads, count_gpus, gpus
 from processes.settings import Settings
 
 _logger = logging.getLogger(__name__)
@@ -172,8 +173,8 @@ def slot_count(settings: Settings) -> int:
 def _variables(number: int, cores: int) -> dict[str, str]:
     """Return the environment of a slot's process: its GPU, and no more threads than it has cores."""
     variables = {"OMP_NUM_THREADS": str(cores), "OPENBLAS_NUM_THREADS": str(cores)}
-    gpus = count_gpus()
-    return variables | {"CUDA_VISIBLE_DEVICES": str(number % gpus)} if gpus else variables
+    names = gpus()
+    return variables | {VISIBLE_DEVICES: names[number % len(names)]} if names else variables
 
 
 def _remove_orphans(work: Path) -> None:

@@ -188,9 +188,10 @@ class StepQueue:
             gpu_slots: number of those that have a GPU.
             now_s: the time.
         """
-        if len(self._working) >= slots:
+        in_slots = self._in_slots(gpu_slots)
+        if len(in_slots) >= slots:
             return None
-        held = self._held(now_s)
+        held = self._held(in_slots, now_s)
         lanes = [lane for lane in self._live_lanes() if held.has_room(lane, slots, gpu_slots)]
         if not lanes:
             return None
@@ -215,14 +216,15 @@ class StepQueue:
         Of those that come into question it is the one that began last, as the least work is lost with it. Arguments
         are those of `take`.
         """
-        if len(self._working) < slots or any(step.is_leaving for step in self._working):
+        in_slots = self._in_slots(gpu_slots)
+        if len(in_slots) < slots or any(step.is_leaving for step in in_slots):
             return None
-        held = self._held(now_s)
+        held = self._held(in_slots, now_s)
         for lane in self._live_lanes():
             patience_s = lane.patience_s
             if lane.gave_way or now_s - lane.steps[0][2].since_s < patience_s:
                 continue
-            found = [step for step in self._working if _gives_way(step, lane, held.by_client[lane.client], now_s)]
+            found = [step for step in in_slots if _gives_way(step, lane, held.by_client[lane.client], now_s)]
             if lane.needs_gpu and gpu_slots < slots:
                 found = [step for step in found if step.needs_gpu]
             if found and held.without(step := max(found, key=lambda step: step.since_s)).has_room(
@@ -231,10 +233,14 @@ class StepQueue:
                 return step
         return None
 
-    def _held(self, now_s: float) -> _Held:
-        """Return what is held, and who is here."""
+    def _in_slots(self, gpu_slots: int) -> set[QueuedStep]:
+        """Return the steps that have slots, without those that lost theirs with its GPU: these wait in the engine."""
+        with_gpu = sorted((step for step in self._working if step.needs_gpu), key=lambda step: step.since_s)
+        return self._working.difference(with_gpu[gpu_slots:])
+
+    def _held(self, steps: set[QueuedStep], now_s: float) -> _Held:
+        """Return what steps in slots hold, and who is here."""
         lanes = self._live_lanes()
-        steps = self._working
         long_clients = {client for client, ended_s in self._long_s.items() if now_s - ended_s < _KNOWN_S}
         long = {item for item in steps if item.is_long or item.gave_way or now_s - item.since_s > _LONG_S}
         return _Held(

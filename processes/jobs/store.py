@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,9 @@ import sqlalchemy as sa
 from processes.errors import ClientQueueFullError, NameTakenError, QueueFullError
 from processes.jobs.counters import Counts, read_counts, read_pace
 from processes.jobs.database import Database, serialise
+from processes.jobs.gpu_reports import are_gpus_away, require_gpu
 from processes.jobs.job import ENDED, Job, JobStatus, Section
+from processes.jobs.messages import WAITING, waiting_for_gpu
 from processes.jobs.request_summary import request_summary
 from processes.jobs.tables import job, name_count, request, runner, section
 from processes.ogc.execution import Execution
@@ -89,7 +91,9 @@ class JobStore:
         """Return a job, or a dry run; None = there is none."""
         with self._database.read() as connection:
             found = _find(connection, job_id)
-        return found if found is not None and found.is_dry_run == is_dry_run else None
+            if found is None or found.is_dry_run != is_dry_run:
+                return None
+            return self._as_they_wait(connection, [found])[0]
 
     def ended(self, job_ids: Collection[str]) -> set[str]:
         """Return those of some jobs, or dry runs, that have ended."""
@@ -139,7 +143,8 @@ class JobStore:
                     query = query.where(duration >= job_filter.min_duration_s)
                 if job_filter.max_duration_s is not None:
                     query = query.where(duration <= job_filter.max_duration_s)
-            return [Job.from_row(row) for row in connection.execute(query).mappings()]
+            found = [Job.from_row(row) for row in connection.execute(query).mappings()]
+            return self._as_they_wait(connection, found)
 
     def dismiss(self, job_id: str, *, is_dry_run: bool = False) -> Job | None:
         """Dismiss a job and return it as it is then; None = it was dismissed, or its time was over, before.
@@ -188,6 +193,16 @@ class JobStore:
         with self._database.read() as connection:
             _require_free(connection, name)
 
+    def require_gpu(self) -> None:
+        """Raise InputError where no runner has had a GPU for long, or UnavailableError where nobody knows."""
+        with self._database.read() as connection:
+            require_gpu(connection, self._database.now(connection))
+
+    def are_gpus_away(self) -> bool:
+        """Return whether runners work, and none of them has a GPU at present."""
+        with self._database.read() as connection:
+            return are_gpus_away(connection, self._database.now(connection))
+
     def pace(self, key: str) -> float | None:
         """Return objects per second of a slot, in past sections of jobs of a key; None = there were none."""
         with self._database.read() as connection:
@@ -212,6 +227,13 @@ class JobStore:
         """Return the counters of all runners, by name and label."""
         with self._database.read() as connection:
             return read_counts(connection)
+
+    def _as_they_wait(self, connection: sa.Connection, jobs: list[Job]) -> list[Job]:
+        """Return jobs; the message of those that wait for a GPU says so."""
+        waiting = {item.id for item in jobs if item.needs_gpu and not item.status.has_ended}
+        if not waiting or not are_gpus_away(connection, self._database.now(connection)):
+            return jobs
+        return [replace(item, message=waiting_for_gpu(item.message)) if item.id in waiting else item for item in jobs]
 
     def _require_room(self, connection: sa.Connection, execution: Execution) -> None:
         """Raise QueueFullError or ClientQueueFullError; dry runs have the same limits, but take no room of jobs."""
@@ -239,7 +261,7 @@ def _row(job_id: str, execution: Execution, requirements: Requirements) -> dict[
         "client": execution.client,
         "priority": AWAITED_PRIORITY if execution.is_awaited else 0,
         "status": JobStatus.ACCEPTED,
-        "message": "waiting",
+        "message": WAITING,
         "wanted": msgspec.json.encode(execution.response).decode(),
         "parallel_factor": requirements.parallel_factor,
         "recycle_interval": requirements.recycle_interval,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-VERSION = 3
+VERSION = 4
 """Of the tables. Each change of them needs a new one, and a step in `migrations.py`."""
 
 metadata = sa.MetaData()
@@ -97,6 +97,9 @@ runner = sa.Table(
     metadata,
     sa.Column("name", sa.String(255), primary_key=True),
     sa.Column("seen", sa.Double, nullable=False),  # when it last said that it works
+    sa.Column("gpus", sa.Integer),  # slots with a GPU that it can use then; null: it does not know
+    sa.Column("gpu_seen", sa.Double),  # when it last could use one
+    sa.Column("gpu_missing", sa.Text),  # why it cannot
 )
 
 name_count = sa.Table(

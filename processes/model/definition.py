@@ -1,8 +1,8 @@
 """The Esri model definition (.emd), read once into a frozen value.
 
-Keys and their meaning are those of Esri's public documentation; `Normalization`, `Activation`, `OutputName` and
-`Resampling` are this project's own. Unknown keys are ignored, null and the empty text count as absent, a known key of
-the wrong type or range is an error.
+Keys and their meaning are those of Esri's public documentation; `Normalization`, `Activation`, `OutputName`,
+`Precision` and `Resampling` are this project's own. Unknown keys are ignored, null and the empty text count as absent,
+a known key of the wrong type or range is an error.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ Activation = Literal["softmax", "sigmoid", "none"]
 Resampling = Literal["pillow", "skimage"]
 """`pillow`: bilinear, with antialiasing when it shrinks. `skimage`: scikit-image's order 1 without antialiasing, cut to
 whole numbers."""
+
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
 
 NetworkSize = tuple[int | None, int | None]
 """Height and width of the chips that a network takes, in cells; None = any."""
@@ -119,6 +121,9 @@ class ModelDefinition:
     """`ModelConfiguration` is Esri's KerasClassifier: chips become squares of the argument `resampled_image_size`."""
     output_name: str | None
     """`OutputName`: the network's output that holds the scores; None = not stated, the network's check finds it."""
+    precision: Precision | None
+    """`Precision`: the numbers that the network is computed with where a processor gains by it, as a GPU by `fp16`.
+    None = not stated: those that stand in the network."""
     classes: tuple[ModelClass, ...]
     """`Classes`, two or more, in the order of the network's outputs."""
     inference_function: str | None = None
@@ -185,6 +190,7 @@ def parse_definition(text: bytes) -> ModelDefinition:
         resampling=get(keys, "Resampling", _resampling, "skimage" if is_keras_classifier else None),
         is_keras_classifier=is_keras_classifier,
         output_name=get(keys, "OutputName", read_text, None),
+        precision=get(keys, "Precision", _precision, None),
         classes=require(keys, "Classes", _classes),
         inference_function=inference_function,
     )
@@ -283,6 +289,12 @@ def _resampling(name: str, value: Any) -> Resampling:
     if value not in ("pillow", "skimage"):
         raise wrong_value(name, value, "pillow or skimage")
     return cast(Resampling, value)
+
+
+def _precision(name: str, value: Any) -> Precision:
+    if value not in ("fp32", "bf16", "fp16", "int8"):
+        raise wrong_value(name, value, "fp32, bf16, fp16 or int8")
+    return cast(Precision, value)
 
 
 def _classes(name: str, value: Any) -> tuple[ModelClass, ...]:

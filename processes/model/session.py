@@ -5,9 +5,11 @@ A session prepares the network, opens it in a runtime, and checks its outputs.
 
 from __future__ import annotations
 
+import logging
+import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
 from pathlib import Path
@@ -21,11 +23,14 @@ from processes.errors import PackageError
 from processes.model.definition import Activation, ModelDefinition, chip_size
 from processes.model.graph.network import Network, load_network
 from processes.model.graph.preparation import ChipDtype, with_preparation
+from processes.model.graph.weights import load_weights
 from processes.model.normalization import Normalization
 from processes.model.outputs import candidates
 from processes.model.runtime.runtime import Chips, Processor, RunNetwork
 from processes.model.runtime.runtimes import choose_runtime
 from processes.model.scores import probabilities, rows_of
+
+_logger = logging.getLogger(__name__)
 
 GPU_BATCH_SIZE = 128
 _CPU_BATCH_CELLS = 16 * 64 * 64  # small networks run best on the CPU with this much at once: the data stays in cache
@@ -68,6 +73,8 @@ class Session:
         """Height and width of the chips that it takes, in cells."""
         self.candidates = candidates(self.network, key.definition)
         """The outputs that can be the scores, as far as the graph tells."""
+        self._most = sys.maxsize
+        """A call has at most so many chips."""
         self._output_name = key.output_name or (self.candidates[0].name if len(self.candidates) == 1 else None)
 
     @property
@@ -92,50 +99,93 @@ class Session:
         self.outputs(chips)
         return float(len(chips) / (time.perf_counter() - start_s))
 
-    def scores(self, chips: Chips) -> NDArray[np.float32]:
+    def scores(self, chips: Chips, batch_size: int | None = None) -> NDArray[np.float32]:
         """Return the probabilities of the classes.
 
         Args:
             chips: `(n, bands, *chip_size)`, cells as cut, zeroed and resampled, not normalised; uint8 or float32.
+            batch_size: chips per call; on a GPU fewer are filled up to as many, so that all calls have one shape, for
+                which alone algorithms are looked for. None = as many as suit the network.
 
         Returns:
             `(n, classes)`, 0..1; rows of single-label models add up to 1. A row is NaN where the network gave something
             that is no finite number.
         """
-        return probabilities(self.outputs(chips), self.key.activation, len(self.key.definition.classes))
+        return probabilities(self.outputs(chips, batch_size), self.key.activation, len(self.key.definition.classes))
 
-    def outputs(self, chips: Chips) -> NDArray[np.float32]:
-        """Return the network's scores before any activation, `(n, outputs)`.
+    def outputs(self, chips: Chips, batch_size: int | None = None) -> NDArray[np.float32]:
+        """Return the network's scores before any activation, `(n, outputs)`; arguments as `scores` has them.
 
         Raises:
             PackageError: the network fails, its scores fit neither the chips nor the classes, or it has several outputs
                 that can be the scores, and the key names none.
+            MemoryError: the memory is not enough for a single chip.
         """
         if self._output_name is None:
             raise PackageError("the network has several outputs that can be the scores")
-        (output,) = self.run(chips, [self._output_name]).values()
+        (output,) = self.run(chips, [self._output_name], batch_size).values()
         return rows_of(output, len(chips), len(self.key.definition.classes))
 
-    def run(self, chips: Chips, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    def run(self, chips: Chips, names: Sequence[str], batch_size: int | None = None) -> dict[str, NDArray[Any]]:
         """Return outputs as the network gives them, `(n, …)` each, in calls of the size that it takes.
 
         Args:
             chips: as `scores` has them.
             names: of the outputs.
+            batch_size: as `scores` has it.
 
         Raises:
             PackageError: the network fails.
+            MemoryError: the memory is not enough for a single chip.
         """
-        run = self._open("uint8" if chips.dtype == np.uint8 else "float32")
-        size = self.network.batch
-        if size is None:
-            return dict(zip(names, map(np.asarray, run(chips, names)), strict=True))
-        parts = []
-        for start in range(0, len(chips), size):
+        dtype: ChipDtype = "uint8" if chips.dtype == np.uint8 else "float32"
+        wanted = self.network.batch or ((batch_size or self.batch_size) if self._fills_up else max(1, len(chips)))
+        parts: list[list[NDArray[Any]]] = []
+        start = 0
+        while start < len(chips) or not parts:
+            size, run = min(wanted, self._most), self._open(dtype)
             part = chips[start : start + size]
-            full = np.concatenate([part, *([part[-1:]] * (size - len(part)))]) if len(part) < size else part
-            parts.append([_rows_of_call(output, size)[: len(part)] for output in map(np.asarray, run(full, names))])
-        return {name: np.concatenate(column) for name, column in zip(names, zip(*parts, strict=True), strict=True)}
+            try:
+                outputs = run(_filled_up(part, size) if self._fills_up else part, names)
+            except MemoryError:
+                self._halve(size, dtype, run)
+                del run  # nothing of it is left where it is opened again
+                continue
+            parts.append([np.asarray(output) for output in outputs])
+            if self._fills_up or len(part) < len(chips):
+                parts[-1] = [_rows_of_call(output, size if self._fills_up else len(part)) for output in parts[-1]]
+                parts[-1] = [output[: len(part)] for output in parts[-1]]
+            start += len(part)
+        columns = zip(*parts, strict=True)
+        return {
+            name: column[0] if len(column) == 1 else np.concatenate(column)
+            for name, column in zip(names, columns, strict=True)
+        }
+
+    def batch_limit(self, batch_size: int) -> int | None:
+        """Return what batches of a size were halved to for want of memory; None = they were not."""
+        return self._most if self._most < batch_size else None
+
+    @property
+    def _fills_up(self) -> bool:
+        """Whether all calls have the same number of chips."""
+        return self.network.batch is not None or self.key.processor == "GPU"
+
+    def _halve(self, size: int, dtype: ChipDtype, failed: RunNetwork) -> None:
+        """Let calls have half as many chips as one for which the memory was not enough, from now on.
+
+        The network is opened anew: what ONNX Runtime has taken of a GPU's memory it keeps, in pieces of the old size.
+
+        Raises:
+            MemoryError: there is nothing to halve.
+        """
+        if size == 1 or self.network.batch is not None:
+            raise MemoryError("the memory is not enough for the network")
+        with self._opening:
+            self._most = min(self._most, size // 2)
+            if self._opened.get(dtype) is failed:
+                del self._opened[dtype]
+        _logger.warning("out of memory: batches are halved", extra={"from": size, "to": size // 2})
 
     def _load(self) -> tuple[Any, Network]:
         definition = self.key.definition
@@ -148,10 +198,16 @@ class Session:
         with self._opening:
             if dtype not in self._opened:
                 key = self.key
+                runtime = choose_runtime(key.processor)
                 model, network = self._load()
+                if key.processor == "GPU" and key.definition.precision == "fp16" and network.dtype == "float32":
+                    if network.has_weight_files:
+                        load_weights(model, key.network.parent)
+                    model = runtime.halve(model)
+                    network = replace(network, dtype="float16", has_weight_files=False)
                 own = self.normalization
                 affine = None if own is None else (own.scale, own.offset)
-                self._opened[dtype] = choose_runtime(key.processor).open(
+                self._opened[dtype] = runtime.open(
                     with_preparation(model, network, affine, dtype),
                     key.network.parent if network.has_weight_files else None,
                     key.processor,
@@ -181,6 +237,11 @@ def _require_fit(definition: ModelDefinition, normalization: Normalization | Non
     ):
         if declared is not None and accepted is not None and declared != accepted:
             raise PackageError(f"{name} is {declared}, the network takes {accepted}")
+
+
+def _filled_up(chips: Chips, size: int) -> Chips:
+    """Return as many chips as a call has; the last one is there several times."""
+    return np.concatenate([chips, *([chips[-1:]] * (size - len(chips)))]) if len(chips) < size else chips
 
 
 def _rows_of_call(output: NDArray[Any], chips: int) -> NDArray[Any]:

@@ -16,6 +16,8 @@ from processes.sources.stamps import FileStamp
 
 RequireFreeName = Callable[[str], None]
 """Raises NameTakenError where another job has a result name."""
+RequireGpu = Callable[[], None]
+"""Raises InputError where no GPU can be used, with the reason."""
 Progress = Callable[[int], None]
 """Is called with the number of objects that were done since the last call. What it raises ends the work."""
 
@@ -136,8 +138,18 @@ class Process(ABC):
         return self.describe()
 
     @abstractmethod
-    def validate(self, execution: Execution, require_free_name: RequireFreeName = lambda _: None) -> Requirements:
+    def validate(
+        self,
+        execution: Execution,
+        require_free_name: RequireFreeName = lambda _: None,
+        require_gpu: RequireGpu | None = None,
+    ) -> Requirements:
         """Check an execution as far as no file needs to be opened.
+
+        Args:
+            execution: the request.
+            require_free_name: raises where a result name is taken.
+            require_gpu: raises where no machine that works on jobs has a GPU; None = this one does.
 
         Raises:
             RequestError: everything that is wrong with the request.

@@ -12,7 +12,8 @@ from processes.jobs.dask_parts import HeadlessScheduler, HeadlessWorker, LentSlo
 from processes.jobs.slot import end_template
 from processes.jobs.slots import SlotPool, slot_count
 from processes.jobs.struct_types import prepare_struct_types
-from processes.model.runtime.runtimes import count_gpus
+from processes.model.runtime.runtimes import count_gpus, missing_gpu
+from processes.model.runtime.runtimes import gpus as gpu_names
 from processes.programs.runner import stopping_event
 from processes.settings import load_settings
 
@@ -68,9 +69,10 @@ def start_worker(configuration: Path, scheduler: str, host: str | None) -> None:
 
 async def _work_with(worker: HeadlessWorker, scheduler: str) -> None:
     """Work until the scheduler is gone."""
+    gpus = {"gpus": list(named)} if (named := gpu_names()) else {"no_gpu": missing_gpu()}
     try:
         await worker
-        _logger.info("worker started", extra={"scheduler": scheduler, "slots": worker.state.nthreads})
+        _logger.info("worker started", extra={"scheduler": scheduler, "slots": worker.state.nthreads} | gpus)
         await worker.finished()
     except _UNREACHABLE as err:
         _logger.warning("the scheduler does not answer", extra={"scheduler": scheduler, "reason": str(err)})

@@ -21,6 +21,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from conftest import MakePackage
+from gpu_doubles import SmallGpu
 from processes.classify.process import ClassifyObjects
 from processes.classify.sections import PLAN, decode_plan, encode_plan
 from processes.errors import RequestError, ServiceError
@@ -28,8 +29,9 @@ from processes.imagery.image import open_image
 from processes.imagery.source import FileSource
 from processes.jobs.files import FolderStorage
 from processes.model.catalog import Catalog
+from processes.model.runtime import runtimes
 from processes.model.runtime.runtime import Chips
-from processes.model.session import Session
+from processes.model.session import Session, open_session
 from processes.ogc.execution import Execution
 from processes.ogc.process import Output, Sections
 from processes.settings import Settings
@@ -346,7 +348,7 @@ def test_a_section_that_was_done_is_not_done_again(begun: Sectioned, imagery: Pa
     begun.process.run_section(begun.files(), 1, fail)
 
 
-def no_numbers(_: Session, chips: Chips) -> NDArray[np.float32]:
+def no_numbers(_: Session, chips: Chips, batch_size: int | None = None) -> NDArray[np.float32]:
     """Return what a network gives that has no finite number for any chip."""
     return np.full((len(chips), 2), np.nan, np.float32)
 
@@ -377,6 +379,42 @@ def test_objects_without_finite_scores_cost_no_job_though_whole_sections_are_so(
         f"{broken} of {len(rows)} objects have the status not-finite: the network gave something that is no finite number; "
         f"the first is object {named[0]}"
     ]
+
+
+def test_batches_that_were_halved_for_want_of_memory_are_told_once(
+    process: ClassifyObjects, imagery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each section has a process of its own, which comes to a size of its own, and tells the first one."""
+    monkeypatch.setattr("processes.classify.process._STEP_S", -1)  # a section takes several steps
+    arguments = {"batch_size": 8, "class_scores": True}
+    inputs = {"image": link(imagery / "0.tif"), "features": collection(), "model": "fixed", "modelArguments": arguments}
+    plain = process.execute(execution_of(process, inputs), _folder(tmp_path / "plain"))
+    assert plain.summary is not None
+    monkeypatch.setattr(runtimes, "RUNTIMES", (SmallGpu(5),))
+    order = execution_of(process, {**inputs, "processorType": "GPU"})
+    at_once = process.execute(order, _folder(tmp_path / "at-once"))
+    words = "the memory was not enough for the batches: they were halved, down to {}; the argument batch_size sets their size"
+    assert at_once.summary == {**plain.summary, "warnings": [*plain.summary["warnings"], words.format("4 chips")]}
+    work = Sectioned(process, order, tmp_path)
+    open_session.cache_clear()
+    begun, _ = work.begin()
+    for section in range(1, len(begun.objects)):
+        open_session.cache_clear()
+        monkeypatch.setattr(runtimes, "RUNTIMES", (SmallGpu(1 if section == 2 else 5),))
+        while work.process.run_section(work.files(), section, lambda _: None) < 1:
+            pass
+    found = work.finish()
+    assert found.summary is not None
+    assert found.summary["warnings"] == [*plain.summary["warnings"], words.format("1 chip")]
+    assert isinstance(found.content, Path)
+    assert isinstance(at_once.content, Path)
+    one, other = (json.loads(path.read_bytes())["features"] for path in (found.content, at_once.content))
+    assert one == other
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
 
 
 @pytest.mark.parametrize("others", [0, 1])

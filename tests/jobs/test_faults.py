@@ -26,7 +26,6 @@ from postgres import Postgres
 from power_loss import cut_back, record_syncs
 from processes.jobs.attempts import MAX_LOSSES
 from processes.jobs.slot import NAME
-from processes.model.runtime.runtimes import missing_gpu
 
 pytestmark = pytest.mark.jobs
 
@@ -167,19 +166,6 @@ def test_section_over_its_time_is_killed_and_counts_as_an_attempt(
         assert service.get(f"/jobs/{job}/results").status == 413
         assert len(service.events(job, "step failed")) == attempts
         assert service.wait(service.submit(1))["status"] == "successful"
-
-
-def test_a_gpu_that_no_worker_has_fails_the_job_with_the_reason(cluster: Service) -> None:
-    if not missing_gpu():
-        pytest.skip("there is one")
-    for prefer in ("respond-async", None):
-        reply = cluster.execute(cluster.inputs(1, processorType="GPU"), prefer)
-        if prefer is not None:  # which machine does the work is not known before
-            assert reply.status == 201
-            assert cluster.wait(reply.json["jobID"])["status"] == "failed"
-            reply = cluster.get(f"/jobs/{reply.json['jobID']}/results")
-        assert (reply.status, reply.json["errors"][0]["pointer"]) == (400, "/inputs/processorType")
-        assert "no machine of this server has one" in reply.json["detail"]
 
 
 def test_dask_worker_lost(cluster: Service, expected: Labels) -> None:

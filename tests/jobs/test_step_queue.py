@@ -125,6 +125,22 @@ def test_as_many_steps_need_a_gpu_as_there_are_and_others_pass_them() -> None:
     assert [item.needs_gpu for item in fill(queue, 8, gpu_slots=2)] == [True, True, False]
 
 
+def test_steps_that_lost_their_slots_with_its_gpu_keep_no_others_out() -> None:
+    queue = StepQueue()
+    put(queue, *(step("a", section=number, gpu=True) for number in range(3)), step("b", "job7"), step("b", "job8"))
+    held = fill(queue, 3, gpu_slots=2)
+    assert [item.needs_gpu for item in held] == [True, False, True]  # two machines with a GPU, one without
+    assert fill(queue, 1, gpu_slots=0) == []  # the one that is left has its step
+    queue.remove(held[1], 0)
+    assert [item.needs_gpu for item in fill(queue, 1, gpu_slots=0)] == [False]
+    assert fill(queue, 2, gpu_slots=1) == []  # a machine is back, and its step goes on
+    assert queue.working == 3
+    queue.remove(held[0], 0)
+    assert fill(queue, 2, gpu_slots=1) == []
+    queue.remove(held[2], 0)
+    assert [item.needs_gpu for item in fill(queue, 2, gpu_slots=1)] == [True]
+
+
 def test_a_step_in_the_background_gives_way_once() -> None:
     queue = StepQueue()
     first, second = step("a", section=1), step("a", section=2)

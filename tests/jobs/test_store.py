@@ -25,6 +25,7 @@ from processes.errors import (
 from processes.jobs import tables
 from processes.jobs.claiming import LEASE_S
 from processes.jobs.database import Database
+from processes.jobs.gpu_reports import GpuReport
 from processes.jobs.job import Job, JobStatus, ResultFile, Section
 from processes.jobs.migrations import JobStoreError
 from processes.jobs.runner_store import LeaseLostError, RunnerStore
@@ -254,9 +255,9 @@ def test_who_lost_its_lease_may_write_nothing(database: Database, store: JobStor
             write()
     assert store.get(old.id) == before
     assert store.counts() == {}
-    assert runner_store.renew({old.id: old.fence}) == {old.id}
+    assert runner_store.renew({old.id: old.fence}, GpuReport(0)) == {old.id}
     assert runner_store.lost_jobs({old.id: old.fence}) == {old.id}
-    assert other.renew({now.id: now.fence}) == set()
+    assert other.renew({now.id: now.fence}, GpuReport(0)) == set()
     assert other.lost_jobs({now.id: now.fence}) == set()
 
 
@@ -267,7 +268,7 @@ def test_a_lease_is_kept_by_renewing_it(database: Database, store: JobStore, run
         until = connection.scalar(sa.select(tables.job.c.lease))
         assert until is not None
         assert 0 < until - database.now(connection) <= LEASE_S
-    assert runner_store.renew({job.id: job.fence}) == set()
+    assert runner_store.renew({job.id: job.fence}, GpuReport(0)) == set()
     assert runner_store.claim([], 9, 9) is None
     runner_store.release()
     assert claim(RunnerStore(database, "two")).id == job.id

@@ -385,6 +385,7 @@ def test_help_page_sample_is_read_whole() -> None:
         resampling="skimage",
         is_keras_classifier=True,
         output_name=None,
+        precision=None,
         classes=(ModelClass(0, "Damaged", (255, 0, 0)), ModelClass(1, "Undamaged", (76, 230, 0))),
     )
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,8 +30,11 @@ class ConstantRuntime:
     def missing(self, processor: Processor) -> str | None:
         return None if processor == "GPU" else "this server has no such thing"
 
-    def count_gpus(self) -> int:
-        return 2
+    def gpus(self) -> Sequence[str]:
+        return ("3", "5")
+
+    def halve(self, network: Any) -> Any:
+        return network
 
     def open(self, network: bytes, weights_folder: Path | None, processor: Processor, threads: int) -> RunNetwork:
         def run(chips: Chips, names: Sequence[str]) -> Sequence[object]:
@@ -49,6 +53,7 @@ def test_runtime_that_can_use_the_processor_runs_the_network(tmp_path: Path, mon
     network = save_mean_network(tmp_path / "net.onnx")
     monkeypatch.setattr(runtimes, "RUNTIMES", (ConstantRuntime(), *runtimes.RUNTIMES))
     assert (runtimes.missing_gpu(), runtimes.count_gpus(), runtimes.choose_processor()) == (None, 2, "GPU")
+    assert runtimes.gpus() == ("3", "5")
     assert outputs_on(network, "GPU") == [[3, 3], [3, 3]]
     assert outputs_on(network, "CPU") == [[0, 1], [0, 1]]
 

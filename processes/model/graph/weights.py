@@ -52,6 +52,11 @@ def require_weights(model: onnx.ModelProto, folder: Path) -> bool:
     return bool(tensors)
 
 
+def load_weights(model: onnx.ModelProto, folder: Path) -> None:
+    """Put the weights of a network that lie in files beside it, which `require_weights` has looked at, into it."""
+    onnx.load_external_data_for_model(model, str(folder))
+
+
 def _require_file(tensor: onnx.TensorProto, folder: Path) -> None:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = _location(tensor)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from processes.errors import PackageError
 
 _MAX_REASON_CHARACTERS = 300
-_OUT_OF_MEMORY = re.compile("bad_alloc|bad allocation|failed to allocate memory|out of memory", re.IGNORECASE)
+_OUT_OF_MEMORY = re.compile(
+    "bad_alloc|bad allocation|failed to allocate memory|out of memory|smaller than requested bytes"
+    "|ALLOC_FAILED|ALLOCATION_FAILED",  # of cuBLAS and cuDNN
+    re.IGNORECASE,
+)
+_DEVICE_LOST = re.compile(r"CUDA failure (?:214|220|70[029]|71[04-9]|999)\b")
+"""CUDA's errors after which all further work of a process fails, by its documentation: a fault of the GPU, or of code
+that ran on it."""
 
 Processor = Literal["CPU", "GPU"]
 
@@ -24,8 +31,12 @@ Chips = NDArray[np.uint8] | NDArray[np.float32]
 RunNetwork = Callable[[Chips, Sequence[str]], Sequence[object]]
 """Runs an opened network on chips and returns the named outputs, not yet checked. Several threads may call it.
 
-Raises PackageError where the network fails.
+Raises PackageError where the network fails, and MemoryError where the memory is not enough for so many chips.
 """
+
+
+class DeviceLostError(SystemExit):
+    """The GPU failed, and this process cannot use it any more; another one may. It ends the process."""
 
 
 class Runtime(Protocol):
@@ -37,8 +48,15 @@ class Runtime(Protocol):
     def missing(self, processor: Processor) -> str | None:
         """Return what this machine lacks to use a processor, in words for the client; None = nothing."""
 
-    def count_gpus(self) -> int:
-        """Return the number of GPUs that the library can use here."""
+    def gpus(self) -> Sequence[str]:
+        """Return the names of the GPUs that the library can use here, as `CUDA_VISIBLE_DEVICES` takes each of them."""
+
+    def halve(self, network: Any) -> Any:
+        """Return a network of float32, an `onnx.ModelProto` with all its weights, as one of float16.
+
+        Raises:
+            PackageError: it cannot be changed.
+        """
 
     def open(self, network: bytes, weights_folder: Path | None, processor: Processor, threads: int) -> RunNetwork:
         """Open a network.
@@ -66,12 +84,15 @@ def translate_errors(failure: str, kinds: tuple[type[Exception], ...], shorten: 
     Raises:
         PackageError: the runtime failed.
         MemoryError: it failed for want of memory, which is no fault of the package.
+        DeviceLostError: the GPU failed.
     """
     try:
         yield
     except kinds as err:
         if _OUT_OF_MEMORY.search(str(err)):
             raise MemoryError(str(err)) from err
+        if _DEVICE_LOST.search(str(err)):
+            raise DeviceLostError(f"the GPU failed: {err}") from err
         raise PackageError(f"{failure}: {_reason(err, shorten)}") from err
 
 

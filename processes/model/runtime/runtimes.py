@@ -6,6 +6,7 @@ A runtime is added by one module that implements `Runtime`, and one line in `RUN
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from processes.errors import InputError
 from processes.model.runtime.onnx_runtime import OnnxRuntime
@@ -30,9 +31,14 @@ def missing_gpu() -> str | None:
     return choose_runtime("GPU").missing("GPU")
 
 
+def gpus() -> Sequence[str]:
+    """Return the names of the GPUs that can be used here, as `CUDA_VISIBLE_DEVICES` takes each of them."""
+    return choose_runtime("GPU").gpus()
+
+
 def count_gpus() -> int:
     """Return the number of GPUs that can be used here."""
-    return choose_runtime("GPU").count_gpus()
+    return len(gpus())
 
 
 def require_processor(processor: Processor | None) -> None:

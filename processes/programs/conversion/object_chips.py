@@ -37,8 +37,8 @@ class RecordingSession(Session):
         super().__init__(key)
         self._kept: list[tuple[Chips, NDArray[np.float32]]] = []
 
-    def scores(self, chips: Chips) -> NDArray[np.float32]:
-        scores = super().scores(chips)
+    def scores(self, chips: Chips, batch_size: int | None = None) -> NDArray[np.float32]:
+        scores = super().scores(chips, batch_size)
         self._kept.append((chips, scores))
         return scores
 
