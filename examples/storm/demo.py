@@ -30,6 +30,7 @@ GEOPACKAGE = "application/geopackage+sqlite3"
 GEOPACKAGE_START = b"SQLite format 3\x00"
 COLOURS: dict[str, Rgb] = {"intact": (76, 175, 80), "damaged": (230, 40, 40)}
 SAMPLE_ROWS = 6
+CHECK_LIMIT_S = 120
 OWN_IMAGERY = (
     f"{PROGRAM} run --image my.tif --features my-objects.gpkg --model urban-tree-naip --output classified.gpkg"
 )
@@ -94,8 +95,18 @@ def prepare_scene(files: Files) -> None:
 
 
 def introduce(service: Service) -> None:
-    """Print which process is going to be used."""
+    """Print which process is going to be used, when the service has checked the model.
+
+    Raises:
+        DemoError: the model cannot be used.
+    """
+    end_s = time.monotonic() + CHECK_LIMIT_S
     description = service.get("/processes/classify-objects")
+    while MODEL not in description["inputs"]["model"]["schema"].get("enum", ()):
+        if time.monotonic() > end_s:
+            raise DemoError(f"the service has not checked the model {MODEL} within {CHECK_LIMIT_S} s")
+        time.sleep(0.2)
+        description = service.get("/processes/classify-objects")
     print(
         f"\nService: {service.url}\nProcess: {description['title']}\n         {service.url}/processes/classify-objects"
     )
