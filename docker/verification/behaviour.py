@@ -42,7 +42,7 @@ def check_behaviour(container: Container, data: Path, report: Report) -> None:
     report.check(container.run(*health).returncode != 0, "health check of a service that is gone")
     demo = container.run(*container.config["Entrypoint"], "demo")
     told = [line for line in demo.stdout.splitlines() if line.startswith("accuracy")]
-    report.check(demo.returncode == 0 and bool(told), "demo", *(told or [demo.stdout[-500:] + demo.stderr[-500:]]))
+    report.check(demo.returncode == 0 and bool(told), "demo", *(told or [demo.stdout[-500:] + demo.stderr[:500]]))
 
 
 def _check_process(service: Service, report: Report) -> None:

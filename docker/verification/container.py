@@ -37,11 +37,9 @@ class Container:
         self.config: dict[str, Any] = described["Docker"]["config"]
         self._id = builder.ask("from", image)
         self.root = Path(builder.ask("mount", self._id))
-        self._state, self._scratch = (builder.folder / f"{name}-{self._id}" for name in ("state", "scratch"))
-        for folder in (self._state, self._scratch):
-            folder.mkdir()
-            os.chown(folder, USER, GROUP)
-            folder.chmod(0o770)
+        self._scratch = builder.folder / f"scratch-{self._id}"
+        self._scratch.mkdir()
+        os.chown(self._scratch, USER, GROUP)
         self._port = _free_port()
         (self.root / "run/.containerenv").touch()  # which buildah mounts something at, and cannot make then
         subprocess.run(["mount", "-o", "remount,ro", self.root], check=True)
@@ -56,7 +54,7 @@ class Container:
         """
         options = ["--isolation", "chroot", "--network", "host", "--cap-drop", "all"]
         options += ["--env", f"CLASSIFY_PORT={self._port}", "--volume", f"{self._imagery}:/imagery:ro"]
-        options += ["--volume", f"{self._state}:/state", "--volume", f"{self._scratch}:/tmp"]
+        options += ["--volume", f"{self._scratch}:/tmp"]  # /state is a volume of the image, which buildah makes itself
         script = f'"$@"; echo $? > /tmp/{status}'
         return self._builder.command("run", *options, self._id, "--", "sh", "-c", script, "sh", *words)
 

@@ -13,6 +13,7 @@ PACKAGES = Path(onnxruntime.__file__).parents[1]
 NETWORK = "/app/models/roof-damage/roof-damage.onnx"
 OPENED = re.compile(rb"\blib(?:cudnn|cublas|cudart|cufft|curand|nvrtc|nvJitLink)[\w-]*\.so\.[0-9][0-9.]*[0-9]\b")
 """Names of NVIDIA's libraries as they stand in others, which open them while they run."""
+PROVIDER = "CUDAExecutionProvider"
 
 
 def missing_links(libraries: list[Path]) -> dict[str, list[str]]:
@@ -28,21 +29,24 @@ def missing_links(libraries: list[Path]) -> dict[str, list[str]]:
 
 
 def missing_names(libraries: list[Path]) -> dict[str, list[str]]:
-    """Return the names of libraries that are opened and not there, with the files that have these names."""
-    there = {path.name for path in libraries}
+    """Return the names of libraries that are opened and there in no version, with the files that have these names."""
+    there = {path.name.split(".so")[0] for path in libraries}
     missing: dict[str, list[str]] = {}
     for path in libraries:
-        for name in {found.decode() for found in OPENED.findall(path.read_bytes())} - there:
+        names = {found.decode().split(".so")[0] for found in OPENED.findall(path.read_bytes())}
+        for name in names - there:  # a file may have the names of several versions, and opens the first that is there
             missing.setdefault(name, []).append(path.name)
     return missing
 
 
 def words_of_the_provider() -> list[str]:
-    """Return what ONNX Runtime says when a network is opened for a GPU as the service opens it."""
+    """Return what ONNX Runtime says when a network is opened for a GPU as the service does it, and last who runs it."""
     start = "import onnxruntime as o; o.preload_dlls(); "
-    text = f"{start}o.InferenceSession({NETWORK!r}, providers=['CUDAExecutionProvider'], enable_fallback=0)"
+    text = (
+        f"{start}print(*o.InferenceSession({NETWORK!r}, providers=[{PROVIDER!r}], enable_fallback=0).get_providers())"
+    )
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
-    return (done.stdout + done.stderr).splitlines()
+    return (done.stderr + done.stdout).splitlines()
 
 
 if __name__ == "__main__":
