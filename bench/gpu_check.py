@@ -241,7 +241,8 @@ def _choices(report: Report, work: Work, make: Runtime) -> None:
         report.table(
             f"options, {precision}", "first batch, s", "chips/s", "most in probability", "memory of the GPU, MiB"
         )
-        for name, options, calls, factor in choices():
+        listed = choices()[:: len(choices()) - 1 if make is GpuOnCpu else 1]  # on a CPU they are all the same
+        for name, options, calls, factor in listed:
             with report.part(f"{name} in {precision}") as is_time:
                 if not is_time:
                     continue
