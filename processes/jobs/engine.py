@@ -5,6 +5,7 @@ It holds no state that matters. A step that is lost, with its worker or with the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol, Self
@@ -47,11 +48,12 @@ class Engine:
         self._admission = Admission(self._slots.counts, lambda queued: self._slots.stop_step(queued.key))
         self._downloads = DownloadSlots(configuration, settings)
         self._has_hosts = bool(settings.hosts)
+        self._starting: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        await self._slots.start()  # first, as its processes decide what those of downloads are forked from
+        await self._slots.start()
         if self._has_hosts:
-            await self._downloads.start()
+            self._starting = asyncio.create_task(self._downloads.start())  # a step that needs it waits
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from processes.jobs.step_queue import QueuedStep
 from processes.jobs.steps import Step, StepReport
 from processes.model.runtime.runtimes import count_gpus, missing_gpu
 from processes.settings import Settings
+
+_logger = logging.getLogger(__name__)
 
 
 class LocalSlots:
@@ -28,6 +31,7 @@ class LocalSlots:
         self._timeout_s = settings.limits.section_timeout_s
         self._slots = SlotPool(configuration, settings, slot_count(settings))
         self._threads = ThreadPoolExecutor(self._slots.count, "slot")
+        self._starting: asyncio.Task[None] | None = None
         self.gpus = GpuReport(self._slots.count) if count_gpus() else GpuReport(0, missing_gpu())
         """Those of this machine."""
         self._counts = SlotCounts(self._slots.count, self.gpus.slots or 0)
@@ -37,8 +41,9 @@ class LocalSlots:
         return self._counts
 
     async def start(self) -> None:
-        """Start the slots' processes."""
-        await asyncio.to_thread(self._slots.start)
+        """Begin to start the slots' processes; steps wait until they are there."""
+        await asyncio.to_thread(self._slots.make_folder)
+        self._starting = asyncio.create_task(self._start_processes())
 
     async def close(self) -> None:
         """Stop all steps and end the slots."""
@@ -60,10 +65,18 @@ class LocalSlots:
             step: what to do.
             job: whose step it is.
         """
+        if self._starting is not None:
+            await asyncio.shield(self._starting)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
             self._threads, report_of, self._slots, step, self._timeout_s, job.recycle_interval
         )
+
+    async def _start_processes(self) -> None:
+        try:
+            await asyncio.to_thread(self._slots.start_processes)
+        except OSError:  # each is started again when a step needs it
+            _logger.exception("slots could not be started")
 
     async def stop_step(self, key: str) -> bool:
         """Stop the step of a key; return whether a slot works on it."""

@@ -52,8 +52,8 @@ class SlotPool:
         is_kept: bool = True,
     ) -> None:
         self.count = count
-        self._program = program
         self._is_kept = is_kept
+        use_template(SLOT_TEMPLATE if program == SLOT_PROGRAM else program)
         cores = max(1, available_threads() // self.count)
         self._free = [
             Slot(configuration, cores, _variables(number, cores), program, is_kept) for number in range(self.count)
@@ -68,12 +68,19 @@ class SlotPool:
 
     def start(self) -> None:
         """Start all slots' processes, and remove the folders of slots that are gone."""
+        self.make_folder()
+        self.start_processes()
+
+    def make_folder(self) -> None:
+        """Make the folder for temporary files, and remove those of slots that are gone."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_orphans(self.folder.parent)
         self.folder.mkdir()
         self._lock_file = os.open(self.folder / _LOCK, os.O_CREAT | os.O_RDWR)
         fcntl.flock(self._lock_file, fcntl.LOCK_EX)
-        use_template(SLOT_TEMPLATE if self._program == SLOT_PROGRAM else self._program)
+
+    def start_processes(self) -> None:
+        """Start all slots' processes. The first one takes seconds, as what they are forked from has to be there."""
         for slot in self._all if self._is_kept else self._all[-1:]:
             slot.start()
         if self._is_kept:
