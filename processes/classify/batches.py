@@ -152,7 +152,7 @@ class BatchReader:
 
     def goes_on(self) -> bool:
         """Return whether more of a batch than its first part is to be labelled."""
-        return not (self._stopped.is_set() or self._pause.no_more_batches() or self._pause.at_once())
+        return self._reads_on() and not self._pause.no_more_batches()
 
     def next(self) -> PlacedBatch | None:
         while (places := self._next_places())[0] < places[1]:
@@ -171,7 +171,7 @@ class BatchReader:
             return start, self._started
 
     def _read(self, start: int, end: int) -> Batch:
-        return self._reader.read(self._rows[start:end], lambda: not self._pause.at_once())
+        return self._reader.read(self._rows[start:end], self._reads_on)
 
     def _read_large(self, row: int) -> Batch | None:
         """Read a large chip; None = it is not read to its end."""
@@ -184,7 +184,10 @@ class BatchReader:
 
     def _goes_on_with_part(self) -> bool:
         self._tick()
-        return not self._pause.at_once()
+        return self._reads_on()
+
+    def _reads_on(self) -> bool:
+        return not (self._stopped.is_set() or self._pause.at_once())
 
     def _lots(self, chips: ChipPlan, threads: int) -> Callable[[int], int]:
         """Return the function that says where a batch of chips that are not resampled ends, for where it begins."""
@@ -246,7 +249,9 @@ class ReadAhead:
                 found = self._ready.get()
                 if isinstance(found, PlacedBatch):
                     self._room.release()
-                    return found
+                    if not self._batches.is_stopped():
+                        return found
+                    continue
                 self._at_work -= 1
                 if found is not None:
                     raise found

@@ -148,12 +148,13 @@ def test_an_error_of_one_who_reads_reaches_one_who_asks_and_ends_the_others(imag
     assert len(outcomes) == asking
 
 
+@pytest.mark.timeout(20)
 @pytest.mark.parametrize("ahead", [0, 2])
 def test_reading_that_is_stopped_gives_no_further_batch(image: Path, ahead: int) -> None:
     def stops(source: BatchSource, stop: Callable[[], None]) -> None:
         assert source.next() is not None
         stop()
-        assert len(list(all_of(source))) <= ahead + 3
+        assert not list(all_of(source)), "what was read ahead is not wanted any more"
 
     with reader(plan(image, 900), 4, 16) as batches, gdal_settings():
         if ahead:
