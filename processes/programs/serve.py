@@ -27,7 +27,7 @@ _logger = logging.getLogger(__name__)
 
 STOP_S = 9
 """Seconds that the processes may take to stop before they are killed."""
-_RUNNER_STOP_S = 2
+_RUNNER_STOP_S = 4
 """Seconds of these that are the runner's: while the web server still answers requests, the runner works."""
 _POLL_S = 0.1
 _BACKLOG = 2048
