@@ -75,6 +75,7 @@ class ComposedService(Service):
 
     def __init__(self, town: Path, folder: Path, database_port: int, objects_port: int) -> None:
         super().__init__(town, folder, parts=())
+        self.configuration = ROOT / "pygeoapi-config.yml"
         self._scheduler_port = free_port()
         self._services = read_services({"IMAGERY": str(town / "imagery"), "CLASSIFY_SLOTS": "1"})
         self._addresses = {
@@ -97,8 +98,9 @@ class ComposedService(Service):
         if part in self.parts:
             self.parts[part].wait(10)
         with (self.folder / "log").open("ab") as log:
+            program = [sys.executable, "-m", "processes.programs.cli", "--config"]
             process = subprocess.Popen(
-                [sys.executable, "-m", "processes.programs.cli", command[0], *self._options(command[0])],
+                [*program, self.configuration, command[0], *self._options(command[0])],
                 cwd=ROOT,
                 env=clean_environment()
                 | self.environment(command[0])
