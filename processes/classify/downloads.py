@@ -18,7 +18,7 @@ from processes.features.reading.oddities import Oddities
 from processes.features.reading.paging import PageReader
 from processes.ogc.request import Description, ExecuteRequest, InputValue
 from processes.settings import Settings
-from processes.sources.hosts import DownloadBudget
+from processes.sources.download_budget import DownloadBudget
 from processes.sources.links import fetch, is_folder, resolve
 
 FRAME: Description = {

@@ -13,7 +13,7 @@ from processes.errors import InputError
 from processes.features.reading.collection import BOM, looks_like_json
 from processes.features.reading.paging import FeaturePage
 from processes.settings import Settings
-from processes.sources.hosts import DownloadBudget
+from processes.sources.download_budget import DownloadBudget
 from processes.sources.links import LinkedFile, resolve
 from processes.sources.media_types import GEOJSON
 

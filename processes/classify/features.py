@@ -17,7 +17,8 @@ from processes.features.reading.paging import FeaturePage
 from processes.ogc.request import InputValue
 from processes.ogc.schema import quoted
 from processes.settings import Settings
-from processes.sources.hosts import DownloadBudget, display_link
+from processes.sources.download_budget import DownloadBudget
+from processes.sources.host_links import display_link
 from processes.sources.links import LinkedFile, allowed_path, fetch, file_name
 from processes.sources.media_types import GEOJSON
 from processes.sources.stamps import DATABASE_ENDINGS, FileStamp, stamp_file

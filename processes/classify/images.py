@@ -25,7 +25,7 @@ from processes.imagery.source import ENDINGS, FileSource, ImageSource, unique_na
 from processes.ogc.request import ExecuteRequest, InputValue
 from processes.ogc.schema import quoted
 from processes.settings import Settings
-from processes.sources.hosts import DownloadBudget
+from processes.sources.download_budget import DownloadBudget
 from processes.sources.links import (
     FolderBudget,
     allowed_path,

@@ -33,7 +33,7 @@ from processes.ogc.process import RequireFreeName, RequireGpu, Requirements
 from processes.ogc.request import ExecuteRequest
 from processes.ogc.schema import quoted
 from processes.settings import Settings
-from processes.sources.hosts import DownloadBudget
+from processes.sources.download_budget import DownloadBudget
 from processes.sources.stamps import FileStamp
 
 _MAX_SLOTS, _MAX_INTERVAL = 9999, 10**9

@@ -12,6 +12,8 @@ _ALONG_MERIDIAN = ("north", "south")
 _NORTHING_FIRST = ([0, 90], [180, 90])
 """Meridians of the two axes of a polar CRS whose northing stands first, in degrees, as EPSG:32661 has them."""
 
+_UNLIKE = {"ProjectedCRS", "GeographicCRS"}
+
 _Document = dict[str, Any]
 """A CRS, or a part of one, as PROJJSON."""
 
@@ -49,6 +51,8 @@ def _share_ensemble(first: pyproj.CRS, second: pyproj.CRS) -> bool:
 
 
 def _equal(one: _Document, other: _Document) -> bool:
+    if {one["type"], other["type"]} == _UNLIKE:
+        return False  # as is found at once, while PROJ would look for the one without an identifier in its database
     return bool(pyproj.CRS.from_json_dict(one).equals(pyproj.CRS.from_json_dict(other), ignore_axis_order=True))
 
 

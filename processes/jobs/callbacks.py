@@ -19,7 +19,8 @@ from processes.jobs.status_info import output_link, status_info
 from processes.jobs.tables import callback, job
 from processes.ogc.results import blocks_of, results_document
 from processes.settings import Settings
-from processes.sources.hosts import display_link, host_and_port, post
+from processes.sources.host_links import display_link, host_and_port
+from processes.sources.hosts import post
 
 _logger = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+import processes.sources.hosts  # noqa: F401 # which links would import when the first one is downloaded
 from processes.classify.downloads import FRAME, download_links
 from processes.errors import ServiceError, to_record
 from processes.jobs.fetched_inputs import keep_inputs

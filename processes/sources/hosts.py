@@ -6,103 +6,22 @@ be reached at another. Every redirect is checked as the first link.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from http.client import HTTP_PORT, HTTPS_PORT
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin
 
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from processes.allowed_hosts import normal_host
-from processes.errors import ForbiddenError, InputError, LimitError
+from processes.errors import ForbiddenError, InputError
 from processes.settings import Settings
 from processes.sources.connections import pool_of
 from processes.sources.deadlines import Deadline
+from processes.sources.download_budget import DownloadBudget
+from processes.sources.host_links import display_link, port_of, require_host, split_link
 
 _MAX_REDIRECTS = 5
 _REDIRECT_STATUSES = (301, 302, 303, 307, 308)
-
-
-@dataclass(slots=True)
-class DownloadBudget:
-    """Bytes and time that remain for all downloads of one request together."""
-
-    limit_mb: int
-    """The limit `max_download_mb`."""
-    timeout_s: int
-    """The limit `max_download_s`."""
-    remaining_bytes: int
-    remaining_s: float
-    """Seconds; they pass only while something is downloaded."""
-
-    @classmethod
-    def of(cls, settings: Settings) -> DownloadBudget:
-        """Return the budget of a request of which nothing is downloaded yet."""
-        limits = settings.limits
-        return cls(limits.max_download_mb, limits.max_download_s, limits.max_download_mb * 2**20, limits.max_download_s)
-
-    def spend(self, size_bytes: int, href: str) -> None:
-        """Count bytes that have arrived from a link.
-
-        Raises:
-            LimitError: more bytes have arrived than the limit allows.
-        """
-        self.remaining_bytes -= size_bytes
-        if self.remaining_bytes < 0:
-            raise LimitError(
-                "max_download_mb", self.limit_mb, f"the downloads of the request, with {display_link(href)}, are larger"
-            )
-
-    @contextmanager
-    def spending_time(self, href: str) -> Iterator[Deadline]:
-        """Yield the deadline of a download, whose time counts.
-
-        Raises:
-            InputError: the time is over, and the block failed, or nothing was left for it.
-        """
-        start_s = time.monotonic()
-        deadline = Deadline(self.timeout_s, start_s + self.remaining_s)
-        late = InputError(
-            f"{display_link(href)} did not arrive within {self.timeout_s} s, which the limit max_download_s gives "
-            "to all downloads of a request together"
-        )
-        if deadline.is_over:
-            raise late
-        try:
-            yield deadline
-        except (InputError, HTTPError) as err:
-            if deadline.is_over:
-                raise late from err
-            raise
-        finally:
-            self.remaining_s -= time.monotonic() - start_s
-
-
-def display_link(href: str) -> str:
-    """Return a link for messages, cut to 300 characters: without user, password, query and fragment."""
-    try:
-        parts = urlsplit(href)
-        host = parts.hostname or ""
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "that is no link"
-    plain = f"{parts.scheme}://{host}{port}{parts.path}" if parts.scheme else parts.path
-    return plain[:300]
-
-
-def split_link(href: str) -> SplitResult:
-    """Return the parts of a link; raise InputError where it cannot be read."""
-    try:
-        parts = urlsplit(href)
-        _ = parts.port
-    except ValueError as err:
-        raise InputError("the link cannot be read") from err
-    if "\0" in unquote(href):
-        raise InputError("the link holds a zero byte")
-    return parts
 
 
 @contextmanager
@@ -191,33 +110,9 @@ def _pool(parts: SplitResult, settings: Settings, deadline: Deadline) -> urllib3
         ascii_host = host if host.isascii() else host.encode("idna").decode()
     except UnicodeError as err:
         raise InputError(f"the host {host!r} cannot be found") from err
-    port = _port(parts)
+    port = port_of(parts)
     is_named = any(entry.allows(host, port) and not entry.is_wildcard for entry in settings.hosts)
     return pool_of(parts.scheme, ascii_host, port, deadline, allows_private=is_named)
-
-
-def _port(parts: SplitResult) -> int:
-    if parts.port is not None:
-        return parts.port
-    return HTTPS_PORT if parts.scheme == "https" else HTTP_PORT
-
-
-def require_host(parts: SplitResult, settings: Settings) -> str:
-    """Return the host of a link; raise ForbiddenError where the configuration does not allow it, or its port."""
-    host, port = normal_host(parts.hostname or ""), _port(parts)
-    if any(entry.allows(host, port) for entry in settings.hosts):
-        return host
-    refused = f"{display_link(parts.geturl())}: this server does not allow links to"
-    ports = sorted({port for entry in settings.hosts if entry.names(host) for port in entry.ports})
-    if not ports:
-        raise ForbiddenError(f"{refused} the host {host!r}")
-    raise ForbiddenError(f"{refused} port {port} of the host {host!r}, only to {', '.join(map(str, ports))}")
-
-
-def host_and_port(href: str) -> str:
-    """Return the host of a link with its port, by which requests to one host are told from those to others."""
-    parts = split_link(href)
-    return f"{normal_host(parts.hostname or '')}:{_port(parts)}"
 
 
 def post(href: str, settings: Settings, body: bytes, media_type: str, timeout_s: float) -> int:

@@ -15,8 +15,9 @@ from urllib.parse import SplitResult, unquote
 
 from processes.errors import ForbiddenError, InputError, LimitError, ServiceError, from_record, to_record
 from processes.settings import Settings
+from processes.sources.download_budget import DownloadBudget
 from processes.sources.downloads import Download, copy_quickly, recall, remember
-from processes.sources.hosts import DownloadBudget, display_link, open_link, require_host, split_link
+from processes.sources.host_links import display_link, require_host, split_link
 from processes.sources.media_types import plain_media_type
 
 _COPY_BYTES = 2**20
@@ -186,6 +187,8 @@ def _download(href: str, settings: Settings, folder: Path, accept: str, budget: 
     parts = split_link(href)
     name = file_name(href)
     path = _free_path(folder, name)
+    from processes.sources.hosts import open_link  # slow to import, and most links name files
+
     with open_link(href, settings, accept, budget) as (response, url):
         with path.open("xb") as file:
             while block := response.read1(_COPY_BYTES):  # what has arrived: a part of a slow answer counts too

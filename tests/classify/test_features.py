@@ -31,7 +31,7 @@ from processes.errors import ForbiddenError, InputError, LayerError, LimitError,
 from processes.features.layer import Layer
 from processes.ogc.request import InputValue
 from processes.settings import Settings
-from processes.sources.hosts import DownloadBudget
+from processes.sources.download_budget import DownloadBudget
 from service import ROOT
 from tables import each_row
 

@@ -15,7 +15,7 @@ from processes.errors import ForbiddenError, InputError, LimitError
 from processes.settings import Settings
 from processes.sources import links
 from processes.sources.addresses import Address
-from processes.sources.hosts import DownloadBudget
+from processes.sources.download_budget import DownloadBudget
 from tables import each_row
 
 
