@@ -9,20 +9,19 @@ from __future__ import annotations
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from pathlib import Path
 
 import rasterio
 from rasterio.windows import Window
 
+from processes.classify.batches import BatchReader, Pause
 from processes.features.reading.files import read_layer
 from processes.imagery.chip_plan import ChipPlan, reading_order
-from processes.imagery.chips import ChipReader
 from processes.imagery.grid import ChipRule
 from processes.imagery.image import open_image
 from processes.imagery.mosaic import Mosaic
 from processes.imagery.source import FileSource, gdal_settings
-from processes.imagery.tiles import BandSelection, TileReader
+from processes.imagery.tiles import BandSelection
 from processes.settings import Limits
 
 BATCH_SIZE = 16
@@ -40,21 +39,19 @@ def main(image_path: Path, objects: Path, side: int, threads: int) -> float:
 
 
 def cut(chips: ChipPlan, threads: int) -> float:
-    """Return how many chips a second so many threads cut."""
+    """Return how many chips a second so many threads cut, as those do that label them."""
     start_s = time.perf_counter()
     order = reading_order(chips)
-    with TileReader(chips.images, chips.selections, chips.rule.shape_of_all) as tiles:
-        reader = ChipReader(tiles, chips.placement, chips.rule, None, None)
-        places = count(0, BATCH_SIZE)
+    reader = BatchReader(chips, order, BATCH_SIZE, threads, Pause(), {}, lambda: None, has_masks=False)
 
-        def cut_batches() -> None:
-            with gdal_settings():
-                while (start := next(places)) < len(order):
-                    reader.read(order[start : start + BATCH_SIZE])
+    def cut_batches() -> None:
+        with gdal_settings():
+            while reader.next() is not None:
+                pass
 
-        with ThreadPoolExecutor(threads) as pool:
-            for done in [pool.submit(cut_batches) for _ in range(threads)]:
-                done.result()
+    with reader, ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(cut_batches) for _ in range(threads)]:
+            done.result()
     return len(order) / (time.perf_counter() - start_s)
 
 

@@ -32,6 +32,8 @@ _MAX_BATCH_CELLS = 2**25
 _LOT_BYTES = 2**21
 """Chips of so many bytes are read together, for several calls of the network: each reading has costs of its own, and
 the chips still lie in the processor's cache when the network gets them."""
+_MAX_LOT_BYTES = 2**24
+"""At most so many bytes, where more of a tile's chips are read together."""
 _SHARES = 4
 """A thread takes at most this part of its share of what is left, so that all threads end at about the same time."""
 
@@ -190,13 +192,23 @@ class BatchReader:
         return not (self._stopped.is_set() or self._pause.at_once())
 
     def _lots(self, chips: ChipPlan, threads: int) -> Callable[[int], int]:
-        """Return the function that says where a batch of chips that are not resampled ends, for where it begins."""
+        """Return the function that says where a batch of chips that are not resampled ends, for where it begins.
+
+        It ends with a tile where it can: two threads that begin in one tile wait for each other while it is decoded.
+        """
         chip_bytes = prod(chips.rule.size) * self._tiles.bands * self.dtype.itemsize
+        image = chips.placement.image[self._rows]
+        tiles = np.stack([image, *self._tiles.first_tiles(image, chips.placement.windows[self._rows])])
+        tile_ends = np.flatnonzero(np.append((np.diff(tiles) != 0).any(axis=0), True)) + 1
 
         def end_of(start: int) -> int:
             left = len(self._rows) - start
-            calls = min(_LOT_BYTES // chip_bytes, left // (_SHARES * threads)) // self.size
-            return start + min(left, max(1, calls) * self.size)
+            share = left // (_SHARES * threads) // self.size
+            least = max(1, min(_LOT_BYTES // chip_bytes // self.size, share))
+            tile_end = int(tile_ends[np.searchsorted(tile_ends, min(start + least * self.size, len(self._rows)))])
+            calls = -(-(tile_end - start) // self.size)
+            fitting = min(_MAX_LOT_BYTES // chip_bytes // self.size, share)
+            return start + min(left, (calls if calls <= fitting else least) * self.size)
 
         return end_of
 

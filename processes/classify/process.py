@@ -25,7 +25,7 @@ from processes.classify.label_files import gather_labels, labels_of, save_labels
 from processes.classify.labels import ClassStatus, Labels
 from processes.classify.paused_sections import SectionProgress, keep_step
 from processes.classify.pipeline import classify_rows, empty_labels, session_for
-from processes.classify.planning.cutting import READ_BYTES_PER_S, cut_sections, require_readable
+from processes.classify.planning.cutting import READ_BYTES_PER_S, cut_sections, require_readable, seconds_of_section
 from processes.classify.planning.plan import plan
 from processes.classify.planning.sources import Plan, PlannedRows, Sources
 from processes.classify.publish import publish, require_format, result_fields
@@ -75,10 +75,10 @@ from processes.settings import Settings
 from processes.sources.downloads import OPENED
 from processes.sources.stamps import FileStamp, require_same_files, require_unchanged_files
 
-_FIRST_SECTION_S = 2.5
-"""Seconds that the first section takes. Work that ends earlier has no further section."""
+_FIRST_SECTION_S = 0.4
+"""Seconds that the first section takes, which one slot does alone. Work that ends earlier has no further section."""
 _SECTION_S = 4
-"""Seconds that each further section takes, at the speed of the first."""
+"""Seconds that each further section takes at most, at the speed of the first."""
 _STEP_S = 5
 """Seconds after which a section that takes longer makes room for others; it goes on in another step."""
 _FEATURES = "/inputs/features"
@@ -159,7 +159,7 @@ class ClassifyObjects(SectionedProcess):
         left_s = seconds - _FIRST_SECTION_S
         if left_s <= 0:
             return 1, seconds
-        sections = min(estimate.objects, 1 + math.ceil(left_s / _SECTION_S))
+        sections = min(estimate.objects, 1 + math.ceil(left_s / seconds_of_section(left_s, _SECTION_S)))
         return sections, _FIRST_SECTION_S + left_s / min(sections, slots)
 
     def plan(self, execution: Execution, folder: Path) -> Plan:

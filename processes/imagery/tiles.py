@@ -194,9 +194,18 @@ class TileReader:
         strip_width = np.maximum(1, self._budget_bytes * 4 // (9 * tile_bytes) - 2)  # chips reach beyond it
         rows = np.flatnonzero(image >= 0)
         index = image[rows]
-        tile_row = np.maximum(windows[rows, 1], 0) // tile_heights[index]
-        tile_column = np.maximum(windows[rows, 0], 0) // tile_widths[index]
+        tile_row, tile_column = self.first_tiles(index, windows[rows])
         return rows[np.lexsort((tile_column, tile_row, tile_column // strip_width[index], index))]
+
+    def first_tiles(self, image: NDArray[np.int32], windows: Windows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return row and column, among the tiles of its image, of the tile that each window begins in, `(n,)` each.
+
+        Args:
+            image: index of each window's image, `(n,)`.
+            windows: `(n, 4)`.
+        """
+        tile_heights, tile_widths = self.shapes[image, 2:4].T
+        return np.maximum(windows[:, 1], 0) // tile_heights, np.maximum(windows[:, 0], 0) // tile_widths
 
     def tile(self, index: int, row: int, column: int) -> Tile:
         """Return a tile; the first thread that misses it decodes it, and others that need it meanwhile wait.

@@ -16,6 +16,7 @@ READ_BYTES_PER_S = 200e6
 """Decoded bytes that a slot reads in a second, about."""
 _LARGE_CHIP_S = 0.3
 """Seconds that a large chip takes beside its reading, about."""
+_LEAST_SECTION_S, _SECONDS_OF_ROOT = 0.3, 0.4
 _GB = 10**9
 
 
@@ -42,10 +43,23 @@ def _cost(chips: ChipPlan) -> ReadingCost:
         raise RequestError.at("/inputs/image", err) from err
 
 
+def seconds_of_section(left_s: float, most_s: float) -> float:
+    """Return how many seconds a section is to take.
+
+    They grow as the root of the work that is left. So a job that one slot would do in a few seconds occupies several,
+    and one of many sections does not decode the tiles at their borders twice too often.
+
+    Args:
+        left_s: seconds that the work would take one slot.
+        most_s: the result is no more.
+    """
+    return min(most_s, max(_LEAST_SECTION_S, _SECONDS_OF_ROOT * math.sqrt(left_s)))
+
+
 def cut_sections(
-    chips: ChipPlan, rows: NDArray[np.int64], done: NDArray[np.bool_], rows_per_s: float, section_s: float
+    chips: ChipPlan, rows: NDArray[np.int64], done: NDArray[np.bool_], rows_per_s: float, most_s: float
 ) -> list[NDArray[np.int64]]:
-    """Cut the rows that are not done into sections of some seconds each.
+    """Cut the rows that are not done into sections of some seconds each, as `seconds_of_section` has it.
 
     Sections have equally many rows; those of large chips, which cost what is read for them, are cut by that.
 
@@ -54,12 +68,13 @@ def cut_sections(
         rows: in reading order, large chips last, `(k,)`.
         done: which of them are done, `(k,)`.
         rows_per_s: speed so far.
-        section_s: seconds that a section is to take.
+        most_s: seconds that a section is to take at most.
     """
     is_large = large_rows(chips.images, chips.placement, chips.rule, rows)
     small, large = rows[~done & ~is_large], rows[~done & is_large]
     sections: list[NDArray[np.int64]] = []
     if len(small):
+        section_s = seconds_of_section(len(small) / max(1, rows_per_s), most_s)
         sections += np.array_split(small, math.ceil(len(small) / max(1, rows_per_s * section_s)))
     if len(large):
         read_bytes = _cost(chips).windows
@@ -68,6 +83,6 @@ def cut_sections(
         if len(known) and not (~is_large).any():  # all that was done was of this kind
             seconds *= np.clip(1 / rows_per_s / seconds[known].mean(), 0.1, 100)
         ends = np.cumsum(seconds[large])
-        number = np.floor((ends - seconds[large] / 2) / section_s)
+        number = np.floor((ends - seconds[large] / 2) / seconds_of_section(float(ends[-1]), most_s))
         sections += np.split(large, np.flatnonzero(np.diff(number)) + 1)
     return sections

@@ -11,7 +11,7 @@ import pytest
 import rasterio
 from rasterio.windows import Window
 
-from processes.classify.planning.cutting import cut_sections, require_readable
+from processes.classify.planning.cutting import cut_sections, require_readable, seconds_of_section
 from processes.errors import LimitError
 from processes.imagery.chip_plan import ChipPlan, reading_order
 from processes.imagery.chips import Placement
@@ -71,13 +71,25 @@ def test_large_chips_come_last_and_are_cut_by_what_is_read_for_them(tmp_path: Pa
     done[:100] = True
     sections = cut_sections(plan, order, done, 100, 4)
     assert np.concatenate(sections).tolist() == order[100:].tolist()
-    assert [len(section) for section in sections[:-1]] == [300] * 3
-    assert len(sections[-1]) == 2
+    assert [len(section) for section in sections[:8]] == [113] * 4 + [112] * 4  # 9 s of work, 1.2 s each
+    assert [len(section) for section in sections[8:]] == [1, 1]
 
 
 def test_whole_images_are_sections_of_their_own_where_reading_takes_long(tmp_path: Path) -> None:
     plan = plan_of(tmp_path / "a.tif", [WHOLE] * 4)
     order = reading_order(plan)
-    assert len(cut_sections(plan, order, np.zeros(4, bool), 0, 4)) == 1
+    assert [len(section) for section in cut_sections(plan, order, np.zeros(4, bool), 0, 4)] == [1, 2, 1]
     done = np.array([True, False, False, False])
     assert len(cut_sections(plan, order, done, 0.25, 4)) == 3
+
+
+def test_short_work_is_cut_into_short_sections() -> None:
+    assert [round(seconds_of_section(left_s, 4), 2) for left_s in (0.1, 1, 4, 25, 100, 10_000)] == [
+        0.3,
+        0.4,
+        0.8,
+        2,
+        4,
+        4,
+    ]
+    assert seconds_of_section(25, 0) == 0
