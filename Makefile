@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { command -v "$$p"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo serve test test-jobs test-compose test-convert convert-env chaos siege fuzz soak check bench gpu-check audit lock openapi clean
+.PHONY: demo serve test test-jobs test-compose test-convert convert-env chaos siege fuzz soak check bench bench-growth gpu-check audit lock openapi clean
 
 demo: .venv/ready
 	$(BIN)/python examples/storm/demo.py
@@ -53,6 +53,11 @@ check: .venv/ready-dev
 
 bench: .venv/ready-dev
 	$(BIN)/python bench/run.py
+
+# how cost grows with objects, images and jobs, with the plot of docs/performance.md; five minutes
+bench-growth: .venv/ready-dev .venv/plots/ready
+	$(BIN)/python bench/growth.py
+	.venv/plots/bin/python bench/plot.py bench/data/growth.json docs/growth.svg
 
 # a GPU: labels, speed, options, memory; stops with the reason where there is none, before 2 GB of libraries are installed
 gpu-check: .venv/ready
@@ -105,6 +110,11 @@ openapi: .venv/ready-dev
 	@touch $@
 
 # pins anew what pyproject.toml allows; needs uv
+.venv/plots/ready: requirements-plots.lock | .venv/bin/python
+	$(BIN)/python -m venv .venv/plots
+	.venv/plots/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-plots.lock
+	@touch $@
+
 lock:
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml requirements-build.in -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --overrides docker/cpu-overrides.txt -c requirements.lock pyproject.toml requirements-build.in -o requirements-cpu.lock
@@ -113,6 +123,7 @@ lock:
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-deps --group readers -o requirements-readers.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group objects -o requirements-objects.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group convert -o requirements-convert.lock
+	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group plots -o requirements-plots.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group inventory -o requirements-inventory.lock
 
 clean:

@@ -1,6 +1,6 @@
 """Benchmarks: chips alone, the whole command against the network alone, memory, and what jobs cost beside their work.
 
-`python bench/run.py [chips] [speed] [memory] [jobs]` runs these parts, by default all. `chips` takes two minutes.
+`python bench/run.py [chips] [speed] [warm] [memory] [jobs]` runs these parts, by default all. `chips` takes two minutes.
 
 Runs alternate, so that a machine whose speed drifts treats both alike; ratios are taken pair by pair, and medians told.
 """
@@ -24,7 +24,7 @@ from processes.settings import Limits
 FOLDER = Path(__file__).parent / "data"
 SIDE_PX = 12_000
 RUNS = 5
-PARTS = ("chips", "speed", "memory", "jobs")
+PARTS = ("chips", "speed", "warm", "memory", "jobs")
 CHIP_CASES = ((64, 20_000, 30.0), (224, 20_000, None))
 """Chip in cells, objects, and how many times a windowed read of rasterio for each object the two cores are to reach."""
 CORES = 2
@@ -32,6 +32,8 @@ GROWTH = 1.7
 """So many cores are to cut so many times the chips of one."""
 SPEED_CASES = (("small-cnn", 64, 20_000, 0.65), ("resnet18", 224, 2_000, 0.90))
 """Network, chip in cells, objects, and the share of raw onnxruntime's speed that is wanted."""
+WARM_OBJECTS, WARM_RATIO = 5_000, 0.80
+"""Objects of a synchronous request with the small CNN, GeoJSON in and out, and the share of raw onnxruntime's speed."""
 MEMORY_OBJECTS = (20_000, 1_000_000)
 MEMORY_FACTOR = 1.5
 """Peak with many objects, the layer itself left aside, over the peak with few: at most so much."""
@@ -53,6 +55,8 @@ def main(parts: Sequence[str]) -> int:
         missed += chips(image)
     if "speed" in parts:
         missed += sum(not speed(image, *case) for case in SPEED_CASES)
+    if "warm" in parts:
+        missed += not warm(image)
     if "memory" in parts:
         missed += not memory(image)
     if "jobs" in parts:
@@ -129,6 +133,26 @@ def speed(image: Path, network: str, side: int, count: int, mark: float) -> bool
         flush=True,
     )
     return ratio >= mark
+
+
+def warm(image: Path) -> bool:
+    """Compare the second request to a service with the network alone."""
+    objects = data.make_objects(FOLDER / f"objects-{WARM_OBJECTS}.gpkg", WARM_OBJECTS, SIDE_PX)
+    package = networks.save_package(FOLDER / "small-cnn", 64, "small-cnn")
+    command = [sys.executable, Path(__file__).with_name("warm.py"), image, objects, package, FOLDER / "warm", 1]
+    ours, raw = [], []
+    for _ in range(RUNS):
+        done = subprocess.run([*map(str, command)], check=True, stdout=subprocess.PIPE, text=True)
+        ours.append(float(done.stdout))
+        raw.append(raw_speed(image, objects, package))
+    ratio = statistics.median(a / b for a, b in zip(ours, raw, strict=True))
+    print(
+        f"a warm service, {WARM_OBJECTS} polygons as GeoJSON: {statistics.median(ours):.0f}/s "
+        f"({min(ours):.0f} to {max(ours):.0f}), raw onnxruntime {statistics.median(raw):.0f}/s, "
+        f"ratio {ratio:.3f}, wanted {WARM_RATIO}",
+        flush=True,
+    )
+    return ratio >= WARM_RATIO
 
 
 def memory(image: Path) -> bool:
