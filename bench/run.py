@@ -1,6 +1,7 @@
 """Benchmarks: chips alone, the whole command against the network alone, memory, and what jobs cost beside their work.
 
-`python bench/run.py [chips] [speed] [warm] [memory] [jobs]` runs these parts, by default all; `chips` takes two minutes.
+`python bench/run.py [chips] [speed] [warm] [memory] [jobs]` runs these parts, by default all. `chips` takes two
+minutes.
 
 Runs alternate, so that a machine whose speed drifts treats both alike; ratios are taken pair by pair, and medians told.
 """

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import socket
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,17 @@ def _default_configuration() -> Path:
         raise click.ClickException(f"{err} here; name one with --config") from err
 
 
+@contextlib.contextmanager
+def _importing() -> Iterator[None]:
+    """Import without the garbage collector: it would look again and again through what stays, a tenth of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 @main.command()
 @click.pass_obj
 def serve(config: Path) -> None:
@@ -65,8 +78,9 @@ def serve(config: Path) -> None:
 @click.pass_obj
 def web(config: Path, address: str | None) -> None:
     """Start a web server alone: it takes requests, and runners elsewhere work on them."""
-    from processes.programs.web import start_web
-    from processes.settings import load_configuration
+    with _importing():
+        from processes.programs.web import start_web
+        from processes.settings import load_configuration
 
     with reported():
         bind = load_configuration(config)["server"]["bind"]
@@ -78,7 +92,8 @@ def web(config: Path, address: str | None) -> None:
 @click.pass_obj
 def runner(config: Path, name: str | None) -> None:
     """Start a runner: it works on the jobs in the store, on this machine or with a cluster."""
-    from processes.programs.runner import start_runner
+    with _importing():
+        from processes.programs.runner import start_runner
 
     with reported():
         start_runner(config, name or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
@@ -90,8 +105,9 @@ def runner(config: Path, name: str | None) -> None:
 @click.pass_obj
 def worker(config: Path, scheduler: str | None, host: str | None) -> None:
     """Start a worker of a cluster, with the slots of this machine."""
-    from processes.programs.workers import start_worker
-    from processes.settings import load_settings
+    with _importing():
+        from processes.programs.workers import start_worker
+        from processes.settings import load_settings
 
     with reported():
         address = scheduler or load_settings(config).scheduler
@@ -232,13 +248,10 @@ class _OutputOption(click.Option):
 @click.pass_obj
 def run(config: Path, /, output: Path, overwrite: bool, quiet: bool, **options: Any) -> None:
     """Classify objects from files to a file, without a server."""
-    gc.disable()  # what is imported stays; the collector would look through it again and again, a tenth of the time
-    from processes.errors import ServiceError
-    from processes.programs.local import run_local
-    from processes.settings import load_settings
-
-    gc.freeze()
-    gc.enable()
+    with _importing():
+        from processes.errors import ServiceError
+        from processes.programs.local import run_local
+        from processes.settings import load_settings
     try:
         with (
             click.progressbar(length=1, label="classifying", file=sys.stderr, show_pos=False)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import gc
 
-import processes.programs.slot_process  # noqa: F401
-from processes.model.runtime.runtimes import RUNTIMES
+gc.disable()  # it would look again and again through what is imported, and stays
+
+import processes.programs.slot_process  # noqa: E402, F401
+from processes.model.runtime.runtimes import RUNTIMES  # noqa: E402
 
 for runtime in RUNTIMES:
     runtime.load()
+gc.enable()
 gc.freeze()  # the collector would write to what is shared, and each process get a copy
