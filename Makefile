@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { command -v "$$p"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo serve test test-jobs test-compose test-convert convert-env chaos siege fuzz soak check bench bench-growth gpu-check audit lock openapi clean
+.PHONY: demo serve test test-jobs test-compose test-convert convert-env test-openvino chaos siege fuzz soak check bench bench-growth gpu-check audit lock openapi clean
 
 demo: .venv/ready
 	$(BIN)/python examples/storm/demo.py
@@ -32,6 +32,10 @@ convert-env: .venv/convert/ready
 # real networks of both, converted and compared with what their frameworks give; a quarter of an hour
 test-convert: .venv/ready-dev .venv/convert/ready
 	$(BIN)/python -m pytest -m convert --timeout=1800
+
+# the tests of networks in bf16 and int8 once more, in an environment with OpenVINO: 200 MB, apart from the service
+test-openvino: .venv/openvino/ready
+	PYTHONPATH=. .venv/openvino/bin/python -m pytest tests/model/test_precision.py tests/model/test_openvino.py
 
 # a hundred faults at random while jobs run; needs PostgreSQL's programs
 chaos: .venv/ready-dev
@@ -90,6 +94,11 @@ soak: .venv/ready-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-gpu.lock
 	@touch $@
 
+.venv/openvino/ready: requirements-openvino.lock requirements-dev.lock | .venv/bin/python
+	$(BIN)/python -m venv .venv/openvino
+	.venv/openvino/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-openvino.lock -r requirements-dev.lock
+	@touch $@
+
 .venv/convert/ready: requirements-convert.lock | .venv/bin/python
 	$(BIN)/python -m venv .venv/convert
 	.venv/convert/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-convert.lock
@@ -119,6 +128,7 @@ lock:
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml requirements-build.in -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --overrides docker/cpu-overrides.txt -c requirements.lock pyproject.toml requirements-build.in -o requirements-cpu.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra gpu -c requirements.lock pyproject.toml requirements-build.in -o requirements-gpu.lock
+	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra openvino -c requirements.lock pyproject.toml requirements-build.in -o requirements-openvino.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group dev -c requirements.lock pyproject.toml requirements-build.in -o requirements-dev.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-deps --group readers -o requirements-readers.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group objects -o requirements-objects.lock

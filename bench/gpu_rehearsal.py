@@ -9,7 +9,7 @@ import numpy as np
 
 from processes.model.runtime.bound_network import Allocate
 from processes.model.runtime.onnx_runtime import CALLS, OnnxRuntime, bound, open_session
-from processes.model.runtime.runtime import Processor, RunNetwork
+from processes.model.runtime.runtime import Precision, Processor, RunNetwork
 
 
 class GpuOnCpu(OnnxRuntime):
@@ -33,7 +33,15 @@ class GpuOnCpu(OnnxRuntime):
     def gpus(self) -> Sequence[str]:
         return ("0", "1")
 
-    def open(self, network: bytes, weights_folder: Path | None, processor: Processor, threads: int) -> RunNetwork:
+    def open(
+        self,
+        network: bytes,
+        weights_folder: Path | None,
+        processor: Processor,
+        threads: int,
+        precision: Precision = "fp32",
+        callers: int = 1,
+    ) -> RunNetwork:
         if processor == "CPU":
             return super().open(network, weights_folder, processor, threads)
         session = open_session(network, weights_folder, "CPUExecutionProvider", {}, threads)

@@ -15,7 +15,7 @@ from processes.model.arguments import declared_arguments
 from processes.model.card import read_card
 from processes.model.catalog import Catalog, Model
 from processes.model.raster_functions import RasterFunction
-from processes.model.runtime.runtimes import choose_processor
+from processes.model.runtime.runtimes import choose_processor, precision_warning
 from processes.ogc.execution import Execution
 from processes.ogc.literals import read_literals
 from processes.ogc.media_types import choose_media_type
@@ -119,13 +119,15 @@ def model_info(model: Model) -> dict[str, Any]:
     """Return the output `modelInfo` of a model; keys without a value are left out."""
     definition = model.definition
     normalization = definition.normalization_for(model.bands)
+    warning = precision_warning(definition.precision, choose_processor())
     optional = {
         "dataRange": definition.data_range,
         "normalization": normalization and {"scale": normalization.scale, "offset": normalization.offset},
         "minCellSize": definition.min_cell_size and definition.min_cell_size.size,
         "maxCellSize": definition.max_cell_size and definition.max_cell_size.size,
         "batchSize": definition.batch_size,
-        "warnings": list(model.warnings) or None,
+        "precision": definition.precision,
+        "warnings": [*model.warnings, *([] if warning is None else [warning])] or None,
         "card": dict(read_card(model.folder).properties) or None,
         "rasterFunction": None if model.function is None else function_info(model.function),
     }

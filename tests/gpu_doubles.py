@@ -8,7 +8,7 @@ from pathlib import Path
 import onnxruntime
 
 from gpu_rehearsal import GpuOnCpu
-from processes.model.runtime.runtime import Chips, Processor, RunNetwork, translate_errors
+from processes.model.runtime.runtime import Chips, Precision, Processor, RunNetwork, translate_errors
 
 FAIL = onnxruntime.capi.onnxruntime_pybind11_state.Fail
 RUNTIME_EXCEPTION = onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException
@@ -45,7 +45,15 @@ class SmallGpu(GpuOnCpu):
         self.opened = 0
         self._most, self._error = most, error
 
-    def open(self, network: bytes, weights_folder: Path | None, processor: Processor, threads: int) -> RunNetwork:
+    def open(
+        self,
+        network: bytes,
+        weights_folder: Path | None,
+        processor: Processor,
+        threads: int,
+        precision: Precision = "fp32",
+        callers: int = 1,
+    ) -> RunNetwork:
         run = super().open(network, weights_folder, processor, threads)
         self.opened += 1
 

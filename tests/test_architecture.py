@@ -50,6 +50,7 @@ HOMES: Mapping[str, set[str]] = {
     "dask": {"jobs/dask_parts"},
     "structlog": {"programs/logs"},
     "onnxruntime": {"model/runtime/onnx_runtime"},
+    "openvino": {"model/runtime/openvino_runtime"},
     "onnx": {"model/graph"},
     "rasterio": {"imagery/image", "imagery/source", "imagery/tiles"},
     "pyogrio": {"features/reading/curves", "features/reading/gdal", "features/writing/gdal"},

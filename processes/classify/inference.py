@@ -30,6 +30,7 @@ from processes.imagery.source import gdal_settings
 from processes.model.arguments import ModelArguments
 from processes.model.function_session import FunctionSession
 from processes.model.runtime.runtime import Chips
+from processes.model.runtime.runtimes import precision_warning
 from processes.model.session import Session
 
 _GPU_THREADS = 2
@@ -79,8 +80,11 @@ def classify(
     """
     function = session if isinstance(session, FunctionSession) else None
     labels = unlabelled(len(chips.placement.image), session.key.definition, arguments)
-    if function is not None:
-        labels = replace(labels, values=FunctionValues.empty(len(labels.status), len(function.key.fields)))
+    if isinstance(session, FunctionSession):
+        labels = replace(labels, values=FunctionValues.empty(len(labels.status), len(session.key.fields)))
+    else:
+        warning = precision_warning(session.key.definition.precision, session.key.processor)
+        labels.warnings.update(() if warning is None else (warning,))
     pause = pause or Pause()
     done = np.zeros(len(rows), bool)
     lock, causes = threading.Lock(), list[BaseException]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 
 from processes.classify.labels import Labels
 
-_BATCH_LIMITS = "batch_limits"
-"""Entry of a file's metadata."""
+_BATCH_LIMITS, _WARNINGS = "batch_limits", "warnings"
+"""Entries of a file's metadata."""
 
 
 def save_labels(path: Path, rows: NDArray[np.int64], labels: Labels) -> None:
@@ -36,7 +37,7 @@ def save_labels(path: Path, rows: NDArray[np.int64], labels: Labels) -> None:
         for place, values in enumerate(labels.values.columns):
             columns[f"value-{place}"] = pa.array(values.tolist())
     limits = ",".join(map(str, sorted(labels.batch_limits)))
-    table = pa.table(columns, metadata={_BATCH_LIMITS: limits})
+    table = pa.table(columns, metadata={_BATCH_LIMITS: limits, _WARNINGS: json.dumps(sorted(labels.warnings))})
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
 
@@ -55,7 +56,9 @@ def gather_labels(path: Path, labels: Labels) -> None:
     if not path.stat().st_size:
         raise pa.ArrowInvalid("the file is empty")
     table = pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks()
-    limits = (table.schema.metadata or {}).get(_BATCH_LIMITS.encode(), b"").decode()
+    metadata = table.schema.metadata or {}
+    limits = metadata.get(_BATCH_LIMITS.encode(), b"").decode()
+    labels.warnings.update(json.loads(metadata.get(_WARNINGS.encode(), b"[]")))
     labels.batch_limits.update(int(limit) for limit in limits.split(",") if limit)
     rows = table.column("row").to_numpy()
     labels.winner[rows] = table.column("winner").to_numpy()
@@ -81,7 +84,13 @@ def labels_of(labels: Labels, rows: NDArray[np.int64]) -> Labels:
     scores = None if labels.scores is None else labels.scores[rows]
     values = None if labels.values is None else labels.values.of(rows)
     return Labels(
-        labels.winner[rows], labels.confidence[rows], labels.status[rows], scores, values, set(labels.batch_limits)
+        labels.winner[rows],
+        labels.confidence[rows],
+        labels.status[rows],
+        scores,
+        values,
+        set(labels.batch_limits),
+        set(labels.warnings),
     )
 
 
@@ -95,6 +104,7 @@ def copy_labels(labels: Labels, rows: NDArray[np.int64], some: Labels) -> None:
     """
     labels.winner[rows], labels.confidence[rows], labels.status[rows] = some.winner, some.confidence, some.status
     labels.batch_limits.update(some.batch_limits)
+    labels.warnings.update(some.warnings)
     if labels.scores is not None and some.scores is not None and len(rows):
         labels.scores[rows] = some.scores
     if labels.values is not None and some.values is not None:

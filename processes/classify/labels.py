@@ -77,6 +77,8 @@ class Labels:
     """What a raster function gives; None = the labels are a network's."""
     batch_limits: set[int] = field(default_factory=set)
     """Numbers of chips that batches were halved to for want of memory, by any of the processes that made the labels."""
+    warnings: set[str] = field(default_factory=set)
+    """Sentences for the summary, from any of these processes."""
 
 
 def unlabelled(

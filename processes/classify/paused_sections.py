@@ -47,6 +47,8 @@ class _Step(msgspec.Struct, frozen=True):
     """Label and own fields that a raster function gave of each row; None = labels are the network's."""
     batch_limits: tuple[int, ...] = ()
     """As `Labels` has them."""
+    warnings: tuple[str, ...] = ()
+    """As `Labels` has them."""
 
 
 class SectionProgress:
@@ -128,6 +130,7 @@ def keep_step(
         [_saved_part(row, part) for row, part in parts.items()],
         None if labels.values is None else [column.tolist() for column in labels.values.columns],
         tuple(sorted(labels.batch_limits)),
+        tuple(sorted(labels.warnings)),
     )
     path = files.scratch / _name(section, step)
     path.write_bytes(msgspec.msgpack.encode(content))
@@ -145,7 +148,8 @@ def _labels(step: _Step, count: int) -> Labels:
     if step.values is not None:
         columns = [objects_of(column) for column in step.values]
         values = FunctionValues(columns[0], tuple(columns[1:]))
-    return Labels(winner, confidence, np.frombuffer(step.status, np.uint8), scores, values, set(step.batch_limits))
+    status, notes = np.frombuffer(step.status, np.uint8), (set(step.batch_limits), set(step.warnings))
+    return Labels(winner, confidence, status, scores, values, *notes)
 
 
 def _saved_part(row: int, part: PartialChip) -> _Part:

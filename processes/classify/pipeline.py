@@ -24,12 +24,13 @@ from processes.model.stamps import stamp_package
 from processes.ogc.process import Progress
 
 
-def session_for(sources: Sources, functions: FunctionSettings) -> Session | FunctionSession:
+def session_for(sources: Sources, functions: FunctionSettings, callers: int) -> Session | FunctionSession:
     """Return the opened network of the model, on the processor that is asked for, or else on the best one.
 
     Args:
         sources: what the run works on.
         functions: what the operator decided about raster functions.
+        callers: threads that call it at the same time.
 
     Raises:
         RequestError: it cannot be opened.
@@ -50,6 +51,7 @@ def session_for(sources: Sources, functions: FunctionSettings) -> Session | Func
         model.output_name,
         sources.arguments.resampled_image_size,
         "" if stamp is None else stamp.digest,
+        callers,
     )
     try:
         return open_session(key)

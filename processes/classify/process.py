@@ -148,7 +148,7 @@ class ClassifyObjects(SectionedProcess):
         objects_per_s = None
         if measures_speed:
             with at_pointer("/inputs/model"):
-                session = session_for(rows.sources, self._catalog.functions)
+                session = session_for(rows.sources, self._catalog.functions, self._thread_count())
                 callers = 1 if session.key.processor == "GPU" else self._thread_count()  # one GPU for all threads
                 objects_per_s = session.chips_per_s() * callers
         read_bytes = reading_cost(planned.chips).total
@@ -206,8 +206,8 @@ class ClassifyObjects(SectionedProcess):
         require_unchanged(used, saved.file_stamps)
         before = SectionProgress(files, section, empty_labels(len(rows), sources))
         before.load()
-        session, todo = session_for(sources, self._catalog.functions), np.flatnonzero(~before.done)
-        pause = pause_after(_STEP_S)
+        session = session_for(sources, self._catalog.functions, self._thread_count())
+        todo, pause = np.flatnonzero(~before.done), pause_after(_STEP_S)
         found = classify_rows(sources, chips, todo, session, progress, self._thread_count(), pause, before.parts)
         require_unchanged(used, saved.file_stamps)
         self._require_same_model(sources)
@@ -281,7 +281,7 @@ class ClassifyObjects(SectionedProcess):
         pause: Pause,
     ) -> Classified:
         """Classify rows of a plan in reading order, as `classify_rows` does."""
-        session = session_for(plan.rows.sources, self._catalog.functions)
+        session = session_for(plan.rows.sources, self._catalog.functions, self._thread_count())
         planned(len(plan.rows))
         pace.start(len(plan.rows) - len(rows))
         return classify_rows(plan.rows.sources, plan.chips, rows, session, pace.count, self._thread_count(), pause)

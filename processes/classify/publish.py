@@ -96,6 +96,7 @@ def publish(
         *_not_finite_warnings(rows, labels),
         *_function_warnings(rows, labels),
         *_memory_warnings(labels),
+        *sorted(labels.warnings),
         *shifts,
     ]
     result = result_layer(

@@ -27,13 +27,12 @@ from processes.model.keys import (
     wrong_value,
 )
 from processes.model.normalization import BandStatistics, Normalization, read_normalization
+from processes.model.runtime.runtime import Precision
 
 Activation = Literal["softmax", "sigmoid", "none"]
 Resampling = Literal["pillow", "skimage"]
 """`pillow`: bilinear, with antialiasing when it shrinks. `skimage`: scikit-image's order 1 without antialiasing, cut to
 whole numbers."""
-
-Precision = Literal["fp32", "bf16", "fp16", "int8"]
 
 NetworkSize = tuple[int | None, int | None]
 """Height and width of the chips that a network takes, in cells; None = any."""
@@ -122,8 +121,8 @@ class ModelDefinition:
     output_name: str | None
     """`OutputName`: the network's output that holds the scores; None = not stated, the network's check finds it."""
     precision: Precision | None
-    """`Precision`: the numbers that the network is computed with where a processor gains by it, as a GPU by `fp16`.
-    None = not stated: those that stand in the network."""
+    """`Precision`: the numbers that the network is computed with on machines that can; elsewhere in float32, with a
+    warning. None = not stated: those that stand in the network."""
     classes: tuple[ModelClass, ...]
     """`Classes`, two or more, in the order of the network's outputs."""
     inference_function: str | None = None

@@ -23,11 +23,12 @@ from processes.errors import PackageError
 from processes.model.definition import Activation, ModelDefinition, chip_size
 from processes.model.graph.network import Network, load_network
 from processes.model.graph.preparation import ChipDtype, with_preparation
+from processes.model.graph.quantised import without_quantisation
 from processes.model.graph.weights import load_weights
 from processes.model.normalization import Normalization
 from processes.model.outputs import candidates
-from processes.model.runtime.runtime import Chips, Processor, RunNetwork
-from processes.model.runtime.runtimes import choose_runtime
+from processes.model.runtime.runtime import Chips, Precision, Processor, RunNetwork
+from processes.model.runtime.runtimes import choose_runtime, missing_precision
 from processes.model.scores import probabilities, rows_of
 
 _logger = logging.getLogger(__name__)
@@ -57,6 +58,8 @@ class SessionKey:
     """The argument `resampled_image_size`, in cells; None = what the network takes."""
     stamp: str = ""
     """Stamp of the files beside the network: a session may read weights while they are being replaced."""
+    callers: int = 1
+    """Threads that call the session at the same time."""
 
 
 class Session:
@@ -71,6 +74,8 @@ class Session:
         _require_fit(key.definition, self.normalization, self.network)
         self.chip_size = chip_size(key.definition, self.network.size, key.side)
         """Height and width of the chips that it takes, in cells."""
+        self.precision = _precision(key, self.network)
+        """What the network is computed in; of one that states nothing, or has other numbers anyway, fp32."""
         self.candidates = candidates(self.network, key.definition)
         """The outputs that can be the scores, as far as the graph tells."""
         self._most = sys.maxsize
@@ -198,13 +203,16 @@ class Session:
         with self._opening:
             if dtype not in self._opened:
                 key = self.key
-                runtime = choose_runtime(key.processor)
+                runtime = choose_runtime(key.processor, self.precision)
                 model, network = self._load()
-                if key.processor == "GPU" and key.definition.precision == "fp16" and network.dtype == "float32":
-                    if network.has_weight_files:
-                        load_weights(model, key.network.parent)
+                if self.precision != "fp32" and network.has_weight_files:
+                    load_weights(model, key.network.parent)
+                    network = replace(network, has_weight_files=False)
+                if self.precision == "fp16":
                     model = runtime.halve(model)
-                    network = replace(network, dtype="float16", has_weight_files=False)
+                    network = replace(network, dtype="float16")
+                elif key.definition.precision == "int8" and self.precision == "fp32":
+                    without_quantisation(model)
                 own = self.normalization
                 affine = None if own is None else (own.scale, own.offset)
                 self._opened[dtype] = runtime.open(
@@ -212,6 +220,8 @@ class Session:
                     key.network.parent if network.has_weight_files else None,
                     key.processor,
                     key.threads,
+                    self.precision,
+                    key.callers,
                 )
         return self._opened[dtype]
 
@@ -220,6 +230,31 @@ class Session:
 def open_session(key: SessionKey) -> Session:
     """Return the session of a key; the last ones are kept open."""
     return Session(key)
+
+
+def unfit_precision(precision: Precision | None, network: Network) -> str | None:
+    """Return why a network cannot be computed in a precision on any machine, for the client; None = it can.
+
+    Args:
+        precision: what its package states; None = nothing.
+        network: as its graph states it.
+    """
+    if precision in (None, "fp32") or (precision == "fp16" and network.dtype == "float16"):
+        return None
+    if precision == "int8" and not network.is_quantised:
+        return "no layer of the network is quantised (`classify-objects optimise` makes such a package)"
+    if precision != "int8" and network.dtype != "float32":
+        return f"the network takes {network.dtype}"
+    return None
+
+
+def _precision(key: SessionKey, network: Network) -> Precision:
+    """Return what a network is computed in: as its package states where this is possible, else fp32."""
+    stated = key.definition.precision or "fp32"
+    is_own = stated == "fp16" and network.dtype == "float16"  # it is so by itself
+    if is_own or unfit_precision(stated, network) or missing_precision(stated, key.processor):
+        return "fp32"
+    return stated
 
 
 def _require_fit(definition: ModelDefinition, normalization: Normalization | None, network: Network) -> None:

@@ -14,7 +14,7 @@ from processes.model.definition import Activation
 from processes.model.outputs import choose_output, require_agreement
 from processes.model.runtime.runtime import Chips
 from processes.model.scores import are_probabilities, find_activation, probabilities, rows_of
-from processes.model.session import Session
+from processes.model.session import Session, unfit_precision
 
 _CHIPS = 16
 """Number of random chips; CONTRACT asks for at least so many."""
@@ -64,6 +64,9 @@ def try_network(session: Session) -> CheckOutcome:
             "the package states no Normalization and the network shows none: it gets the cells as they are; "
             'state Normalization, "none" where that is right'
         )
+    unfit = unfit_precision(definition.precision, network)
+    if unfit is not None:
+        warnings.append(f"Precision is {definition.precision}, but {unfit}: it is computed in its own numbers")
     if len(batches[0]) > 1:
         warnings += _batch_warnings(session, name, batches[0], outputs, activation)
     return CheckOutcome(

@@ -412,6 +412,24 @@ def test_batches_that_were_halved_for_want_of_memory_are_told_once(
     assert one == other
 
 
+def test_precision_that_is_not_computed_in_is_told_once(
+    process: ClassifyObjects, imagery: Path, tmp_path: Path, make_package: MakePackage
+) -> None:
+    make_package("halves", Precision="fp16", ImageHeight=6, ImageWidth=6)
+    inputs = {"image": link(imagery / "0.tif"), "features": collection(), "model": "halves", "processorType": "CPU"}
+    work = Sectioned(process, execution_of(process, inputs), tmp_path)
+    begun, _ = work.begin()
+    for section in range(1, len(begun.objects)):
+        while work.process.run_section(work.files(), section, lambda _: None) < 1:
+            pass
+    found = work.finish()
+    assert found.summary is not None
+    told = [warning for warning in found.summary["warnings"] if warning.startswith("Precision")]
+    assert len(told) == 1
+    assert told[0].startswith("Precision is fp16, but ONNX Runtime has no fp16 on CPUs, and OpenVINO is ")
+    assert told[0].endswith(": the network runs in fp32")
+
+
 def _folder(path: Path) -> Path:
     path.mkdir()
     return path

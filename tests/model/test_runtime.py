@@ -17,7 +17,7 @@ from conftest import definition, save_mean_network
 from processes.errors import InputError
 from processes.model.definition import parse_definition
 from processes.model.runtime import runtimes
-from processes.model.runtime.runtime import Chips, Processor, RunNetwork
+from processes.model.runtime.runtime import Chips, Precision, Processor, RunNetwork
 from processes.model.session import Session, SessionKey
 
 
@@ -30,13 +30,24 @@ class ConstantRuntime:
     def missing(self, processor: Processor) -> str | None:
         return None if processor == "GPU" else "this server has no such thing"
 
+    def missing_precision(self, precision: Precision, processor: Processor) -> str | None:
+        return None if precision == "fp32" else "it has one precision"
+
     def gpus(self) -> Sequence[str]:
         return ("3", "5")
 
     def halve(self, network: Any) -> Any:
         return network
 
-    def open(self, network: bytes, weights_folder: Path | None, processor: Processor, threads: int) -> RunNetwork:
+    def open(
+        self,
+        network: bytes,
+        weights_folder: Path | None,
+        processor: Processor,
+        threads: int,
+        precision: Precision = "fp32",
+        callers: int = 1,
+    ) -> RunNetwork:
         def run(chips: Chips, names: Sequence[str]) -> Sequence[object]:
             return [np.full((len(chips), 2), threads, np.float32) for _ in names]
 

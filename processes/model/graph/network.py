@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
 from processes.errors import PackageError
+from processes.model.graph.quantised import has_quantisation
 from processes.model.graph.training import count_active_dropouts, require_evaluation_mode
 from processes.model.graph.weights import require_weights
 
@@ -110,6 +111,8 @@ class Network:
     """True: it shifts or scales the cells itself, as far as its first operators tell."""
     active_dropouts: int
     """How many nodes would drop values by chance; the preparation switches them off."""
+    is_quantised: bool = False
+    """True: it has layers for whole numbers of 8 bits (ONNX's form QDQ)."""
 
     @property
     def size(self) -> tuple[int | None, int | None]:
@@ -166,6 +169,7 @@ def load_network(path: Path, chip: tuple[int, int] | None) -> tuple[onnx.ModelPr
         has_weight_files=require_weights(model, path.parent),
         prepares_cells=dtype == "uint8" or _prepares_cells(graph, inputs[0].name),
         active_dropouts=count_active_dropouts(model),
+        is_quantised=has_quantisation(model),
     )
 
 

@@ -22,7 +22,7 @@ from processes.model.graph.versions import ir_version_of
 from processes.model.runtime.bound_network import Allocate, BoundNetwork, Device
 from processes.model.runtime.cuda_devices import Gpus, cuda_version, find_gpus
 from processes.model.runtime.page_locked_memory import PageLockedMemory
-from processes.model.runtime.runtime import Chips, Processor, RunNetwork, translate_errors
+from processes.model.runtime.runtime import Chips, Precision, Processor, RunNetwork, translate_errors
 
 _LOG_ERRORS_ONLY = 3
 
@@ -61,12 +61,26 @@ class OnnxRuntime:
         """Return what this machine lacks to use a processor; the CPU always works."""
         return _gpus().missing if processor == "GPU" else None
 
+    def missing_precision(self, precision: Precision, processor: Processor) -> str | None:
+        """Return why networks are not computed in a precision on a processor; None = they are."""
+        if precision == "fp32" or (precision, processor) in (("int8", "CPU"), ("fp16", "GPU")):
+            return None
+        return f"ONNX Runtime has no {precision} on {processor}s"
+
     def gpus(self) -> Sequence[str]:
         """Return the names of the NVIDIA GPUs that the library can use here, as `CUDA_VISIBLE_DEVICES` takes them."""
         return _gpus().names
 
-    def open(self, network: bytes, weights_folder: Path | None, processor: Processor, threads: int) -> RunNetwork:
-        """Open a network; arguments and errors as `Runtime.open` has them."""
+    def open(
+        self,
+        network: bytes,
+        weights_folder: Path | None,
+        processor: Processor,
+        threads: int,
+        precision: Precision = "fp32",
+        callers: int = 1,
+    ) -> RunNetwork:
+        """Open a network; arguments and errors as `Runtime.open` has them. What it computes in stands in the graph."""
         if processor == "CPU":
             session = open_session(network, weights_folder, "CPUExecutionProvider", {}, threads)
             return _translated(partial(_run, session, session.get_inputs()[0].name))

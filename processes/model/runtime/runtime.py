@@ -25,6 +25,9 @@ that ran on it."""
 
 Processor = Literal["CPU", "GPU"]
 
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
+"""The numbers that a network is computed with. Sums are of more digits in all of them."""
+
 Chips = NDArray[np.uint8] | NDArray[np.float32]
 """`(n, bands, height, width)`, cells as cut and zeroed, not normalised."""
 
@@ -48,6 +51,12 @@ class Runtime(Protocol):
     def missing(self, processor: Processor) -> str | None:
         """Return what this machine lacks to use a processor, in words for the client; None = nothing."""
 
+    def missing_precision(self, precision: Precision, processor: Processor) -> str | None:
+        """Return why networks are not computed in a precision on a processor, in words for the client; None = they are.
+
+        A runtime that says None computes in it natively, and never in another one instead.
+        """
+
     def gpus(self) -> Sequence[str]:
         """Return the names of the GPUs that the library can use here, as `CUDA_VISIBLE_DEVICES` takes each of them."""
 
@@ -58,7 +67,15 @@ class Runtime(Protocol):
             PackageError: it cannot be changed.
         """
 
-    def open(self, network: bytes, weights_folder: Path | None, processor: Processor, threads: int) -> RunNetwork:
+    def open(
+        self,
+        network: bytes,
+        weights_folder: Path | None,
+        processor: Processor,
+        threads: int,
+        precision: Precision = "fp32",
+        callers: int = 1,
+    ) -> RunNetwork:
         """Open a network.
 
         Args:
@@ -66,6 +83,9 @@ class Runtime(Protocol):
             weights_folder: folder of the files that hold weights; None = all weights lie in the graph.
             processor: what the network runs on; the runtime never uses another one instead.
             threads: threads of the CPU for one call.
+            precision: what it is computed in, one that `missing_precision` allows. A network for int8 has quantised
+                layers, one for fp16 was halved.
+            callers: threads that call it at the same time.
 
         Raises:
             PackageError: the network cannot be opened.

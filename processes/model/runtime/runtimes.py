@@ -10,15 +10,40 @@ from collections.abc import Sequence
 
 from processes.errors import InputError
 from processes.model.runtime.onnx_runtime import OnnxRuntime
-from processes.model.runtime.runtime import Processor, Runtime
+from processes.model.runtime.openvino_runtime import OpenVino
+from processes.model.runtime.runtime import Precision, Processor, Runtime
 
-RUNTIMES: tuple[Runtime, ...] = (OnnxRuntime(),)
-"""The preferred one first."""
+RUNTIMES: tuple[Runtime, ...] = (OpenVino(), OnnxRuntime())
+"""The preferred one first. The last one is in every installation."""
 
 
-def choose_runtime(processor: Processor) -> Runtime:
-    """Return the first runtime that can use a processor; without one the first of all, which fails as it opens."""
-    return next((runtime for runtime in RUNTIMES if runtime.missing(processor) is None), RUNTIMES[0])
+def choose_runtime(processor: Processor, precision: Precision = "fp32") -> Runtime:
+    """Return the first runtime that can use a processor and computes in a precision there; without one the last of all,
+    which fails as it opens.
+    """
+    usable = (
+        runtime
+        for runtime in RUNTIMES
+        if runtime.missing(processor) is None and runtime.missing_precision(precision, processor) is None
+    )
+    return next(usable, RUNTIMES[-1])
+
+
+def missing_precision(precision: Precision, processor: Processor) -> str | None:
+    """Return why no network is computed in a precision on a processor here, for the client; None = some can be."""
+    found = [runtime.missing_precision(precision, processor) for runtime in reversed(RUNTIMES)]
+    return None if None in found else ", and ".join(reason for reason in found if reason is not None)
+
+
+def precision_warning(precision: Precision | None, processor: Processor) -> str | None:
+    """Return the sentence that a package's precision is not what its network is computed in here; None = it is.
+
+    Args:
+        precision: what the package states; None = nothing.
+        processor: that runs the network.
+    """
+    reason = None if precision is None else missing_precision(precision, processor)
+    return None if reason is None else f"Precision is {precision}, but {reason}: the network runs in fp32"
 
 
 def choose_processor() -> Processor:
