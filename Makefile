@@ -35,7 +35,7 @@ test-convert: .venv/ready-dev .venv/convert/ready
 
 # the tests of networks in bf16 and int8 once more, in an environment with OpenVINO: 200 MB, apart from the service
 test-openvino: .venv/openvino/ready
-	PYTHONPATH=. .venv/openvino/bin/python -m pytest tests/model/test_precision.py tests/model/test_openvino.py
+	PYTHONPATH=. .venv/openvino/bin/python -m pytest tests/model/test_precision.py tests/model/test_openvino.py tests/programs/optimisation
 
 # a hundred faults at random while jobs run; needs PostgreSQL's programs
 chaos: .venv/ready-dev

@@ -16,6 +16,7 @@ from processes.model.card import read_card
 from processes.model.catalog import Catalog, Model
 from processes.model.raster_functions import RasterFunction
 from processes.model.runtime.runtimes import choose_processor, precision_warning
+from processes.model.variant import read_figures
 from processes.ogc.execution import Execution
 from processes.ogc.literals import read_literals
 from processes.ogc.media_types import choose_media_type
@@ -129,6 +130,7 @@ def model_info(model: Model) -> dict[str, Any]:
         "precision": definition.precision,
         "warnings": [*model.warnings, *([] if warning is None else [warning])] or None,
         "card": dict(read_card(model.folder).properties) or None,
+        "optimisation": read_figures(model.folder),
         "rasterFunction": None if model.function is None else function_info(model.function),
     }
     return {

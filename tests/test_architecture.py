@@ -49,7 +49,7 @@ HOMES: Mapping[str, set[str]] = {
     "distributed": {"jobs/cluster_slots", "jobs/dask_parts"},
     "dask": {"jobs/dask_parts"},
     "structlog": {"programs/logs"},
-    "onnxruntime": {"model/runtime/onnx_runtime"},
+    "onnxruntime": {"model/runtime/onnx_runtime", "model/runtime/quantisation"},
     "openvino": {"model/runtime/openvino_runtime"},
     "onnx": {"model/graph"},
     "rasterio": {"imagery/image", "imagery/source", "imagery/tiles"},
@@ -231,6 +231,7 @@ def test_public_functions_of_three_parameters_explain_them() -> None:
             ("programs", "cli"),
             ("programs", "cli_jobs"),
             ("programs", "cli_convert"),
+            ("programs", "cli_optimise"),
         )  # options explain themselves
         and not explains(ast.get_docstring(node))
     ]

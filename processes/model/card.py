@@ -51,12 +51,24 @@ def read_card(folder: Path) -> ModelCard:
     Args:
         folder: where the package's contents lie.
     """
+    cards = _cards(folder)
+    return _card(next(iter(cards.values()))) if len(cards) == 1 else ModelCard()
+
+
+def card_file(folder: Path) -> Path | None:
+    """Return the file of a package's card; None = it has none, or several; `folder` as `read_card` has it."""
+    cards = _cards(folder)
+    return next(iter(cards)) if len(cards) == 1 else None
+
+
+def _cards(folder: Path) -> dict[Path, Mapping[str, Any]]:
+    found = {}
     with suppress(OSError):
-        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".json")[:_MAX_FILES]
-        cards = [card for card in map(_item, paths) if card is not None]
-        if len(cards) == 1:
-            return _card(cards[0])
-    return ModelCard()
+        for path in sorted(path for path in folder.iterdir() if path.suffix.lower() == ".json")[:_MAX_FILES]:
+            item = _item(path)
+            if item is not None:
+                found[path] = item
+    return found
 
 
 def contradictions(card: ModelCard, classes: Sequence[ModelClass], bands: int | None) -> tuple[str, ...]:

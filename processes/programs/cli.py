@@ -1,4 +1,4 @@
-"""The command line: `classify-objects serve | run | models | convert | jobs | …`."""
+"""The command line: `classify-objects serve | run | models | convert | optimise | jobs | …`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from processes import __version__
 from processes.programs.cli_convert import convert
 from processes.programs.cli_jobs import jobs, reported
 from processes.programs.cli_model import model
+from processes.programs.cli_optimise import optimise
 
 
 @click.group()
@@ -41,6 +42,7 @@ def main(context: click.Context, config: Path | None, parent: int | None) -> Non
 main.add_command(jobs)
 main.add_command(model)
 main.add_command(convert)
+main.add_command(optimise)
 
 
 def _default_configuration() -> Path:

@@ -27,6 +27,9 @@ class ConstantRuntime:
     def load(self) -> None:
         pass
 
+    def version(self) -> str:
+        return "Constant 1.0"
+
     def missing(self, processor: Processor) -> str | None:
         return None if processor == "GPU" else "this server has no such thing"
 

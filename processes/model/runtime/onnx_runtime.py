@@ -57,6 +57,10 @@ class OnnxRuntime:
         """Import the library."""
         _library()
 
+    def version(self) -> str:
+        """Return the name and the version of the library."""
+        return f"ONNX Runtime {_library().__version__}"
+
     def missing(self, processor: Processor) -> str | None:
         """Return what this machine lacks to use a processor; the CPU always works."""
         return _gpus().missing if processor == "GPU" else None
@@ -133,6 +137,25 @@ def open_session(
     if session.get_providers()[0] != provider:  # it ignores a provider that fails to load
         raise PackageError(f"the network cannot be opened by {provider}; the log says why")
     return session
+
+
+def save_folded(network: Path, target: Path) -> None:
+    """Write a network with what is constant computed, and its normalisations taken into its convolutions.
+
+    Args:
+        network: the ONNX file.
+        target: a new one, which gives the same.
+
+    Raises:
+        PackageError: the network cannot be opened.
+    """
+    onnxruntime = _library()
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(target)
+    options.log_severity_level = _LOG_ERRORS_ONLY
+    with translate_errors("the network cannot be opened", _errors(), _shorten):
+        onnxruntime.InferenceSession(str(network), options, providers=["CPUExecutionProvider"], enable_fallback=0)
 
 
 def bound(session: Any, device: Device, calls: int, allocate: Allocate) -> RunNetwork:

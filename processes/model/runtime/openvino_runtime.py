@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from processes.errors import PackageError
+from processes.model.runtime.cpu import CPU_INFO, instructions
 from processes.model.runtime.runtime import Chips, Precision, Processor, RunNetwork, translate_errors
 
 _HINTS = {"bf16": "bf16", "int8": "f32"}
 """OpenVINO's name of the numbers for what is not quantised, by precision."""
 _BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
-_CPU_INFO = Path("/proc/cpuinfo")
 _X86 = ("x86_64", "AMD64")
 _SOURCE_PLACE = re.compile(r"^(Exception from |Check '.*' failed at |\[ ?[A-Z_]+ ?\] *$)")
 
@@ -35,11 +35,15 @@ class OpenVino:
         cpu_info: where Linux lists what the CPU can do.
     """
 
-    def __init__(self, cpu_info: Path = _CPU_INFO) -> None:
+    def __init__(self, cpu_info: Path = CPU_INFO) -> None:
         self._cpu_info = cpu_info
 
     def load(self) -> None:
         """Do nothing: most services have no package that needs the library, and its memory is theirs."""
+
+    def version(self) -> str:
+        """Return the name and the version of the library."""
+        return f"OpenVINO {_library().__version__.split('-')[0]}"
 
     def missing(self, processor: Processor) -> str | None:
         """Return what this machine lacks to use a processor; None = nothing."""
@@ -110,7 +114,7 @@ class OpenVino:
         return run
 
     def _has_bf16(self) -> bool:
-        return not _instructions(self._cpu_info).isdisjoint(_BF16_INSTRUCTIONS)
+        return not instructions(self._cpu_info).isdisjoint(_BF16_INSTRUCTIONS)
 
 
 @cache
@@ -125,17 +129,6 @@ def _library() -> Any:
 @cache
 def _is_installed() -> bool:
     return find_spec("openvino") is not None
-
-
-@cache
-def _instructions(cpu_info: Path) -> frozenset[str]:
-    """Return the sets of instructions that Linux lists for the CPU; empty where it does not."""
-    try:
-        text = cpu_info.read_text()
-    except OSError:
-        return frozenset()
-    found = re.search(r"^flags\s*: (.*)$", text, re.MULTILINE)
-    return frozenset(found[1].split()) if found is not None else frozenset()
 
 
 def _shorten(words: str) -> str:

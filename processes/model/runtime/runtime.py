@@ -43,10 +43,13 @@ class DeviceLostError(SystemExit):
 
 
 class Runtime(Protocol):
-    """An inference library. Only `load` and `open` import it; the other methods are fast and run anywhere."""
+    """An inference library. `load`, `version` and `open` import it; the other methods are fast and run anywhere."""
 
     def load(self) -> None:
         """Import the library, so that the first network opens sooner."""
+
+    def version(self) -> str:
+        """Return the name and the version of the library, which is imported for that."""
 
     def missing(self, processor: Processor) -> str | None:
         """Return what this machine lacks to use a processor, in words for the client; None = nothing."""

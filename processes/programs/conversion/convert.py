@@ -28,6 +28,7 @@ from processes.programs.conversion.new_package import (
     converted_document,
     copy_others,
     network_name,
+    require_writable,
     write_archive,
     write_document,
 )
@@ -83,7 +84,7 @@ def convert_package(
     Raises:
         ServiceError: the package cannot be converted, or its network is another one afterwards.
     """
-    _require_writable(output, options.overwrite)
+    require_writable(output, options.overwrite)
     path = package_path(given)
     try:
         with tempfile.TemporaryDirectory(dir=output.absolute().parent, prefix=".convert-") as folder:
@@ -95,15 +96,6 @@ def convert_package(
             return found
     except OSError as err:
         raise InputError(f"{output} cannot be written: {err.strerror or err}") from err
-
-
-def _require_writable(output: Path, overwrite: bool) -> None:
-    if output.suffix.lower() != ".dlpk":
-        raise InputError(f"{output} is to be a package: give it a name that ends in .dlpk")
-    if output.exists() and not overwrite:
-        raise InputError(f"{output} is there already; --overwrite replaces it")
-    if not output.absolute().parent.is_dir():
-        raise InputError(f"the folder of {output} is not there")
 
 
 def _convert(
@@ -165,7 +157,8 @@ def _chips(
     words, found = ["random chips"], [(chips, session.scores(chips))]
     if options.objects:
         objects = RecordingSession(session.key)
-        count = cut_chips({**options.objects, "model": str(package)}, catalog, settings, objects, work / "objects")
+        inputs = {**options.objects, "model": str(package)}
+        count = cut_chips(inputs, catalog, settings, objects, work / "objects").count
         if not objects.has_recorded():
             raise InputError(f"none of the {count} objects has a chip: they touch no image, or nodata alone")
         found.append(objects.recorded())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from processes.convert.messages import ConversionAnswer
+from processes.errors import InputError
 from processes.programs.conversion.source import ForeignPackage
 
 RECORD = "Conversion"
@@ -17,6 +18,16 @@ RECORD = "Conversion"
 _IMAGENET = {"scale": 1 / 255, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
 """The time of all files in the archive, so that the same package gives the same bytes."""
+
+
+def require_writable(output: Path, overwrite: bool) -> None:
+    """Raise InputError where a package cannot be written to a file, or must not: `overwrite` = it may be there."""
+    if output.suffix.lower() != ".dlpk":
+        raise InputError(f"{output} is to be a package: give it a name that ends in .dlpk")
+    if output.exists() and not overwrite:
+        raise InputError(f"{output} is there already; --overwrite replaces it")
+    if not output.absolute().parent.is_dir():
+        raise InputError(f"the folder of {output} is not there")
 
 
 def network_name(source: ForeignPackage) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.classify.description import PROCESS_ID
+from processes.classify.labels import ClassStatus
 from processes.classify.pipeline import classify_rows
+from processes.classify.planning.sources import PlannedRows
 from processes.classify.process import ClassifyObjects
 from processes.imagery.chip_plan import reading_order
 from processes.model.arguments import read_arguments
@@ -52,10 +55,21 @@ class RecordingSession(Session):
         return np.concatenate(chips), np.concatenate(scores)
 
 
+@dataclass(frozen=True, slots=True)
+class CutObjects:
+    """Objects whose chips were cut."""
+
+    count: int
+    """Number of all objects that have a chip or may have one."""
+    planned: PlannedRows
+    rows: NDArray[np.int64]
+    """Which of the planned rows the session's chips are of, in their order, `(n,)`."""
+
+
 def cut_chips(
     inputs: Mapping[str, Any], catalog: Catalog, settings: Settings, session: RecordingSession, folder: Path
-) -> int:
-    """Let a session label objects, and return how many there are.
+) -> CutObjects:
+    """Let a session label objects, without test-time augmentation; of many objects some.
 
     Args:
         inputs: of the process, as an execute request has them; links may point to any file of this machine.
@@ -77,7 +91,9 @@ def cut_chips(
     cells = int(np.prod(session.chip_size)) * (session.network.bands or 3)
     taken = rows[:: max(1, -(-len(rows) * cells // _MOST_CELLS))]
     arguments, _ = read_arguments({}, definition, "", session.network.size)
+    arguments = dataclasses.replace(arguments, test_time_augmentation=False)
     sources = dataclasses.replace(plan.rows.sources, arguments=arguments)
     if len(taken):
-        classify_rows(sources, plan.chips, taken, session, lambda _: None, threads=1)
-    return len(rows)
+        found = classify_rows(sources, plan.chips, taken, session, lambda _: None, threads=1)
+        taken = taken[~np.isin(found.labels.status[taken], (ClassStatus.NODATA, ClassStatus.OUTSIDE_IMAGE))]
+    return CutObjects(len(rows), plan.rows, taken)
