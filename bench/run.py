@@ -1,7 +1,8 @@
 """Benchmarks: chips alone, the whole command against the network alone, memory, and what jobs cost beside their work.
 
-`python bench/run.py [chips] [speed] [warm] [memory] [jobs]` runs these parts, by default all. `chips` takes two
-minutes.
+`python bench/run.py [chips] [speed] [warm] [precision] [labels] [memory] [jobs]` runs these parts, by default all.
+`chips` takes two minutes, `precision` (the speed in int8 and bf16) five or more, `labels` (what these change) two; both
+want OpenVINO.
 
 Runs alternate, so that a machine whose speed drifts treats both alike; ratios are taken pair by pair, and medians told.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import data
 import networks
+import precision
 import table
 from processes.features.reading.files import read_layer
 from processes.settings import Limits
@@ -25,7 +27,7 @@ from processes.settings import Limits
 FOLDER = Path(__file__).parent / "data"
 SIDE_PX = 12_000
 RUNS = 5
-PARTS = ("chips", "speed", "warm", "memory", "jobs")
+PARTS = ("chips", "speed", "warm", "precision", "labels", "memory", "jobs")
 CHIP_CASES = ((64, 20_000, 30.0), (224, 20_000, None))
 """Chip in cells, objects, and how many times a windowed read of rasterio for each object the two cores are to reach."""
 CORES = 2
@@ -58,6 +60,10 @@ def main(parts: Sequence[str]) -> int:
         missed += sum(not speed(image, *case) for case in SPEED_CASES)
     if "warm" in parts:
         missed += not warm(image)
+    if "precision" in parts:
+        missed += precision.speed(image, FOLDER, SIDE_PX)
+    if "labels" in parts and precision.SHARED.is_dir():
+        missed += precision.labels(FOLDER)
     if "memory" in parts:
         missed += not memory(image)
     if "jobs" in parts:

@@ -121,6 +121,21 @@ def test_bf16_is_what_is_computed_or_an_error(tmp_path: Path) -> None:
     assert 1e-4 < np.abs(np.asarray(found) - np.asarray(exact)).max() < 0.5
 
 
+def test_first_calls_of_several_threads_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    """Each makes tables of types in OpenVINO, whose lock one holds and all wait for, with the interpreter's lock."""
+    network = save_network(tmp_path / "net.onnx", band_means())
+    script = (
+        "import sys, threading; from concurrent.futures import ThreadPoolExecutor; import numpy as np; "
+        "from processes.model.runtime.openvino_runtime import OpenVino; sys.setswitchinterval(1e-6); "
+        f"run = OpenVino().open(open({str(network)!r}, 'rb').read(), None, 'CPU', 1, 'int8', 16); "
+        "start = threading.Barrier(16); chips = np.ones((2, 3, 8, 8), np.float32); "
+        "found = list(ThreadPoolExecutor(16).map(lambda _: (start.wait(), run(chips, ['output']))[1][0], range(16))); "
+        "print(np.stack(found).shape)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "(16, 2, 3)"
+
+
 def test_openvino_reports_no_usage(tmp_path: Path) -> None:
     network = save_network(tmp_path / "net.onnx", band_means())
     script = (

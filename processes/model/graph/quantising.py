@@ -45,13 +45,15 @@ def save_for_quantisation(network: Path, target: Path) -> None:
     onnx.save(model, target)
 
 
-def mark_head(network: Path) -> list[str]:
-    """Name the nodes of a folded network, and return the names of its head: the last layer, and what follows.
+def mark_layers(network: Path, kept: int) -> list[str]:
+    """Name the nodes of a folded network, and return the names of those that stay: some layers, and the head.
 
-    The head costs next to nothing. In whole numbers of 8 bits two classes could get the same score.
+    The head is the last layer, and what follows. It costs next to nothing, and in whole numbers of 8 bits two classes
+    could get the same score.
 
     Args:
         network: the ONNX file; it is written anew.
+        kept: how many of the first layers stay.
     """
     model: Any = onnx.load(network)
     nodes = model.graph.node
@@ -59,5 +61,6 @@ def mark_head(network: Path) -> list[str]:
         node.name = f"{node.op_type}_{place}"
     model.metadata_props.add(key=_IS_FOLDED[0], value=_IS_FOLDED[1])
     onnx.save(model, network)
-    last = max((place for place, node in enumerate(nodes) if node.op_type in _LAYERS), default=0)
-    return [node.name for node in nodes[last:]]
+    layers = [place for place, node in enumerate(nodes) if node.op_type in _LAYERS]
+    last = layers[-1] if layers else 0
+    return [nodes[place].name for place in (*layers[:kept], *range(last, len(nodes)))]

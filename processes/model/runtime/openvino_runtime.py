@@ -9,6 +9,7 @@ import platform
 import queue
 import re
 import sys
+import threading
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -25,6 +26,7 @@ _HINTS = {"bf16": "bf16", "int8": "f32"}
 """OpenVINO's name of the numbers for what is not quantised, by precision."""
 _BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
 _X86 = ("x86_64", "AMD64")
+_LOADING = threading.Lock()
 _SOURCE_PLACE = re.compile(r"^(Exception from |Check '.*' failed at |\[ ?[A-Z_]+ ?\] *$)")
 
 
@@ -117,12 +119,16 @@ class OpenVino:
         return not instructions(self._cpu_info).isdisjoint(_BF16_INSTRUCTIONS)
 
 
-@cache
 def _library() -> Any:
     """Return the module `openvino`, which is to report no usage: its own module for that is not installed."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # an import of it fails
-    import openvino
+    with _LOADING:
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # an import of it fails
+        import openvino
 
+        # the first call that needs a table of types makes it: two first calls at once wait for each other for ever
+        for dtype in (np.uint8, np.float32):
+            openvino.Type(dtype).to_dtype()
+            openvino.Tensor(np.zeros(1, dtype), shared_memory=True)
     return openvino
 
 

@@ -17,13 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processes.errors import PackageError
-from processes.model.graph.quantising import mark_head, save_for_quantisation
+from processes.model.graph.quantising import mark_layers, save_for_quantisation
 from processes.model.runtime.onnx_runtime import save_folded
 
 METHOD = "static, activations of 8 bits by their least and greatest values, weights of 7 bits per channel"
 
 
-def quantise(network: Path, target: Path, scratch: Path, input_name: str, batches: Iterable[NDArray[Any]]) -> None:
+def quantise(
+    network: Path, target: Path, scratch: Path, input_name: str, batches: Iterable[NDArray[Any]], kept: int = 0
+) -> None:
     """Write a network whose layers but the last are computed with whole numbers of 8 bits.
 
     Args:
@@ -32,6 +34,7 @@ def quantise(network: Path, target: Path, scratch: Path, input_name: str, batche
         scratch: folder for what is written meanwhile.
         input_name: of the network.
         batches: what the network takes, `(n, …)` each, for the ranges.
+        kept: how many of the first layers stay in float32 too.
 
     Raises:
         PackageError: the network cannot be quantised.
@@ -52,7 +55,7 @@ def quantise(network: Path, target: Path, scratch: Path, input_name: str, batche
                 weight_type=QuantType.QInt8,
                 per_channel=True,
                 reduce_range=True,
-                nodes_to_exclude=mark_head(folded),
+                nodes_to_exclude=mark_layers(folded, kept),
                 extra_options={"AddQDQPairToWeight": True, "QuantizeBias": False},
             )
     except Exception as err:  # whatever the tool stumbles over in a foreign network

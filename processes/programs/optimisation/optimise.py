@@ -33,6 +33,8 @@ from processes.programs.optimisation.figures import (
 from processes.programs.optimisation.variant_files import write_figures, write_variant
 from processes.settings import Settings
 
+_LAYERS_KEPT = (0, 1)
+"""How many of the first layers stay in float32: none, unless too many labels change. All others get their errors."""
 _GPU_THREADS = 2
 """As `processes.classify.inference` has them."""
 
@@ -122,17 +124,22 @@ def _optimise(
         raise InputError(f"none of the {cut.count} objects has a chip: they touch no image, or nodata alone")
     chips, scores = before.recorded()
     truth = None if options.truth_field is None else _truth(options.truth_field, cut, model)
-    tell(f"making a network of {options.precision}")
-    calibrated = write_variant(model, options.precision, before, chips, package, work)
-    variant = LocalCatalog.from_settings(dataclasses.replace(settings, models=())).model_at(package)
-    after = Session(_key(variant, processor, threads))
-    tell("comparing the labels")
-    after_scores = scores_of(after, chips)
-    labels = compare_labels(scores, after_scores, model.definition)
-    if options.max_changed is not None and labels.share > options.max_changed:
+    most = 1.0 if options.max_changed is None else options.max_changed
+    variants = LocalCatalog.from_settings(dataclasses.replace(settings, models=()))
+    for kept in _LAYERS_KEPT if options.precision == "int8" else (0,):
+        tell(f"making a network of {options.precision}" + (", but for its first layer" if kept else ""))
+        calibrated = write_variant(model, options.precision, before, chips, package, work, kept)
+        variant = variants.model_at(package)
+        after = Session(_key(variant, processor, threads))
+        tell("comparing the labels")
+        after_scores = scores_of(after, chips)
+        labels = compare_labels(scores, after_scores, model.definition)
+        if labels.share <= most:
+            break
+    else:
         raise PackageError(
             f"{options.precision} changes the labels of {labels.changed} of {labels.objects} objects "
-            f"({labels.share:.2%}), more than --max-changed {options.max_changed * 100:g}% allows: nothing was written"
+            f"({labels.share:.2%}), more than --max-changed {most * 100:g}% allows: nothing was written"
         )
     tell("measuring the speed")
     found = OptimisedPackage(
@@ -143,7 +150,9 @@ def _optimise(
         accuracies=None if truth is None else (truth.accuracy(scores), truth.accuracy(after_scores)),
         warnings=variant.warnings,
     )
-    figures = _figures(found, model, options.precision, threads, calibrated)
+    figures = _figures(found, model, options.precision, threads)
+    if calibrated:
+        figures["calibration"] = {"chips": calibrated, "method": METHOD, "firstLayersInFp32": kept}
     from processes.model.mlm import stac_item  # its libraries take their time to import
 
     write_figures(package, figures, _sentence(found, model, options.precision), stac_item(variant))
@@ -194,9 +203,7 @@ def _truth(field_name: str, cut: CutObjects, model: Model) -> Truth:
     return read_truth(field_name, columns, cut.planned.objects[cut.rows], model.definition)
 
 
-def _figures(
-    found: OptimisedPackage, model: Model, precision: Precision, threads: int, calibrated: int
-) -> dict[str, Any]:
+def _figures(found: OptimisedPackage, model: Model, precision: Precision, threads: int) -> dict[str, Any]:
     """Return the figures as the .emd and the card have them."""
     speeds = {"fp32": found.speeds.fp32, precision: found.speeds.variant}
     figures: dict[str, Any] = {
@@ -211,8 +218,6 @@ def _figures(
         "chipsPerSecond": {name: round(statistics.median(values), 1) for name, values in speeds.items()},
         "timesAsFast": round(found.speeds.ratio, 2),
     }
-    if calibrated:
-        figures["calibration"] = {"chips": calibrated, "method": METHOD}
     if found.truth is not None and found.accuracies is not None:
         accuracies = {name: round(value, 4) for name, value in zip(speeds, found.accuracies, strict=True)}
         figures["accuracy"] = {"field": found.truth.field, "objects": found.truth.known, **accuracies}

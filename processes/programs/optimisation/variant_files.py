@@ -26,7 +26,7 @@ _CARD = "card.json"
 
 
 def write_variant(
-    model: Model, precision: Precision, session: Session, chips: Chips, folder: Path, scratch: Path
+    model: Model, precision: Precision, session: Session, chips: Chips, folder: Path, scratch: Path, kept: int
 ) -> int:
     """Write the files of a variant, without its figures; return how many chips ranges were taken from.
 
@@ -35,8 +35,9 @@ def write_variant(
         precision: of the variant.
         session: of the model.
         chips: of real objects, as the session takes them.
-        folder: a new folder, whose name is the id of the variant.
+        folder: its name is the id of the variant; files that are there are replaced.
         scratch: folder for what is written meanwhile.
+        kept: how many of the first layers are not quantised.
 
     Raises:
         PackageError: the network cannot have the precision.
@@ -54,7 +55,8 @@ def write_variant(
     if precision == "int8":
         taken = chips[:: -(-len(chips) // _CALIBRATION_CHIPS)]
         calibrated = len(taken)
-        quantise(model.network, target, scratch, session.network.input_name, _as_the_network_takes(taken, session))
+        batches = _as_the_network_takes(taken, session)
+        quantise(model.network, target, scratch, session.network.input_name, batches, kept)
     else:
         for path in (model.network, *weights):
             _copy(path, target.parent / path.relative_to(model.network.parent))

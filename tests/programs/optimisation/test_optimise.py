@@ -6,6 +6,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def test_variant_says_what_its_labels_are_and_keeps_the_rest(folder: Path) -> No
     change = max(abs(old[1] - new[1]) for old, new in zip(plain, made, strict=True) if old[0] == new[0])
     assert figures["largestChange"] >= change - 1e-6
     assert 0 < figures["largestChange"] < 0.1
-    assert figures["calibration"]["chips"] == OBJECTS - 1
+    assert (figures["calibration"]["chips"], figures["calibration"]["firstLayersInFp32"]) == (OBJECTS - 1, 0)
     assert (figures["from"]["id"], figures["precision"], figures["accuracy"]["field"]) == ("plain", "int8", "kind")
     assert figures["runtime"].startswith(BEGINNING)
     kinds = [("bright", "dark", "bright", None)[number % 4] for number in range(OBJECTS) if number != 5]
@@ -187,20 +188,33 @@ def test_card_of_the_package_is_kept_and_extended(folder: Path) -> None:
     assert properties["description"].startswith("Of roofs. A variant of plain, computed in int8: ")
 
 
-def test_variant_that_changes_too_many_labels_is_refused(folder: Path) -> None:
-    """Two weights that differ by less than a step become one, and with them the scores of the classes."""
-    weights = np.array([[1], [-0.997]], np.float32).reshape(1, 2, 1, 1)
+def save_close(package: Path, layers: int) -> Path:
+    """Write a package whose network has two weights that differ by less than a step, in the last of some layers.
+
+    In whole numbers they are one, and with them the scores of the classes.
+    """
+    rounded = np.array([1, -0.997], np.float32).reshape(1, 2, 1, 1)
+    names = ["twice", *(f"layer{number}" for number in range(layers))]
     nodes = [
         helper.make_node("ReduceMean", ["input"], ["grey"], axes=[1], keepdims=1),
         helper.make_node("Abs", ["grey"], ["level"]),
         helper.make_node("Concat", ["level", "level"], ["twice"], axis=1),
-        helper.make_node("Conv", ["twice", "weights"], ["difference"], kernel_shape=[1, 1]),
-        helper.make_node("ReduceMean", ["difference"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        *(
+            helper.make_node("Conv", [name, "same" if after != names[-1] else "weights"], [after], kernel_shape=[1, 1])
+            for name, after in pairwise(names)
+        ),
+        helper.make_node("ReduceMean", [names[-1]], ["mean"], axes=[1, 2, 3], keepdims=0),
         helper.make_node("Unsqueeze", ["mean", "one"], ["column"]),
         helper.make_node("MatMul", ["column", "head"], ["output"]),
     ]
-    constants = {"weights": weights, "one": np.array([1]), "head": np.array([[0, 1000]], np.float32)}
-    write_package(folder / "models" / "close", nodes, constants=constants)
+    same = np.eye(2, dtype=np.float32).reshape(2, 2, 1, 1)
+    head = np.array([[0, 1000]], np.float32)
+    constants = {"weights": rounded, "same": same, "one": np.array([1]), "head": head}
+    return write_package(package, nodes, constants=constants)
+
+
+def test_variant_that_changes_too_many_labels_is_refused(folder: Path) -> None:
+    save_close(folder / "models" / "close", 2)
     done = optimise(folder, "--max-changed", "0.4%", model="close")
     assert done.exit_code == 1
     told = done.output.splitlines()[-1]
@@ -210,6 +224,14 @@ def test_variant_that_changes_too_many_labels_is_refused(folder: Path) -> None:
     )
     assert not list(folder.glob("*.dlpk")) + list(folder.glob(f"{PREFIX}*"))
     assert optimise(folder, "--max-changed", "100%", model="close").exit_code == 0
+
+
+def test_first_layer_stays_in_fp32_where_too_many_labels_would_change(folder: Path) -> None:
+    save_close(folder / "models" / "close", 1)
+    assert optimise(folder, "--max-changed", "0%", model="close").exit_code == 0
+    with zipfile.ZipFile(folder / "made.dlpk") as archive:
+        figures = json.loads(archive.read("made.emd"))["Optimisation"]
+    assert (figures["labelsChanged"], figures["calibration"]["firstLayersInFp32"]) == (0, 1)
 
 
 @each_row(
