@@ -18,8 +18,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from processes.features.layer import Layer
+from processes.features.writing.class_style import ClassStyle
 from processes.features.writing.format import Format
-from processes.features.writing.result import ClassStyle, RowBatch, result_layer
+from processes.features.writing.result import RowBatch, result_layer
 from processes.features.writing.write import write_result
 from processes.settings import Settings
 from service import ROOT, Client, configure, load_application

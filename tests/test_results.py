@@ -419,7 +419,7 @@ def assert_summary(found: Found, labels: Sequence[tuple[Any, ...]], media_type: 
         assert found.summary is None
         return
     summary = found.summary
-    assert set(summary) - {"crs"} == {"model", "counts", "status", "warnings", "software"}
+    assert set(summary) - {"crs"} == {"model", "counts", "classes", "status", "warnings", "software"}
     assert ("crs" in summary) == (found.geometry is not None)
     if found.geometry is not None:
         assert pyproj.CRS(summary["crs"]).equals(found.crs or pyproj.CRS(CRS84), ignore_axis_order=True)
@@ -427,6 +427,9 @@ def assert_summary(found: Found, labels: Sequence[tuple[Any, ...]], media_type: 
         name: [row[3] for row in labels].count(name) for name in dict.fromkeys(["ok", *(row[3] for row in labels)])
     }
     assert summary["counts"] == {name: [row[0] for row in labels].count(name) for name in ("dark", "bright")}
+    assert {item["name"]: item["count"] for item in summary["classes"]} == summary["counts"]
+    assert [item["value"] for item in summary["classes"]] == [10, 20]
+    assert all(re.fullmatch("#[0-9a-f]{6}", item["color"]) for item in summary["classes"])
 
 
 @pytest.mark.parametrize(
@@ -749,6 +752,7 @@ def test_several_labels(asking: Asking, media_type: str) -> None:
     assert_rows(none, columns(["", "", *gone, ""], [None] * 5), media_type)
     if media_type not in NO_SUMMARY:
         assert few.summary["counts"] == {"dark": 3, "bright": 2}
+        assert [item["count"] for item in few.summary["classes"]] == [3, 2]
         assert none.summary["counts"] == {"dark": 0, "bright": 0}
         assert none.summary["status"] == {"ok": 3, "empty-geometry": 1, "outside-image": 1}
 

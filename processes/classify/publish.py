@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,13 @@ from processes.classify.labels import ClassStatus, Labels
 from processes.classify.planning.coordinates import unknown_shift_warnings
 from processes.classify.planning.fields import IMAGE_ID
 from processes.classify.planning.sources import PlannedRows, Sources
-from processes.crs import CRS84, crs_label, crs_uri, is_longitude_latitude, parse_crs
+from processes.classify.summary import class_style, counts_summary, crs_summary
+from processes.crs import CRS84, crs_label, is_longitude_latitude, parse_crs
 from processes.errors import InputError, PackageError, RequestError, at_pointer
 from processes.features.writing.format import Format
 from processes.features.writing.formats import offered_formats
-from processes.features.writing.result import ROWS_AT_ONCE, ClassStyle, RowBatch, result_layer
-from processes.features.writing.table import TABLE, table_field
+from processes.features.writing.result import ROWS_AT_ONCE, RowBatch, result_layer
+from processes.features.writing.table import table_field
 from processes.features.writing.write import write_result
 
 _OWN_COLUMNS = 3
@@ -87,8 +87,8 @@ def publish(
     Raises:
         RequestError: no row has a label, as the network gave no finite number for any.
     """
-    sources, counts = rows.sources, _summary(rows, labels)
-    named_crs = _named_crs(rows.layer.crs, output_format, crs)
+    sources, counts = rows.sources, counts_summary(rows, labels)
+    named_crs = crs_summary(rows.layer.crs, output_format, crs)
     target = parse_crs(CRS84) if output_format.is_crs84_only else crs
     shifts = unknown_shift_warnings(rows.layer.crs, target, sources.images)
     row_warnings = [
@@ -106,9 +106,7 @@ def publish(
         lambda: _row_batches(rows, labels),
         name=name,
         key="id" if sources.layer is not None else IMAGE_ID,
-        style=ClassStyle(
-            sources.options.label_field, tuple((item.name, item.color) for item in sources.model.definition.classes)
-        ),
+        style=class_style(sources),
         make_summary=lambda warnings: {
             **counts,
             **named_crs,
@@ -117,22 +115,6 @@ def publish(
         },
     )
     return write_result(result, output_format, crs, path)
-
-
-def _counts_of_labels(labels: Labels, names: Collection[str], multi_label: bool) -> Counter[str]:
-    """Return how often a raster function gave each class as a label, or as one of several.
-
-    Args:
-        labels: of the rows.
-        names: of the classes.
-        multi_label: True = names are joined by `;`.
-    """
-    given = [] if labels.values is None else labels.values.labels[labels.status == ClassStatus.OK].tolist()
-    counted: Counter[str] = Counter()
-    for label, count in Counter(given).items():
-        for name in label.split(";") if multi_label and label not in names else [label]:
-            counted[name] += count if name in names else 0
-    return Counter({name: counted[name] for name in names})
 
 
 def _function_warnings(rows: PlannedRows, labels: Labels) -> list[str]:
@@ -168,20 +150,6 @@ def _memory_warnings(labels: Labels) -> list[str]:
         f"the memory was not enough for the batches: they were halved, down to {least} "
         f"{'chip' if least == 1 else 'chips'}; the argument batch_size sets their size"
     ]
-
-
-def _named_crs(layer_crs: pyproj.CRS | None, output_format: Format, crs: pyproj.CRS | None) -> dict[str, str]:
-    """Return the member `crs` of a summary, a URI; nothing for a table, and where no URI means the CRS.
-
-    Args:
-        layer_crs: of the rows; None = the result is a table.
-        output_format: the format.
-        crs: CRS of the output; None = that of the rows, CRS84 in GeoJSON.
-    """
-    if layer_crs is None or output_format is TABLE:
-        return {}
-    uri = CRS84 if output_format.is_crs84_only else crs_uri(crs or layer_crs)
-    return {} if uri is None else {"crs": uri}
 
 
 def result_fields(rows: PlannedRows) -> list[Mapping[str, str]]:
@@ -286,26 +254,3 @@ def _multi_labels(
 def _probabilities(values: NDArray[np.float32]) -> pa.Array:
     """Return probabilities with six decimals; null where one is not a number."""
     return pa.array(np.round(values.astype(np.float64), 6), pa.float64(), mask=np.isnan(values))
-
-
-def _summary(rows: PlannedRows, labels: Labels) -> dict[str, Any]:
-    """Return the model, and counts by class and by status."""
-    definition = rows.sources.model.definition
-    by_status = np.bincount(labels.status, minlength=len(ClassStatus))
-    counts: Counter[str] = Counter({item.name: 0 for item in definition.classes})
-    if labels.values is not None:
-        counts.update(_counts_of_labels(labels, counts, definition.multi_label))
-    elif definition.multi_label and labels.scores is not None:
-        above = (labels.scores >= rows.sources.arguments.score_threshold).sum(axis=0)
-        counts.update({item.name: int(count) for item, count in zip(definition.classes, above, strict=True)})
-    else:
-        of_classes = np.bincount(labels.winner[labels.status == ClassStatus.OK], minlength=len(definition.classes))
-        for item, count in zip(definition.classes, of_classes, strict=True):
-            counts[item.name] += int(count)
-    return {
-        "model": {"id": rows.sources.model.id, "sha256": rows.sources.model.sha256},
-        "counts": dict(counts),
-        "status": {
-            item.label: int(by_status[item]) for item in ClassStatus if by_status[item] or item is ClassStatus.OK
-        },
-    }

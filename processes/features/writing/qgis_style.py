@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from processes.features.writing.result import ClassStyle
+from processes.features.writing.class_style import OTHER, ClassStyle
 
 _TABLE = """
 CREATE TABLE layer_styles (
@@ -31,20 +31,6 @@ _STYLE = (
     " styleSLD, useAsDefault, description, owner, ui) VALUES ('', '', ?, 'geom', 'classes', ?, '', 1, ?, '', NULL)"
 )
 
-_PALETTE = (
-    (31, 119, 180),
-    (255, 127, 14),
-    (44, 160, 44),
-    (214, 39, 40),
-    (148, 103, 189),
-    (140, 86, 75),
-    (227, 119, 194),
-    (188, 189, 34),
-    (23, 190, 207),
-)
-"""Colours of classes for which the package gives none."""
-_OTHER = (127, 127, 127)
-"""Colour of rows without a class or with several."""
 _OUTLINE = "35,35,35,255"
 _FAMILIES = {"Point": 1, "LineString": 2, "Polygon": 3}
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -93,10 +79,8 @@ def style_text(style: ClassStyle, family: int) -> str:
     )
     categories = ET.SubElement(renderer, "categories")
     symbols = ET.SubElement(renderer, "symbols")
-    shown = [
-        (name, name, color or _PALETTE[index % len(_PALETTE)]) for index, (name, color) in enumerate(style.classes)
-    ]
-    for index, (value, label, color) in enumerate([*shown, ("", "other", _OTHER)]):
+    shown = [(name, name, color) for (name, _), color in zip(style.classes, style.colors, strict=True)]
+    for index, (value, label, color) in enumerate([*shown, ("", "other", OTHER)]):
         ET.SubElement(
             categories,
             "category",

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from processes.features.layer import Layer
 from processes.features.wkb import read_iso_types
+from processes.features.writing.class_style import ClassStyle
 
 ROWS_AT_ONCE = 16384
 """Most rows that are Python objects at a time."""
@@ -32,16 +33,6 @@ class RowBatch:
     """WKB, null where a row has no geometry, `(n,)`; None = the result is a table."""
     attributes: pa.RecordBatch
     """The input's attributes and the added fields, n rows."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClassStyle:
-    """How a map shows the classes."""
-
-    label_field: str
-    """Name of the field that holds the class name."""
-    classes: tuple[tuple[str, tuple[int, int, int] | None], ...]
-    """Name and colour of each class in the model's order: red, green, blue, 0..255; None = the package gives none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,19 @@ _SUMMARY = record(
             {"id": {"type": "string"}, "sha256": text("Of all files that labels depend on", pattern="^[0-9a-f]{64}$")}
         ),
         "counts": {**_COUNTS, "description": "Objects of each class"},
+        "classes": {
+            **array(
+                record(
+                    {
+                        "name": {"type": "string"},
+                        "value": {"type": "integer"},
+                        "color": text("In which maps and styles show it", pattern="^#[0-9a-f]{6}$"),
+                        "count": _NUMBER,
+                    }
+                )
+            ),
+            "description": "The model's classes in its order; absent in jobs of version 0.3.0",
+        },
         "status": {**_COUNTS, "description": "Objects of each status, `ok` or why there is no label"},
         "crs": text(
             "URI of the CRS of the result's coordinates, which are in x, y order; absent without one", format="uri"
@@ -82,7 +95,7 @@ _SUMMARY = record(
         "warnings": _TEXTS,
         "software": {"type": "string"},
     },
-    optional=("crs",),
+    optional=("classes", "crs"),
 )
 _STATUS_INFO = record(
     {

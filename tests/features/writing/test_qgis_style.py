@@ -15,8 +15,8 @@ import shapely
 from conftest import write_layer
 from layers import BOX, make_layer, wkt
 from processes.features.reading.files import read_layer
+from processes.features.writing.class_style import ClassStyle
 from processes.features.writing.geopackage import GEOPACKAGE
-from processes.features.writing.result import ClassStyle
 from processes.settings import Limits
 from tables import each_row
 
