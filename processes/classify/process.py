@@ -17,18 +17,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from processes.classify.batches import Pause, pause_after
-from processes.classify.description import OUTPUT, describe
+from processes.classify.description import describe
 from processes.classify.downloads import has_host_links
 from processes.classify.inference import Classified
 from processes.classify.inputs import name_stem, open_sources, read_inputs, stamp_links
 from processes.classify.label_files import gather_labels, labels_of, save_labels
-from processes.classify.labels import ClassStatus, Labels
+from processes.classify.labels import Labels
+from processes.classify.outputs import published
 from processes.classify.paused_sections import SectionProgress, keep_step
 from processes.classify.pipeline import classify_rows, empty_labels, session_for
 from processes.classify.planning.cutting import READ_BYTES_PER_S, cut_sections, require_readable, seconds_of_section
 from processes.classify.planning.plan import plan
 from processes.classify.planning.sources import Plan, PlannedRows, Sources
-from processes.classify.publish import publish, require_format, result_fields
+from processes.classify.publish import require_format, result_fields
 from processes.classify.sections import (
     LAYER,
     PLAN,
@@ -48,7 +49,6 @@ from processes.classify.sections import (
     save_rows,
 )
 from processes.classify.stopwatch import Stopwatch
-from processes.crs import crs_from_text
 from processes.errors import RequestError, at_pointer, collect_faults
 from processes.features.writing.formats import format_of_media_type, offered_formats
 from processes.imagery.chip_plan import reading_order
@@ -140,7 +140,7 @@ class ClassifyObjects(SectionedProcess):
         plan, output = self._prepare(execution, folder)
         found = self._classify(plan, reading_order(plan.chips), planned, Stopwatch(progress), Pause())
         self._require_same_model(plan.rows.sources)
-        return _published(plan.rows, found.labels, output, folder)
+        return published(plan.rows, found.labels, output, folder, stores=False)
 
     def estimate(self, execution: Execution, folder: Path, measures_speed: bool) -> Estimate:
         planned = self._prepare(execution, folder)[0]
@@ -186,7 +186,7 @@ class ClassifyObjects(SectionedProcess):
         require_unchanged_files(stamp for stamp in stamps if stamp.pointer.startswith(_FEATURES))
         self._require_same_model(plan.rows.sources)
         if found.done.all():
-            return _published(plan.rows, found.labels, output, files.scratch)
+            return published(plan.rows, found.labels, output, files.scratch, stores=True)
         sections = cut_sections(plan.chips, rows, found.done, pace.rows_per_s(), _SECTION_S)
         _save(plan, output, stamps, rows[found.done], found, sections, files)
         return Sections((int(found.done.sum()), *map(len, sections)), len(plan.rows) - len(rows))
@@ -229,7 +229,7 @@ class ClassifyObjects(SectionedProcess):
             rows = _loaded_rows(saved, sources, files)
         labels = empty_labels(len(rows), sources)
         _gather(files, saved.sections, labels)
-        return _published(rows, labels, saved.output, files.scratch)
+        return published(rows, labels, saved.output, files.scratch, stores=True)
 
     def _thread_count(self) -> int:
         return self._threads or available_threads()
@@ -338,13 +338,3 @@ def _save(
             none = np.zeros(0, np.int64)
             keep_step(files, number, 0, none, labels_of(found.labels, none), parts)
     files.sync()
-
-
-def _published(rows: PlannedRows, labels: Labels, output: OutputOptions, folder: Path) -> Output:
-    """Write the result into a folder."""
-    labels.status[rows.empty] = ClassStatus.EMPTY_GEOMETRY
-    output_format = format_of_media_type(output.media_type)
-    path = folder / f"{OUTPUT}{output_format.ending}"
-    crs = None if output.crs is None else crs_from_text(output.crs)
-    summary = publish(rows, labels, output_format, crs, path, output.result_name)
-    return Output(OUTPUT, output.media_type, path, summary)

@@ -17,9 +17,10 @@ from processes.classify.labels import ClassStatus, Labels
 from processes.classify.planning.coordinates import unknown_shift_warnings
 from processes.classify.planning.fields import IMAGE_ID
 from processes.classify.planning.sources import PlannedRows, Sources
-from processes.classify.summary import class_style, counts_summary, crs_summary
+from processes.classify.summary import class_style, counts_summary
 from processes.crs import CRS84, crs_label, is_longitude_latitude, parse_crs
 from processes.errors import InputError, PackageError, RequestError, at_pointer
+from processes.features.serving.stored_result import StoredResult, SummaryParts, store_result
 from processes.features.writing.format import Format
 from processes.features.writing.formats import offered_formats
 from processes.features.writing.result import ROWS_AT_ONCE, RowBatch, result_layer
@@ -72,7 +73,13 @@ def require_crs84(output_format: Format, crs: pyproj.CRS, name: str) -> None:
 
 
 def publish(
-    rows: PlannedRows, labels: Labels, output_format: Format, crs: pyproj.CRS | None, path: Path, name: str
+    rows: PlannedRows,
+    labels: Labels,
+    output_format: Format,
+    crs: pyproj.CRS | None,
+    path: Path,
+    name: str,
+    stored: Path | None = None,
 ) -> dict[str, Any]:
     """Write the classified rows and return their summary.
 
@@ -83,22 +90,25 @@ def publish(
         crs: CRS of the output; None = that of the features or images, CRS84 in GeoJSON.
         path: a new file.
         name: name of the layer.
+        stored: a new file from which other formats can be written later; None = there is none.
 
     Raises:
         RequestError: no row has a label, as the network gave no finite number for any.
     """
-    sources, counts = rows.sources, counts_summary(rows, labels)
-    named_crs = crs_summary(rows.layer.crs, output_format, crs)
-    target = parse_crs(CRS84) if output_format.is_crs84_only else crs
-    shifts = unknown_shift_warnings(rows.layer.crs, target, sources.images)
-    row_warnings = [
-        *rows.warnings,
-        *_not_finite_warnings(rows, labels),
-        *_function_warnings(rows, labels),
-        *_memory_warnings(labels),
-        *sorted(labels.warnings),
-        *shifts,
-    ]
+    sources, style = rows.sources, class_style(rows.sources)
+    parts = SummaryParts(
+        counts=counts_summary(rows, labels),
+        warnings=[
+            *rows.warnings,
+            *_not_finite_warnings(rows, labels),
+            *_function_warnings(rows, labels),
+            *_memory_warnings(labels),
+            *sorted(labels.warnings),
+        ],
+        crs84_warnings=unknown_shift_warnings(rows.layer.crs, parse_crs(CRS84), sources.images),
+        crs_warnings=unknown_shift_warnings(rows.layer.crs, crs, sources.images),
+        software=SOFTWARE,
+    )
     result = result_layer(
         rows.layer,
         rows.ids,
@@ -106,15 +116,13 @@ def publish(
         lambda: _row_batches(rows, labels),
         name=name,
         key="id" if sources.layer is not None else IMAGE_ID,
-        style=class_style(sources),
-        make_summary=lambda warnings: {
-            **counts,
-            **named_crs,
-            "warnings": [*row_warnings, *warnings],
-            "software": SOFTWARE,
-        },
+        style=style,
+        make_summary=lambda warnings: parts.summary(rows.layer.crs, output_format, crs, warnings),
     )
-    return write_result(result, output_format, crs, path)
+    if stored is None:
+        return write_result(result, output_format, crs, path)
+    store_result(result, style, parts, crs, stored)
+    return StoredResult(stored).write(output_format, path)
 
 
 def _function_warnings(rows: PlannedRows, labels: Labels) -> list[str]:

@@ -7,14 +7,10 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
-import pyproj
 
 from processes.classify.labels import ClassStatus, Labels
 from processes.classify.planning.sources import PlannedRows, Sources
-from processes.crs import CRS84, crs_uri
 from processes.features.writing.class_style import ClassStyle, hex_color
-from processes.features.writing.format import Format
-from processes.features.writing.table import TABLE
 
 
 def counts_summary(rows: PlannedRows, labels: Labels) -> dict[str, Any]:
@@ -46,20 +42,6 @@ def class_style(sources: Sources) -> ClassStyle:
     """Return how a map shows the classes of a run."""
     classes = tuple((item.name, item.color) for item in sources.model.definition.classes)
     return ClassStyle(sources.options.label_field, classes)
-
-
-def crs_summary(layer_crs: pyproj.CRS | None, output_format: Format, crs: pyproj.CRS | None) -> dict[str, str]:
-    """Return the member `crs` of a summary, a URI; nothing for a table, and where no URI means the CRS.
-
-    Args:
-        layer_crs: of the rows; None = the result is a table.
-        output_format: the format.
-        crs: CRS of the output; None = that of the rows, CRS84 in GeoJSON.
-    """
-    if layer_crs is None or output_format is TABLE:
-        return {}
-    uri = CRS84 if output_format.is_crs84_only else crs_uri(crs or layer_crs)
-    return {} if uri is None else {"crs": uri}
 
 
 def _counts_of_classes(rows: PlannedRows, labels: Labels) -> Sequence[int]:

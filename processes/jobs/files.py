@@ -3,6 +3,7 @@
     <job>/execution           the request
     <job>/<plan>/…            files of a process for later steps of its work
     <job>/<plan>/result-…     the result
+    <job>/forms/…             other forms of it, and what they are made from
 
 A file appears under its name when it is whole, never before, and is not changed after. Its content is on the disk then.
 Its name is only where a job could not be mended without it: for executions, plans and results, not for single sections.
@@ -35,6 +36,8 @@ _logger = logging.getLogger(__name__)
 
 NO_SPACE = "there is no space left where it keeps its files"
 
+FORMS = "forms"
+"""Folder of the forms of a job's result, and of what they are made from."""
 _EXECUTION = "execution"
 _ORDER = "order"
 """The same in jobs that were accepted by version 0.3.0."""
@@ -82,7 +85,7 @@ class Storage(Protocol):
         """
 
     def keep_only(self, job_id: str, name: str) -> None:
-        """Remove all of a job's files but its result."""
+        """Remove all of a job's files but its result and its forms."""
 
     def remove(self, job_id: str) -> None:
         """Remove all files of a job."""
@@ -93,9 +96,13 @@ class Storage(Protocol):
 
 def storage_of(settings: Settings) -> Storage:
     """Return the storage that the configuration names."""
-    if settings.results.startswith("s3://"):
-        return ObjectStorage(settings.results, settings.state / "copies")
-    return FolderStorage(Path(settings.results.removeprefix("file://")))
+    return storage_at(settings.results, settings.state)
+
+
+def storage_at(results: str, state: Path) -> Storage:
+    """Return the storage at `results` of the settings, with copies below the state folder."""
+    is_object_store, folder = results.startswith("s3://"), Path(results.removeprefix("file://"))
+    return ObjectStorage(results, state / "copies") if is_object_store else FolderStorage(folder)
 
 
 @contextmanager
@@ -138,10 +145,10 @@ class FolderStorage:
         return (self.folder / job_id / name).open("rb")
 
     def keep_only(self, job_id: str, name: str) -> None:
-        kept = self.folder / job_id / name
+        kept, forms = self.folder / job_id / name, self.folder / job_id / FORMS
         with contextlib.suppress(FileNotFoundError):  # somebody was quicker and removed them all
             for entry in (*(self.folder / job_id).iterdir(), *kept.parent.iterdir()):
-                if entry not in (kept, kept.parent):
+                if entry not in (kept, kept.parent, forms):
                     _remove(entry)
 
     def remove(self, job_id: str) -> None:
@@ -262,8 +269,9 @@ class ObjectStorage:
 
     def keep_only(self, job_id: str, name: str) -> None:
         store, root = self._store()
+        kept, forms = f"{root}/{job_id}/{name}", f"{root}/{job_id}/{FORMS}/"
         for info in store.get_file_info(fs.FileSelector(f"{root}/{job_id}", recursive=True, allow_not_found=True)):
-            if info.type == fs.FileType.File and info.path != f"{root}/{job_id}/{name}":
+            if info.type == fs.FileType.File and info.path != kept and not info.path.startswith(forms):
                 store.delete_file(info.path)
 
     def remove(self, job_id: str) -> None:

@@ -27,6 +27,7 @@ from processes.jobs.database import WEB_PATIENCE_S, Database, StoreFullError
 from processes.jobs.disk import require_space
 from processes.jobs.end_watch import EndWatch
 from processes.jobs.files import Storage, storage_of
+from processes.jobs.forms import Forms
 from processes.jobs.job import Job, parallel_slots
 from processes.jobs.permits import Permits
 from processes.jobs.slots import slot_count
@@ -55,6 +56,7 @@ class Intake:
         self.database = Database(settings.job_store, WEB_PATIENCE_S)
         self.store = JobStore(self.database, settings.limits)
         self.storage: Storage = storage_of(settings)
+        self.forms = Forms(settings, self.storage)
         self._is_shared = settings.scheduler is not None or not self.database.is_file
         """True = jobs may run on other machines, whose GPUs runners report."""
         self._end_watch = EndWatch(self.store.ended)

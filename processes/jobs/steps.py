@@ -15,7 +15,8 @@ import msgspec
 
 from processes.errors import FailureError, RequestError, ServiceError, from_record, to_record
 from processes.jobs.fetched_inputs import place_inputs
-from processes.jobs.files import NO_SPACE, Storage
+from processes.jobs.files import FORMS, NO_SPACE, Storage
+from processes.jobs.form_names import stored_name
 from processes.jobs.job import ResultFile
 from processes.model.session import open_session
 from processes.ogc.execution import DryRun, Execution
@@ -187,16 +188,16 @@ def _outcome(
                     return InputsMissing()
                 if execution.dry_run is not None:
                     output = _estimated(_sectioned(process), execution, files, execution.dry_run)
-                    return _finished(output, files, step, 0)
+                    return _finished(output, files, storage, step, 0)
                 if not isinstance(process, SectionedProcess):
-                    return _finished(process.execute(execution, files.scratch), files, step, 1)
+                    return _finished(process.execute(execution, files.scratch), files, storage, step, 1)
                 begun = process.begin(execution, files, begin_section, progress)
-                return begun if isinstance(begun, Sections) else _finished(begun, files, step, total)
+                return begun if isinstance(begun, Sections) else _finished(begun, files, storage, step, total)
             case "section":
                 share = _sectioned(process).run_section(files, step.section, progress)
                 return SectionDone() if share == 1 else SectionPaused(share)
             case "finish":
-                return _finished(_sectioned(process).finish(files), files, step, total)
+                return _finished(_sectioned(process).finish(files), files, storage, step, total)
             case "fetch":
                 raise TypeError("a slot fetches nothing")
     except StopError:
@@ -237,8 +238,12 @@ def _sectioned(process: Process) -> SectionedProcess:
     return process
 
 
-def _finished(output: Output, files: JobFiles, step: Step, objects: int) -> ResultPublished:
+def _finished(output: Output, files: JobFiles, storage: Storage, step: Step, objects: int) -> ResultPublished:
     """Publish an output."""
+    if output.stored is not None:
+        forms = storage.files(step.job, FORMS, files.scratch)
+        forms.keep(stored_name(step.fence), output.stored)
+        forms.sync()
     path = output.content
     if isinstance(path, bytes):
         content, path = path, files.scratch / "output"

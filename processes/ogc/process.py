@@ -57,6 +57,8 @@ class Output:
     """The output itself, or the file that holds it."""
     summary: Mapping[str, Any] | None = None
     """Counts and warnings; None = there are none."""
+    stored: Path | None = None
+    """A file from which other forms of it can be made; None = there is none."""
 
 
 class Sections(msgspec.Struct, frozen=True, tag=True):

@@ -18,6 +18,7 @@ from processes.jobs.status_info import execution_path, status_info
 from processes.jobs.store import JobFilter
 from processes.ogc.problem import GoneError, NoSuchJobError, NotFoundError
 from processes.ogc.schema import quoted
+from processes.web.forms import form_response
 from processes.web.pages import job_page, jobs_page, results_page, wants_page
 from processes.web.paging import HTML_FORM, JSON_FORM, ListPage
 from processes.web.problem import problem_response
@@ -54,6 +55,9 @@ def results_view(api: API) -> View:
             others = [] if job.result is None or job.response.nothing else [job.result.media_type]
             is_page = wants_page(*others)
             return results_page(api, job) if is_page else results_response(manager.intake, job, api.base_url)
+        form = form_response(manager.intake, job, output)
+        if form is not None:
+            return form
         if job.result is None or output != job.result.output:
             available = "none" if job.result is None else job.result.output
             raise NotFoundError(f"job {job.id} has no output {output!r}; there is {available}")

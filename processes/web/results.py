@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import BinaryIO
@@ -13,7 +15,7 @@ from werkzeug.wsgi import wrap_file
 
 from processes.errors import ServiceError
 from processes.jobs.intake import Intake
-from processes.jobs.job import Job, JobStatus, ResultFile
+from processes.jobs.job import Job, JobStatus
 from processes.jobs.status_info import failure, output_link
 from processes.ogc.problem import GoneError, ResultNotReadyError
 from processes.ogc.results import blocks_of, results_document
@@ -55,40 +57,66 @@ def results_response(intake: Intake, job: Job, base_url: str) -> Response:
     if job.response.by_reference:
         document = {job.result.output: output_link(job, base_url)}
         return json_response(document)
-    blocks = blocks_of(_open(intake, job))
+    blocks = blocks_of(_open(intake, job, job.result.name))
     return Response(results_document(job.result.output, job.result.media_type, blocks), content_type=JSON)
 
 
-def output_response(intake: Intake, job: Job) -> Response:
-    """Return the output of a job itself: whole, or the part that the request names, or the headers only.
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A file that a job's output is sent from."""
 
-    Raises:
-        GoneError: the output has been deleted.
-        PreconditionFailedError: the output is not the one that the request names.
-    """
+    name: str
+    """Among the job's files."""
+    media_type: str
+    etag: str
+    crs: str | None
+    """URI of the CRS of its coordinates; None = it has none."""
+
+
+def output_response(intake: Intake, job: Job) -> Response:
+    """Return the output of a job itself; errors as those of `file_response`."""
     if job.result is None:
         raise job_error(job)
-    etag, modified = f"{job.id}-{job.fence}", (job.finished or job.updated).replace(microsecond=0)
-    file = _open(intake, job)
+    crs = (job.summary or {}).get("crs")
+    return file_response(intake, job, OutputFile(job.result.name, job.result.media_type, f"{job.id}-{job.fence}", crs))
+
+
+def file_response(intake: Intake, job: Job, output: OutputFile) -> Response:
+    """Return a file of a job's output: whole, or the part that the request names, or the headers only.
+
+    Args:
+        intake: the intake, which has the files of jobs.
+        job: the job.
+        output: the file.
+
+    Raises:
+        GoneError: the file has been deleted.
+        PreconditionFailedError: it is not the one that the request names.
+    """
+    modified = (job.finished or job.updated).replace(microsecond=0)
+    file = _open(intake, job, output.name)
     try:
-        outcome = evaluate(request, etag, modified, job.result.size_bytes)
-        response = _content(file, job.result, outcome)
+        size_bytes = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        outcome = evaluate(request, output.etag, modified, size_bytes)
+        response = _content(file, size_bytes, outcome)
     except BaseException:
         file.close()
         raise
-    is_compressed = outcome.status is HTTPStatus.NOT_MODIFIED and request.if_none_match.is_weak(etag)
-    response.set_etag(etag, weak=is_compressed)
+    is_compressed = outcome.status is HTTPStatus.NOT_MODIFIED and request.if_none_match.is_weak(output.etag)
+    response.content_type = output.media_type
+    response.set_etag(output.etag, weak=is_compressed)
     response.last_modified = modified
     response.accept_ranges = "bytes"
     if job.result_name is not None:  # name under which a browser saves it
-        name = f"{job.result_name}{PurePosixPath(job.result.name).suffix}"
+        name = f"{job.result_name}{PurePosixPath(output.name).suffix}"
         response.headers.set("Content-Disposition", "inline", filename=name)
-    if (crs := (job.summary or {}).get("crs")) is not None:  # OGC 18-058r1, 6.3
-        response.headers["Content-Crs"] = f"<{crs}>"
+    if output.crs is not None:  # OGC 18-058r1, 6.3
+        response.headers["Content-Crs"] = f"<{output.crs}>"
     return response
 
 
-def _content(file: BinaryIO, result: ResultFile, outcome: PreconditionResult) -> Response:
+def _content(file: BinaryIO, size_bytes: int, outcome: PreconditionResult) -> Response:
     """Return all of an output, a part of it, or nothing."""
     part = outcome.part
     if outcome.status is HTTPStatus.OK:
@@ -98,11 +126,10 @@ def _content(file: BinaryIO, result: ResultFile, outcome: PreconditionResult) ->
         file.seek(part.start)
         response = Response(_part_of(file, len(part)), outcome.status)
         response.content_length = len(part)
-        response.content_range = ContentRange("bytes", part.start, part.stop, result.size_bytes)
+        response.content_range = ContentRange("bytes", part.start, part.stop, size_bytes)
     else:
         response = Response(status=outcome.status)
     response.call_on_close(file.close)
-    response.content_type = result.media_type
     return response
 
 
@@ -120,10 +147,8 @@ def _link_response(job: Job, base_url: str) -> Response:
     return response
 
 
-def _open(intake: Intake, job: Job) -> BinaryIO:
-    if job.result is None:
-        raise job_error(job)
+def _open(intake: Intake, job: Job, name: str) -> BinaryIO:
     try:
-        return intake.storage.open_result(job.id, job.result.name)
+        return intake.storage.open_result(job.id, name)
     except FileNotFoundError as err:
         raise GoneError(f"the results of job {job.id} are gone") from err

@@ -303,6 +303,7 @@ def test_answers_of_jobs_are_as_told(witness: Witness, inputs: dict[str, Any]) -
     for path, at in (
         (f"{here}/results", f"{one}/results"),
         (f"{here}/results/classifiedObjects", f"{one}/results/{{output}}"),
+        (f"{here}/results/classifiedObjects.gpkg", f"{one}/results/{{output}}"),
     ):
         whole = witness.ask("GET", path, at)
         etag = whole.headers["ETag"]

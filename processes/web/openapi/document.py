@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from processes import __version__
+from processes.features.writing.formats import FORMATS
 from processes.ogc.process import Process, SectionedProcess
 from processes.ogc.request import Description
 from processes.registry import load_processes
@@ -80,7 +81,7 @@ def openapi_document(processes: Mapping[str, Process], url: str, title: str, des
             **_service_paths(),
             **_process_paths(processes, descriptions),
             **_job_paths(),
-            **_result_paths([item for item in descriptions.values() if has_jobs(item)]),
+            **_result_paths([item for item in descriptions.values() if has_jobs(item)], _form_names(processes)),
             **_operation_paths(),
         },
         "components": {
@@ -252,15 +253,22 @@ def _job_paths() -> dict[str, Any]:
     }
 
 
-def _result_paths(descriptions: Sequence[Description]) -> dict[str, Any]:
-    """Return the paths of the results of the processes with these descriptions."""
+def _form_names(processes: Mapping[str, Process]) -> list[str]:
+    """Return the names of outputs with the endings of the other forms that they can have."""
+    sectioned = [item.frame() for item in processes.values() if isinstance(item, SectionedProcess)]
+    return [f"{name}{form.ending}" for item in sectioned for name in item["outputs"] for form in FORMATS]
+
+
+def _result_paths(descriptions: Sequence[Description], form_names: Sequence[str]) -> dict[str, Any]:
+    """Return the paths of the results of the processes with these descriptions, and of forms with these names."""
     raw = merge_forms(map(output_forms, descriptions))
+    names = [name for item in descriptions for name in item["outputs"]]
     parameter = {
         "name": "output",
         "in": "path",
-        "description": "Id of an output",
+        "description": "Id of an output; with an ending it is the output in this form, made when it is first asked for",
         "required": True,
-        "schema": {"type": "string", "enum": [name for item in descriptions for name in item["outputs"]]},
+        "schema": {"type": "string", "enum": [*names, *form_names]},
     }
     by_reference = {"204": response("The result is elsewhere, at a link", headers=["Link"])}
     results = _file_responses(merge_forms(map(result_forms, descriptions)), raw) | by_reference

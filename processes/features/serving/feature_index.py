@@ -1,0 +1,122 @@
+"""Where the objects of a result lie: the box of each, and of every block of rows, so that few rows are looked at.
+
+The file is Arrow's. It has a record batch for each one of the stored result, and at its end one with a row for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyproj
+import shapely
+from numpy.typing import NDArray
+
+from processes.crs import CRS84, CrsTransform, parse_crs
+from processes.features.serving.stored_result import StoredResult
+from processes.features.writing.formats import FORMATS
+from processes.features.writing.geometry import OutputTransform
+
+Boxes = NDArray[np.float64]
+"""`(n, 4)`: minx, miny, maxx, maxy; NaN = no geometry."""
+
+_SIDES = ("minx", "miny", "maxx", "maxy")
+
+
+def own_crs(stored: StoredResult) -> pyproj.CRS:
+    """Return the CRS that a result has beside CRS84."""
+    return stored.output_crs or stored.crs or parse_crs(CRS84)
+
+
+def served_transform(stored: StoredResult, crs: pyproj.CRS) -> OutputTransform:
+    """Return the transform of a result's geometries as they are shown in a CRS."""
+    return OutputTransform(CrsTransform(stored.crs or crs, crs), only_finite=True)
+
+
+def write_index(source: Path, path: Path) -> None:
+    """Write the index of a stored result to a new file.
+
+    Args:
+        source: the stored result.
+        path: the file.
+    """
+    stored = StoredResult(source)
+    transforms = [served_transform(stored, crs) for crs in (parse_crs(CRS84), own_crs(stored))]
+    fields = [pa.field(f"{side}-{number}", pa.float64()) for number in range(len(transforms)) for side in _SIDES]
+    schema = pa.schema(fields)
+    blocks: list[NDArray[np.float64]] = []
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        for rows in stored.layer(FORMATS[0]).rows():
+            boxes = [shapely.bounds(item.apply(rows.geometry, rows.attributes.num_rows)) for item in transforms]
+            blocks.append(np.concatenate([_around(part) for part in boxes]))
+            writer.write_batch(_batch(np.concatenate(boxes, axis=1), schema))
+        writer.write_batch(_batch(np.array(blocks).reshape(-1, len(fields)), schema))
+
+
+def _batch(boxes: NDArray[np.float64], schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array(np.ascontiguousarray(side)) for side in boxes.T], schema=schema)
+
+
+def _around(boxes: Boxes) -> NDArray[np.float64]:
+    """Return the box around boxes, NaN if there is none, `(4,)`."""
+    there = boxes[~np.isnan(boxes[:, 0])]
+    return np.concatenate([there[:, :2].min(0), there[:, 2:].max(0)]) if len(there) else np.full(4, np.nan)
+
+
+class FeatureIndex:
+    """An index that `write_index` wrote, opened.
+
+    Args:
+        path: the file; it may be removed once this is made.
+        is_own: True = boxes are in the result's own CRS, False = in CRS84.
+    """
+
+    def __init__(self, path: Path, is_own: bool) -> None:
+        with path.open("rb") as file:
+            self._source = pa.py_buffer(mmap(file.fileno(), 0, access=ACCESS_READ))
+        self._first = 4 * is_own
+        reader = pa.ipc.open_file(self._source)
+        self._blocks = self._boxes(reader, reader.num_record_batches - 1)
+
+    @property
+    def extent(self) -> NDArray[np.float64] | None:
+        """The box around all objects, `(4,)`; None = there is none."""
+        around = _around(self._blocks)
+        return None if np.isnan(around[0]) else around
+
+    def near(self, boxes: Boxes) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.bool_]]]:
+        """Yield the rows whose boxes touch any of some boxes, block by block.
+
+        Args:
+            boxes: the boxes, `(k, 4)`.
+
+        Yields:
+            Number of the block, the rows within it, `(m,)`, and which of them lie within one of the boxes, `(m,)`.
+        """
+        reader = pa.ipc.open_file(self._source)
+        for number in np.flatnonzero(_touch(self._blocks, boxes)).tolist():
+            found = self._boxes(reader, number)
+            rows = np.flatnonzero(_touch(found, boxes))
+            yield number, rows, _lie_within(found[rows], boxes)
+
+    def _boxes(self, reader: Any, number: int) -> Boxes:
+        batch = reader.get_batch(number)
+        return np.stack([batch.column(self._first + side).to_numpy() for side in range(4)], axis=1)
+
+
+def _touch(found: Boxes, boxes: Boxes) -> NDArray[np.bool_]:
+    touching = np.zeros(len(found), bool)
+    for minx, miny, maxx, maxy in boxes.tolist():
+        touching |= (found[:, 0] <= maxx) & (found[:, 2] >= minx) & (found[:, 1] <= maxy) & (found[:, 3] >= miny)
+    return touching
+
+
+def _lie_within(found: Boxes, boxes: Boxes) -> NDArray[np.bool_]:
+    within = np.zeros(len(found), bool)
+    for minx, miny, maxx, maxy in boxes.tolist():
+        within |= (found[:, 0] >= minx) & (found[:, 2] <= maxx) & (found[:, 1] >= miny) & (found[:, 3] <= maxy)
+    return within
