@@ -23,6 +23,7 @@ from processes.web.pages import job_page, jobs_page, results_page, wants_page
 from processes.web.paging import HTML_FORM, JSON_FORM, ListPage
 from processes.web.problem import problem_response
 from processes.web.results import job_error, output_response, results_response
+from processes.web.styles import STYLES, style_response
 from processes.web.views import View, json_response
 
 
@@ -55,6 +56,8 @@ def results_view(api: API) -> View:
             others = [] if job.result is None or job.response.nothing else [job.result.media_type]
             is_page = wants_page(*others)
             return results_page(api, job) if is_page else results_response(manager.intake, job, api.base_url)
+        if job.result is not None and output in STYLES:
+            return style_response(manager.intake, job, output, api.base_url)
         form = form_response(manager.intake, job, output)
         if form is not None:
             return form

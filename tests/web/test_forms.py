@@ -214,3 +214,38 @@ def test_gdal_opens_a_form_by_its_address(job: str, address: str) -> None:
     found = json.loads(output)
     assert [row[:2] for row in found] == [[name, COUNT] for name in ("GPKG", "FlatGeobuf", "GeoJSON", "CSV")]
     assert all("ClassLabel" in fields for _, _, fields in found)
+
+
+# styles
+
+
+def test_styles_of_a_result(client: Client, job: str) -> None:
+    styles = {ending: get(client, f"{job}/results/style.{ending}") for ending in ("qml", "sld", "json")}
+    assert all(response.status_code == 200 for response in styles.values())
+    assert styles["qml"].text.startswith("<!DOCTYPE qgis")
+    assert "PolygonSymbolizer" in styles["sld"].text
+    style = styles["json"].json
+    (source,) = style["sources"].values()
+    assert source["data"] == f"http://localhost{job}/results/classifiedObjects.geojson"
+    summary = get(client, job).json["summary"]
+    assert all(item["color"] in str(style["layers"]) for item in summary["classes"])
+    etag = styles["qml"].headers["ETag"]
+    assert get(client, f"{job}/results/style.qml", If_None_Match=etag).status_code == 304
+    assert get(client, f"{job}/results/style.css").status_code == 404
+
+
+def test_a_table_has_no_style(client: Client, home: Path) -> None:
+    job = job_of(client, {"image": link(home / "imagery" / "plain.png"), "model": "brightness"})
+    response = get(client, f"{job}/results/style.qml")
+    assert (response.status_code, response.json["type"]) == (404, "NotFound")
+    get(client, job, "DELETE")
+    assert get(client, f"{job}/results/style.qml").status_code == 410
+
+
+def test_objects_of_several_types_have_a_style_for_maps_only(client: Client, asked: dict[str, Any]) -> None:
+    features = asked["features"]["features"]
+    point = {"type": "Point", "coordinates": features[0]["geometry"]["coordinates"][0][0]}
+    mixed = {**asked["features"], "features": [*features, {**features[0], "id": "p", "geometry": point}]}
+    job = job_of(client, {**asked, "features": mixed})
+    statuses = [get(client, f"{job}/results/style.{ending}").status_code for ending in ("qml", "sld", "json")]
+    assert statuses == [404, 404, 200]

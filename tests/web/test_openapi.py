@@ -312,6 +312,10 @@ def test_answers_of_jobs_are_as_told(witness: Witness, inputs: dict[str, Any]) -
         witness.ask("GET", path, at, 304, headers={"If-None-Match": etag})
         witness.ask("GET", path, at, 412, headers={"If-Match": '"other"'})
     witness.ask("HEAD", path, at)
+    for ending in ("qml", "sld", "json"):
+        style = f"/results/style.{ending}"
+        etag = witness.ask("GET", here + style, one + style).headers["ETag"]
+        witness.ask("GET", here + style, one + style, 304, headers={"If-None-Match": etag})
     witness.ask("GET", f"{here}/results/other", at, 404)
     witness.ask("DELETE", here, one)
     witness.ask("DELETE", here, one, 410)

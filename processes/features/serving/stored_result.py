@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyproj
 
 from processes.crs import CRS84, crs_from_text, crs_uri
-from processes.features.writing.class_style import ClassStyle, Color
+from processes.features.writing.class_style import ClassStyle, Color, geometry_family
 from processes.features.writing.format import Format
 from processes.features.writing.formats import offered_formats
 from processes.features.writing.result import ResultLayer, RowBatch
@@ -155,6 +155,16 @@ class StoredResult:
         self.schema = pa.schema(list(schema)[self._first :])
         """Of the attributes, the added fields behind those of the input."""
         self._id_type = schema.field(1).type if self.has_ids else None
+
+    @property
+    def name(self) -> str:
+        """Return the name of the result."""
+        return self._about.name
+
+    @property
+    def family(self) -> int | None:
+        """Return the family that all geometries are of; None = several, or unknown."""
+        return geometry_family(frozenset(self._about.iso_types), self._about.geometry_type)
 
     @property
     def style(self) -> ClassStyle:

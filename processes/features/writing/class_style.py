@@ -1,7 +1,9 @@
-"""The colours of the classes, for all that shows a result: styles, summaries, maps."""
+"""The colours of the classes, for all that shows a result: styles, summaries, maps. Imagery shows through them."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Set
 from dataclasses import dataclass
 
 Color = tuple[int, int, int]
@@ -21,6 +23,12 @@ _PALETTE: tuple[Color, ...] = (
     (23, 190, 207),
 )
 """Colours of classes for which the package gives none."""
+FILL_OPACITY = 0.4
+"""Of polygons, whose outlines are opaque; points and lines are opaque."""
+POINT, LINE, POLYGON = 1, 2, 3
+"""Families of geometries, single and multi-part ones: each has its own kind of symbol."""
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_FAMILIES = {"Point": POINT, "LineString": LINE, "Polygon": POLYGON}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +49,22 @@ class ClassStyle:
 def hex_color(color: Color) -> str:
     """Return a colour as web pages name it: `#1f77b4`."""
     return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+def geometry_family(iso_types: Set[int], geometry_type: str) -> int | None:
+    """Return the family that all geometries of a layer are of; None = several, or unknown.
+
+    Args:
+        iso_types: of the geometries.
+        geometry_type: the type that the layer declares, as GDAL names it.
+    """
+    flat_types = {iso_type % 1000 for iso_type in iso_types}
+    families = {flat_type - 3 if flat_type > 3 else flat_type for flat_type in flat_types}
+    if not iso_types:
+        families = {number for name, number in _FAMILIES.items() if name in geometry_type}
+    return families.pop() if len(families) == 1 else None
+
+
+def xml_text(text: str) -> str:
+    """Return a text as XML can hold it: without control characters."""
+    return _NOT_XML.sub("\ufffd", text)

@@ -6,13 +6,22 @@ QML, reduced to what QGIS reads: a renderer with a symbol per class.
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from processes.features.writing.class_style import OTHER, ClassStyle
+from processes.features.writing.class_style import (
+    FILL_OPACITY,
+    LINE,
+    OTHER,
+    POINT,
+    POLYGON,
+    ClassStyle,
+    Color,
+    geometry_family,
+    xml_text,
+)
 
 _TABLE = """
 CREATE TABLE layer_styles (
@@ -32,8 +41,6 @@ _STYLE = (
 )
 
 _OUTLINE = "35,35,35,255"
-_FAMILIES = {"Point": 1, "LineString": 2, "Polygon": 3}
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write_style(path: Path, layer: str, style: ClassStyle, iso_types: frozenset[int], geometry_type: str) -> None:
@@ -46,7 +53,7 @@ def write_style(path: Path, layer: str, style: ClassStyle, iso_types: frozenset[
         iso_types: of the geometries.
         geometry_type: the type that the layer declares, as GDAL names it.
     """
-    family = _family(iso_types, geometry_type)
+    family = geometry_family(iso_types, geometry_type)
     if family is None:
         return
     with closing(sqlite3.connect(path)) as database, database:
@@ -55,21 +62,12 @@ def write_style(path: Path, layer: str, style: ClassStyle, iso_types: frozenset[
         database.execute(_STYLE, (layer, style_text(style, family), f"classes in {style.label_field}"))
 
 
-def _family(iso_types: frozenset[int], geometry_type: str) -> int | None:
-    """Return 1 for points, 2 for lines, 3 for polygons; None = several, or unknown."""
-    flat_types = {iso_type % 1000 for iso_type in iso_types}
-    families = {flat_type - 3 if flat_type > 3 else flat_type for flat_type in flat_types}
-    if not iso_types:
-        families = {number for name, number in _FAMILIES.items() if name in geometry_type}
-    return families.pop() if len(families) == 1 else None
-
-
 def style_text(style: ClassStyle, family: int) -> str:
     """Return QML: a category per class, and one for rows without a class or with several.
 
     Args:
         style: the classes.
-        family: 1 = points, 2 = lines, 3 = polygons.
+        family: of the geometries.
     """
     document = ET.Element("qgis", version="3.22.0", styleCategories="Symbology")
     renderer = ET.SubElement(
@@ -84,30 +82,37 @@ def style_text(style: ClassStyle, family: int) -> str:
         ET.SubElement(
             categories,
             "category",
-            {"value": _xml(value), "label": _xml(label), "symbol": str(index), "render": "true", "type": "string"},
+            {
+                "value": xml_text(value),
+                "label": xml_text(label),
+                "symbol": str(index),
+                "render": "true",
+                "type": "string",
+            },
         )
-        _add_symbol(symbols, str(index), family, ",".join(map(str, (*color, 255))))
+        _add_symbol(symbols, str(index), family, color)
     ET.indent(document, " ")
     return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ET.tostring(document, "unicode")
 
 
-def _xml(text: str) -> str:
-    return _NOT_XML.sub("\ufffd", text)
-
-
-def _add_symbol(symbols: ET.Element, name: str, family: int, color: str) -> None:
+def _add_symbol(symbols: ET.Element, name: str, family: int, color: Color) -> None:
+    opaque, clear = (",".join(map(str, (*color, alpha))) for alpha in (255, round(255 * FILL_OPACITY)))
     kind, layer_class, properties = {
-        1: (
+        POINT: (
             "marker",
             "SimpleMarker",
-            {"name": "circle", "color": color, "outline_color": _OUTLINE, "size": "2.5", "size_unit": "MM"},
+            {"name": "circle", "color": opaque, "outline_color": _OUTLINE, "size": "2.5", "size_unit": "MM"},
         ),
-        2: ("line", "SimpleLine", {"line_color": color, "line_width": "0.8", "line_width_unit": "MM"}),
-        3: (
+        LINE: (
+            "line",
+            "SimpleLine",
+            {"line_color": opaque, "line_width": "0.8", "line_width_unit": "MM"},
+        ),
+        POLYGON: (
             "fill",
             "SimpleFill",
-            {"color": color, "style": "solid", "outline_color": _OUTLINE, "outline_style": "solid"}
-            | {"outline_width": "0.26", "outline_width_unit": "MM"},
+            {"color": clear, "style": "solid", "outline_color": opaque, "outline_style": "solid"}
+            | {"outline_width": "0.5", "outline_width_unit": "MM"},
         ),
     }[family]
     symbol = ET.SubElement(symbols, "symbol", {"name": name, "type": kind, "alpha": "1"})

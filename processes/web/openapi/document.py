@@ -9,42 +9,33 @@ has the paths of its tag.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from processes import __version__
-from processes.features.writing.formats import FORMATS
 from processes.ogc.process import Process, SectionedProcess
 from processes.ogc.request import Description
 from processes.registry import load_processes
 from processes.settings import load_configuration
-from processes.sources.media_types import HTML, JSON
+from processes.sources.media_types import JSON
 from processes.web.openapi.execution import (
-    Forms,
     content,
     example_of,
     has_jobs,
-    merge_forms,
-    output_forms,
     request_name,
     request_schema,
     result_forms,
     results_name,
     results_schema,
 )
+from processes.web.openapi.operations import HTML_PAGE, operation
+from processes.web.openapi.results import FILE_HEADERS, form_names, result_paths
 from processes.web.openapi.schemas import HEADERS, PARAMETERS, RESPONSES, SCHEMAS, error_responses, ref, response
 
 MEDIA_TYPE = "application/vnd.oai.openapi+json;version=3.0"
 
-_HTML_PAGE = {HTML: {"schema": {"type": "string"}}}
 _LD = {"application/ld+json": {"schema": {"type": "object"}}}
-_PART: dict[str, Any] = {"type": "string", "format": "binary"}
-_FILE_HEADERS = ("ETag", "Last-Modified", "Accept-Ranges", "Content-Disposition", "Content-Crs")
-_CONDITIONS = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since")
-_FILE_PARAMETERS = ("jobId", "Range", "If-Range", *_CONDITIONS)
-_FILE_ERRORS = (400, 403, 404, 406, 410, 412, 413, 416, 500, 503)
-"""With those of a failed job: its results are the error that a synchronous request would have got."""
 
 _TAGS = (
     {"name": "service", "description": "What the service is"},
@@ -81,7 +72,7 @@ def openapi_document(processes: Mapping[str, Process], url: str, title: str, des
             **_service_paths(),
             **_process_paths(processes, descriptions),
             **_job_paths(),
-            **_result_paths([item for item in descriptions.values() if has_jobs(item)], _form_names(processes)),
+            **result_paths([item for item in descriptions.values() if has_jobs(item)], form_names(processes)),
             **_operation_paths(),
         },
         "components": {
@@ -93,38 +84,21 @@ def openapi_document(processes: Mapping[str, Process], url: str, title: str, des
     }
 
 
-def _operation(
-    operation_id: str,
-    tag: str,
-    summary: str,
-    responses: Mapping[str, Any],
-    parameters: Sequence[str] = (),
-    **more: Any,
-) -> dict[str, Any]:
-    """Return an operation; `parameters` are names of components."""
-    return (
-        {"operationId": operation_id, "tags": [tag], "summary": summary}
-        | ({"parameters": [ref("parameters", name) for name in parameters]} if parameters else {})
-        | more
-        | {"responses": dict(responses)}
-    )
-
-
 def _document(schema: str) -> dict[str, Any]:
     """Return the content of a response or a request that is a JSON document."""
     return {JSON: {"schema": ref("schemas", schema)}}
 
 
 def _service_paths() -> dict[str, Any]:
-    landing = {"200": response("The landing page", _document("landingPage") | _HTML_PAGE | _LD)}
-    conformance = {"200": response("Conformance classes", _document("conformance") | _HTML_PAGE | _LD)}
-    openapi = {"200": response("This document", {MEDIA_TYPE: {"schema": {"type": "object"}}} | _HTML_PAGE)}
+    landing = {"200": response("The landing page", _document("landingPage") | HTML_PAGE | _LD)}
+    conformance = {"200": response("Conformance classes", _document("conformance") | HTML_PAGE | _LD)}
+    openapi = {"200": response("This document", {MEDIA_TYPE: {"schema": {"type": "object"}}} | HTML_PAGE)}
     failures = error_responses([400, 500])
     return {
-        "/": {"get": _operation("getLandingPage", "service", "The service", landing | failures, ["fWithLd"])},
-        "/openapi": {"get": _operation("getOpenapi", "service", "This document", openapi | failures, ["f", "ui"])},
+        "/": {"get": operation("getLandingPage", "service", "The service", landing | failures, ["fWithLd"])},
+        "/openapi": {"get": operation("getOpenapi", "service", "This document", openapi | failures, ["f", "ui"])},
         "/conformance": {
-            "get": _operation(
+            "get": operation(
                 "getConformance", "service", "What the service conforms to", conformance | failures, ["fWithLd"]
             )
         },
@@ -132,9 +106,9 @@ def _service_paths() -> dict[str, Any]:
 
 
 def _process_paths(processes: Mapping[str, Process], descriptions: Mapping[str, Description]) -> dict[str, Any]:
-    success = {"200": response("The processes", _document("processList") | _HTML_PAGE | _LD)}
+    success = {"200": response("The processes", _document("processList") | HTML_PAGE | _LD)}
     responses = success | error_responses([400, 500])
-    listing = _operation("getProcesses", "processes", "All processes", responses, ["limit", "offset", "fWithLd"])
+    listing = operation("getProcesses", "processes", "All processes", responses, ["limit", "offset", "fWithLd"])
     paths: dict[str, Any] = {"/processes": {"get": listing}}
     for name, description in descriptions.items():
         is_sectioned = isinstance(processes[name], SectionedProcess)
@@ -146,8 +120,8 @@ def _process_paths(processes: Mapping[str, Process], descriptions: Mapping[str, 
 
 
 def _description(description: Description) -> dict[str, Any]:
-    success = {"200": response("The description", _document("process") | _HTML_PAGE | _LD)}
-    return _operation(
+    success = {"200": response("The description", _document("process") | HTML_PAGE | _LD)}
+    return operation(
         f"describe{_camel(description)}",
         "processes",
         f"{description['title']}: inputs and outputs",
@@ -164,7 +138,7 @@ def _execution(description: Description, is_sectioned: bool) -> dict[str, Any]:
         is_sectioned: whether every request becomes a job, synchronous ones too.
     """
     job_headers = ("Link", "Preference-Applied") if has_jobs(description) else ()
-    headers = (*job_headers, *_FILE_HEADERS) if is_sectioned else job_headers
+    headers = (*job_headers, *FILE_HEADERS) if is_sectioned else job_headers
     responses = {"200": response("The result, raw or in a document", content(result_forms(description)), headers)}
     more: dict[str, Any] = {"description": description["description"], "requestBody": _body(description)}
     if has_jobs(description):
@@ -173,7 +147,7 @@ def _execution(description: Description, is_sectioned: bool) -> dict[str, Any]:
         more["callbacks"] = _callbacks(description)
     if "reference" in description["outputTransmission"]:
         responses["204"] = response("The result is elsewhere, at a link", headers=job_headers)
-    return _operation(
+    return operation(
         f"execute{_camel(description)}",
         "processes",
         f"{description['title']}: execution",
@@ -185,7 +159,7 @@ def _execution(description: Description, is_sectioned: bool) -> dict[str, Any]:
 
 def _validation(description: Description) -> dict[str, Any]:
     success = {"200": response("The request would be accepted", _document("forecast"))}
-    return _operation(
+    return operation(
         f"validate{_camel(description)}",
         "processes",
         f"{description['title']}: what a request comes to, without its execution",
@@ -233,16 +207,16 @@ def _callbacks(description: Description) -> dict[str, Any]:
 
 def _job_paths() -> dict[str, Any]:
     filters = ("type", "processID", "status", "datetime", "minDuration", "maxDuration", "limit", "offset", "f")
-    jobs = {"200": response("A page of the list, the newest first", _document("jobList") | _HTML_PAGE)}
-    job = {"200": response("The job", _document("statusInfo") | _HTML_PAGE)}
+    jobs = {"200": response("A page of the list, the newest first", _document("jobList") | HTML_PAGE)}
+    job = {"200": response("The job", _document("statusInfo") | HTML_PAGE)}
     dismissed = {"200": response("The job, dismissed", _document("statusInfo"))}
     return {
-        "/jobs": {"get": _operation("getJobs", "jobs", "All jobs", jobs | error_responses([400, 500, 503]), filters)},
+        "/jobs": {"get": operation("getJobs", "jobs", "All jobs", jobs | error_responses([400, 500, 503]), filters)},
         "/jobs/{jobId}": {
-            "get": _operation(
+            "get": operation(
                 "getJob", "jobs", "How a job goes", job | error_responses([400, 404, 500, 503]), ["jobId", "f"]
             ),
-            "delete": _operation(
+            "delete": operation(
                 "dismissJob",
                 "jobs",
                 "Stop a job, or delete its result",
@@ -250,59 +224,6 @@ def _job_paths() -> dict[str, Any]:
                 ["jobId"],
             ),
         },
-    }
-
-
-def _form_names(processes: Mapping[str, Process]) -> list[str]:
-    """Return the names of outputs with the endings of the other forms that they can have."""
-    sectioned = [item.frame() for item in processes.values() if isinstance(item, SectionedProcess)]
-    return [f"{name}{form.ending}" for item in sectioned for name in item["outputs"] for form in FORMATS]
-
-
-def _result_paths(descriptions: Sequence[Description], form_names: Sequence[str]) -> dict[str, Any]:
-    """Return the paths of the results of the processes with these descriptions, and of forms with these names."""
-    raw = merge_forms(map(output_forms, descriptions))
-    names = [name for item in descriptions for name in item["outputs"]]
-    parameter = {
-        "name": "output",
-        "in": "path",
-        "description": "Id of an output; with an ending it is the output in this form, made when it is first asked for",
-        "required": True,
-        "schema": {"type": "string", "enum": [*names, *form_names]},
-    }
-    by_reference = {"204": response("The result is elsewhere, at a link", headers=["Link"])}
-    results = _file_responses(merge_forms(map(result_forms, descriptions)), raw) | by_reference
-    results["200"]["content"] |= _HTML_PAGE
-    head = {status: item for status, item in _file_responses({}, {}).items() if status not in ("206", "416")}
-    head_parameters = ("jobId", *_CONDITIONS)
-    return {
-        "/jobs/{jobId}/results": {
-            "get": _operation(
-                "getResults",
-                "jobs",
-                "The result, in the form that the request wants, or a page that leads to it",
-                results,
-                (*_FILE_PARAMETERS, "f"),
-            ),
-            "head": _operation(
-                "headResults", "jobs", "Size and ETag of a result", head | by_reference, (*head_parameters, "f")
-            ),
-        },
-        "/jobs/{jobId}/results/{output}": {
-            "parameters": [parameter],
-            "get": _operation("getOutput", "jobs", "An output itself", _file_responses(raw, raw), _FILE_PARAMETERS),
-            "head": _operation("headOutput", "jobs", "Size and ETag of an output", head, head_parameters),
-        },
-    }
-
-
-def _file_responses(whole: Forms, part: Forms) -> dict[str, Any]:
-    parts = {media_type: {"schema": _PART} for media_type in part}
-    return {
-        "200": response("All of it", content(whole), _FILE_HEADERS),
-        "206": response("The part that is wanted", parts, (*_FILE_HEADERS, "Content-Range")),
-        "304": response("The client has it already", headers=_FILE_HEADERS),
-        **error_responses(_FILE_ERRORS),
     }
 
 
@@ -314,7 +235,7 @@ def _operation_paths() -> dict[str, Any]:
     well = {"200": response("The service is well", {"application/json": {"schema": health}})}
     return {
         "/health": {
-            "get": _operation(
+            "get": operation(
                 "getHealth",
                 "operation",
                 "Whether the job store answers, a runner works and there is space on the disks; an answer of 503 says "
@@ -323,7 +244,7 @@ def _operation_paths() -> dict[str, Any]:
             )
         },
         "/metrics": {
-            "get": _operation(
+            "get": operation(
                 "getMetrics", "operation", "Figures of jobs and slots", figures | error_responses([500, 503])
             )
         },
