@@ -54,7 +54,7 @@ HOMES: Mapping[str, set[str]] = {
     "onnx": {"model/graph"},
     "rasterio": {"imagery/image", "imagery/source", "imagery/tiles"},
     "pyogrio": {"features/reading/curves", "features/reading/gdal", "features/writing/gdal"},
-    "PIL": {"imagery/chips"},
+    "PIL": {"imagery/chips", "imagery/pictures"},
     "urllib3": {"sources/connections", "sources/hosts"},
     "sqlite3": {
         "jobs/database",  # its error codes

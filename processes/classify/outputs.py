@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from processes.classify.description import OUTPUT
 from processes.classify.labels import ClassStatus, Labels
-from processes.classify.planning.sources import PlannedRows
+from processes.classify.planning.sources import Plan, PlannedRows
 from processes.classify.publish import publish
-from processes.classify.sections import OutputOptions
+from processes.classify.sections import OutputOptions, SavedPlan, save_images
+from processes.classify.stored_chips import ChipSources, store_chips
 from processes.crs import crs_from_text
 from processes.features.writing.formats import format_of_media_type
+from processes.imagery.chips import Placement
 from processes.ogc.process import Output
+from processes.sources.stamps import FileStamp
 
-_STORED = "stored.arrow"
 
-
-def published(rows: PlannedRows, labels: Labels, output: OutputOptions, folder: Path, stores: bool) -> Output:
+def published(
+    rows: PlannedRows,
+    labels: Labels,
+    output: OutputOptions,
+    folder: Path,
+    stores: bool,
+    chips: tuple[ChipSources, Placement] | None = None,
+) -> Output:
     """Write the result into a folder.
 
     Args:
@@ -25,10 +34,53 @@ def published(rows: PlannedRows, labels: Labels, output: OutputOptions, folder: 
         output: the form of the result.
         folder: for the files.
         stores: True = other forms of the result can be made later.
+        chips: where the chips lie; None = it is not known, or not stored.
     """
     labels.status[rows.empty] = ClassStatus.EMPTY_GEOMETRY
-    output_format = format_of_media_type(output.media_type)
-    path, stored = folder / f"{OUTPUT}{output_format.ending}", folder / _STORED if stores else None
+    output_format, stored = format_of_media_type(output.media_type), dict[str, Path]()
+    if stores:
+        stored["result"] = folder / "stored-result.arrow"
+    if chips is not None:
+        stored["chips"] = folder / "stored-chips.arrow"
+        store_chips(*chips, stored["chips"])
+    path = folder / f"{OUTPUT}{output_format.ending}"
     crs = None if output.crs is None else crs_from_text(output.crs)
-    summary = publish(rows, labels, output_format, crs, path, output.result_name, stored)
+    summary = publish(rows, labels, output_format, crs, path, output.result_name, stored.get("result"))
     return Output(OUTPUT, output.media_type, path, summary, stored)
+
+
+def chips_of(plan: Plan, file_stamps: Sequence[FileStamp], opened: Path) -> tuple[ChipSources, Placement]:
+    """Return where the chips of a plan lie, to be stored.
+
+    Args:
+        plan: the plan.
+        file_stamps: its images as they were when the request was accepted.
+        opened: folder of the images that this run alone has; they are gone after it.
+    """
+    chips, crs = plan.chips, plan.rows.layer.crs
+    sources = ChipSources(
+        images=save_images(chips.images, opened, lambda _name, _path: None),
+        selections=list(chips.selections),
+        rule=chips.rule,
+        is_mosaic=chips.mosaic is not None,
+        blackens=chips.footprints is not None,
+        layer_crs=None if crs is None else crs.to_json(),
+        file_stamps=tuple(file_stamps),
+    )
+    return sources, chips.placement
+
+
+def saved_chips(saved: SavedPlan, placement: Placement | None) -> tuple[ChipSources, Placement] | None:
+    """Return where the chips of a saved plan lie, to be stored; None = it is not known."""
+    if placement is None:
+        return None
+    sources = ChipSources(
+        images=saved.images,
+        selections=saved.selections,
+        rule=saved.rule,
+        is_mosaic=saved.is_mosaic,
+        blackens=saved.blackens,
+        layer_crs=saved.layer_crs,
+        file_stamps=saved.file_stamps,
+    )
+    return sources, placement

@@ -23,7 +23,7 @@ from processes.classify.inference import Classified
 from processes.classify.inputs import name_stem, open_sources, read_inputs, stamp_links
 from processes.classify.label_files import gather_labels, labels_of, save_labels
 from processes.classify.labels import Labels
-from processes.classify.outputs import published
+from processes.classify.outputs import chips_of, published, saved_chips
 from processes.classify.paused_sections import SectionProgress, keep_step
 from processes.classify.pipeline import classify_rows, empty_labels, session_for
 from processes.classify.planning.cutting import READ_BYTES_PER_S, cut_sections, require_readable, seconds_of_section
@@ -41,6 +41,7 @@ from processes.classify.sections import (
     describe_plan,
     encode_plan,
     load_images,
+    load_placement,
     load_rows,
     load_section,
     load_sources,
@@ -186,7 +187,8 @@ class ClassifyObjects(SectionedProcess):
         require_unchanged_files(stamp for stamp in stamps if stamp.pointer.startswith(_FEATURES))
         self._require_same_model(plan.rows.sources)
         if found.done.all():
-            return published(plan.rows, found.labels, output, files.scratch, stores=True)
+            chips = chips_of(plan, stamps, files.scratch / OPENED)
+            return published(plan.rows, found.labels, output, files.scratch, True, chips)
         sections = cut_sections(plan.chips, rows, found.done, pace.rows_per_s(), _SECTION_S)
         _save(plan, output, stamps, rows[found.done], found, sections, files)
         return Sections((int(found.done.sum()), *map(len, sections)), len(plan.rows) - len(rows))
@@ -229,7 +231,8 @@ class ClassifyObjects(SectionedProcess):
             rows = _loaded_rows(saved, sources, files)
         labels = empty_labels(len(rows), sources)
         _gather(files, saved.sections, labels)
-        return published(rows, labels, saved.output, files.scratch, stores=True)
+        chips = saved_chips(saved, load_placement(files.fetch(ROWS)))
+        return published(rows, labels, saved.output, files.scratch, True, chips)
 
     def _thread_count(self) -> int:
         return self._threads or available_threads()

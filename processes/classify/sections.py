@@ -45,6 +45,8 @@ from processes.sources.stamps import FileStamp
 
 PLAN, SECTIONS, ROWS, LAYER = "plan.msgpack", "sections.arrow", "rows.arrow", "layer.arrow"
 
+_PLACED_IMAGE, _WINDOW = "image", "window"
+"""Columns of the file `ROWS` that say where the chips lie."""
 _ROWS_IN_BATCH = 2**16
 """Rows of a record batch in the files `ROWS` and `LAYER`."""
 
@@ -99,7 +101,7 @@ def save_rows(plan: Plan, sections: Sequence[NDArray[np.int64]], folder: Path) -
     """
     rows, chips = plan.rows, plan.chips
     _write(folder / LAYER, _layer_table(rows.layer))
-    _write(folder / ROWS, _rows_table(rows))
+    _write(folder / ROWS, _rows_table(rows, chips.placement))
     fields = [pa.field("row", pa.int64()), pa.field("image", pa.int32()), pa.field("window", pa.list_(pa.int32(), 4))]
     geometry = rows.layer.geometry if chips.footprints is not None else None
     if geometry is not None:
@@ -159,15 +161,15 @@ def describe_plan(
 
 def encode_plan(saved: SavedPlan) -> bytes:
     """Return the content of the file `PLAN`."""
-    return msgspec.msgpack.encode(saved, enc_hook=_to_plain_value)
+    return msgspec.msgpack.encode(saved, enc_hook=to_plain_value)
 
 
 def decode_plan(content: bytes) -> SavedPlan:
     """Read the content of the file `PLAN`."""
-    return msgspec.msgpack.decode(content, type=SavedPlan, dec_hook=_from_plain_value)
+    return msgspec.msgpack.decode(content, type=SavedPlan, dec_hook=from_plain_value)
 
 
-def _to_plain_value(value: object) -> object:
+def to_plain_value(value: object) -> object:
     """Return what MessagePack holds of a value of an `Image` that it has no type for."""
     match value:
         case Path():
@@ -180,11 +182,11 @@ def _to_plain_value(value: object) -> object:
             raise NotImplementedError(f"a plan cannot hold a {type(value).__name__}")
 
 
-def _from_plain_value(kind: Any, value: Any) -> object:
+def from_plain_value(kind: Any, value: Any) -> object:
     """Return a value of an `Image` from what MessagePack holds of it; the only array is its palette."""
     kind = get_origin(kind) or kind
     if kind is ImageSource:
-        return msgspec.convert(value, AnySource, dec_hook=_from_plain_value)
+        return msgspec.convert(value, AnySource, dec_hook=from_plain_value)
     if kind is np.ndarray:
         return np.frombuffer(value, np.uint8).reshape(-1, 4)
     if kind in (Path, np.dtype):
@@ -273,6 +275,20 @@ def load_rows(saved: SavedPlan, sources: Sources, rows_path: Path, layer_path: P
     )
 
 
+def load_placement(path: Path) -> Placement | None:
+    """Return where the chips of all rows lie; None = the plan is of an earlier version, which did not keep that.
+
+    Args:
+        path: the file `ROWS`.
+    """
+    rows = _read(path)
+    if _WINDOW not in rows.schema.names:
+        return None
+    windows = rows.column(_WINDOW).combine_chunks()
+    flat = windows.flatten() if isinstance(windows, pa.Array) else pa.concat_arrays(windows.chunks).flatten()
+    return Placement(rows.column(_PLACED_IMAGE).to_numpy(), flat.to_numpy().reshape(-1, 4))
+
+
 def _layer_table(layer: Layer) -> pa.Table:
     """Return a layer as one table, its geometry before its attributes; the ids are the rows'."""
     if layer.geometry is None:
@@ -292,8 +308,10 @@ def _layer(saved: SavedPlan, attributes: pa.Table, geometry: pa.ChunkedArray | N
     return Layer(saved.layer_name, crs, geometry, saved.geometry_type, attributes, None)
 
 
-def _rows_table(rows: PlannedRows) -> pa.Table:
+def _rows_table(rows: PlannedRows, placement: Placement) -> pa.Table:
     columns = {"object": pa.array(rows.objects), "empty": pa.array(rows.empty)}
+    columns[_PLACED_IMAGE] = pa.array(placement.image)
+    columns[_WINDOW] = pa.FixedSizeListArray.from_arrays(pa.array(placement.windows.reshape(-1)), 4)
     if rows.ids is not None:
         columns["id"] = rows.ids
     if rows.image_ids is not None:

@@ -6,11 +6,19 @@ INDEX = "index"
 """The form that says where each object lies; of all others the ending of a file is the name."""
 
 
-def stored_name(fence: int) -> str:
-    """Return the name of the result of a claim as other forms are made from it."""
-    return f"result-{fence}.arrow"
+CHIP = "chip-"
+"""Beginning of the form that is the picture of one chip; the index of its row follows."""
+RESULT, CHIPS = "result", "chips"
+"""What forms are made from: the rows of a result, and where their chips lie."""
+
+
+def stored_name(fence: int, name: str = RESULT) -> str:
+    """Return the name of what forms of the result of a claim are made from: `RESULT` or `CHIPS`."""
+    return f"{name}-{fence}.arrow"
 
 
 def form_name(fence: int, form: str) -> str:
-    """Return the name of a form, given as an ending with its dot, or as `INDEX`."""
-    return f"result-{fence}{form}" if form.startswith(".") else f"{form}-{fence}.arrow"
+    """Return the name of a form, given as an ending with its dot, as `INDEX`, or as the picture of a chip."""
+    if form.startswith("."):
+        return f"{RESULT}-{fence}{form}"
+    return f"{form}-{fence}{'.png' if form.startswith(CHIP) else '.arrow'}"

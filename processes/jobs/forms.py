@@ -24,12 +24,13 @@ from pathlib import Path
 
 import msgspec
 
+from processes.classify.stored_chips import ChipGoneError, StoredChip
 from processes.errors import FailureError, LimitError, ServiceError, UnavailableError, from_record, to_record
 from processes.features.serving.feature_index import write_index
 from processes.features.serving.stored_result import StoredResult
 from processes.features.writing.formats import format_of_ending
 from processes.jobs.files import FORMS, Storage
-from processes.jobs.form_names import INDEX, form_name, stored_name
+from processes.jobs.form_names import CHIP, CHIPS, INDEX, form_name, stored_name
 from processes.jobs.job import Job
 from processes.settings import Settings
 
@@ -43,6 +44,8 @@ _SMALL_BYTES = 2**20
 _WAIT_S = 110
 """Seconds that a request waits for a form; then the client is told to ask again."""
 _POLL_S = 0.05
+_GONE = "gone"
+"""Member of an answer that says why a chip is gone."""
 _LATER = "this form of the result is still being made; ask again later"
 
 
@@ -102,6 +105,7 @@ class Forms:
             FileNotFoundError: the result is gone, or an earlier version did the job.
             UnavailableError: it takes longer than a client waits; the work goes on.
             LimitError: it takes longer than a section may.
+            ChipGoneError: the form is the picture of a chip, whose images are gone.
             ServiceError: the form cannot be made.
         """
         name, end_s = form_name(job.fence, form), time.monotonic() + _WAIT_S
@@ -118,7 +122,8 @@ class Forms:
 
     def _make(self, job: Job, form: str, locks: list[int], end_s: float) -> None:
         """Make a form, unless that takes too long."""
-        is_small = self.path(job, stored_name(job.fence)).stat().st_size <= _SMALL_BYTES
+        size_bytes = self.path(job, stored_name(job.fence)).stat().st_size
+        is_small = size_bytes <= _SMALL_BYTES and not form.startswith(CHIP)
         scratch = tempfile.mkdtemp(dir=self._folder)
         timeout_s = self._settings.limits.section_timeout_s
         settings = self._settings
@@ -166,6 +171,10 @@ def make_form(order: FormOrder, storage: Storage) -> None:
         source, target = files.fetch(stored_name(order.fence)), scratch / "form"
         if order.form == INDEX:
             write_index(source, target)
+        elif order.form.startswith(CHIP):
+            row = int(order.form.removeprefix(CHIP))
+            chips = files.fetch(stored_name(order.fence, CHIPS))
+            target.write_bytes(StoredChip(chips, row, StoredResult(source).geometry_at(row)).png())
         elif (output_format := format_of_ending(order.form)) is not None:
             target = target.with_suffix(order.form)
             StoredResult(source).write(output_format, target)
@@ -181,6 +190,8 @@ def answer_of(order: FormOrder, storage: Storage) -> bytes:
     """Make a form as a process of its own does; return what it answers: nothing, or the error."""
     try:
         make_form(order, storage)
+    except ChipGoneError as err:
+        return msgspec.json.encode({_GONE: str(err)})
     except ServiceError as err:
         return msgspec.json.encode(to_record(err))
     except Exception:
@@ -189,9 +200,10 @@ def answer_of(order: FormOrder, storage: Storage) -> bytes:
     return b""
 
 
-def _error(answer: bytes) -> ServiceError:
+def _error(answer: bytes) -> Exception:
     try:
-        return from_record(msgspec.json.decode(answer))
+        record = msgspec.json.decode(answer)
+        return ChipGoneError(record[_GONE]) if _GONE in record else from_record(record)
     except msgspec.DecodeError:
         return FailureError("the server failed: the process that makes forms of results ended")
 

@@ -240,9 +240,10 @@ def _sectioned(process: Process) -> SectionedProcess:
 
 def _finished(output: Output, files: JobFiles, storage: Storage, step: Step, objects: int) -> ResultPublished:
     """Publish an output."""
-    if output.stored is not None:
+    if output.stored:
         forms = storage.files(step.job, FORMS, files.scratch)
-        forms.keep(stored_name(step.fence), output.stored)
+        for name, stored in output.stored.items():
+            forms.keep(stored_name(step.fence, name), stored)
         forms.sync()
     path = output.content
     if isinstance(path, bytes):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,8 +57,8 @@ class Output:
     """The output itself, or the file that holds it."""
     summary: Mapping[str, Any] | None = None
     """Counts and warnings; None = there are none."""
-    stored: Path | None = None
-    """A file from which other forms of it can be made; None = there is none."""
+    stored: Mapping[str, Path] = field(default_factory=dict)
+    """Files from which other forms of it are made later, by names."""
 
 
 class Sections(msgspec.Struct, frozen=True, tag=True):

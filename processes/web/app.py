@@ -24,6 +24,7 @@ from processes.jobs.manager import JobManager
 from processes.ogc.problem import NoSuchProcessError, is_error
 from processes.settings import load_settings
 from processes.sources.media_types import JSON
+from processes.web.chips import chip_view
 from processes.web.compression import compress
 from processes.web.descriptions import describe_view, landing_view
 from processes.web.execution import execute_view, validate_view
@@ -47,7 +48,7 @@ _DESCRIBE = "pygeoapi.get_processes"
 _MANAGER = "processes.jobs.manager.JobManager"
 _JOBS = "pygeoapi.get_jobs"
 _RESULTS = "pygeoapi.get_job_result"
-_OWN_ENDPOINTS = (_EXECUTE, _RESULTS, "job_output", "pygeoapi.openapi", "pygeoapi.static", "static")
+_OWN_ENDPOINTS = (_EXECUTE, _RESULTS, "job_output", "chip", "pygeoapi.openapi", "pygeoapi.static", "static")
 """Endpoints whose responses have the media type that they declare."""
 _CLASSES = "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/"
 _CONFORMANCE = ("job-list", "dismiss", "html")
@@ -138,6 +139,7 @@ def create_application(configuration: Path) -> Flask:
     app.view_functions[_JOBS] = jobs_view(api)
     app.view_functions[_RESULTS] = results_view(api)
     app.add_url_rule("/jobs/<job_id>/results/<output>", "job_output", app.view_functions[_RESULTS])
+    app.add_url_rule("/jobs/<job_id>/objects/<path:object_id>/chip.png", "chip", chip_view(api))
     app.add_url_rule("/processes/<process_id>/validate", "validate", validate_view(api), methods=["POST"])
     app.add_url_rule("/metrics", "metrics", metrics_view(api))
     app.add_url_rule("/health", "health", health_view(api))

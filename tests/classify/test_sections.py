@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pyogrio
 import pytest
 import shapely
@@ -183,6 +184,11 @@ def test_sections_give_what_work_at_once_gives(
     found = work.finish()
     assert (found.media_type, found.summary) == (expected.media_type, expected.summary)
     assert content(found, tmp_path) == content(expected, tmp_path)
+    assert expected.stored == {}
+    placement = process.plan(order, tmp_path / "at-once").chips.placement
+    chips = pa.ipc.open_file(found.stored["chips"].read_bytes()).read_all()
+    assert chips.column("image").to_pylist() == placement.image.tolist()
+    assert chips.column("window").to_pylist() == placement.windows.tolist()
 
 
 @pytest.mark.parametrize("name", ["plain-{}.png", "{}.tif"])

@@ -312,6 +312,10 @@ def test_answers_of_jobs_are_as_told(witness: Witness, inputs: dict[str, Any]) -
         witness.ask("GET", path, at, 304, headers={"If-None-Match": etag})
         witness.ask("GET", path, at, 412, headers={"If-Match": '"other"'})
     witness.ask("HEAD", path, at)
+    chip = one + "/objects/{objectId}/chip.png"
+    etag = witness.ask("GET", f"{here}/objects/1/chip.png", chip).headers["ETag"]
+    witness.ask("GET", f"{here}/objects/1/chip.png", chip, 304, headers={"If-None-Match": etag})
+    witness.ask("GET", f"{here}/objects/nothing/chip.png", chip, 404)
     for ending in ("qml", "sld", "json"):
         style = f"/results/style.{ending}"
         etag = witness.ask("GET", here + style, one + style).headers["ETag"]

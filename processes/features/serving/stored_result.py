@@ -6,6 +6,7 @@ its feature, its geometry, then the attributes; what else a `ResultLayer` says i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from mmap import ACCESS_COPY, mmap
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyproj
 
 from processes.crs import CRS84, crs_from_text, crs_uri
@@ -25,6 +27,7 @@ from processes.features.writing.write import write_result
 
 _ABOUT = b"result"
 """Key of the metadata that says what the rows are."""
+_WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
 _POSITION, _ID, _GEOMETRY = "position", "id", "geometry"
 
 
@@ -180,6 +183,28 @@ class StoredResult:
         """Return all rows as they lie in the file; what is not read uses no memory."""
         return pa.ipc.open_file(self._source).read_all()
 
+    def row_of(self, identifier: str) -> int | None:
+        """Return the index of the first row of an id, or whose feature has this position and no id; None = none has."""
+        table = self.table()
+        number = int(identifier) if _WHOLE.fullmatch(identifier) else None
+        if self._id_type is not None:
+            for value in _as_ids(identifier, number, self._id_type):
+                found = pc.index(table.column(1), pa.scalar(value, self._id_type)).as_py()
+                if found >= 0:
+                    return int(found)
+        if number is None:
+            return None
+        found = pc.index(table.column(0), number).as_py()
+        has_id = found >= 0 and self.has_ids and table.column(1)[found].as_py() not in (None, "null")
+        return None if found < 0 or has_id else int(found)
+
+    def geometry_at(self, row: int) -> bytes | None:
+        """Return the WKB of a row's geometry; None = it has none."""
+        if self.crs is None:
+            return None
+        value: bytes | None = self.table().column(self._first - 1)[row].as_py()
+        return value
+
     def rows(self, batch: pa.RecordBatch) -> RowBatch:
         """Return rows of the table, in any order, as those of a result."""
         attributes = pa.RecordBatch.from_arrays(batch.columns[self._first :], schema=self.schema)
@@ -233,3 +258,12 @@ class StoredResult:
     def content_crs(self, output_format: Format) -> str | None:
         """Return the URI of the CRS that the result has in a format; None = it has none."""
         return _crs_member(self.crs, output_format, self.output_crs).get("crs")
+
+
+def _as_ids(identifier: str, number: int | None, dtype: pa.DataType) -> list[Any]:
+    """Return the values of a type that stand for an id in an address."""
+    if pa.types.is_integer(dtype):
+        return [] if number is None else [number]
+    if pa.types.is_large_string(dtype):  # JSON texts
+        return [msgspec.json.encode(identifier).decode(), identifier]
+    return [identifier]

@@ -66,8 +66,21 @@ def result_paths(descriptions: Sequence[Description], form_names: Sequence[str])
             "get": operation("getOutput", "jobs", "An output itself", _file_responses(raw, raw), _FILE_PARAMETERS),
             "head": operation("headOutput", "jobs", "Size and ETag of an output", head, head_parameters),
         },
+        "/jobs/{jobId}/objects/{objectId}/chip.png": {"get": _chip()},
         **{f"/jobs/{{jobId}}/results/{name}": {"get": _style(name)} for name in STYLES},
     }
+
+
+def _chip() -> dict[str, Any]:
+    success = response("The chip", {"image/png": {"schema": _PART}}, ["ETag"])
+    responses = {"200": success, "304": response("The client has it already", headers=["ETag"])}
+    return operation(
+        "getChip",
+        "jobs",
+        "An object's chip as the model saw it before normalisation, its first three bands",
+        responses | error_responses(_FILE_ERRORS),
+        ["jobId", "objectId", "If-None-Match"],
+    )
 
 
 def _style(name: str) -> dict[str, Any]:

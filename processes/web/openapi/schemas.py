@@ -205,6 +205,13 @@ def _query(name: str, description: str, schema: Schema, **more: Any) -> dict[str
 
 PARAMETERS: Mapping[str, dict[str, Any]] = {
     "jobId": _parameter("path", "jobId", "Id of a job", {"type": "string", "format": "uuid"}, required=True),
+    "objectId": _parameter(
+        "path",
+        "objectId",
+        "Id of an object, its position from 1 where it has none",
+        {"type": "string", "minLength": 1},
+        required=True,
+    ),
     "f": _query("f", "Form of the answer; it goes before `Accept`", {"type": "string", "enum": ["json", "html"]}),
     "fWithLd": _query(
         "f", "Form of the answer; it goes before `Accept`", {"type": "string", "enum": ["json", "html", "jsonld"]}

@@ -1,0 +1,69 @@
+"""The view of an object's chip: a picture of what the model saw."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from flask import Response, request
+from pygeoapi.api import API
+
+from processes.classify.stored_chips import ChipGoneError, StoredChip
+from processes.errors import UnavailableError
+from processes.features.serving.stored_result import StoredResult
+from processes.jobs.files import FORMS
+from processes.jobs.form_names import CHIP, CHIPS, stored_name
+from processes.jobs.intake import Intake
+from processes.jobs.job import Job, JobStatus
+from processes.jobs.manager import JobManager
+from processes.ogc.problem import GoneError, NotFoundError
+from processes.sources.links import allowed_path
+from processes.web.client import client_address
+from processes.web.forms import made_form, stored_result
+from processes.web.jobs import find_job
+from processes.web.results import OutputFile, file_response, job_error
+from processes.web.views import View
+
+_PNG = "image/png"
+
+
+def chip_view(api: API) -> View:
+    """Return the view of a chip."""
+    manager = cast(JobManager, api.manager)
+
+    def chip(job_id: str, object_id: str) -> Response:
+        job, intake = find_job(manager, job_id), manager.intake
+        if job.status is not JobStatus.SUCCESSFUL or job.result is None:
+            raise job_error(job)
+        stored = stored_result(intake, job)
+        row = stored.row_of(object_id)
+        if row is None:
+            raise NotFoundError(f"the result of job {job.id} has no object {object_id!r}")
+        try:
+            return _response(intake, job, stored, row, object_id)
+        except ChipGoneError as err:
+            raise GoneError(f"the chip of object {object_id!r} is gone: {err}") from err
+
+    return chip
+
+
+def _response(intake: Intake, job: Job, stored: StoredResult, row: int, object_id: str) -> Response:
+    try:
+        path = intake.forms.path(job, stored_name(job.fence, CHIPS))
+    except FileNotFoundError as err:
+        raise NotFoundError(f"where the chips of job {job.id} lie was not kept") from err
+    found = StoredChip(path, row, stored.geometry_at(row))
+    if not found.has_image:
+        raise NotFoundError(f"object {object_id!r} has no chip: it touches no image")
+    if found.path.is_absolute():  # what the configuration allowed once it may not allow any more
+        allowed_path(found.path.as_uri(), intake.settings)
+    if not found.is_quick:
+        name = made_form(intake, job, f"{CHIP}{row}")
+        return file_response(intake, job, OutputFile(f"{FORMS}/{name}", _PNG, f"{job.id}-{job.fence}-chip-{row}", None))
+    with intake.waiting_permit(client_address(request, intake.settings.proxies)) as is_permitted:
+        if not is_permitted:
+            raise UnavailableError("too many clients wait for results; try again later")
+        content = found.png()
+    response = Response(content, content_type=_PNG)
+    response.add_etag()
+    response.make_conditional(request)
+    return response
