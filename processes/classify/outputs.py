@@ -46,7 +46,7 @@ def published(
     path = folder / f"{OUTPUT}{output_format.ending}"
     crs = None if output.crs is None else crs_from_text(output.crs)
     summary = publish(rows, labels, output_format, crs, path, output.result_name, stored.get("result"))
-    return Output(OUTPUT, output.media_type, path, summary, stored)
+    return Output(OUTPUT, output.media_type, path, summary, stored, stores and rows.layer.crs is not None)
 
 
 def chips_of(plan: Plan, file_stamps: Sequence[FileStamp], opened: Path) -> tuple[ChipSources, Placement]:

@@ -42,6 +42,8 @@ class ResultFile(msgspec.Struct, frozen=True):
     name: str
     """Of the file, among the job's."""
     size_bytes: int
+    is_layer: bool = False
+    """True = it is of features, which can be had one by one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,10 @@ _STEPS: Mapping[int, Sequence[str]] = {
         "ALTER TABLE runner ADD COLUMN gpu_seen DOUBLE PRECISION",
         "ALTER TABLE runner ADD COLUMN gpu_missing TEXT",
     ),
+    4: (
+        "ALTER TABLE job ADD COLUMN is_layer BOOLEAN NOT NULL DEFAULT FALSE",
+        "CREATE INDEX job_by_layer ON job (is_layer, created)",
+    ),
 }
 """By the version that they start from."""
 

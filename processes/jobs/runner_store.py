@@ -261,6 +261,7 @@ class RunnerStore:
             status=JobStatus.SUCCESSFUL,
             message=message,
             result=msgspec.json.encode(result).decode(),
+            is_layer=result.is_layer,
             summary=None if summary is None else msgspec.json.encode(summary).decode(),
             objects=objects,
             done=objects,

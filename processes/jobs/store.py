@@ -146,6 +146,25 @@ class JobStore:
             found = [Job.from_row(row) for row in connection.execute(query).mappings()]
             return self._as_they_wait(connection, found)
 
+    def layers(self, limit: int, offset: int) -> list[Job]:
+        """Return the jobs whose results are layers that can be had now, the newest first.
+
+        Args:
+            limit: number of jobs at most.
+            offset: number of jobs to skip.
+        """
+        query = job.select().where(job.c.is_layer, job.c.result_name.is_not(None))
+        query = query.order_by(job.c.created.desc(), job.c.id).limit(limit).offset(offset)
+        with self._database.read() as connection:
+            return [Job.from_row(row) for row in connection.execute(query).mappings()]
+
+    def layer(self, name: str) -> Job | None:
+        """Return the job whose result is the layer of this name; None = there is none."""
+        query = job.select().where(job.c.result_name == name, job.c.is_layer)
+        with self._database.read() as connection:
+            row = connection.execute(query).mappings().first()
+            return None if row is None else Job.from_row(row)
+
     def dismiss(self, job_id: str, *, is_dry_run: bool = False) -> Job | None:
         """Dismiss a job and return it as it is then; None = it was dismissed, or its time was over, before.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-VERSION = 4
+VERSION = 5
 """Of the tables. Each change of them needs a new one, and a step in `migrations.py`."""
 
 metadata = sa.MetaData()
@@ -51,6 +51,7 @@ job = sa.Table(
     sa.Column("is_dry_run", sa.Boolean, nullable=False, server_default=sa.false()),  # no job for anybody but its maker
     sa.Column("request_bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),  # its body's size
     sa.Column("due", sa.Double, nullable=False, server_default=sa.text("0")),  # before that it is not claimed
+    sa.Column("is_layer", sa.Boolean, nullable=False, server_default=sa.false()),  # its result is one of features
     # attempts that reported an error, and slot processes that ended in a row, of the steps that run alone
     sa.Column("begin_errors", sa.Integer, nullable=False, server_default=sa.text("0")),
     sa.Column("begin_losses", sa.Integer, nullable=False, server_default=sa.text("0")),
@@ -59,6 +60,7 @@ job = sa.Table(
     sa.Index("job_by_status", "status", "created"),
     sa.Index("job_by_client", "client", "status"),
     sa.Index("job_by_end", "finished"),
+    sa.Index("job_by_layer", "is_layer", "created"),
 )
 
 request = sa.Table(

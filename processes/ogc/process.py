@@ -59,6 +59,8 @@ class Output:
     """Counts and warnings; None = there are none."""
     stored: Mapping[str, Path] = field(default_factory=dict)
     """Files from which other forms of it are made later, by names."""
+    is_layer: bool = False
+    """True = it is a layer of features, and they can be had one by one from what is stored."""
 
 
 class Sections(msgspec.Struct, frozen=True, tag=True):

@@ -25,6 +25,8 @@ from processes.ogc.problem import NoSuchProcessError, is_error
 from processes.settings import load_settings
 from processes.sources.media_types import JSON
 from processes.web.chips import chip_view
+from processes.web.collections import CONFORMANCE as FEATURES_CONFORMANCE
+from processes.web.collections import collections_view, items_view
 from processes.web.compression import compress
 from processes.web.descriptions import describe_view, landing_view
 from processes.web.execution import execute_view, validate_view
@@ -46,6 +48,7 @@ _EXECUTE = "pygeoapi.execute_process_jobs"
 _LANDING = "pygeoapi.landing_page"
 _DESCRIBE = "pygeoapi.get_processes"
 _MANAGER = "processes.jobs.manager.JobManager"
+_COLLECTIONS, _ITEMS = "pygeoapi.collections", "pygeoapi.collection_items"
 _JOBS = "pygeoapi.get_jobs"
 _RESULTS = "pygeoapi.get_job_result"
 _OWN_ENDPOINTS = (_EXECUTE, _RESULTS, "job_output", "chip", "pygeoapi.openapi", "pygeoapi.static", "static")
@@ -71,7 +74,9 @@ def _complete(response: Response) -> Response:
     if is_error(response.status_code) and not isinstance(response, ProblemResponse):
         response = _problem_of(response)
     response.vary.add("Accept")
-    if request.path.startswith("/jobs"):  # caches must revalidate an output, which may have been deleted
+    if request.path.startswith(
+        ("/jobs", "/collections")
+    ):  # caches must revalidate an output, which may have been deleted
         response.cache_control.no_cache = True
     return response
 
@@ -131,11 +136,13 @@ def create_application(configuration: Path) -> Flask:
     if not isinstance(api.manager, JobManager):
         raise RuntimeError(f"server.manager is {api.manager.name!r}; this service needs its own, {_MANAGER}")
     app.extensions |= {STOPPING: threading.Event(), SETTINGS: settings}
-    classes = [f"{_CLASSES}{name}" for name in _CONFORMANCE]
+    classes = [*(f"{_CLASSES}{name}" for name in _CONFORMANCE), *FEATURES_CONFORMANCE]
     CONFORMANCE_CLASSES.extend(name for name in classes if name not in CONFORMANCE_CLASSES)  # one list for all
     app.view_functions[_EXECUTE] = execute_view(api, app.view_functions[_EXECUTE])
     app.view_functions[_LANDING] = landing_view(api, app.view_functions[_LANDING])
     app.view_functions[_DESCRIBE] = describe_view(api, app.view_functions[_DESCRIBE])
+    app.view_functions[_COLLECTIONS] = collections_view(api, app.view_functions[_COLLECTIONS])
+    app.view_functions[_ITEMS] = items_view(api, app.view_functions[_ITEMS])
     app.view_functions[_JOBS] = jobs_view(api)
     app.view_functions[_RESULTS] = results_view(api)
     app.add_url_rule("/jobs/<job_id>/results/<output>", "job_output", app.view_functions[_RESULTS])

@@ -17,19 +17,19 @@ from processes.sources.media_types import HTML, JSON
 from processes.web.paging import ListPage
 from processes.web.views import View
 
-_COLLECTION_RELATIONS = ("data", "/tiling-schemes")
-"""Ends of the link relations by which pygeoapi links collections."""
+_NOT_HERE = "/tiling-schemes"
+"""End of the link relation by which pygeoapi links what only collections of a configuration have."""
 
 
 def landing_view(api: API, original: View) -> View:
-    """Return the view of the landing page, without links to collections if there are none."""
+    """Return the view of the landing page, without a link to tiling schemes if there are none."""
     has_collections = any(item["type"] == "collection" for item in api.config["resources"].values())
 
-    def remove_collection_links(document: dict[str, Any]) -> None:
-        document["links"] = [link for link in document["links"] if not link["rel"].endswith(_COLLECTION_RELATIONS)]
+    def remove_tiling_schemes(document: dict[str, Any]) -> None:
+        document["links"] = [link for link in document["links"] if not link["rel"].endswith(_NOT_HERE)]
 
     def landing() -> Response:
-        return original() if has_collections else _edit(original(), remove_collection_links)
+        return original() if has_collections else _edit(original(), remove_tiling_schemes)
 
     return landing
 

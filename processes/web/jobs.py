@@ -126,7 +126,7 @@ def _filter(faults: list[Fault]) -> JobFilter:
         if status not in list(JobStatus):
             allowed = ", ".join(JobStatus)
             faults.append(Fault("/status", InputError(f"status is {quoted(status)}; it can be {allowed}")))
-    created_from, created_to = _interval(faults)
+    created_from, created_to = requested_interval(faults)
     return JobFilter(
         processes=_words("processID"),
         statuses=statuses,
@@ -156,7 +156,7 @@ def _seconds(name: str, faults: list[Fault]) -> float | None:
     return seconds
 
 
-def _interval(faults: list[Fault]) -> tuple[datetime | None, datetime | None]:
+def requested_interval(faults: list[Fault]) -> tuple[datetime | None, datetime | None]:
     """Read `datetime`: an instant, or an interval `from/to`, either of which may be open (`..` or nothing)."""
     text = request.args.get("datetime")
     if text is None:

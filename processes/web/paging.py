@@ -36,27 +36,32 @@ class ListPage:
         limit = min(_number("limit", faults, _DEFAULT_LIMIT, 1), _MAX_LIMIT)
         return cls(limit, min(_number("offset", faults, 0, 0), _MAX_OFFSET))
 
-    def links(self, url: str, has_more: bool, form: str = JSON_FORM) -> list[dict[str, str]]:
+    def links(
+        self, url: str, has_more: bool, form: str = JSON_FORM, json_type: str = JSON, shown: int | None = None
+    ) -> list[dict[str, str]]:
         """Return the links of a page of this list, with the request's other parameters.
 
         Args:
             url: URL of the list.
             has_more: whether another page follows.
             form: form of this page, and of the pages before and after it.
+            json_type: media type of the list as JSON.
+            shown: number of entries of this page where another one follows; None = as many as it may have.
         """
+        media_types = {**_MEDIA_TYPES, JSON_FORM: json_type}
 
         def link(rel: str, offset: int, title: str) -> dict[str, str]:
             address = _address(url, offset, request.args.get("f"))
-            return {"href": address, "rel": rel, "type": _MEDIA_TYPES[form], "title": title}
+            return {"href": address, "rel": rel, "type": media_types[form], "title": title}
 
         other, title = (HTML_FORM, "As a web page") if form == JSON_FORM else (JSON_FORM, "As JSON")
         address = _address(url, self.offset, other)
         links = [
             link("self", self.offset, "This page"),
-            {"href": address, "rel": "alternate", "type": _MEDIA_TYPES[other], "title": title},
+            {"href": address, "rel": "alternate", "type": media_types[other], "title": title},
         ]
         if has_more:
-            links.append(link("next", self.offset + self.limit, "Next page"))
+            links.append(link("next", self.offset + (self.limit if shown is None else shown), "Next page"))
         if self.offset:
             links.append(link("prev", max(0, self.offset - self.limit), "Page before"))
         return links

@@ -312,6 +312,19 @@ def test_answers_of_jobs_are_as_told(witness: Witness, inputs: dict[str, Any]) -
         witness.ask("GET", path, at, 304, headers={"If-None-Match": etag})
         witness.ask("GET", path, at, 412, headers={"If-Match": '"other"'})
     witness.ask("HEAD", path, at)
+    listed, layer = "/collections", "/collections/{collectionId}"
+    for path, at in (
+        ("", listed),
+        ("/storm", layer),
+        ("/storm/items", f"{layer}/items"),
+        ("/storm/items/1", f"{layer}/items/{{featureId}}"),
+    ):
+        etag = witness.ask("GET", listed + path, at).headers["ETag"]
+        witness.ask("GET", f"{listed}{path}?f=html", at)
+        witness.ask("GET", listed + path, at, 304, headers={"If-None-Match": etag})
+        witness.ask("GET", f"{listed}{path}?other=1", at, 400)
+    witness.ask("GET", f"{listed}/storm/items/nothing", f"{layer}/items/{{featureId}}", 404)
+    witness.ask("GET", f"{listed}/nothing/items?limit=1", f"{layer}/items", 404)
     chip = one + "/objects/{objectId}/chip.png"
     etag = witness.ask("GET", f"{here}/objects/1/chip.png", chip).headers["ETag"]
     witness.ask("GET", f"{here}/objects/1/chip.png", chip, 304, headers={"If-None-Match": etag})

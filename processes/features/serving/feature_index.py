@@ -5,7 +5,7 @@ The file is Arrow's. It has a record batch for each one of the stored result, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ class FeatureIndex:
             self._source = pa.py_buffer(mmap(file.fileno(), 0, access=ACCESS_READ))
         self._first = 4 * is_own
         reader = pa.ipc.open_file(self._source)
-        self._blocks = self._boxes(reader, reader.num_record_batches - 1)
+        self._blocks: Boxes = np.stack(self._sides(reader, reader.num_record_batches - 1), axis=1)
 
     @property
     def extent(self) -> NDArray[np.float64] | None:
@@ -98,25 +98,28 @@ class FeatureIndex:
             Number of the block, the rows within it, `(m,)`, and which of them lie within one of the boxes, `(m,)`.
         """
         reader = pa.ipc.open_file(self._source)
-        for number in np.flatnonzero(_touch(self._blocks, boxes)).tolist():
-            found = self._boxes(reader, number)
-            rows = np.flatnonzero(_touch(found, boxes))
-            yield number, rows, _lie_within(found[rows], boxes)
+        for number in np.flatnonzero(_touch(self._blocks.T, boxes)).tolist():
+            sides = self._sides(reader, number)
+            rows = np.flatnonzero(_touch(sides, boxes))
+            yield number, rows, _lie_within([side[rows] for side in sides], boxes)
 
-    def _boxes(self, reader: Any, number: int) -> Boxes:
+    def _sides(self, reader: Any, number: int) -> list[NDArray[np.float64]]:
+        """Return minx, miny, maxx and maxy of a batch, `(n,)` each, as they lie in the file."""
         batch = reader.get_batch(number)
-        return np.stack([batch.column(self._first + side).to_numpy() for side in range(4)], axis=1)
+        return [batch.column(self._first + side).to_numpy() for side in range(4)]
 
 
-def _touch(found: Boxes, boxes: Boxes) -> NDArray[np.bool_]:
-    touching = np.zeros(len(found), bool)
+def _touch(sides: Sequence[NDArray[np.float64]] | Boxes, boxes: Boxes) -> NDArray[np.bool_]:
+    west, south, east, north = sides
+    touching = np.zeros(len(west), bool)
     for minx, miny, maxx, maxy in boxes.tolist():
-        touching |= (found[:, 0] <= maxx) & (found[:, 2] >= minx) & (found[:, 1] <= maxy) & (found[:, 3] >= miny)
+        touching |= (west <= maxx) & (east >= minx) & (south <= maxy) & (north >= miny)
     return touching
 
 
-def _lie_within(found: Boxes, boxes: Boxes) -> NDArray[np.bool_]:
-    within = np.zeros(len(found), bool)
+def _lie_within(sides: Sequence[NDArray[np.float64]], boxes: Boxes) -> NDArray[np.bool_]:
+    west, south, east, north = sides
+    within = np.zeros(len(west), bool)
     for minx, miny, maxx, maxy in boxes.tolist():
-        within |= (found[:, 0] >= minx) & (found[:, 2] <= maxx) & (found[:, 1] >= miny) & (found[:, 3] <= maxy)
+        within |= (west >= minx) & (east <= maxx) & (south >= miny) & (north <= maxy)
     return within

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyproj
+from numpy.typing import NDArray
 
 from processes.crs import CRS84, crs_from_text, crs_uri
 from processes.features.writing.class_style import ClassStyle, Color, geometry_family
@@ -147,7 +149,13 @@ class StoredResult:
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:  # a copy, as GDAL writes into the geometries that it reads
             self._source = pa.py_buffer(mmap(file.fileno(), 0, access=ACCESS_COPY))
-        schema = pa.ipc.open_file(self._source).schema
+        reader = pa.ipc.open_file(self._source)
+        schema, self.blocks = reader.schema, reader.num_record_batches
+        self.block_rows = reader.get_batch(0).num_rows if self.blocks else 0
+        """Rows of each record batch, of which the last one may have fewer; `blocks` says how many there are."""
+        last = reader.get_batch(self.blocks - 1).num_rows if self.blocks else 0
+        self.count = max(0, self.blocks - 1) * self.block_rows + last
+        """Number of rows."""
         self._about = msgspec.json.decode(schema.metadata[_ABOUT], type=_About)
         self.has_ids = _ID in schema.names[1:2]
         self.crs = None if self._about.crs is None else crs_from_text(self._about.crs)
@@ -182,6 +190,26 @@ class StoredResult:
     def table(self) -> pa.Table:
         """Return all rows as they lie in the file; what is not read uses no memory."""
         return pa.ipc.open_file(self._source).read_all()
+
+    def block(self, number: int) -> RowBatch:
+        """Return the rows of a record batch."""
+        return self.rows(pa.ipc.open_file(self._source).get_batch(number))
+
+    def take(self, rows: NDArray[np.int64]) -> RowBatch:
+        """Return some rows.
+
+        Args:
+            rows: their indices, ascending, `(n,)`.
+        """
+        reader = pa.ipc.open_file(self._source)
+        if not len(rows):
+            return self.rows(pa.RecordBatch.from_pylist([], schema=reader.schema))
+        blocks, starts = np.unique(rows // self.block_rows, return_index=True)
+        parts = [
+            reader.get_batch(block).take(pa.array(own - block * self.block_rows))
+            for block, own in zip(blocks.tolist(), np.split(rows, starts[1:]), strict=True)
+        ]
+        return self.rows(parts[0] if len(parts) == 1 else pa.concat_batches(parts))
 
     def row_of(self, identifier: str) -> int | None:
         """Return the index of the first row of an id, or whose feature has this position and no id; None = none has."""

@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyproj
 import shapely
+from numpy.typing import NDArray
 
 from processes.crs import CRS84, CrsTransform, parse_crs
 from processes.features.writing.format import HEIGHTS, Format
 from processes.features.writing.geometry import OutputTransform
-from processes.features.writing.result import ResultLayer, RowBatch
+from processes.features.writing.result import ResultLayer
 from processes.features.writing.values import encode_json, json_values
 
 
@@ -44,9 +45,9 @@ def crs84_transform(result: ResultLayer) -> OutputTransform:
 def feature_texts(result: ResultLayer, transform: OutputTransform) -> Iterator[bytes]:
     """Yield each row as the JSON text of a Feature, on one line."""
     for rows in result.rows():
-        texts = _geometry_texts(rows, transform)
-        ids = _id_texts(rows.ids, len(texts))
-        for identifier, geometry, properties in zip(ids, texts, _properties(rows.attributes), strict=True):
+        texts = geometry_texts(transform.apply(rows.geometry, rows.attributes.num_rows))
+        ids = id_texts(rows.ids, len(texts))
+        for identifier, geometry, properties in zip(ids, texts, properties_of(rows.attributes), strict=True):
             member = b'"id": %s, ' % identifier if identifier else b""
             yield b'{"type": "Feature", %s"geometry": %s, "properties": %s}' % (
                 member,
@@ -55,14 +56,15 @@ def feature_texts(result: ResultLayer, transform: OutputTransform) -> Iterator[b
             )
 
 
-def _geometry_texts(rows: RowBatch, transform: OutputTransform) -> list[str]:
-    geometries = transform.apply(rows.geometry, rows.attributes.num_rows)
+def geometry_texts(geometries: NDArray[np.object_]) -> list[str]:
+    """Return geometries as the JSON texts of GeoJSON."""
     texts: list[str | None] = np.asarray(shapely.to_geojson(geometries)).tolist()
     # GEOS gives an empty polygon an empty ring, which RFC 7946 does not know
     return ["null" if text is None else text.replace("[[]]", "[]") for text in texts]
 
 
-def _id_texts(ids: pa.Array | None, count: int) -> list[bytes | None]:
+def id_texts(ids: pa.Array | None, count: int) -> list[bytes | None]:
+    """Return ids as JSON texts; None where a feature has none."""
     if ids is None:
         return [None] * count
     if pa.types.is_large_string(ids.type):  # JSON texts already
@@ -70,7 +72,7 @@ def _id_texts(ids: pa.Array | None, count: int) -> list[bytes | None]:
     return [None if value is None else encode_json(value) for value in ids.to_pylist()]
 
 
-def _properties(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+def properties_of(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
     """Yield the properties of each row, without those that its feature does not have."""
     if not batch.num_columns:
         yield from ({} for _ in range(batch.num_rows))

@@ -19,6 +19,7 @@ from processes.ogc.request import Description
 from processes.registry import load_processes
 from processes.settings import load_configuration
 from processes.sources.media_types import JSON
+from processes.web.openapi.collections import COLLECTION_PARAMETERS, COLLECTION_SCHEMAS, collection_paths
 from processes.web.openapi.execution import (
     content,
     example_of,
@@ -41,6 +42,7 @@ _TAGS = (
     {"name": "service", "description": "What the service is"},
     {"name": "processes", "description": "What can be executed, and its execution"},
     {"name": "jobs", "description": "Requests that were accepted, and their results"},
+    {"name": "collections", "description": "Finished results as layers: OGC API - Features"},
     {"name": "operation", "description": "For who runs the service"},
 )
 
@@ -73,11 +75,12 @@ def openapi_document(processes: Mapping[str, Process], url: str, title: str, des
             **_process_paths(processes, descriptions),
             **_job_paths(),
             **result_paths([item for item in descriptions.values() if has_jobs(item)], form_names(processes)),
+            **collection_paths(),
             **_operation_paths(),
         },
         "components": {
-            "schemas": {**SCHEMAS, **_schemas(descriptions)},
-            "parameters": dict(PARAMETERS),
+            "schemas": {**SCHEMAS, **COLLECTION_SCHEMAS, **_schemas(descriptions)},
+            "parameters": {**PARAMETERS, **COLLECTION_PARAMETERS},
             "headers": dict(HEADERS),
             "responses": dict(RESPONSES),
         },
