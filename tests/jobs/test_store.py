@@ -548,3 +548,34 @@ def test_a_delayed_job_is_claimed_when_its_delay_is_over(
     later = put(store, delay_s=60)
     change(database, later.id, created=now + 3600, due=now + 3660)  # the clock was set back by an hour
     assert claim(runner_store).id == later.id
+
+
+def test_layers_are_the_results_that_can_be_had(database: Database, store: JobStore, runner_store: RunnerStore) -> None:
+    layer = ResultFile("classifiedObjects", "application/geo+json", "plan-1/result-1.geojson", 17, is_layer=True)
+    names = ["first", "table", "dismissed", "expired", "last"]
+    for number, name in enumerate(names):
+        job = put(store, result_name=name)
+        change(database, job.id, created=1000.0 + number)
+        claimed = claim(runner_store)
+        runner_store.succeed(job.id, claimed.fence, "", RESULT if name == "table" else layer, SUMMARY, 1, {})
+        if name == "dismissed":
+            store.dismiss(job.id)
+        if name == "expired":
+            change(database, job.id, finished=0.0)
+            runner_store.expire(1)
+    put(store, result_name="waiting")
+    assert [job.result_name for job in store.layers(10, 0)] == ["last", "first"]
+    assert [job.result_name for job in store.layers(1, 1)] == ["first"]
+    found = {name: store.layer(name) for name in [*names, "waiting"]}
+    assert [name for name, job in found.items() if job is not None] == ["first", "last"]
+
+
+def test_layers_are_listed_by_an_index(database: Database) -> None:
+    if not database.is_file:
+        pytest.skip("SQLite tells its plan in words that can be compared")
+    query = (
+        "EXPLAIN QUERY PLAN SELECT id FROM job WHERE is_layer = 1 AND result_name IS NOT NULL ORDER BY created DESC, id"
+    )
+    with database.read() as connection:
+        plan = " ".join(row[-1] for row in connection.execute(sa.text(query)))
+    assert "job_by_layer" in plan

@@ -383,3 +383,26 @@ def test_rows_of_all_blocks_are_found(client: Client, every: list[dict[str, Any]
         texts = [msgspec.json.decode(text) for text in item_texts(again, found.rows, crs, False)]
         assert texts == wanted[offset : offset + limit]
         assert (found.matched, found.has_more) == (len(wanted), offset + limit < len(wanted))
+
+
+@each_row(
+    ("name", "schema"),
+    [
+        ("limit", {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 10}),
+        ("bbox", {"type": "array", "minItems": 4, "maxItems": 6, "items": {"type": "number"}}),
+        ("datetime", {"type": "string"}),
+    ],
+)
+def test_parameters_are_told_as_part_1_has_them(client: Client, name: str, schema: dict[str, Any]) -> None:
+    """Requirements 21, 23 and 25, word for word: OGC's suite compares them."""
+    document = get(client, "/openapi")
+    parameters = document["components"]["parameters"]
+    used = document["paths"]["/collections/{collectionId}/items"]["get"]["parameters"]
+    (found,) = [item for item in (parameters[ref["$ref"].rpartition("/")[2]] for ref in used) if item["name"] == name]
+    assert {key: found[key] for key in ("in", "required", "style", "explode", "schema")} == {
+        "in": "query",
+        "required": False,
+        "style": "form",
+        "explode": False,
+        "schema": schema,
+    }

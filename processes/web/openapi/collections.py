@@ -54,7 +54,8 @@ COLLECTION_SCHEMAS: Mapping[str, Any] = {
 
 
 def _query(name: str, description: str, schema: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    return {"name": name, "in": "query", "description": description, "required": False, "schema": dict(schema), **more}
+    form = {"required": False, "style": "form", "explode": False}
+    return {"name": name, "in": "query", "description": description, **form, **more, "schema": dict(schema)}
 
 
 def _path(name: str, description: str) -> dict[str, Any]:
@@ -70,8 +71,6 @@ COLLECTION_PARAMETERS: Mapping[str, Any] = {
         "bbox",
         "Features that touch this box: west, south, east, north, with heights after south and north or without",
         {"type": "array", "minItems": 4, "maxItems": 6, "items": {"type": "number"}},
-        style="form",
-        explode=False,
     ),
     "bbox-crs": _query("bbox-crs", "CRS of `bbox`, one of the collection; CRS84 by default", _URI),
     "crs": _query("crs", "CRS of the coordinates, one of the collection; CRS84 by default", _URI),
@@ -82,7 +81,6 @@ COLLECTION_PARAMETERS: Mapping[str, Any] = {
         "fields",
         "Features whose fields have these values: a parameter for each field",
         {"type": "object", "additionalProperties": {"type": "string"}},
-        style="form",
         explode=True,
     ),
 }

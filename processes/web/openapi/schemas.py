@@ -220,6 +220,9 @@ PARAMETERS: Mapping[str, dict[str, Any]] = {
         "limit",
         "At most so many entries; more than the maximum is the maximum",
         {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 10},
+        required=False,  # as it is by default; OGC's tests want to read it, and how the value is written
+        style="form",
+        explode=False,
     ),
     "offset": _query("offset", "Entries that are passed over", {**_NUMBER, "default": 0}),
     "type": _query("type", "Jobs of these types", array({"type": "string", "enum": ["process"]})),
