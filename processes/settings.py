@@ -19,6 +19,8 @@ from processes.allowed_hosts import AllowedHost
 CONFIGURATION = "pygeoapi-config.yml"
 _WEB_WORKERS, _WEB_THREADS = 2, 64
 _MAX_PAUSE_S = 60
+_MAY_BE_0 = ("max_upload_mb",)
+"""Limits that are switched off by a 0."""
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
@@ -29,6 +31,8 @@ class Limits:
 
     max_body_mb: int = 64
     """Size of a request's body, in MiB."""
+    max_upload_mb: int = 4096
+    """Size of a file that a client sends for `image` and `features`, in MiB; 0 = none is taken."""
     max_image_pixels: int = 40_000_000_000
     """Width times height of one image, in cells."""
     max_read_gb: int = 10_000
@@ -257,6 +261,6 @@ def _limits(values: Mapping[str, Any]) -> Limits:
     for name, value in values.items():
         if name not in names:
             raise ValueError(f"there is no limit {name!r}; the limits are {', '.join(sorted(names))}")
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if isinstance(value, bool) or not isinstance(value, int) or value < (0 if name in _MAY_BE_0 else 1):
             raise ValueError(f"the limit {name} is {value!r}, not a whole number above 0")
     return Limits(**values)

@@ -212,8 +212,8 @@ def describe(models: Sequence[str]) -> Description:
         },
         "example": {
             "inputs": {
-                "image": {"href": "file:///imagery/after-the-storm.tif", "type": "image/tiff; application=geotiff"},
-                "features": {"href": "file:///imagery/houses.gpkg", "type": "application/geopackage+sqlite3"},
+                "image": {"href": "upload:sample/scene.tif", "type": "image/tiff; application=geotiff"},
+                "features": {"href": "upload:sample/houses.geojson", "type": "application/geo+json"},
                 "model": models[0] if models else "roof-damage",
             }
         },

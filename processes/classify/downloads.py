@@ -20,6 +20,7 @@ from processes.ogc.request import Description, ExecuteRequest, InputValue
 from processes.settings import Settings
 from processes.sources.download_budget import DownloadBudget
 from processes.sources.links import fetch, is_folder, resolve
+from processes.sources.uploads import SCHEME
 
 FRAME: Description = {
     "inputs": {"image": {"minOccurs": 0, "maxOccurs": "unbounded"}, "features": {"minOccurs": 0}},
@@ -33,10 +34,12 @@ class _Link(msgspec.Struct):
     href: str
 
 
-def has_host_links(request: ExecuteRequest) -> bool:
-    """Return whether a request has links to hosts."""
+def has_host_links(request: ExecuteRequest, settings: Settings) -> bool:
+    """Return whether a request has links to what has to be fetched: from hosts, and uploads from an object store."""
     return any(
-        _host_link(value) is not None for name in ("image", "features") for value in request.inputs.get(name, ())
+        _host_link(value, settings) is not None
+        for name in ("image", "features")
+        for value in request.inputs.get(name, ())
     )
 
 
@@ -53,7 +56,7 @@ def download_links(request: ExecuteRequest, settings: Settings, folder: Path) ->
         with suppress(ServiceError):
             resolve(href, settings, folder, budget=budget)
     for value in request.inputs.get("features", ()):
-        features = _host_link(value)
+        features = _host_link(value, settings)
         if features is not None:
             with suppress(ServiceError):
                 _download_features(features, settings, folder, budget)
@@ -62,7 +65,7 @@ def download_links(request: ExecuteRequest, settings: Settings, folder: Path) ->
 def _image_links(request: ExecuteRequest, settings: Settings) -> Iterator[str]:
     values = request.inputs.get("image", ())
     for value in values if len(values) <= settings.limits.max_images else ():
-        href = _host_link(value)
+        href = _host_link(value, settings)
         if href is not None and not is_folder(href):
             yield href
 
@@ -70,7 +73,7 @@ def _image_links(request: ExecuteRequest, settings: Settings) -> Iterator[str]:
 def _download_features(href: str, settings: Settings, folder: Path, budget: DownloadBudget) -> None:
     """Download the file that a link names, or the pages of a layer."""
     first = first_file(href, settings, folder, budget)
-    if not has_pages(first):
+    if first.url is None or not has_pages(first):
         return
     reader = PageReader(lambda url: read_page(fetch(url, settings, folder, ACCEPT, budget)), Oddities())
     for _, collection in reader.pages(read_page(first)):
@@ -78,10 +81,11 @@ def _download_features(href: str, settings: Settings, folder: Path, budget: Down
             return
 
 
-def _host_link(value: InputValue) -> str | None:
-    """Return the link of a value to a host; None = it has none."""
+def _host_link(value: InputValue, settings: Settings) -> str | None:
+    """Return the link of a value to what has to be fetched; None = it has none."""
+    schemes = ("http:", "https:", *[f"{SCHEME}:"] * settings.results.startswith("s3://"))
     with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         href = msgspec.json.decode(value.text, type=_Link).href
-        if href.lstrip().lower().startswith(("http:", "https:")):
+        if href.lstrip().lower().startswith(schemes):
             return href
     return None

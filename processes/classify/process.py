@@ -128,7 +128,7 @@ class ClassifyObjects(SectionedProcess):
         )
 
     def has_host_links(self, execution: Execution) -> bool:
-        return has_host_links(execution.request)
+        return has_host_links(execution.request, self._settings)
 
     def execute(
         self,

@@ -67,13 +67,20 @@ def _reserve_bytes(total_bytes: int) -> int:
     return min(_RESERVE_BYTES, total_bytes // _RESERVE_SHARE)
 
 
-def require_space(settings: Settings) -> None:
-    """Raise DiskFullError where a disk of the service has less space left than the limit `min_free_mb`."""
+def require_space(settings: Settings, more_bytes: int = 0) -> None:
+    """Raise DiskFullError where a disk of the service has less space left than the limit `min_free_mb`.
+
+    Args:
+        settings: say where the service writes.
+        more_bytes: what is going to be written, and must leave so much space.
+    """
     for name, free_mb in _free_mb(settings).items():
-        if free_mb < settings.limits.min_free_mb:
+        if free_mb - more_bytes // _MB < settings.limits.min_free_mb:
+            behind = f" behind the {more_bytes} bytes of this request" if more_bytes else ""
             raise DiskFullError(
                 f"there are {free_mb} MB left on the disk of {name}, fewer than the limit min_free_mb = "
-                f"{settings.limits.min_free_mb} demands; delete jobs that are not needed any more, or try again later"
+                f"{settings.limits.min_free_mb} demands{behind}; delete jobs that are not needed any more, or try "
+                "again later"
             )
 
 

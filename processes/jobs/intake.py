@@ -36,7 +36,9 @@ from processes.jobs.wakeup_pipe import WakeupPipe
 from processes.ogc.execution import DryRun, Execution
 from processes.ogc.process import Estimate, Process, Requirements, SectionedProcess
 from processes.settings import Settings
+from processes.sources.host_links import split_link
 from processes.sources.links import allowed_path
+from processes.sources.uploads import SCHEME
 
 _LOOK_S = 0.25
 """Pause between two looks whether the server stops."""
@@ -86,7 +88,7 @@ class Intake:
         for member, url in urls.items():
             if url is not None:
                 with collect_faults(faults, f"/subscriber/{member}"):
-                    if allowed_path(url, self.settings) is not None:
+                    if allowed_path(url, self.settings) is not None or split_link(url).scheme == SCHEME:
                         raise ForbiddenError(f"{member} is a file; only http and https links can be called")
         checked = dataclasses.replace(request, faults=(*request.faults, *faults))
         return dataclasses.replace(execution, request=checked)

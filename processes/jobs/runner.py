@@ -27,6 +27,7 @@ from processes.jobs.runner_store import RunnerStore
 from processes.jobs.threads import Threads
 from processes.jobs.wakeup_pipe import WakeupPipe
 from processes.settings import Settings
+from processes.sources.uploads import remove_expired
 
 _logger = logging.getLogger(__name__)
 
@@ -239,8 +240,10 @@ class Runner:
         return _RETRY_S
 
     async def _remove_strays(self) -> float:
-        """Remove files that belong to no job."""
+        """Remove files that belong to no job, and uploads whose time is over."""
         await self._threads.files(self._remove_stray_files)
+        if count := await self._threads.files(remove_expired, self._settings):
+            _logger.info("uploads removed", extra={"uploads": count})
         return _STRAY_CHECK_S
 
     def _remove_stray_files(self) -> None:

@@ -18,6 +18,8 @@ def display_link(href: str) -> str:
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         return "that is no link"
+    if not parts.netloc and not parts.path.startswith("/"):
+        return f"{parts.scheme}:{parts.path}"[:300] if parts.scheme else parts.path[:300]
     plain = f"{parts.scheme}://{host}{port}{parts.path}" if parts.scheme else parts.path
     return plain[:300]
 

@@ -1,7 +1,7 @@
 """Links of a request: which ones the configuration allows, and the files that they name.
 
 A `file:` link must point below an allowed folder, with every symbolic link resolved; an `http:` or `https:` link must
-name an allowed host.
+name an allowed host; an `upload:` link names a file that a client has sent.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from processes.sources.download_budget import DownloadBudget
 from processes.sources.downloads import Download, copy_quickly, recall, remember
 from processes.sources.host_links import display_link, require_host, split_link
 from processes.sources.media_types import plain_media_type
+from processes.sources.uploads import SCHEME, copy_upload, upload_path
 
 _COPY_BYTES = 2**20
 _ENTRIES_PER_IMAGE = 20
@@ -82,18 +83,20 @@ class FolderBudget:
 
 
 def allowed_path(href: str, settings: Settings) -> Path | None:
-    """Return the path of a `file:` link that the configuration allows; None = an allowed link to a host.
+    """Return the path of a `file:` or `upload:` link that the configuration allows; None = it has to be fetched.
 
     No file is opened and no host is connected to, so the file may not exist.
 
     Raises:
         ForbiddenError: the configuration does not allow the link.
-        InputError: the link cannot be read.
+        InputError: the link cannot be read, or there is no such upload.
     """
     parts = split_link(href)
     match parts.scheme:
         case "file":
             return _allowed_path(parts, settings)
+        case "upload":
+            return upload_path(parts.path, settings)
         case "http" | "https":
             require_host(parts, settings)
             return None
@@ -143,6 +146,11 @@ def resolve(
             if not exists(path.is_file):
                 raise InputError(f"there is no file {display_link(href)}")
             return LinkedFile(path, file_name(href), unquote(parts.fragment))
+        case "upload":
+            sent = upload_path(parts.path, settings)
+            if sent is not None:
+                return LinkedFile(sent, file_name(href), unquote(parts.fragment))
+            return fetch(href, settings, folder, accept, budget or DownloadBudget.of(settings))
         case "http" | "https":
             return fetch(href, settings, folder, accept, budget or DownloadBudget.of(settings))
         case _:
@@ -150,7 +158,7 @@ def resolve(
 
 
 def fetch(href: str, settings: Settings, folder: Path, accept: str, budget: DownloadBudget) -> LinkedFile:
-    """Download what an `http:` or `https:` link names, unless the folder holds that, or the error, already.
+    """Download what a link names that has to be fetched, unless the folder holds that, or the error, already.
 
     Arguments and errors are those of `resolve`.
     """
@@ -187,6 +195,9 @@ def _download(href: str, settings: Settings, folder: Path, accept: str, budget: 
     parts = split_link(href)
     name = file_name(href)
     path = _free_path(folder, name)
+    if parts.scheme == SCHEME:
+        copy_upload(parts.path, settings, path, lambda size_bytes: budget.spend(size_bytes, href))
+        return LinkedFile(path, name, unquote(parts.fragment))
     from processes.sources.hosts import open_link  # slow to import, and most links name files
 
     with open_link(href, settings, accept, budget) as (response, url):
@@ -216,7 +227,7 @@ def list_folder(href: str, settings: Settings, endings: tuple[str, ...], budget:
     if parts.scheme != "file":
         raise (
             _scheme_not_allowed(href, parts)
-            if parts.scheme not in ("http", "https")
+            if parts.scheme not in ("http", "https", SCHEME)
             else InputError(f"{display_link(href)}: only file: links can name a folder")
         )
     folder = _allowed_path(parts, settings)
@@ -243,7 +254,7 @@ def list_folder(href: str, settings: Settings, endings: tuple[str, ...], budget:
 
 def _scheme_not_allowed(href: str, parts: SplitResult) -> ForbiddenError:
     return ForbiddenError(
-        f"{display_link(href)}: links of scheme {parts.scheme!r} are not allowed; file, http and https are"
+        f"{display_link(href)}: links of scheme {parts.scheme!r} are not allowed; file, http, https and upload are"
     )
 
 

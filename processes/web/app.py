@@ -39,7 +39,8 @@ from processes.web.problem import (
     problem_response,
     pygeoapi_error_response,
 )
-from processes.web.views import OPENAPI, SETTINGS, STOPPING
+from processes.web.uploads import uploads_view
+from processes.web.views import OPENAPI, SETTINGS, STOPPING, UPLOADS
 
 _logger = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ def _cors(origins: Sequence[str]) -> dict[str, Any]:
         "send_wildcard": "*" in origins,
         "methods": ["GET", "HEAD", "POST", "DELETE", "OPTIONS"],
         "allow_headers": [
-            *("Accept", "Authorization", "Content-Type", "Prefer"),
+            *("Accept", "Authorization", "Content-Disposition", "Content-Type", "Prefer"),
             *("Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"),
         ],
         "expose_headers": [
@@ -148,6 +149,9 @@ def create_application(configuration: Path) -> Flask:
     app.add_url_rule("/jobs/<job_id>/results/<output>", "job_output", app.view_functions[_RESULTS])
     app.add_url_rule("/jobs/<job_id>/objects/<path:object_id>/chip.png", "chip", chip_view(api))
     app.add_url_rule("/processes/<process_id>/validate", "validate", validate_view(api), methods=["POST"])
+    uploads = uploads_view(api, settings)
+    app.add_url_rule(UPLOADS, "uploads", uploads, methods=["POST"])
+    app.add_url_rule(f"{UPLOADS}/<upload_id>", "upload", uploads, methods=["GET", "DELETE"])
     app.add_url_rule("/metrics", "metrics", metrics_view(api))
     app.add_url_rule("/health", "health", health_view(api))
     app.url_map.merge_slashes = False  # it would redirect, to whatever host the client names

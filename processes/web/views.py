@@ -18,6 +18,8 @@ BODIES = "bodies"
 """Name of the folder of bodies in the state folder."""
 OPENAPI = "openapi.json"
 """Name of the OpenAPI document in the state folder. pygeoapi reads it from a file."""
+UPLOADS = "/uploads"
+"""Path to which files are sent."""
 View = Callable[..., Any]
 """A Flask view: a function of the variable parts of a path that returns a response."""
 

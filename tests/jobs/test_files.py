@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from jobs_service import Service, make_town, running, until
 from object_store import moto_store
-from processes.errors import FailureError
+from processes.classify.downloads import FRAME, has_host_links
+from processes.errors import FailureError, InputError
 from processes.jobs.files import FolderStorage, ObjectStorage, Storage, storage_of
+from processes.ogc.request import read_request
 from processes.settings import Settings
+from processes.sources.links import allowed_path, resolve
+from processes.sources.uploads import find_upload, keep_upload, remove_expired, remove_upload
 
 BUCKET = "results"
 
@@ -214,3 +221,19 @@ def test_a_service_keeps_its_results_in_an_object_store(objects: str, credential
         until(lambda: job not in dict(storage.jobs()), 5)
         assert service.get(f"/jobs/{job}/results").status == 410
         assert not (service.state / "results").exists()
+
+
+def test_uploads_lie_in_the_object_store_and_are_fetched(objects: str, credentials: None, tmp_path: Path) -> None:
+    settings = Settings.from_plugin({"state": str(tmp_path / "state"), "results": objects})
+    upload = keep_upload(settings, "a.tif", io.BytesIO(b"x" * 1000))
+    assert find_upload(settings, upload.id) == upload
+    assert allowed_path(upload.href, settings) is None
+    body = msgspec.json.encode({"inputs": {"image": {"href": upload.href}}})
+    assert has_host_links(read_request(body, FRAME), settings)
+    file = resolve(upload.href, settings, tmp_path)
+    assert (file.name, file.path.read_bytes()) == ("a.tif", b"x" * 1000)
+    assert remove_expired(settings) == 0
+    assert remove_upload(settings, upload.id)
+    assert not remove_upload(settings, upload.id)
+    with pytest.raises(InputError, match="there is no upload"):
+        resolve(upload.href, settings, Path(tempfile.mkdtemp(dir=tmp_path)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 import subprocess
@@ -211,3 +212,34 @@ def test_it_ends_at_sigterm_and_leaves_no_process(tmp_path: Path) -> None:
     log = (tmp_path / "log").read_text()
     assert "SIGABRT" not in log
     assert "Traceback" not in log  # the second web worker is still starting when the signal comes
+
+
+def test_uploads_are_whole_or_not_at_all(service: Service) -> None:
+    content = b"0123456789abcdef" * 2**16
+    head = f"POST /uploads HTTP/1.1\r\nContent-Length: {len(content)}\r\n".encode()
+    results: list[tuple[int, dict[str, str], bytes]] = []
+    both = [threading.Thread(target=lambda: results.append(service.talk(head + CLOSE + content))) for _ in range(2)]
+    with socket.create_connection(("127.0.0.1", service.port)) as cut:
+        cut.sendall(head + CLOSE + content[:-1])
+        for thread in both:
+            thread.start()
+        for thread in both:
+            thread.join()
+    documents = [json.loads(body) for _, _, body in results]
+    assert [status for status, _, _ in results] == [201, 201]
+    assert {item["sha256"] for item in documents} == {hashlib.sha256(content).hexdigest()}
+    ids = {item["href"].removeprefix("upload:").split("/")[0] for item in documents}
+    time.sleep(0.5)
+    assert {entry.name for entry in (service.folder / "state" / "results" / "uploads").iterdir()} == ids
+    assert not any(entry.name.startswith("tmp") for entry in (service.folder / "state" / "bodies").iterdir())
+
+
+def test_the_first_example_of_the_document_runs_on_a_fresh_service(service: Service) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{service.port}/openapi?f=json", timeout=20) as response:
+        paths = json.load(response)["paths"]
+    for process in ("classify-objects", "describe-model", "echo"):
+        path = f"/processes/{process}/execution"
+        body = json.dumps(paths[path]["post"]["requestBody"]["content"]["application/json"]["example"]).encode()
+        head = f"POST {path} HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n".encode()
+        status, _, answer = service.talk(head + CLOSE + body, 60)
+        assert status == 200, answer

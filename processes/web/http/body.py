@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 import threading
 from pathlib import Path
@@ -69,7 +70,7 @@ class RequestBody:
         self.size_bytes += len(block)
         self._blocks += block[:room]
         if self._file is None and not self._fits():
-            self._file = cast(BinaryIO, tempfile.TemporaryFile(dir=self._folder, buffering=0))  # noqa: SIM115
+            self._file = _nameless_file(self._folder)
         if self._file is not None and len(self._blocks) >= _WRITE_BYTES:
             self._write()
 
@@ -113,3 +114,12 @@ class RequestBody:
     def _give_back(self) -> None:
         self._memory.give_back(self._taken_bytes)
         self._taken_bytes = 0
+
+
+def _nameless_file(folder: Path) -> BinaryIO:
+    """Return a new file without a name; where the file system lets it, it can be given one (`linkat`)."""
+    try:
+        descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError:  # a file system without such files, or no room, of which the next line tells
+        return cast(BinaryIO, tempfile.TemporaryFile(dir=folder, buffering=0))
+    return cast(BinaryIO, os.fdopen(descriptor, "r+b", buffering=0))

@@ -9,20 +9,22 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from enum import IntEnum, auto
-from pathlib import Path
 from typing import Any
 
 from gunicorn.asgi.parser import LimitRequestHeaders, PythonProtocol
 from gunicorn.config import Config
 
-from processes.errors import InputError, LimitError
+from processes.errors import InputError
 from processes.ogc.problem import RequestTimeoutError
+from processes.settings import Settings
 from processes.web.http.body import BodyMemory, RequestBody
+from processes.web.http.body_limit import BodyLimit
 from processes.web.http.exchange import Application, Exchange, ResponsePart
 from processes.web.http.outflow import Outflow
 from processes.web.http.pace import Pace
 from processes.web.http.refusal import MAX_REQUEST_LINE_BYTES, refusal
 from processes.web.http.request import HttpRequest
+from processes.web.views import BODIES
 
 _READ_BYTES, _READ_BODY_BYTES = 2**14, 2**18
 """What is parsed at once: a chunk can be a single byte. A body of known size needs no parsing."""
@@ -31,8 +33,6 @@ _WORK_S = 0.1
 """A thread that sends to a quick client makes room for others after so long."""
 _MAX_HEAD_BYTES = 2**16
 """The parser limits lines and their number, which allows a head of 800 kB."""
-_READ_FACTOR = 4
-"""A body that is too large is read up to this multiple of the limit: a client that still sends reads no response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,7 @@ class Host:
     configuration: Config
     threads: Executor
     memory: BodyMemory
-    folder: Path
-    """Folder of large bodies."""
-    max_body_mb: int
+    settings: Settings
     pace: Pace
     is_stopping: Callable[[], bool]
 
@@ -93,6 +91,7 @@ class Connection(asyncio.Protocol):
         self._parser: Any = None
         self._request: HttpRequest | None = None
         self._body: RequestBody | None = None
+        self._limit = BodyLimit(host.settings)
         self._exchange: Exchange | None = None
         self._is_stepping = self._is_write_paused = self._is_half_closed = self._is_lost = False
         self._ahead = bytearray()
@@ -170,8 +169,8 @@ class Connection(asyncio.Protocol):
         self._request = request = HttpRequest.from_parser(self._parser)
         if sum(len(name) + len(value) for name, value in request.headers_bytes) > _MAX_HEAD_BYTES:
             raise LimitRequestHeaders("the head is too large")
-        max_bytes = self._host.max_body_mb * 2**20
-        self._body = RequestBody(self._host.memory, self._host.folder, max_bytes + 1)
+        self._limit = BodyLimit.of(request, self._host.settings)
+        self._body = RequestBody(self._host.memory, self._host.settings.state / BODIES, self._limit.max_bytes + 1)
         self._phase = Phase.BODY
         self._transport.max_size = _READ_BYTES if request.chunked else _READ_BODY_BYTES
         if request.awaits_continue:
@@ -182,9 +181,7 @@ class Connection(asyncio.Protocol):
         if self._body is None:
             return
         self._body.append(block)
-        max_mb = self._host.max_body_mb
-        if self._body.size_bytes > _READ_FACTOR * max_mb * 2**20:
-            raise LimitError("max_body_mb", max_mb, f"the request's body has more than {max_mb * 2**20} bytes")
+        self._limit.require_room(self._body.size_bytes)
 
     def _begin(self) -> None:
         """Hand the complete request to the threads."""

@@ -21,7 +21,7 @@ from processes.web.http.connections import (
     raise_file_limit,
 )
 from processes.web.http.pace import Pace
-from processes.web.views import BODIES, SETTINGS, STOPPING
+from processes.web.views import SETTINGS, STOPPING
 
 _BACKLOG = 2048
 _BODY_MEMORY_BYTES = 2**25
@@ -93,8 +93,7 @@ class HttpWorker(Worker):  # type: ignore[misc] # gunicorn is not typed
             configuration=self.cfg,
             threads=threads,
             memory=BodyMemory(_BODY_MEMORY_BYTES),
-            folder=settings.state / BODIES,
-            max_body_mb=settings.limits.max_body_mb,
+            settings=settings,
             pace=self.pace,
             is_stopping=lambda: self._is_stopping,
         )

@@ -20,8 +20,8 @@ _QUALIFIED_TYPES: Mapping[str, list[str]] = {"geojson-feature-collection": [GEOJ
 _EXAMPLES: Mapping[str, dict[str, Any]] = {
     "classify-objects": {
         "inputs": {
-            "image": {"href": "file:///imagery/scene.tif", "type": "image/tiff; application=geotiff"},
-            "features": {"href": "file:///imagery/houses.geojson", "type": GEOJSON},
+            "image": {"href": "upload:sample/scene.tif", "type": "image/tiff; application=geotiff"},
+            "features": {"href": "upload:sample/houses.geojson", "type": GEOJSON},
             "model": "roof-damage",
             "modelArguments": {"class_scores": True},
         }

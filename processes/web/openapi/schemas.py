@@ -189,6 +189,17 @@ SCHEMAS: Mapping[str, Schema] = {
     "statusCode": {"type": "string", "enum": [status.value for status in JobStatus]},
     "summary": _SUMMARY,
     "statusInfo": _STATUS_INFO,
+    "upload": record(
+        {
+            "href": text(
+                "Link that `image` and `features` take", example="upload:0123456789abcdef0123456789abcdef/scene.tif"
+            ),
+            "name": {"type": "string"},
+            "size": {**_NUMBER, "description": "In bytes"},
+            "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+            "expires": {**_TIME, "description": "When it is removed"},
+        }
+    ),
     "jobList": record({"jobs": array(ref("schemas", "statusInfo")), "links": _LINKS}),
 }
 
