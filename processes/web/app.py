@@ -13,8 +13,10 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, request
+import msgspec
+from flask import Flask, Response, current_app, request
 from flask_cors import CORS
+from pygeoapi.api import API
 from pygeoapi.api.processes import CONFORMANCE_CLASSES
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, NotFound
@@ -23,16 +25,21 @@ from processes.errors import FailureError, ServiceError
 from processes.jobs.manager import JobManager
 from processes.ogc.problem import NoSuchProcessError, is_error
 from processes.settings import load_settings
-from processes.sources.media_types import JSON
+from processes.sources.media_types import HTML, JSON
+from processes.web.assets import assets_view, restrict_page
 from processes.web.chips import chip_view
 from processes.web.collections import CONFORMANCE as FEATURES_CONFORMANCE
 from processes.web.collections import collections_view, items_view
 from processes.web.compression import compress
 from processes.web.descriptions import describe_view, landing_view
+from processes.web.events import events_view
 from processes.web.execution import execute_view, validate_view
 from processes.web.health import health_view
+from processes.web.imagery import imagery_view
 from processes.web.jobs import jobs_view, results_view
 from processes.web.metrics import metrics_view
+from processes.web.models import models_view
+from processes.web.pages import error_page, has_own_templates, use_own_templates, wants_error_page
 from processes.web.problem import (
     ProblemResponse,
     http_exception_response,
@@ -48,11 +55,23 @@ _PYGEOAPI = "pygeoapi.flask_app"
 _EXECUTE = "pygeoapi.execute_process_jobs"
 _LANDING = "pygeoapi.landing_page"
 _DESCRIBE = "pygeoapi.get_processes"
+_API = "classify-objects-api"
+"""Name of the application's extension that has pygeoapi's API object."""
 _MANAGER = "processes.jobs.manager.JobManager"
 _COLLECTIONS, _ITEMS = "pygeoapi.collections", "pygeoapi.collection_items"
 _JOBS = "pygeoapi.get_jobs"
 _RESULTS = "pygeoapi.get_job_result"
-_OWN_ENDPOINTS = (_EXECUTE, _RESULTS, "job_output", "chip", "pygeoapi.openapi", "pygeoapi.static", "static")
+_OWN_ENDPOINTS = (
+    _EXECUTE,
+    _RESULTS,
+    "job_output",
+    "job_events",
+    "chip",
+    "assets",
+    "pygeoapi.openapi",
+    "pygeoapi.static",
+    "static",
+)
 """Endpoints whose responses have the media type that they declare."""
 _CLASSES = "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/"
 _CONFORMANCE = ("job-list", "dismiss", "html")
@@ -74,6 +93,14 @@ def _complete(response: Response) -> Response:
         response.content_type = JSON  # pygeoapi writes JSON, and declares it an image if the client accepts images
     if is_error(response.status_code) and not isinstance(response, ProblemResponse):
         response = _problem_of(response)
+    api: API = current_app.extensions[_API]
+    if isinstance(response, ProblemResponse) and wants_error_page():
+        headers = {name: response.headers[name] for name in ("Allow", "Retry-After") if name in response.headers}
+        response = error_page(api, msgspec.json.decode(response.get_data()))
+        response.headers.extend(headers)
+    if response.mimetype == HTML and has_own_templates(api):
+        restrict_page(response)
+    response.headers["X-Content-Type-Options"] = "nosniff"
     response.vary.add("Accept")
     if request.path.startswith(
         ("/jobs", "/collections")
@@ -136,7 +163,8 @@ def create_application(configuration: Path) -> Flask:
     api = pygeoapi.api_
     if not isinstance(api.manager, JobManager):
         raise RuntimeError(f"server.manager is {api.manager.name!r}; this service needs its own, {_MANAGER}")
-    app.extensions |= {STOPPING: threading.Event(), SETTINGS: settings}
+    use_own_templates(api)
+    app.extensions |= {STOPPING: threading.Event(), SETTINGS: settings, _API: api}
     classes = [*(f"{_CLASSES}{name}" for name in _CONFORMANCE), *FEATURES_CONFORMANCE]
     CONFORMANCE_CLASSES.extend(name for name in classes if name not in CONFORMANCE_CLASSES)  # one list for all
     app.view_functions[_EXECUTE] = execute_view(api, app.view_functions[_EXECUTE])
@@ -149,6 +177,10 @@ def create_application(configuration: Path) -> Flask:
     app.add_url_rule("/jobs/<job_id>/results/<output>", "job_output", app.view_functions[_RESULTS])
     app.add_url_rule("/jobs/<job_id>/objects/<path:object_id>/chip.png", "chip", chip_view(api))
     app.add_url_rule("/processes/<process_id>/validate", "validate", validate_view(api), methods=["POST"])
+    app.add_url_rule("/jobs/<job_id>/events", "job_events", events_view(api))
+    app.add_url_rule("/models", "models", models_view(api, settings))
+    app.add_url_rule("/imagery", "imagery", imagery_view(settings))
+    app.add_url_rule("/assets/<path:name>", "assets", assets_view())
     uploads = uploads_view(api, settings)
     app.add_url_rule(UPLOADS, "uploads", uploads, methods=["POST"])
     app.add_url_rule(f"{UPLOADS}/<upload_id>", "upload", uploads, methods=["GET", "DELETE"])

@@ -12,7 +12,7 @@ from flask import Response, request
 
 from processes.sources.media_types import HTML, JSON, PROBLEM_JSON
 
-_TYPES = (JSON, PROBLEM_JSON, HTML, "application/yaml", "text/csv", "text/plain")
+_TYPES = (JSON, PROBLEM_JSON, HTML, "application/yaml", "text/csv", "text/plain", "text/css", "text/javascript")
 _ENDINGS = ("+json", "+json-seq")
 _LEVEL = 5
 _GZIP_BITS = zlib.MAX_WBITS + 16
@@ -33,6 +33,8 @@ def compress(response: Response) -> Response:
     if not is_whole or is_small or response.content_encoding or not _is_accepted():
         return response
     response.direct_passthrough = False
+    if hasattr(response.response, "close"):
+        response.call_on_close(response.response.close)
     response.response = _blocks(response.response)
     response.content_encoding = "gzip"
     response.headers.pop("Content-Length", None)

@@ -7,16 +7,19 @@ from http import HTTPStatus
 from typing import Any, cast
 
 import msgspec
-from flask import Response
+from flask import Response, request
 from pygeoapi.api import API
 from werkzeug.datastructures import Headers
 
 from processes.errors import Fault, RequestError
 from processes.plugin import Plugin
 from processes.sources.media_types import HTML, JSON
+from processes.web.pages import has_own_templates
 from processes.web.paging import ListPage
+from processes.web.process_page import process_page
 from processes.web.views import View
 
+LD = "application/ld+json"
 _NOT_HERE = "/tiling-schemes"
 """End of the link relation by which pygeoapi links what only collections of a configuration have."""
 
@@ -51,6 +54,9 @@ def describe_view(api: API, original: View) -> View:
 
     def describe(process_id: str | None = None) -> Response:
         if process_id is not None:
+            plugin = api.manager.get_processor(process_id) if process_id in api.manager.processes else None
+            if isinstance(plugin, Plugin) and has_own_templates(api) and _wants_page():
+                return process_page(api, process_id, plugin)
             return _edit(original(process_id), correct_job_control)
         faults: list[Fault] = []
         page = ListPage.read(faults)
@@ -69,6 +75,12 @@ def describe_view(api: API, original: View) -> View:
         return _edit(original(), select_page)
 
     return describe
+
+
+def _wants_page() -> bool:
+    """Return whether pygeoapi would answer with a page."""
+    form = request.args.get("f")
+    return form == "html" if form is not None else request.accept_mimetypes.best_match([JSON, LD, HTML], JSON) == HTML
 
 
 def _edit(response: Any, edit: Callable[[dict[str, Any]], None]) -> Response:

@@ -115,9 +115,10 @@ def _list(manager: JobManager, api: API) -> Response:
     matches = manager.intake.store.find(job_filter, page.limit + 1, page.offset) if is_known_type else []
     links = page.links(f"{api.base_url}/jobs", len(matches) > page.limit, HTML_FORM if is_page else JSON_FORM)
     documents = [status_info(job, api.base_url) for job in matches[: page.limit]]
-    return (
-        jobs_page(api, documents, links, page.offset) if is_page else json_response({"jobs": documents, "links": links})
-    )
+    if not is_page:
+        return json_response({"jobs": documents, "links": links})
+    chosen = {"status": _words("status"), "process": _words("processID")}
+    return jobs_page(api, documents, links, page.offset, chosen)
 
 
 def _filter(faults: list[Fault]) -> JobFilter:

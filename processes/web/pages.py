@@ -1,6 +1,7 @@
-"""Web pages of jobs, from pygeoapi's templates, and of results, from a template of this package.
+"""Web pages, from the templates of this package.
 
-An operator's own templates replace all but the last one.
+They stand in pygeoapi's own place (`server.templates`), so that its views use them too. An operator's own templates
+replace them all; those that an operator lacks are then pygeoapi's.
 """
 
 from __future__ import annotations
@@ -10,17 +11,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from flask import Response, request
 from pygeoapi.api import API
-from pygeoapi.util import DATETIME_FORMAT, render_j2_template
+from pygeoapi.util import DATETIME_FORMAT, TEMPLATESDIR, render_j2_template
 
 from processes.errors import InputError
-from processes.jobs.job import Job
+from processes.jobs.job import Job, JobStatus
 from processes.jobs.status_info import job_url, output_link
 from processes.ogc.schema import quoted
-from processes.sources.media_types import HTML, JSON
+from processes.sources.media_types import HTML, JSON, PROBLEM_JSON
 
-_TEMPLATES = {"path": str(Path(__file__).with_name("templates"))}
+_TEMPLATES = Path(__file__).with_name("templates")
+_BROWSERS = "application/xhtml+xml"
+"""What browsers accept where a person opens a page, and no other client."""
+
+
+def use_own_templates(api: API) -> None:
+    """Let pygeoapi's views use the templates of this package, unless an operator has others."""
+    for configuration in (api.config, api.tpl_config):
+        templates = configuration["server"]["templates"]
+        if Path(templates.get("path", TEMPLATESDIR)) == TEMPLATESDIR:
+            configuration["server"]["templates"] = {**templates, "path": str(_TEMPLATES)}
+
+
+def has_own_templates(api: API) -> bool:
+    """Return whether pages are those of this package."""
+    return bool(api.config["server"]["templates"]["path"] == str(_TEMPLATES))
 
 
 def wants_page(*others: str) -> bool:
@@ -40,7 +57,44 @@ def wants_page(*others: str) -> bool:
     return form == "html"
 
 
-def jobs_page(api: API, jobs: Sequence[Mapping[str, Any]], links: Sequence[Mapping[str, str]], offset: int) -> Response:
+def wants_error_page() -> bool:
+    """Return whether a browser opens the address as a page; programs get errors as JSON."""
+    accepted = request.accept_mimetypes
+    if request.method != "GET" or _BROWSERS not in accepted.values() or request.args.get("f") == "json":
+        return False
+    return accepted.best_match([JSON, PROBLEM_JSON, HTML], JSON) == HTML
+
+
+def page(api: API, template: str, data: Mapping[str, Any]) -> Response:
+    """Return a page.
+
+    Args:
+        api: pygeoapi's API object.
+        template: name of its template.
+        data: what the template shows.
+    """
+    now = {"now": datetime.now(UTC).strftime(DATETIME_FORMAT)}
+    templates = api.config["server"]["templates"]
+    if not (Path(templates["path"]) / template).exists() and not (Path(TEMPLATESDIR) / template).exists():
+        templates = {**templates, "path": str(_TEMPLATES)}
+    text = render_j2_template(api.tpl_config, templates, template, {**data, **now}, api.default_locale)
+    return Response(text, content_type="text/html; charset=utf-8")
+
+
+def error_page(api: API, problem: Mapping[str, Any]) -> Response:
+    """Return the page of a problem document."""
+    response = page(api, "error.html", {"links": [], **problem})
+    response.status_code = problem["status"]
+    return response
+
+
+def jobs_page(
+    api: API,
+    jobs: Sequence[Mapping[str, Any]],
+    links: Sequence[Mapping[str, str]],
+    offset: int,
+    chosen: Mapping[str, Any],
+) -> Response:
     """Return the page of a list of jobs.
 
     Args:
@@ -48,34 +102,46 @@ def jobs_page(api: API, jobs: Sequence[Mapping[str, Any]], links: Sequence[Mappi
         jobs: the `statusInfo` of each job.
         links: links of the list.
         offset: number of jobs before this page.
+        chosen: parameters by which the list is filtered.
     """
+    choices = {"statuses": [status.value for status in JobStatus], "processes": list(api.manager.processes)}
     data = {"jobs": {"jobs": list(map(_row, jobs)), "links": links}, "links": links, "offset": offset}
-    return _page(api, "jobs/index.html", data, api.config["server"]["templates"])
+    return page(api, "jobs/index.html", {**data, "chosen": chosen, **choices})
 
 
 def job_page(api: API, job: Mapping[str, Any]) -> Response:
     """Return the page of a job, given its `statusInfo`."""
-    return _page(api, "jobs/job.html", {"jobs": _row(job)}, api.config["server"]["templates"])
+    request_text = msgspec.json.format(msgspec.json.encode(job["request"])).decode() if "request" in job else ""
+    has_ended = JobStatus(job["status"]).has_ended
+    return page(api, "jobs/job.html", {"jobs": _row(job), "links": [], "has_ended": has_ended, "request": request_text})
 
 
 def results_page(api: API, job: Job) -> Response:
     """Return the page of the results of a successful job: a link to the output, and the counts."""
-    data: dict[str, Any] = {"job": job.id, "warnings": [], "tables": []}
+    data: dict[str, Any] = {"job": job.id, "name": job.result_name, "warnings": [], "tables": [], "classes": []}
     links = [{"href": f"{job_url(job, api.base_url)}/results?f=json", "rel": "alternate", "type": JSON}]
     if job.result is not None and not job.response.nothing:
         data["output"] = {"id": job.result.output, "size": job.result.size_bytes, **output_link(job, api.base_url)}
     if job.summary is not None:
         data["tables"] = [(name, job.summary[name]) for name in ("counts", "status") if name in job.summary]
         data["warnings"] = job.summary.get("warnings", [])
-    return _page(api, "results.html", data | {"links": links}, _TEMPLATES)
+        data["classes"] = job.summary.get("classes", [])
+    return page(api, "results.html", data | {"links": links})
 
 
 def _row(job: Mapping[str, Any]) -> dict[str, Any]:
     """Return a `statusInfo` as the templates take it; for a job that has not started they show when it was created."""
-    return {"started": job["created"], "finished": None, **job}
+    times = {name: job[name][:19].replace("T", " ") for name in ("created", "started", "finished") if name in job}
+    end = datetime.fromisoformat(job["finished"]) if "finished" in job else datetime.now(UTC)
+    took_s = (end - datetime.fromisoformat(job.get("started", job["created"]))).total_seconds()
+    return {"started": job["created"], "finished": None, **job, "shown": times, "took": _duration(took_s)}
 
 
-def _page(api: API, template: str, data: Mapping[str, Any], templates: Mapping[str, str]) -> Response:
-    now = {"now": datetime.now(UTC).strftime(DATETIME_FORMAT)}
-    page = render_j2_template(api.tpl_config, templates, template, {**data, **now}, api.default_locale)
-    return Response(page, content_type="text/html; charset=utf-8")
+def _duration(seconds: float) -> str:
+    """Return a duration in words, with as much of it as matters."""
+    if seconds < 10:
+        return f"{max(0, seconds):.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "h"), (minutes, "min"), (rest, "s")]
+    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"

@@ -32,8 +32,8 @@ from processes.web.openapi.execution import (
 )
 from processes.web.openapi.operations import HTML_PAGE, operation
 from processes.web.openapi.results import FILE_HEADERS, form_names, result_paths
+from processes.web.openapi.pages import page_paths, upload_paths
 from processes.web.openapi.schemas import HEADERS, PARAMETERS, RESPONSES, SCHEMAS, error_responses, ref, response
-from processes.web.openapi.uploads import upload_paths
 
 MEDIA_TYPE = "application/vnd.oai.openapi+json;version=3.0"
 
@@ -78,6 +78,7 @@ def openapi_document(processes: Mapping[str, Process], url: str, title: str, des
             **_job_paths(),
             **result_paths([item for item in descriptions.values() if has_jobs(item)], form_names(processes)),
             **collection_paths(),
+            **page_paths(),
             **upload_paths(),
             **_operation_paths(),
         },
