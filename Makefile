@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { command -v "$$p"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo serve test test-jobs test-compose test-convert convert-env test-openvino chaos siege fuzz soak check bench bench-growth gpu-check audit lock openapi clean
+.PHONY: demo serve test test-jobs test-pages test-compose test-convert convert-env test-openvino chaos siege fuzz soak check bench bench-growth gpu-check audit lock openapi clean
 
 demo: .venv/ready
 	$(BIN)/python examples/storm/demo.py
@@ -20,6 +20,10 @@ test: .venv/ready-dev
 test-jobs: .venv/ready-dev
 	$(BIN)/python -m pytest -m "jobs and not timed" --numprocesses logical --dist loadfile --durations=25
 	$(BIN)/python -m pytest -m "jobs and timed" --durations=25
+
+# a person at the pages: fills in, uploads, runs, watches, cancels; needs Chromium
+test-pages: .venv/ready-dev
+	$(BIN)/python -m pytest -m pages --durations=5
 
 # the faults of clusters once more, on the cluster of docker/compose.yml: its commands and settings, with an object store
 test-compose: .venv/ready-dev

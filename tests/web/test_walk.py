@@ -1,0 +1,218 @@
+"""A person at the pages, in a real Chromium that finds no other host: fills in, uploads, runs, watches, cancels."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chromium import Page, chromium
+from jobs_service import Service, running, until
+from service import ROOT
+
+pytestmark = pytest.mark.pages
+
+SAMPLE = ROOT / "processes" / "sources" / "sample"
+AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text()
+LARGE, SMALL = (1440, 900), (360, 740)
+MAX_PAGE_BYTES = 600_000
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    town, folder = tmp_path_factory.mktemp("town"), tmp_path_factory.mktemp("service")
+    (town / "models").symlink_to(ROOT / "models")
+    shutil.copytree(SAMPLE, town / "imagery")
+    with running(Service(town, folder)) as service:
+        until(lambda: all(item["isUsable"] for item in service.get("/models").json["models"]), 60)
+        yield service
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with chromium(tmp_path_factory.mktemp("chromium")) as page:
+        page.look(LARGE)
+        yield page
+
+
+@pytest.fixture(autouse=True)
+def calm(service: Service, page: Page) -> Iterator[None]:
+    """See that no request leaves, and that nothing goes wrong in the console."""
+    page.errors.clear()
+    page.urls.clear()
+    yield
+    assert page.errors == []
+    assert [url for url in page.urls if not url.startswith((service.url, "data:", "blob:", "about:"))] == []
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of pictures; `PICTURES` names one that stays."""
+    folder = Path(os.environ.get("PICTURES") or tmp_path_factory.mktemp("pictures"))
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def look_at(page: Page, pictures: Path, name: str) -> None:
+    """Look at a page wide and narrow, light and dark: nothing sticks out, and axe finds nothing serious."""
+    page.evaluate(AXE)
+    for size in (LARGE, SMALL):
+        for is_dark in (False, True):
+            page.look(size, is_dark=is_dark)
+            page.settle(0.1)
+            page.screenshot(pictures / f"{name}-{size[0]}-{'dark' if is_dark else 'light'}.png")
+            assert page.evaluate("document.documentElement.scrollWidth") <= size[0], name
+            found = page.evaluate(
+                "axe.run(document, {resultTypes: ['violations']}).then(({violations}) => violations"
+                ".filter((item) => ['serious', 'critical'].includes(item.impact))"
+                ".map((item) => `${item.id}: ${item.nodes.map((node) => node.target + ' ' + node.failureSummary).join('; ')}`))"
+            )
+            assert found == [], f"{name} {size} dark={is_dark}"
+    page.look(LARGE)
+
+
+def without_refusals(page: Page) -> None:
+    """Forget that the browser told of answers of 400, which this step is about."""
+    page.errors[:] = [error for error in page.errors if "status of 400" not in error]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/processes", "/processes/echo", "/processes/describe-model", "/models", "/jobs", "/conformance"]
+)
+def test_a_page_is_small_and_can_be_used_by_everybody(service: Service, page: Page, pictures: Path, path: str) -> None:
+    page.open(f"{service.url}{path}?f=html")
+    assert 0 < page.received_bytes < MAX_PAGE_BYTES
+    look_at(page, pictures, path.strip("/").replace("/", "-") or "landing")
+
+
+def test_an_error_is_a_page(service: Service, page: Page, pictures: Path) -> None:
+    page.open(f"{service.url}/jobs/nothing")
+    assert "there is no job" in page.text("main")
+    look_at(page, pictures, "error")
+    page.errors[:] = [error for error in page.errors if "status of 404" not in error]
+
+
+def test_the_way_is_open_by_keyboard(service: Service, page: Page) -> None:
+    page.open(f"{service.url}/?f=html")
+    page.press("Tab", 9)
+    assert page.text(":focus") == "To the content"
+    for _ in range(2):
+        page.press("Tab", 9)
+    assert page.text(":focus") == "Run"
+    page.press("Enter", 13)
+    page.until("document.title.startsWith('Processes')")
+
+
+def test_faults_stand_at_their_fields(service: Service, page: Page, pictures: Path) -> None:
+    page.open(f"{service.url}/processes/classify-objects?f=html")
+    page.click("[name=example]")
+    page.fill("cellSize", "-1")
+    page.fill("retries", "many")
+    page.fill("image", "file:///etc/passwd")
+    page.click("[name=validate]")
+    page.until("document.querySelectorAll('[aria-invalid=true]').length === 3")
+    for name, words in {"cellSize": "-1", "retries": "many", "image": "not below a folder"}.items():
+        described = page.evaluate(f"document.querySelector('[name={name}]').getAttribute('aria-describedby')")
+        assert words in page.text(f"#{described.split()[0]}"), name
+    assert page.evaluate("document.activeElement.getAttribute('aria-invalid')") == "true"
+    look_at(page, pictures, "faults")
+    without_refusals(page)
+    page.fill("image", "upload:sample/scene.tif")
+    page.fill("cellSize", "")
+    page.fill("retries", "1")
+    page.click("[name=validate]")
+    assert "16 objects" in page.until("document.getElementById('answer').innerText")
+    assert page.evaluate("document.querySelectorAll('[aria-invalid]').length") == 0
+
+
+def test_upload_pick_run_watch_and_see_the_result(service: Service, page: Page, pictures: Path) -> None:
+    page.open(f"{service.url}/processes/classify-objects?f=html")
+    page.choose_files("#file-image", [SAMPLE / "scene.tif"])
+    page.until("document.querySelector('[name=image]').value.startsWith('upload:')")
+    assert "SHA-256" in page.text("#upload-image")
+    page.click("[data-pick=features]")
+    page.until("document.querySelector('#pick-features li button')")
+    page.evaluate(
+        "[...document.querySelectorAll('#pick-features button')].find((b) => b.textContent === 'imagery/').click()"
+    )
+    page.until(
+        "[...document.querySelectorAll('#pick-features button')].some((b) => b.textContent === 'houses.geojson')"
+    )
+    look_at(page, pictures, "form")
+    page.evaluate(
+        "[...document.querySelectorAll('#pick-features button')].find((b) => b.textContent === 'houses.geojson').click()"
+    )
+    page.fill("model", "roof-damage")
+    page.until("document.querySelector('#model-card .classes')?.innerText.includes('damaged')")
+    page.evaluate("document.getElementById('options').open = true")
+    page.fill("modelArguments", '{"class_scores": true}')
+    command = page.text("#curl")
+    body = json.loads(command.split("-d '")[1].rstrip("'"))
+    assert body["inputs"]["features"]["href"].endswith("/houses.geojson")
+    assert body["inputs"]["modelArguments"] == {"class_scores": True}
+    assert 'request = {\n    "inputs"' in page.text("#python")
+    assert "--model roof-damage" in page.text("#cli")
+    page.click("[name=run]")
+    page.until("location.pathname.endsWith('/results')")
+    page.until("document.readyState === 'complete'")
+    assert "damaged" in page.text("main")
+    look_at(page, pictures, "result")
+    job = page.evaluate("location.pathname.split('/')[2]")
+    page.open(f"{service.url}/jobs/{job}?f=html")
+    assert "successful" in page.text("#status")
+    look_at(page, pictures, "job")
+    page.open(f"{service.url}/jobs?f=html&status=successful")
+    assert job in page.text("#jobs")
+    look_at(page, pictures, "jobs-with-one")
+
+
+def test_a_job_is_watched_and_cancelled(service: Service, page: Page, pictures: Path) -> None:
+    page.open(f"{service.url}/processes/echo?f=html")
+    page.fill("echo", "one\ntwo")
+    page.fill("pause", "60")
+    page.click("[name=run]")
+    page.until("['accepted', 'running'].includes(document.getElementById('status')?.innerText)")
+    look_at(page, pictures, "job-running")
+    asked = [url for url in page.urls if url.endswith("/events")]
+    page.settle(0.1)
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 2500))")
+    assert 1 <= len([url for url in page.urls if url.endswith("/events")]) - len(asked) <= 3
+    page.click("[name=dismiss]")
+    page.until("document.getElementById('status').innerText === 'dismissed'")
+    assert page.evaluate("document.querySelector('[name=dismiss]').hidden")
+
+
+def test_a_file_that_is_no_image_is_told_at_its_field(service: Service, page: Page, tmp_path: Path) -> None:
+    (tmp_path / "Żółw #1?.tif").write_bytes(b"no image")
+    page.open(f"{service.url}/processes/classify-objects?f=html")
+    page.click("[name=example]")
+    page.choose_files("#file-features", [tmp_path / "Żółw #1?.tif"])
+    page.until(
+        "document.querySelector('[name=features]').value.startsWith('upload:') && !document.querySelector('[name=features]').value.includes('sample')"
+    )
+    page.click("[name=validate]")
+    page.until("document.querySelector('[name=features]').getAttribute('aria-invalid') === 'true'")
+    assert page.text("#fault-features")
+    without_refusals(page)
+
+
+def test_try_it_out_runs_as_it_stands(service: Service, page: Page, pictures: Path) -> None:
+    page.open(f"{service.url}/openapi?f=html")
+    page.until("document.querySelector('.opblock')")
+    assert page.received_bytes < MAX_PAGE_BYTES
+    page.screenshot(pictures / "api-1440-light.png")
+    for operation in ("executeClassifyObjects", "executeEcho"):
+        home = f"#operations-processes-{operation}"
+        page.click(f"{home} .opblock-summary-control")
+        page.until(f"document.querySelector('{home} .try-out__btn')")
+        page.click(f"{home} .try-out__btn")
+        page.until(f"document.querySelector('{home} .execute')")
+        page.click(f"{home} .execute")
+        status = page.until(
+            f"document.querySelector('{home} .live-responses-table tbody .response-col_status')?.innerText.trim()"
+        )
+        assert status.split()[0] == "200", status
