@@ -125,6 +125,11 @@ def test_a_browser_gets_an_error_as_a_page(client: Client) -> None:
     assert "POST" in refused.headers["Allow"]
 
 
+@pytest.mark.parametrize("form", ["json", "jsonld"])
+def test_the_landing_page_has_no_address_that_is_none(client: Client, form: str) -> None:
+    assert '"none"' not in client.http.get(f"/?f={form}").text
+
+
 def test_what_clients_write_is_shown_as_text(client: Client) -> None:
     page = client.http.get("/jobs/<script>alert(1)</script>", headers=BROWSER)
     assert page.status_code == 404
