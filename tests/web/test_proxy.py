@@ -102,6 +102,13 @@ def test_slow_readers_of_a_large_result_do_not_stop_the_service(proxied: Proxied
 
 
 @pytest.mark.jobs
+def test_a_file_may_be_larger_than_other_bodies(proxied: Proxied) -> None:
+    content = bytes(33 * 2**20)
+    status, _, document = proxied.ask("POST", "/uploads", content, Content_Type="image/tiff")
+    assert (status, document["size"]) == (201, len(content))
+
+
+@pytest.mark.jobs
 def test_slow_senders_do_not_stop_the_service(proxied: Proxied) -> None:
     start = f"POST {EXECUTION} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n"
     with contextlib.ExitStack() as stack:
