@@ -9,7 +9,7 @@ from typing import Any
 
 from processes.errors import InputError
 from processes.settings import Settings
-from processes.sources.hosts import display_link
+from processes.sources.host_links import display_link
 from processes.sources.links import allowed_path, exists
 
 _MAX_ENTRIES = 1000

@@ -25,7 +25,6 @@ from typing import BinaryIO, Protocol
 from urllib.parse import quote
 
 import msgspec
-from pyarrow import fs
 
 from processes.errors import ForbiddenError, InputError
 from processes.settings import Settings
@@ -118,38 +117,12 @@ class _FolderPlace:
                 yield entry.name, time.time() - entry.stat().st_mtime
 
 
-@dataclass(frozen=True, slots=True)
-class _BucketPlace:
-    store: fs.FileSystem
-    root: str
-
-    def put(self, upload_id: str, name: str, content: BinaryIO) -> None:
-        with self.store.open_output_stream(f"{self.root}/{upload_id}/{name}") as stream:
-            shutil.copyfileobj(content, stream, _BLOCK_BYTES)
-
-    def get(self, upload_id: str, name: str) -> BinaryIO:
-        return self.store.open_input_file(f"{self.root}/{upload_id}/{name}")  # type: ignore[no-any-return]
-
-    def path(self, upload_id: str, name: str) -> Path | None:
-        return None
-
-    def remove(self, upload_id: str) -> None:
-        selector = fs.FileSelector(f"{self.root}/{upload_id}", allow_not_found=True)
-        names = [info.base_name for info in self.store.get_file_info(selector)]
-        for name in sorted(names, key=lambda name: name != _RECORD):
-            self.store.delete_file(f"{self.root}/{upload_id}/{name}")
-
-    def ids(self) -> Iterator[tuple[str, float]]:
-        for info in self.store.get_file_info(fs.FileSelector(self.root, allow_not_found=True)):
-            inside = self.store.get_file_info(fs.FileSelector(info.path, allow_not_found=True))
-            yield info.base_name, time.time() - max((item.mtime_ns or 0 for item in inside), default=0) / 1e9
-
-
 @cache
 def _place(results: str) -> _UploadPlace:
     if results.startswith("s3://"):
-        store, root = fs.FileSystem.from_uri(results)
-        return _BucketPlace(store, f"{root}/{_FOLDER}")
+        from processes.sources.bucket_uploads import BucketPlace  # slow to import, and folders do not need it
+
+        return BucketPlace.of(results, _FOLDER, _RECORD)
     return _FolderPlace(Path(results.removeprefix("file://")) / _FOLDER)
 
 
