@@ -245,6 +245,14 @@ def upload_path(path: str, settings: Settings) -> Path | None:
     return _place(settings.results).path(upload.id, upload.file)
 
 
+def is_upload(path: Path, settings: Settings) -> bool:
+    """Return whether a file is one that an `upload:` link means now."""
+    if path.parent == _SAMPLES:
+        return True
+    upload = find_upload(settings, path.parent.name)
+    return upload is not None and _place(settings.results).path(upload.id, upload.file) == path
+
+
 def copy_upload(path: str, settings: Settings, target: Path, spend: Callable[[int], None]) -> None:
     """Copy the file that a link means from an object store.
 

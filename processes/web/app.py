@@ -46,6 +46,7 @@ from processes.web.problem import (
     problem_response,
     pygeoapi_error_response,
 )
+from processes.web.review import review_view
 from processes.web.uploads import uploads_view
 from processes.web.views import OPENAPI, SETTINGS, STOPPING, UPLOADS
 
@@ -177,6 +178,7 @@ def create_application(configuration: Path) -> Flask:
     app.add_url_rule("/jobs/<job_id>/results/<output>", "job_output", app.view_functions[_RESULTS])
     app.add_url_rule("/jobs/<job_id>/objects/<path:object_id>/chip.png", "chip", chip_view(api))
     app.add_url_rule("/processes/<process_id>/validate", "validate", validate_view(api), methods=["POST"])
+    app.add_url_rule("/jobs/<job_id>/review", "review", review_view(api))
     app.add_url_rule("/jobs/<job_id>/events", "job_events", events_view(api))
     app.add_url_rule("/models", "models", models_view(api, settings))
     app.add_url_rule("/imagery", "imagery", imagery_view(settings))

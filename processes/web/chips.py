@@ -17,6 +17,7 @@ from processes.jobs.job import Job, JobStatus
 from processes.jobs.manager import JobManager
 from processes.ogc.problem import GoneError, NotFoundError
 from processes.sources.links import allowed_path
+from processes.sources.uploads import is_upload
 from processes.web.client import client_address
 from processes.web.forms import made_form, stored_result
 from processes.web.jobs import find_job
@@ -54,8 +55,9 @@ def _response(intake: Intake, job: Job, stored: StoredResult, row: int, object_i
     found = StoredChip(path, row, stored.geometry_at(row))
     if not found.has_image:
         raise NotFoundError(f"object {object_id!r} has no chip: it touches no image")
-    if found.path.is_absolute():  # what the configuration allowed once it may not allow any more
-        allowed_path(found.path.as_uri(), intake.settings)
+    settings = intake.settings
+    if found.path.is_absolute() and not is_upload(found.path, settings):  # what was allowed once need not be any more
+        allowed_path(found.path.as_uri(), settings)
     if not found.is_quick:
         name = made_form(intake, job, f"{CHIP}{row}")
         return file_response(intake, job, OutputFile(f"{FORMS}/{name}", _PNG, f"{job.id}-{job.fence}-chip-{row}", None))

@@ -11,14 +11,16 @@ import msgspec
 from flask import Response, request
 from pygeoapi.api import API
 
-from processes.errors import Fault, InputError, RequestError, collect_faults
+from processes.errors import Fault, InputError, RequestError, ServiceError, collect_faults
+from processes.features.writing.formats import FORMATS
+from processes.jobs.intake import Intake
 from processes.jobs.job import Job, JobStatus, is_job_id
 from processes.jobs.manager import JobManager
 from processes.jobs.status_info import execution_path, status_info
 from processes.jobs.store import JobFilter
 from processes.ogc.problem import GoneError, NoSuchJobError, NotFoundError
 from processes.ogc.schema import quoted
-from processes.web.forms import form_response
+from processes.web.forms import form_response, stored_result
 from processes.web.pages import job_page, jobs_page, results_page, wants_page
 from processes.web.paging import HTML_FORM, JSON_FORM, ListPage
 from processes.web.problem import problem_response
@@ -55,7 +57,9 @@ def results_view(api: API) -> View:
         if output is None:
             others = [] if job.result is None or job.response.nothing else [job.result.media_type]
             is_page = wants_page(*others)
-            return results_page(api, job) if is_page else results_response(manager.intake, job, api.base_url)
+            if is_page:
+                return results_page(api, job, *offered(manager.intake, job))
+            return results_response(manager.intake, job, api.base_url)
         if job.result is not None and output in STYLES:
             return style_response(manager.intake, job, output, api.base_url)
         form = form_response(manager.intake, job, output)
@@ -67,6 +71,19 @@ def results_view(api: API) -> View:
         return output_response(manager.intake, job)
 
     return results
+
+
+def offered(intake: Intake, job: Job) -> tuple[list[dict[str, str]], list[str]]:
+    """Return the forms that a result can have, with their endings, and its styles; none where no more is kept."""
+    if job.result is None or job.response.nothing:
+        return [], []
+    try:
+        stored = stored_result(intake, job)
+    except ServiceError:
+        return [], []
+    forms = [{"name": item.name, "ending": item.ending} for item in FORMATS if stored.why_not(item) is None]
+    styles = [name for name in STYLES if stored.crs is not None and (stored.family is not None or name == "style.json")]
+    return forms, styles
 
 
 def find_job(manager: JobManager, job_id: str) -> Job:

@@ -116,9 +116,24 @@ def job_page(api: API, job: Mapping[str, Any]) -> Response:
     return page(api, "jobs/job.html", {"jobs": _row(job), "links": [], "has_ended": has_ended, "request": request_text})
 
 
-def results_page(api: API, job: Job) -> Response:
-    """Return the page of the results of a successful job: a link to the output, and the counts."""
-    data: dict[str, Any] = {"job": job.id, "name": job.result_name, "warnings": [], "tables": [], "classes": []}
+def results_page(api: API, job: Job, forms: Sequence[Mapping[str, str]] = (), styles: Sequence[str] = ()) -> Response:
+    """Return the page of the results of a successful job: links to the output and its forms, the counts, the objects.
+
+    Args:
+        api: pygeoapi's API object.
+        job: the job.
+        forms: `name` and `ending` of the forms that the result can have; none where it has its own alone.
+        styles: names of its styles.
+    """
+    data: dict[str, Any] = {
+        "job": job.id,
+        "name": job.result_name,
+        "forms": forms,
+        "styles": styles,
+        "warnings": [],
+        "tables": [],
+        "classes": [],
+    }
     links = [{"href": f"{job_url(job, api.base_url)}/results?f=json", "rel": "alternate", "type": JSON}]
     if job.result is not None and not job.response.nothing:
         data["output"] = {"id": job.result.output, "size": job.result.size_bytes, **output_link(job, api.base_url)}

@@ -7,15 +7,18 @@ import re
 import time
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from shapely import Polygon
+from shapely.geometry import mapping
 
 from processes.errors import ForbiddenError, InputError
 from processes.settings import Settings
 from processes.sources.folders import list_entries
 from processes.web.assets import STATIC
-from service import Client
+from rasters import box_around, to_map
+from service import Client, link
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 PAGES = (
@@ -203,3 +206,44 @@ def test_what_pages_load_is_small_and_has_its_licence(client: Client) -> None:
     assert client.http.get("/assets/own/form.js", headers=condition, buffered=True).status_code == 304
     assert client.http.get("/assets/../app.py").status_code == 404
     assert client.http.get("/assets/%2e%2e/app.py").status_code == 404
+
+
+def test_a_result_is_looked_through_from_the_least_sure_object_on(client: Client, home: Path) -> None:
+    boxes = [box_around(x, 20, 8, 8) for x in range(8, 56, 8)]
+    geometries = [mapping(cast(Polygon, to_map(box))) for box in boxes]
+    objects = [
+        {"type": "Feature", "id": f"n {number}", "properties": {"number": number}, "geometry": geometry}
+        for number, geometry in enumerate([*geometries, None])
+    ]
+    crs = {"type": "name", "properties": {"name": "EPSG:32633"}}
+    given = {
+        "image": link(home / "imagery" / "a.tif"),
+        "features": {"type": "FeatureCollection", "crs": crs, "features": objects},
+        "model": "brightness",
+    }
+    answer = client.execute("classify-objects", given)
+    job = answer.headers["Link"].split("/jobs/")[1].split(">")[0]
+    rows = [feature | feature["properties"] for feature in answer.json["features"]]
+    sure = sorted((row for row in rows if row["Confidence"] is not None), key=lambda row: row["Confidence"])
+
+    def review(**query: Any) -> Any:
+        return client.http.get(f"/jobs/{job}/review", query_string=query).json
+
+    found = review()
+    assert [item["id"] for item in found["objects"]] == [row["id"] for row in sure] + ["n 6"]
+    assert (found["matched"], sum(found["histogram"])) == (len(rows), len(sure))
+    assert found["objects"][0]["properties"]["number"] == sure[0]["number"]
+    label = sure[0]["ClassLabel"]
+    assert review(**{"class": label})["matched"] == sum(row["ClassLabel"] == label for row in rows)
+    assert review(**{"class": label[:-1]})["matched"] == 0
+    assert [item["id"] for item in review(status="empty-geometry")["objects"]] == ["n 6"]
+    limit = sure[2]["Confidence"]
+    expected = [row["id"] for row in sure if row["Confidence"] >= limit][1:3]
+    assert [item["id"] for item in review(minConfidence=limit, limit=2, offset=1)["objects"]] == expected
+    assert client.http.get(f"/jobs/{job}/review?minConfidence=2").status_code == 400
+    chip = client.http.get(f"/jobs/{job}/objects/{found['objects'][0]['id']}/chip.png", buffered=True)
+    assert (chip.status_code, chip.mimetype) == (200, "image/png")
+    page = client.http.get(f"/jobs/{job}/results", headers=BROWSER).text
+    for ending in (".gpkg", ".fgb", ".parquet", ".csv", ".geojsonl"):
+        assert f"/jobs/{job}/results/classifiedObjects{ending}" in page
+    assert f"/jobs/{job}/results/style.qml" in page

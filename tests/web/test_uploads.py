@@ -236,3 +236,12 @@ def test_the_server_refuses_a_file_that_is_announced_too_large(small: Small) -> 
         answer = connection.recv(65536)
     assert answer.startswith(b"HTTP/1.1 413 "), answer
     assert b"max_upload_mb = 4096" in answer
+
+
+def test_a_chip_of_an_upload_is_shown_until_it_is_removed(client: Client, home: Path, inputs: dict[str, Any]) -> None:
+    sent = send(client, (home / "imagery" / "a.tif").read_bytes(), "a.tif")
+    answer = client.execute("classify-objects", inputs | {"image": {"href": sent.json["href"]}})
+    chip = answer.headers["Link"].split("<http://localhost")[1].split(">")[0] + "/objects/1/chip.png"
+    assert client.http.get(chip, buffered=True).status_code == 200
+    client.http.delete(sent.headers["Location"].removeprefix("http://localhost"))
+    assert client.http.get(chip, buffered=True).status_code in (403, 410)

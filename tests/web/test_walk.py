@@ -160,7 +160,17 @@ def test_upload_pick_run_watch_and_see_the_result(service: Service, page: Page, 
     page.until("location.pathname.endsWith('/results')")
     page.until("document.readyState === 'complete'")
     assert "damaged" in page.text("main")
+    page.until("document.querySelectorAll('#review-grid .object').length === 16")
+    page.until(
+        "[...document.querySelectorAll('#review-grid img')].filter((image) => image.naturalWidth === 64).length >= 4"
+    )
     look_at(page, pictures, "result")
+    page.fill("class", "damaged")
+    page.until("[...document.querySelectorAll('#review-grid strong')].every((item) => item.textContent === 'damaged')")
+    page.click("#review-grid .object")
+    page.until("document.getElementById('review-object').open")
+    assert "Confidence" in page.text("#review-object")
+    look_at(page, pictures, "object")
     job = page.evaluate("location.pathname.split('/')[2]")
     page.open(f"{service.url}/jobs/{job}?f=html")
     assert "successful" in page.text("#status")
