@@ -31,6 +31,7 @@ PAGES = (
     "/models",
     "/openapi",
     "/conformance",
+    "/collections",
     "/jobs/{job}",
     "/jobs/{job}/results",
 )

@@ -31,8 +31,8 @@ from processes.web.openapi.execution import (
     results_schema,
 )
 from processes.web.openapi.operations import HTML_PAGE, operation
-from processes.web.openapi.results import FILE_HEADERS, form_names, result_paths
 from processes.web.openapi.pages import page_paths, upload_paths
+from processes.web.openapi.results import FILE_HEADERS, form_names, result_paths
 from processes.web.openapi.schemas import HEADERS, PARAMETERS, RESPONSES, SCHEMAS, error_responses, ref, response
 
 MEDIA_TYPE = "application/vnd.oai.openapi+json;version=3.0"
