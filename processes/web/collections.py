@@ -15,6 +15,7 @@ from processes.crs import CRS84
 from processes.errors import Fault, RequestError, collect_faults
 from processes.features.serving.feature_index import FeatureIndex
 from processes.features.serving.items import find_items, item_texts
+from processes.features.serving.served_crs import served_crs
 from processes.features.serving.stored_result import StoredResult
 from processes.features.writing.formats import FORMATS
 from processes.features.writing.geojson import GEOJSON
@@ -27,7 +28,7 @@ from processes.ogc.schema import quoted
 from processes.sources.media_types import HTML, JSON
 from processes.web.collection_pages import collection_page, collections_page, item_page, items_page
 from processes.web.forms import made_form, stored_result
-from processes.web.item_query import read_item_query, require_known, served_crs
+from processes.web.item_query import read_item_query, require_known
 from processes.web.pages import wants_page
 from processes.web.paging import HTML_FORM, JSON_FORM, ListPage
 from processes.web.styles import STYLES
@@ -190,7 +191,7 @@ def _item(api: API, manager: JobManager, job: Job, item_id: str) -> Response:
     served = served_crs(stored)
     crs, is_own = served.own, True
     with collect_faults(faults, "/crs"):
-        crs, is_own = served.chosen("crs")
+        crs, is_own = served.chosen("crs", request.args.get("crs"))
     if faults:
         raise RequestError(faults)
     row = stored.row_of(item_id)

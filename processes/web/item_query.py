@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 import numpy as np
-import pyproj
 from flask import request
 
-from processes.crs import CRS84, crs_uri, is_longitude_latitude, is_north_first, parse_crs
+from processes.crs import is_longitude_latitude, is_north_first
 from processes.errors import Fault, InputError, RequestError, collect_faults
-from processes.features.serving.feature_index import Boxes, own_crs
+from processes.features.serving.feature_index import Boxes
 from processes.features.serving.items import ID, ItemQuery, item_fields
+from processes.features.serving.served_crs import ChosenCrs, longitude_latitude, served_crs
 from processes.features.serving.stored_result import StoredResult
 from processes.ogc.schema import quoted
 from processes.web.jobs import requested_interval
@@ -20,37 +19,6 @@ from processes.web.paging import ListPage
 
 _PARAMETERS = ("bbox", "bbox-crs", "crs", "datetime", "f", "limit", "offset")
 _TURN = 360.0
-
-
-@dataclass(frozen=True, slots=True)
-class ServedCrs:
-    """The CRS in which the features of a result can be had."""
-
-    own: pyproj.CRS
-    own_uri: str
-    """CRS84 where no URI means the result's own CRS, or it is CRS84."""
-
-    @property
-    def uris(self) -> list[str]:
-        """Return their URIs, CRS84 first."""
-        return list(dict.fromkeys([CRS84, self.own_uri]))
-
-    def chosen(self, name: str) -> tuple[pyproj.CRS, bool]:
-        """Return the CRS that a parameter names, CRS84 by default, and whether it is the result's own.
-
-        Raises:
-            InputError: it names another one.
-        """
-        text = request.args.get(name, CRS84)
-        if text not in self.uris:
-            raise InputError(f"{name} is {quoted(text)}; it can be {' or '.join(self.uris)}")
-        return (parse_crs(CRS84), False) if text == CRS84 else (self.own, True)
-
-
-def served_crs(stored: StoredResult) -> ServedCrs:
-    """Return the CRS in which the features of a result can be had."""
-    own = own_crs(stored)
-    return ServedCrs(own, crs_uri(own) or CRS84)
 
 
 def require_known(parameters: Collection[str], faults: list[Fault]) -> None:
@@ -63,7 +31,7 @@ def require_known(parameters: Collection[str], faults: list[Fault]) -> None:
             )
 
 
-def read_item_query(stored: StoredResult) -> tuple[ItemQuery, ListPage, tuple[pyproj.CRS, bool]]:
+def read_item_query(stored: StoredResult) -> tuple[ItemQuery, ListPage, ChosenCrs]:
     """Return which features a request wants, which page of them, and in which CRS.
 
     Raises:
@@ -74,22 +42,22 @@ def read_item_query(stored: StoredResult) -> tuple[ItemQuery, ListPage, tuple[py
     require_known({*_PARAMETERS, *fields}, faults)
     page, served = ListPage.read(faults), served_crs(stored)
     requested_interval(faults)  # features here have no time of their own, so that any one matches
-    lonlat = parse_crs(CRS84), False
-    box_crs, crs, boxes = lonlat, lonlat, None
+    box_crs, crs, boxes = longitude_latitude(), longitude_latitude(), None
     with collect_faults(faults, "/bbox-crs"):
-        box_crs = served.chosen("bbox-crs")
+        box_crs = served.chosen("bbox-crs", request.args.get("bbox-crs"))
     with collect_faults(faults, "/crs"):
-        crs = served.chosen("crs")
+        crs = served.chosen("crs", request.args.get("crs"))
     with collect_faults(faults, "/bbox"):
-        boxes = _boxes(*box_crs)
+        boxes = _boxes(box_crs)
     if faults:
         raise RequestError(faults)
     equal = {name: request.args[name] for name in fields if name in request.args}
     return ItemQuery(boxes, *box_crs, equal), page, crs
 
 
-def _boxes(crs: pyproj.CRS, is_own: bool) -> Boxes | None:
-    """Return the boxes that `bbox` means, x first; longitudes are also looked for a turn further."""
+def _boxes(chosen: ChosenCrs) -> Boxes | None:
+    """Return the boxes that `bbox` means in a CRS, x first; longitudes are also looked for a turn further."""
+    crs, is_own = chosen
     text = request.args.get("bbox")
     if text is None:
         return None
