@@ -103,7 +103,7 @@ def test_what_hosts_have_is_classified_as_what_lies_here(service: Service, host:
         assert service.wait(each)["status"] == "successful"
     assert any("action=section" in line for line in service.events(job, "step done"))  # it found the image, too
     assert [item[:2] for item in service.labels(job)] == [item[:2] for item in service.labels(wanted)]
-    until(lambda: [entry.name for entry in (service.state / "results" / job).iterdir()] == ["plan-1"], 5)
+    until(lambda: {entry.name for entry in (service.state / "results" / job).iterdir()} == {"plan-1", "forms"}, 5)
 
 
 def test_pages_of_a_service_are_downloaded_once(service: Service, host: Host) -> None:
