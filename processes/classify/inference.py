@@ -33,7 +33,7 @@ from processes.model.runtime.runtime import Chips
 from processes.model.runtime.runtimes import precision_warning
 from processes.model.session import Session
 
-_GPU_THREADS = 2
+GPU_THREADS = 2
 """Threads that run a network on a GPU: one prepares and takes results while the other one's chips are worked on."""
 
 
@@ -89,7 +89,7 @@ def classify(
     done = np.zeros(len(rows), bool)
     lock, causes = threading.Lock(), list[BaseException]()
     on_gpu = function is None and session.key.processor == "GPU" and threads > 1
-    labelling = min(_GPU_THREADS, threads) if on_gpu else threads
+    labelling = min(GPU_THREADS, threads) if on_gpu else threads
 
     def tick() -> None:
         with lock:

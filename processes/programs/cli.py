@@ -15,6 +15,7 @@ import click
 
 from processes import __version__
 from processes.programs.cli_convert import convert
+from processes.programs.cli_errors import failures_reported
 from processes.programs.cli_jobs import jobs, reported
 from processes.programs.cli_model import model
 from processes.programs.cli_optimise import optimise
@@ -251,31 +252,26 @@ class _OutputOption(click.Option):
 def run(config: Path, /, output: Path, overwrite: bool, quiet: bool, **options: Any) -> None:
     """Classify objects from files to a file, without a server."""
     with _importing():
-        from processes.errors import ServiceError
         from processes.programs.local import run_local
         from processes.settings import load_settings
-    try:
-        with (
-            click.progressbar(length=1, label="classifying", file=sys.stderr, show_pos=False)
-            if not quiet
-            else _Silent() as bar
-        ):
+    with (
+        failures_reported(),
+        click.progressbar(length=1, label="classifying", file=sys.stderr, show_pos=False)
+        if not quiet
+        else _Silent() as bar,
+    ):
 
-            def planned(objects: int) -> None:
-                bar.length = max(objects, 1)
+        def planned(objects: int) -> None:
+            bar.length = max(objects, 1)
 
-            summary = run_local(
-                _inputs(**options),
-                output,
-                load_settings(config),
-                overwrite=overwrite,
-                planned=planned,
-                progress=bar.update,
-            )
-    except ServiceError as err:
-        raise click.ClickException(err.detail) from err
-    except MemoryError as err:
-        raise click.ClickException("the memory is not enough for the work") from err
+        summary = run_local(
+            _inputs(**options),
+            output,
+            load_settings(config),
+            overwrite=overwrite,
+            planned=planned,
+            progress=bar.update,
+        )
     counts = ", ".join(f"{name} {count}" for name, count in summary["counts"].items())
     others = ", ".join(f"{name} {count}" for name, count in summary["status"].items() if name != "ok" and count)
     click.echo(f"{output}: {counts}" + (f"; not labelled: {others}" if others else ""))

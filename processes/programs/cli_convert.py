@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from processes.programs.cli_errors import failures_reported
+
 
 @click.command()
 @click.argument("package")
@@ -56,24 +58,17 @@ def convert(
     """Make ONNX of the network of PACKAGE, a .dlpk, a folder or its .emd, and prove that its labels stay the same."""
     if features is not None and not images:
         raise click.UsageError("--features needs --image: the images that the objects are on")
-    from processes.errors import ServiceError
     from processes.programs.conversion.convert import ConversionOptions, convert_package
     from processes.programs.conversion.environment import find_environment
-    from processes.programs.local import link_to
+    from processes.programs.local import object_links
     from processes.settings import load_settings
 
-    objects = {"image": [link_to(path) for path in images]} if images else {}
-    if features is not None:
-        objects["features"] = link_to(features)  # type: ignore[assignment] # a single link
-    try:
+    objects = object_links(images, features)
+    with failures_reported():
         options = ConversionOptions(find_environment(environment), overwrite, resampled_image_size, time_limit, objects)
         found = convert_package(
             package, output, load_settings(config), options, lambda words: click.echo(f"{words} …", err=True)
         )
-    except ServiceError as err:
-        raise click.ClickException(err.detail) from err
-    except MemoryError as err:
-        raise click.ClickException("the memory is not enough for the work") from err
     click.echo(f"{output}: {found.answer.network}, opened by {found.answer.framework}")
     for comparison in found.comparisons:
         click.echo(f"  {comparison}")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
+
+from processes.programs.cli_errors import failures_reported
 
 
 def _share(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
@@ -67,23 +68,16 @@ def optimise(
     """Make a faster variant of MODEL, an id, a .dlpk, a folder or its .emd, and measure it on real objects."""
     if truth is not None and features is None:
         raise click.UsageError("--truth needs --features: the objects that have the field")
-    from processes.errors import ServiceError
-    from processes.programs.local import link_to
+    from processes.programs.local import object_links
     from processes.programs.optimisation.optimise import OptimisationOptions, optimise_package
     from processes.settings import load_settings
 
-    objects: dict[str, Any] = {"image": [link_to(path) for path in images]}
-    if features is not None:
-        objects["features"] = link_to(features)
+    objects = object_links(images, features)
     options = OptimisationOptions(precision, overwrite, truth, max_changed, objects)  # type: ignore[arg-type] # one of three
-    try:
+    with failures_reported():
         found = optimise_package(
             model, output, load_settings(config), options, lambda words: click.echo(f"{words} …", err=True)
         )
-    except ServiceError as err:
-        raise click.ClickException(err.detail) from err
-    except MemoryError as err:
-        raise click.ClickException("the memory is not enough for the work") from err
     click.echo(f"{output}: {precision}, computed by {found.runtime}")
     click.echo(f"  {found.labels}")
     click.echo(f"  {found.speeds}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -37,6 +37,12 @@ def link_to(path: Path, **parts: str | None) -> dict[str, str]:
     named = [f"#{name}={quote(value)}" for name, value in parts.items() if value]
     ending = "/" if path.is_dir() else named[0] if named else ""
     return {"href": path.absolute().as_uri() + ending}
+
+
+def object_links(images: Sequence[Path], features: Path | None) -> dict[str, Any]:
+    """Return the inputs `image` and `features` for files of this machine; nothing where there are no images."""
+    inputs: dict[str, Any] = {"image": [link_to(path) for path in images]} if images else {}
+    return inputs if features is None else inputs | {"features": link_to(features)}
 
 
 def run_local(

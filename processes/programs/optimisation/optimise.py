@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from processes.classify.inference import GPU_THREADS
 from processes.errors import InputError, PackageError
 from processes.model.catalog import Model
 from processes.model.local_catalog import LocalCatalog
@@ -35,8 +36,6 @@ from processes.settings import Settings
 
 _LAYERS_KEPT = (0, 1)
 """How many of the first layers stay in float32: none, unless too many labels change. All others get their errors."""
-_GPU_THREADS = 2
-"""As `processes.classify.inference` has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,7 @@ def _optimise(
     catalog, processor = LocalCatalog.from_settings(settings), _processor(options.precision)
     model = catalog.model(given)
     _require_plain(model, package.name)
-    threads = _GPU_THREADS if processor == "GPU" else available_threads()
+    threads = GPU_THREADS if processor == "GPU" else available_threads()
     before = RecordingSession(_key(model, processor, threads))
     _require_fit(options.precision, before)
     tell("cutting the chips of the objects")
