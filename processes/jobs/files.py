@@ -19,7 +19,6 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
@@ -105,7 +104,7 @@ def storage_at(results: str, state: Path) -> Storage:
     return ObjectStorage(results, state / "copies") if is_object_store else FolderStorage(folder)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _storing() -> Iterator[None]:
     """Translate failures to write into errors that a client may read."""
     try:
@@ -128,7 +127,7 @@ class FolderStorage:
             home.mkdir(parents=True)
             scratch = home / f".{_EXECUTION}"
             scratch.write_bytes(content)
-            _publish(scratch, home / _EXECUTION)
+            _publish(scratch, home / _EXECUTION, is_durable=is_durable)
             for folder in (home, self.folder, *[self.folder.parent] * is_new) if is_durable else ():
                 _sync_folder(folder)
 
@@ -205,10 +204,11 @@ class FolderFiles:
         return pa.OSFile(str(self.home / name))
 
 
-def _publish(path: Path, target: Path) -> None:
+def _publish(path: Path, target: Path, *, is_durable: bool = True) -> None:
     """Give a file its name, once it is safe on the disk."""
     with path.open("rb") as file:
-        os.fsync(file.fileno())
+        if is_durable:
+            os.fsync(file.fileno())
     os.replace(path, target)
 
 
