@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from processes.allowed_hosts import AllowedHost
+from processes.exposure import OPEN
 
 CONFIGURATION = "pygeoapi-config.yml"
 _WEB_WORKERS, _WEB_THREADS = 2, 64
@@ -108,8 +109,12 @@ class Settings:
     """Processes that answer requests."""
     web_threads: int
     """Requests that each web process answers at the same time."""
+    host_names: tuple[str, ...]
+    """Names that requests may be for, beside those of loopback; `*` = any, none = that of the service's URL."""
     origins: tuple[str, ...]
     """Origins of web pages that may call the service; `*` = any."""
+    access: str | None
+    """Who may use the service, where the deployment says so; None = it does not, and everybody may who reaches it."""
     max_pause_s: int
     """Longest pause that a client may ask `echo` for, in seconds."""
     trusted: tuple[str, ...] = ()
@@ -144,7 +149,9 @@ class Settings:
             proxies=_proxies(definition.get("proxies")),
             web_workers=_count("web_workers", definition.get("web_workers")) or _WEB_WORKERS,
             web_threads=_count("web_threads", definition.get("web_threads")) or _WEB_THREADS,
-            origins=_names(definition.get("origins", "*")),
+            host_names=_names(definition.get("host_names")),
+            origins=_names(definition.get("origins")),
+            access=_access(definition.get("access")),
             max_pause_s=_count("max_pause_s", definition.get("max_pause_s")) or _MAX_PAUSE_S,
             trusted=_digests(definition.get("trusted")),
             raster_function_python=_program(definition.get("raster_function_python"), base),
@@ -243,6 +250,12 @@ def _count(name: str, value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} is {value!r}, not a whole number above 0")
     return value
+
+
+def _access(value: Any) -> str | None:
+    if value not in (None, "", OPEN):
+        raise ValueError(f"access is {value!r}; it takes {OPEN!r} alone")
+    return str(value) if value else None
 
 
 def _proxies(value: Any) -> int:

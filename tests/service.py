@@ -41,7 +41,8 @@ def configure(
         "${CLASSIFY_HOSTS:-}": "",
         "${CLASSIFY_STATE:-state}": str(folder / "state"),
         "${CLASSIFY_SLOTS:-}": "1",
-        "${CLASSIFY_ORIGINS:-*}": "'*'",
+        "${CLASSIFY_ORIGINS:-}": "'*'",
+        "${CLASSIFY_ORIGINS:-*}": "'*'",  # of version 0.3.0
     }
     for variable, value in values.items():
         text = text.replace(variable, value)

@@ -47,7 +47,9 @@ def test_shipped_configuration_has_the_defaults_of_the_contract() -> None:
         proxies=0,
         web_workers=2,
         web_threads=64,
-        origins=("*",),
+        host_names=(),
+        origins=(),
+        access=None,
         max_pause_s=60,
     )
     assert (found.limits.max_body_mb, found.limits.sync_max_objects) == (64, 20_000)
@@ -67,6 +69,9 @@ def test_variables_change_what_a_deployment_changes(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("CLASSIFY_SCHEDULER", "tls://scheduler:8786")
     monkeypatch.setenv("CLASSIFY_SLOTS", "3")
     monkeypatch.setenv("CLASSIFY_PROXIES", "2")
+    monkeypatch.setenv("CLASSIFY_HOST_NAMES", "a.example.org, b.example.org")
+    monkeypatch.setenv("CLASSIFY_ORIGINS", "https://map.example.org")
+    monkeypatch.setenv("CLASSIFY_ACCESS", "open")
     for name in ("CA", "CERT", "KEY"):
         monkeypatch.setenv(f"CLASSIFY_TLS_{name}", f"/tls/{name}")
     found = load_settings(SHIPPED)
@@ -78,6 +83,8 @@ def test_variables_change_what_a_deployment_changes(monkeypatch: pytest.MonkeyPa
     assert found.results == "s3://bucket/prefix"
     assert (found.scheduler, found.slots) == ("tls://scheduler:8786", 3)
     assert found.proxies == 2
+    assert found.host_names == ("a.example.org", "b.example.org")
+    assert (found.origins, found.access) == (("https://map.example.org",), "open")
     assert found.tls == Tls(Path("/tls/CA"), Path("/tls/CERT"), Path("/tls/KEY"))
 
 
@@ -90,6 +97,7 @@ def test_variables_change_what_a_deployment_changes(monkeypatch: pytest.MonkeyPa
         ({"web_workers": -1}, "web_workers is -1"),
         ({"proxies": "10.0.0.1, 10.0.0.2"}, r"proxies is '10.0.0.1, 10.0.0.2', not a number: write how many"),
         ({"proxies": -1}, "proxies is -1, not a number"),
+        ({"access": "closed"}, "access is 'closed'; it takes 'open' alone"),
         ({"tls": {"ca": "a", "cert": "b"}}, "tls lacks key"),
     ],
 )

@@ -73,6 +73,10 @@ class UriTooLongError(ServiceError):
     """The request line is too long."""
 
 
+class MisdirectedRequestError(ServiceError):
+    """The request is for a service of another name."""
+
+
 class HeadersTooLargeError(ServiceError):
     """The request's headers are too large."""
 
@@ -103,6 +107,7 @@ _ANSWERS: Mapping[type[ServiceError], tuple[int, str]] = {
     UriTooLongError: (414, "InvalidParameterValue"),
     UnsupportedMediaTypeError: (415, "UnsupportedMediaType"),
     ExpectationFailedError: (417, "InvalidParameterValue"),
+    MisdirectedRequestError: (421, "MisdirectedRequest"),
     ClientQueueFullError: (429, "TooManyRequests"),
     HeadersTooLargeError: (431, "InvalidParameterValue"),
     ServiceError: (500, "ServerError"),

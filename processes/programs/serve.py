@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from processes.exposure import require_meant
 from processes.programs.job_store import prepare_store_apart
 from processes.settings import load_configuration, load_settings
 
@@ -107,9 +108,10 @@ def serve(configuration: Path) -> None:
     stop_signals = _handle_signals()
     configuration = configuration.resolve()
     os.chdir(configuration.parent)
-    prepare_store_apart(load_settings(configuration))  # raises at once if the configuration or the store is wrong
-    bind = load_configuration(configuration)["server"]["bind"]
+    settings, bind = load_settings(configuration), load_configuration(configuration)["server"]["bind"]
     host, port = str(bind["host"]), int(bind["port"])
+    require_meant(settings.access, host)
+    prepare_store_apart(settings)  # raises at once if the configuration or the store is wrong
     with _listening(host, port) as listener:
         os.environ.setdefault("CLASSIFY_URL", f"http://{f'[{host}]' if ':' in host else host}:{port}")
         options = ["--config", str(configuration), "--parent", str(os.getpid())]

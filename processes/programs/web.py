@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from processes.exposure import require_meant
 from processes.model.catalog import Catalog
 from processes.programs.job_store import prepare_store
 from processes.settings import Settings, load_settings
@@ -27,7 +28,10 @@ def start_web(configuration: Path, address: str) -> None:
     """
     configuration = configuration.resolve()
     os.chdir(configuration.parent)
-    prepare_store(load_settings(configuration))
+    settings = load_settings(configuration)
+    if not address.startswith("fd://"):  # else who opened the socket has looked
+        require_meant(settings.access, address.rpartition(":")[0])
+    prepare_store(settings)
     settings = prepare(configuration)
     catalog = Catalog.from_settings(settings, waits=False)
     _logger.info("models: %s", ", ".join(catalog.usable_ids()) or "none that can be used yet")

@@ -39,6 +39,7 @@ from processes.web.imagery import imagery_view
 from processes.web.jobs import jobs_view, results_view
 from processes.web.metrics import metrics_view
 from processes.web.models import models_view
+from processes.web.origins import origin_check
 from processes.web.pages import error_page, has_own_templates, use_own_templates, wants_error_page
 from processes.web.problem import (
     ProblemResponse,
@@ -189,12 +190,14 @@ def create_application(configuration: Path) -> Flask:
     app.add_url_rule("/metrics", "metrics", metrics_view(api))
     app.add_url_rule("/health", "health", health_view(api))
     app.url_map.merge_slashes = False  # it would redirect, to whatever host the client names
+    app.before_request(origin_check(settings, api.config["server"]["url"]))
     app.before_request(_refuse_folders)
     app.register_error_handler(ServiceError, problem_response)
     app.register_error_handler(HTTPException, http_exception_response)
     app.register_error_handler(Exception, _unexpected_error_response)
     # the last one registered runs first: an error gets its form, is compressed, and gets the headers of CORS
-    CORS(app, **_cors(settings.origins))
+    if settings.origins:
+        CORS(app, **_cors(settings.origins))
     app.after_request(compress)
     app.after_request(_complete)
     return app

@@ -38,7 +38,7 @@ def path_of(url: str) -> str:
     return url.removeprefix("http://localhost")
 
 
-def ended(client: Client, job: str, timeout_s: float = 10) -> dict[str, Any]:
+def ended(client: Client, job: str, timeout_s: float = 60) -> dict[str, Any]:
     deadline = time.monotonic() + timeout_s
     while (found := client.http.get(f"/jobs/{job}").json)["status"] in ("accepted", "running"):
         assert time.monotonic() < deadline, found
