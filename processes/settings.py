@@ -47,6 +47,12 @@ class Limits:
     """Size of all that is downloaded for one request, images and features together, in MiB."""
     max_download_s: int = 600
     """Seconds that all downloads of one request may take together, from the lookup of a host to the last byte."""
+    max_requests: int = 16
+    """Requests to hosts and object stores at the same time, of each section and each step that downloads."""
+    request_timeout_s: int = 60
+    """Seconds that one request for a part of an image may take; then it is tried again."""
+    max_cache_mb: int = 512
+    """Parts of remote images that a job keeps on each machine while it goes on, in MiB."""
     sync_max_objects: int = 20_000
     """Objects of one synchronous request."""
     max_waiting_jobs: int = 1000

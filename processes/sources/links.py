@@ -7,10 +7,13 @@ name an allowed host; an `upload:` link names a file that a client has sent.
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import SplitResult, unquote
 
 from processes.errors import ForbiddenError, InputError, LimitError, ServiceError, from_record, to_record
@@ -19,8 +22,15 @@ from processes.sources.download_budget import DownloadBudget
 from processes.sources.downloads import Download, copy_quickly, recall, remember
 from processes.sources.host_links import display_link, require_host, split_link
 from processes.sources.media_types import plain_media_type
+from processes.sources.ranges import PIECE_BYTES, RemoteBytes, open_ranges
+from processes.sources.remote_files import RemoteFile, first_part
 from processes.sources.uploads import SCHEME, copy_upload, upload_path
 
+SuitsRanges = Callable[[BinaryIO, int], bool]
+"""Says of a file of so many bytes whether it can be read by parts. What it reads of the file is fetched."""
+
+ANY = "*/*"
+"""The header `Accept` of a request that takes whatever there is."""
 _COPY_BYTES = 2**20
 _ENTRIES_PER_IMAGE = 20
 """Files that may lie in a linked folder for each image of the limit: images have others beside them."""
@@ -39,6 +49,8 @@ class LinkedFile:
     """The link that it was downloaded from, redirects followed; None = it was on this machine already."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Headers of the host's answer, names in lower case; empty where nothing was downloaded."""
+    remote: RemoteFile | None = None
+    """The file, where it is read by parts: then `path` holds its first bytes alone. None = it is there whole."""
 
     @property
     def media_type(self) -> str:
@@ -123,9 +135,14 @@ def file_name(href: str) -> str:
 
 
 def resolve(
-    href: str, settings: Settings, folder: Path, accept: str = "*/*", budget: DownloadBudget | None = None
+    href: str,
+    settings: Settings,
+    folder: Path,
+    accept: str = ANY,
+    budget: DownloadBudget | None = None,
+    suits: SuitsRanges | None = None,
 ) -> LinkedFile:
-    """Return the file that a link names; a file of a host is downloaded.
+    """Return the file that a link names; a file of a host is downloaded, or its first bytes where the rest can wait.
 
     Args:
         href: the link.
@@ -133,6 +150,7 @@ def resolve(
         folder: for downloaded files.
         accept: media types for the header `Accept`.
         budget: of the request that the link belongs to; by default one of its own.
+        suits: says whether a file can be read by parts; None = no file can.
 
     Raises:
         ForbiddenError: the configuration does not allow the link.
@@ -152,12 +170,19 @@ def resolve(
                 return LinkedFile(sent, file_name(href), unquote(parts.fragment))
             return fetch(href, settings, folder, accept, budget or DownloadBudget.of(settings))
         case "http" | "https":
-            return fetch(href, settings, folder, accept, budget or DownloadBudget.of(settings))
+            return fetch(href, settings, folder, accept, budget or DownloadBudget.of(settings), suits)
         case _:
             raise _scheme_not_allowed(href, parts)
 
 
-def fetch(href: str, settings: Settings, folder: Path, accept: str, budget: DownloadBudget) -> LinkedFile:
+def fetch(
+    href: str,
+    settings: Settings,
+    folder: Path,
+    accept: str,
+    budget: DownloadBudget,
+    suits: SuitsRanges | None = None,
+) -> LinkedFile:
     """Download what a link names that has to be fetched, unless the folder holds that, or the error, already.
 
     Arguments and errors are those of `resolve`.
@@ -166,11 +191,11 @@ def fetch(href: str, settings: Settings, folder: Path, accept: str, budget: Down
     if earlier is not None:
         return _recalled(earlier, folder)
     try:
-        file = _download(href, settings, folder, accept, budget)
+        file = _download(href, settings, folder, accept, budget, suits)
     except ServiceError as err:
         remember(folder, Download(href, accept, error=to_record(err), is_answer=err.__cause__ is None))
         raise
-    remember(folder, Download(href, accept, str(file.path), file.url, file.headers))
+    remember(folder, Download(href, accept, str(file.path), file.url, file.headers, remote=file.remote))
     return file
 
 
@@ -184,14 +209,16 @@ def _recalled(earlier: Download, folder: Path) -> LinkedFile:
     path = _free_path(folder, name)
     copy_quickly(Path(earlier.path or ""), path)
     fragment = unquote(split_link(earlier.href).fragment)
-    return LinkedFile(path, name, fragment, earlier.url, earlier.headers)
+    return LinkedFile(path, name, fragment, earlier.url, earlier.headers, earlier.remote)
 
 
 def _free_path(folder: Path, name: str) -> Path:
-    return folder / f"{len(os.listdir(folder))}-{Path(name).suffix[:16]}"
+    return folder / f"{uuid.uuid4().hex[:16]}-{Path(name).suffix[:16]}"
 
 
-def _download(href: str, settings: Settings, folder: Path, accept: str, budget: DownloadBudget) -> LinkedFile:
+def _download(
+    href: str, settings: Settings, folder: Path, accept: str, budget: DownloadBudget, suits: SuitsRanges | None
+) -> LinkedFile:
     parts = split_link(href)
     name = file_name(href)
     path = _free_path(folder, name)
@@ -200,13 +227,36 @@ def _download(href: str, settings: Settings, folder: Path, accept: str, budget: 
         return LinkedFile(path, name, unquote(parts.fragment))
     from processes.sources.hosts import open_link  # slow to import, and most links name files
 
-    with open_link(href, settings, accept, budget) as (response, url):
+    with open_link(href, settings, accept, budget, None if suits is None else PIECE_BYTES) as (response, url):
         with path.open("xb") as file:
             while block := response.read1(_COPY_BYTES):  # what has arrived: a part of a slow answer counts too
                 budget.spend(len(block), href)
                 file.write(block)
         headers = {key.lower(): response.headers[key] for key in response.headers}  # of several, all
-    return LinkedFile(path, name, unquote(parts.fragment), url, headers)
+        is_part = response.status != HTTPStatus.OK
+    remote = None
+    if suits is not None and is_part:
+        remote = first_part(href.partition("#")[0], headers, path)
+        if remote is None or not _suits(suits, remote, path, settings, budget):
+            path.unlink()
+            return _download(href, settings, folder, accept, budget, None)
+        if path.stat().st_size == remote.size_bytes:  # all of it
+            remote = None
+    return LinkedFile(path, name, unquote(parts.fragment), url, headers, remote)
+
+
+def _suits(suits: SuitsRanges, remote: RemoteFile, first: Path, settings: Settings, budget: DownloadBudget) -> bool:
+    """Return whether a file can be read by parts, or is there already; `first` holds its first bytes."""
+    if first.stat().st_size == remote.size_bytes:
+        return True
+    with budget.spending_time(remote.href) as deadline:
+        reader = open_ranges(remote, settings, deadline.remaining_s())
+        try:
+            with RemoteBytes(remote, reader, first=first.read_bytes()) as file:
+                return suits(file.as_file(), remote.size_bytes)
+        finally:
+            budget.spend(file.fetched_bytes, remote.href)
+            reader.close()
 
 
 def list_folder(href: str, settings: Settings, endings: tuple[str, ...], budget: FolderBudget) -> list[LinkedFile]:
