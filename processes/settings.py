@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from processes.allowed_hosts import AllowedHost
+from processes.allowed_hosts import AllowedBucket, AllowedHost
 
 CONFIGURATION = "pygeoapi-config.yml"
 _WEB_WORKERS, _WEB_THREADS = 2, 64
@@ -120,6 +120,8 @@ class Settings:
     """Longest pause that a client may ask `echo` for, in seconds."""
     trusted: tuple[str, ...] = ()
     """Digests (SHA-256, in hex) of the packages whose raster functions may run."""
+    buckets: tuple[AllowedBucket, ...] = ()
+    """Buckets, or parts of them, that links to object stores may name."""
     raster_function_python: Path | None = None
     """The Python that runs raster functions; None = none does."""
 
@@ -152,6 +154,7 @@ class Settings:
             web_threads=_count("web_threads", definition.get("web_threads")) or _WEB_THREADS,
             origins=_names(definition.get("origins", "*")),
             max_pause_s=_count("max_pause_s", definition.get("max_pause_s")) or _MAX_PAUSE_S,
+            buckets=tuple(map(AllowedBucket.parse, _names(definition.get("buckets")))),
             trusted=_digests(definition.get("trusted")),
             raster_function_python=_program(definition.get("raster_function_python"), base),
         )

@@ -55,6 +55,7 @@ HOMES: Mapping[str, set[str]] = {
     "rasterio": {"imagery/image", "imagery/source", "imagery/tiles", "imagery/window_cells"}
     | {"imagery/remote_source", "imagery/tile_fetching"},
     "pyogrio": {"features/reading/curves", "features/reading/gdal", "features/writing/gdal"},
+    "obstore": {"sources/buckets"},
     "PIL": {"imagery/chips", "imagery/pictures"},
     "urllib3": {"sources/connections", "sources/host_ranges", "sources/hosts"},
     "sqlite3": {

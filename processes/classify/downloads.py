@@ -17,12 +17,15 @@ from processes.classify.feature_links import ACCEPT, first_file, has_pages, read
 from processes.errors import ServiceError
 from processes.features.reading.oddities import Oddities
 from processes.features.reading.paging import PageReader
+from processes.imagery.endings import ENDINGS
 from processes.imagery.tiled_tiff import can_be_read_by_parts
 from processes.ogc.request import Description, ExecuteRequest, InputValue
 from processes.settings import Settings
+from processes.sources.bucket_links import is_bucket_link
 from processes.sources.download_budget import DownloadBudget
 from processes.sources.downloads import recall
-from processes.sources.links import ANY, fetch, is_folder, resolve
+from processes.sources.folder_budget import FolderBudget
+from processes.sources.links import ANY, fetch, is_folder, list_bucket_folder, resolve
 from processes.sources.uploads import SCHEME
 
 FRAME: Description = {
@@ -87,11 +90,16 @@ def download_images(request: ExecuteRequest, settings: Settings, folder: Path, b
 
 
 def _image_links(request: ExecuteRequest, settings: Settings) -> Iterator[str]:
-    values = request.inputs.get("image", ())
+    values, folders = request.inputs.get("image", ()), FolderBudget.of(settings)
     for value in values if len(values) <= settings.limits.max_images else ():
         href = _host_link(value, settings)
-        if href is not None and not is_folder(href):
+        if href is None:
+            continue
+        if not is_folder(href):
             yield href
+        elif is_bucket_link(href):
+            with suppress(ServiceError):
+                yield from list_bucket_folder(href, settings, ENDINGS, folders)
 
 
 def _download_features(href: str, settings: Settings, folder: Path, budget: DownloadBudget) -> None:
@@ -107,7 +115,7 @@ def _download_features(href: str, settings: Settings, folder: Path, budget: Down
 
 def _host_link(value: InputValue, settings: Settings) -> str | None:
     """Return the link of a value to what has to be fetched; None = it has none."""
-    schemes = ("http:", "https:", *[f"{SCHEME}:"] * settings.results.startswith("s3://"))
+    schemes = ("http:", "https:", "s3:", "gs:", "az:", *[f"{SCHEME}:"] * settings.results.startswith("s3://"))
     with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         href = msgspec.json.decode(value.text, type=_Link).href
         if href.lstrip().lower().startswith(schemes):

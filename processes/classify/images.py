@@ -20,22 +20,25 @@ import msgspec
 from processes.classify.description import INLINE_IMAGES
 from processes.classify.downloads import download_images
 from processes.errors import Fault, ImageError, LimitError, RequestError, ServiceError, collect_faults
+from processes.imagery.endings import ENDINGS
 from processes.imagery.image import Image, open_image
 from processes.imagery.remote_source import RemoteAccess, RemoteTiffSource
 from processes.imagery.sidecars import ImageFolders
-from processes.imagery.source import ENDINGS, FileSource, ImageSource, unique_names
+from processes.imagery.source import FileSource, ImageSource, unique_names
 from processes.imagery.tiled_tiff import can_be_read_by_parts
 from processes.ogc.request import ExecuteRequest, InputValue
 from processes.ogc.schema import quoted
 from processes.settings import Settings
+from processes.sources.bucket_links import is_bucket_link
 from processes.sources.download_budget import DownloadBudget
+from processes.sources.folder_budget import FolderBudget
 from processes.sources.links import (
-    FolderBudget,
     LinkedFile,
     allowed_path,
     exists,
     file_name,
     is_folder,
+    list_bucket_folder,
     list_folder,
     resolve,
 )
@@ -233,7 +236,12 @@ def _linked_sources(
 ) -> list[_NamedSource]:
     """Return the images behind a link; arguments as `_sources` has them."""
     path = allowed_path(href, settings)
-    if is_folder(href) and (scratch is not None or (path is not None and exists(path.is_dir))):
+    if is_folder(href) and scratch is not None and is_bucket_link(href):
+        links = list_bucket_folder(href, settings, ENDINGS, folders)
+        files = [
+            resolve(link, settings, scratch.folder, budget=scratch.budget, suits=can_be_read_by_parts) for link in links
+        ]
+    elif is_folder(href) and (scratch is not None or (path is not None and exists(path.is_dir))):
         files = list_folder(href, settings, ENDINGS, folders)
     elif scratch is not None:
         files = [resolve(href, settings, scratch.folder, budget=scratch.budget, suits=can_be_read_by_parts)]

@@ -40,7 +40,6 @@ _DRIVERS = {
 }
 """First bytes of the formats that are read, and GDAL's drivers for them. GDAL never guesses a driver: a file that looks
 like an image to it may be a VRT, which can point anywhere."""
-ENDINGS = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2", ".j2k")
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 _MAX_PRJ_BYTES = 2**16

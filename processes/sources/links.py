@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import SplitResult, unquote
 
-from processes.errors import ForbiddenError, InputError, LimitError, ServiceError, from_record, to_record
+from processes.allowed_hosts import BUCKET_SCHEMES
+from processes.errors import ForbiddenError, InputError, ServiceError, from_record, to_record
 from processes.settings import Settings
+from processes.sources.bucket_links import allowed_object
 from processes.sources.download_budget import DownloadBudget
 from processes.sources.downloads import Download, copy_quickly, recall, remember
+from processes.sources.folder_budget import FolderBudget
 from processes.sources.host_links import display_link, require_host, split_link
 from processes.sources.media_types import plain_media_type
 from processes.sources.ranges import PIECE_BYTES, RemoteBytes, open_ranges
@@ -32,8 +35,6 @@ SuitsRanges = Callable[[BinaryIO, int], bool]
 ANY = "*/*"
 """The header `Accept` of a request that takes whatever there is."""
 _COPY_BYTES = 2**20
-_ENTRIES_PER_IMAGE = 20
-"""Files that may lie in a linked folder for each image of the limit: images have others beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,42 +59,6 @@ class LinkedFile:
         return plain_media_type(self.headers.get("content-type", ""))
 
 
-@dataclass(slots=True)
-class FolderBudget:
-    """Images and entries of folders that remain for all links of one request together."""
-
-    limit: int
-    """The limit `max_images`."""
-    remaining_files: int
-    remaining_entries: int
-
-    @classmethod
-    def of(cls, settings: Settings) -> FolderBudget:
-        """Return the budget of a request of which no folder is listed yet."""
-        limit = settings.limits.max_images
-        return cls(limit, limit, limit * _ENTRIES_PER_IMAGE)
-
-    @property
-    def is_spent(self) -> bool:
-        """Whether there were too many images or entries."""
-        return min(self.remaining_files, self.remaining_entries) < 0
-
-    def spend_file(self, href: str) -> None:
-        """Count an image of a linked folder; raise LimitError where there are too many."""
-        self.remaining_files -= 1
-        if self.remaining_files < 0:
-            reason = f"the images of {display_link(href)} and those before them in the request"
-            raise LimitError("max_images", self.limit, reason)
-
-    def spend_entry(self, href: str) -> None:
-        """Count whatever lies in a linked folder; raise LimitError where there is too much."""
-        self.remaining_entries -= 1
-        if self.remaining_entries < 0:
-            entries = f"over {self.limit * _ENTRIES_PER_IMAGE} files, {_ENTRIES_PER_IMAGE} for each image"
-            reason = f"the folder {display_link(href)} and those before it in the request hold {entries}"
-            raise LimitError("max_images", self.limit, reason)
-
-
 def allowed_path(href: str, settings: Settings) -> Path | None:
     """Return the path of a `file:` or `upload:` link that the configuration allows; None = it has to be fetched.
 
@@ -111,6 +76,9 @@ def allowed_path(href: str, settings: Settings) -> Path | None:
             return upload_path(parts.path, settings)
         case "http" | "https":
             require_host(parts, settings)
+            return None
+        case "s3" | "gs" | "az":
+            allowed_object(href, settings)
             return None
         case _:
             raise _scheme_not_allowed(href, parts)
@@ -169,7 +137,7 @@ def resolve(
             if sent is not None:
                 return LinkedFile(sent, file_name(href), unquote(parts.fragment))
             return fetch(href, settings, folder, accept, budget or DownloadBudget.of(settings))
-        case "http" | "https":
+        case "http" | "https" | "s3" | "gs" | "az":
             return fetch(href, settings, folder, accept, budget or DownloadBudget.of(settings), suits)
         case _:
             raise _scheme_not_allowed(href, parts)
@@ -225,6 +193,9 @@ def _download(
     if parts.scheme == SCHEME:
         copy_upload(parts.path, settings, path, lambda size_bytes: budget.spend(size_bytes, href))
         return LinkedFile(path, name, unquote(parts.fragment))
+    if parts.scheme in BUCKET_SCHEMES:
+        remote = _download_object(href, settings, path, budget, suits)
+        return LinkedFile(path, name, unquote(parts.fragment), remote=remote)
     from processes.sources.hosts import open_link  # slow to import, and most links name files
 
     with open_link(href, settings, accept, budget, None if suits is None else PIECE_BYTES) as (response, url):
@@ -243,6 +214,23 @@ def _download(
         if path.stat().st_size == remote.size_bytes:  # all of it
             remote = None
     return LinkedFile(path, name, unquote(parts.fragment), url, headers, remote)
+
+
+def _download_object(
+    href: str, settings: Settings, path: Path, budget: DownloadBudget, suits: SuitsRanges | None
+) -> RemoteFile | None:
+    """Download an object, or its first bytes where the rest can wait; None = it is there whole."""
+    from processes.sources.buckets import download_object, first_of_object  # slow to import
+
+    if suits is not None:
+        remote = first_of_object(href, settings, path, PIECE_BYTES, budget)
+        if path.stat().st_size == remote.size_bytes:
+            return None
+        if _suits(suits, remote, path, settings, budget):
+            return remote
+        path.unlink()
+    download_object(href, settings, path, budget)
+    return None
 
 
 def _suits(suits: SuitsRanges, remote: RemoteFile, first: Path, settings: Settings, budget: DownloadBudget) -> bool:
@@ -302,9 +290,17 @@ def list_folder(href: str, settings: Settings, endings: tuple[str, ...], budget:
     return sorted(files, key=lambda file: file.name)
 
 
+def list_bucket_folder(href: str, settings: Settings, endings: tuple[str, ...], budget: FolderBudget) -> list[str]:
+    """Return links to the objects directly in a folder of a bucket; arguments and errors are those of `list_folder`."""
+    from processes.sources.buckets import list_objects  # slow to import
+
+    return list_objects(href, settings, endings, budget)
+
+
 def _scheme_not_allowed(href: str, parts: SplitResult) -> ForbiddenError:
     return ForbiddenError(
-        f"{display_link(href)}: links of scheme {parts.scheme!r} are not allowed; file, http, https and upload are"
+        f"{display_link(href)}: links of scheme {parts.scheme!r} are not allowed; file, http, https, s3, gs, az "
+        "and upload are"
     )
 
 

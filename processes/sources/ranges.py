@@ -7,6 +7,7 @@ import os
 from typing import BinaryIO, cast
 
 from processes.settings import Settings
+from processes.sources.bucket_links import is_bucket_link
 from processes.sources.part_cache import PartCache
 from processes.sources.remote_files import RangeReader, RemoteFile
 
@@ -22,7 +23,11 @@ def open_ranges(file: RemoteFile, settings: Settings, patience_s: float | None =
         settings: what the configuration allows, and the limits.
         patience_s: seconds for one part with all its tries; None = a share of the limit of sections.
     """
-    from processes.sources.host_ranges import HostRanges  # slow to import, and most links name files
+    if is_bucket_link(file.href):
+        from processes.sources.buckets import BucketRanges  # slow to import, and most links name files
+
+        return BucketRanges(file, settings, patience_s)
+    from processes.sources.host_ranges import HostRanges
 
     return HostRanges(file, settings, patience_s)
 
