@@ -29,8 +29,6 @@ FOLDER = Path(__file__).parent / "data"
 SIDE_PX, CHIP_PX, OBJECTS = 12_000, 64, 2_000
 DELAY_S = 0.05
 RUNS = 3
-IMAGES = 100
-"""Of the mosaic; the objects lie on four of them."""
 NETWORKS = (("resnet18", 224, 1.3), ("small-cnn", 64, 2.0))
 """Network, its chip, and how many times the local file's wall time is allowed."""
 TIMES_VSICURL = 3.0
@@ -97,9 +95,7 @@ def touched_bytes(image: Path, objects: Path) -> int:
         for column in range(max(left, 0) // 512, min(left + CHIP_PX - 1, SIDE_PX - 1) // 512 + 1)
     }
     with rasterio.open(image) as dataset:
-        sizes = [
-            dataset.get_tag_item(f"BLOCK_SIZE_{column}_{row}", ns="TIFF", bidx=1) for row, column in sorted(blocks)
-        ]
+        sizes = [dataset.get_tag_item(f"BLOCK_SIZE_{column}_{row}", "TIFF", bidx=1) for row, column in sorted(blocks)]
     return sum(int(size or 0) for size in sizes)
 
 
