@@ -84,6 +84,17 @@ class RangeHandler(BaseHTTPRequestHandler):
         else:
             self.answer(200, content, headers)
 
+    def do_HEAD(self) -> None:
+        state = self.state
+        time.sleep(state.delay_s)
+        path = state.folder / unquote(urlsplit(self.path).path.removeprefix("/"))
+        with state.lock:
+            state.ranges.append((path.name, 0, 0))
+        if path.is_file():
+            self.answer(200, b"", self.stamps() | {"Accept-Ranges": "bytes"}, path.stat().st_size)
+        else:
+            self.answer(404, b"", {})
+
     def stamps(self) -> dict[str, str]:
         """Return the headers that tell one state of a file from another."""
         return {"ETag": f'"{self.state.tag}"', "Last-Modified": formatdate(1_700_000_000, usegmt=True)}
