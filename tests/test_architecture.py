@@ -52,10 +52,12 @@ HOMES: Mapping[str, set[str]] = {
     "onnxruntime": {"model/runtime/onnx_runtime", "model/runtime/quantisation"},
     "openvino": {"model/runtime/openvino_runtime"},
     "onnx": {"model/graph"},
-    "rasterio": {"imagery/image", "imagery/source", "imagery/tiles"},
+    "rasterio": {"imagery/image", "imagery/source", "imagery/tiles", "imagery/window_cells"}
+    | {"imagery/remote_source", "imagery/tile_fetching"},
     "pyogrio": {"features/reading/curves", "features/reading/gdal", "features/writing/gdal"},
+    "obstore": {"sources/buckets"},
     "PIL": {"imagery/chips", "imagery/pictures"},
-    "urllib3": {"sources/connections", "sources/hosts"},
+    "urllib3": {"sources/connections", "sources/host_ranges", "sources/hosts"},
     "sqlite3": {
         "jobs/database",  # its error codes
         "features/reading/geopackage",

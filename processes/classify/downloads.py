@@ -7,6 +7,7 @@ reads the input meets the same error at the same place, together with those of o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,10 +17,15 @@ from processes.classify.feature_links import ACCEPT, first_file, has_pages, read
 from processes.errors import ServiceError
 from processes.features.reading.oddities import Oddities
 from processes.features.reading.paging import PageReader
+from processes.imagery.endings import ENDINGS
+from processes.imagery.tiled_tiff import can_be_read_by_parts
 from processes.ogc.request import Description, ExecuteRequest, InputValue
 from processes.settings import Settings
+from processes.sources.bucket_links import is_bucket_link
 from processes.sources.download_budget import DownloadBudget
-from processes.sources.links import fetch, is_folder, resolve
+from processes.sources.downloads import recall
+from processes.sources.folder_budget import FolderBudget
+from processes.sources.links import ANY, fetch, is_folder, list_bucket_folder, resolve
 from processes.sources.uploads import SCHEME
 
 FRAME: Description = {
@@ -52,9 +58,7 @@ def download_links(request: ExecuteRequest, settings: Settings, folder: Path) ->
         folder: for what is downloaded.
     """
     budget = DownloadBudget.of(settings)
-    for href in _image_links(request, settings):
-        with suppress(ServiceError):
-            resolve(href, settings, folder, budget=budget)
+    download_images(request, settings, folder, budget)
     for value in request.inputs.get("features", ()):
         features = _host_link(value, settings)
         if features is not None:
@@ -62,12 +66,40 @@ def download_links(request: ExecuteRequest, settings: Settings, folder: Path) ->
                 _download_features(features, settings, folder, budget)
 
 
+def download_images(request: ExecuteRequest, settings: Settings, folder: Path, budget: DownloadBudget) -> None:
+    """Download the images that a request links to on hosts, several at the same time, unless that is done.
+
+    Of those that can be read by parts only the first bytes are downloaded.
+
+    Args:
+        request: the request.
+        settings: what is allowed.
+        folder: for what is downloaded.
+        budget: of the request's downloads.
+    """
+
+    def download(href: str) -> None:
+        with suppress(ServiceError):
+            resolve(href, settings, folder, budget=budget, suits=can_be_read_by_parts)
+
+    todo = [href for href in dict.fromkeys(_image_links(request, settings)) if recall(folder, href, ANY) is None]
+    if todo:
+        with ThreadPoolExecutor(min(len(todo), settings.limits.max_requests), "download") as pool:
+            for done in [pool.submit(download, href) for href in todo]:
+                done.result()
+
+
 def _image_links(request: ExecuteRequest, settings: Settings) -> Iterator[str]:
-    values = request.inputs.get("image", ())
+    values, folders = request.inputs.get("image", ()), FolderBudget.of(settings)
     for value in values if len(values) <= settings.limits.max_images else ():
         href = _host_link(value, settings)
-        if href is not None and not is_folder(href):
+        if href is None:
+            continue
+        if not is_folder(href):
             yield href
+        elif is_bucket_link(href):
+            with suppress(ServiceError):
+                yield from list_bucket_folder(href, settings, ENDINGS, folders)
 
 
 def _download_features(href: str, settings: Settings, folder: Path, budget: DownloadBudget) -> None:
@@ -83,7 +115,7 @@ def _download_features(href: str, settings: Settings, folder: Path, budget: Down
 
 def _host_link(value: InputValue, settings: Settings) -> str | None:
     """Return the link of a value to what has to be fetched; None = it has none."""
-    schemes = ("http:", "https:", *[f"{SCHEME}:"] * settings.results.startswith("s3://"))
+    schemes = ("http:", "https:", "s3:", "gs:", "az:", *[f"{SCHEME}:"] * settings.results.startswith("s3://"))
     with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         href = msgspec.json.decode(value.text, type=_Link).href
         if href.lstrip().lower().startswith(schemes):

@@ -18,23 +18,31 @@ from typing import Literal
 import msgspec
 
 from processes.classify.description import INLINE_IMAGES
+from processes.classify.downloads import download_images
 from processes.errors import Fault, ImageError, LimitError, RequestError, ServiceError, collect_faults
+from processes.imagery.endings import ENDINGS
 from processes.imagery.image import Image, open_image
+from processes.imagery.remote_source import RemoteAccess, RemoteTiffSource
 from processes.imagery.sidecars import ImageFolders
-from processes.imagery.source import ENDINGS, FileSource, ImageSource, unique_names
+from processes.imagery.source import FileSource, ImageSource, unique_names
+from processes.imagery.tiled_tiff import can_be_read_by_parts
 from processes.ogc.request import ExecuteRequest, InputValue
 from processes.ogc.schema import quoted
 from processes.settings import Settings
+from processes.sources.bucket_links import is_bucket_link
 from processes.sources.download_budget import DownloadBudget
+from processes.sources.folder_budget import FolderBudget
 from processes.sources.links import (
-    FolderBudget,
+    LinkedFile,
     allowed_path,
     exists,
     file_name,
     is_folder,
+    list_bucket_folder,
     list_folder,
     resolve,
 )
+from processes.sources.ranges import piece_key
 from processes.sources.stamps import FileStamp
 
 
@@ -82,21 +90,24 @@ class _Scratch:
     folder: Path
     budget: DownloadBudget
     """Of the request's downloads."""
+    access: RemoteAccess
 
 
 def open_images(
-    request: ExecuteRequest, settings: Settings, folder: Path, budget: DownloadBudget, faults: list[Fault]
+    request: ExecuteRequest, access: RemoteAccess, folder: Path, budget: DownloadBudget, faults: list[Fault]
 ) -> list[tuple[Image, str]]:
     """Return the images of a request with their pointers; faults of others are added to `faults`.
 
     Args:
         request: the request.
-        settings: the allowed links and the limits.
+        access: how remote images are reached, with the allowed links and the limits.
         folder: for inline and fetched files.
         budget: of the request's downloads.
         faults: gets the faults.
     """
-    named = _named_sources(request, settings, _Scratch(folder, budget), faults)
+    settings = access.settings
+    download_images(request, settings, folder, budget)
+    named = _named_sources(request, settings, _Scratch(folder, budget, access), faults)
     sources = [(item.source, pointer) for item, pointer in named if item.source is not None]
     images = []
     names = unique_names(source.name for source, _ in sources)
@@ -225,12 +236,24 @@ def _linked_sources(
 ) -> list[_NamedSource]:
     """Return the images behind a link; arguments as `_sources` has them."""
     path = allowed_path(href, settings)
-    if is_folder(href) and (scratch is not None or (path is not None and exists(path.is_dir))):
+    if is_folder(href) and scratch is not None and is_bucket_link(href):
+        links = list_bucket_folder(href, settings, ENDINGS, folders)
+        files = [
+            resolve(link, settings, scratch.folder, budget=scratch.budget, suits=can_be_read_by_parts) for link in links
+        ]
+    elif is_folder(href) and (scratch is not None or (path is not None and exists(path.is_dir))):
         files = list_folder(href, settings, ENDINGS, folders)
     elif scratch is not None:
-        files = [resolve(href, settings, scratch.folder, budget=scratch.budget)]
+        files = [resolve(href, settings, scratch.folder, budget=scratch.budget, suits=can_be_read_by_parts)]
     elif path is None:
         return [_NamedSource(file_name(href), None)]
     else:
         return [] if is_folder(href) else [_NamedSource(file_name(href), FileSource(path, file_name(href)))]
-    return [_NamedSource(file.name, FileSource(file.path, file.name)) for file in files]
+    return [_NamedSource(file.name, _source_of(file, scratch)) for file in files]
+
+
+def _source_of(file: LinkedFile, scratch: _Scratch | None) -> ImageSource:
+    if file.remote is None or scratch is None:
+        return FileSource(file.path, file.name)
+    scratch.access.cache.put(piece_key(file.remote.digest, 0), file.path.read_bytes())
+    return RemoteTiffSource(file.remote, file.name, scratch.access)

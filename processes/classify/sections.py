@@ -34,6 +34,7 @@ from processes.imagery.chips import Placement
 from processes.imagery.grid import ChipRule
 from processes.imagery.image import Image
 from processes.imagery.mosaic import Mosaic
+from processes.imagery.remote_source import RemoteAccess
 from processes.imagery.separate import ObjectImagePairs
 from processes.imagery.source import AnySource, ImageSource
 from processes.imagery.tiles import BandSelection
@@ -205,9 +206,15 @@ def save_images(images: Sequence[Image], folder: Path, keep: Callable[[str, Path
     return [dataclasses.replace(image, source=image.source.save(folder, keep)) for image in images]
 
 
-def load_images(saved: SavedPlan, fetch: Callable[[str], Path]) -> list[Image]:
-    """Return the images of a plan as this machine reaches them; `fetch` returns the path of a kept file."""
-    return [dataclasses.replace(image, source=image.source.locate(fetch)) for image in saved.images]
+def load_images(saved: SavedPlan, fetch: Callable[[str], Path], access: RemoteAccess) -> list[Image]:
+    """Return the images of a plan as this machine reaches them.
+
+    Args:
+        saved: the plan.
+        fetch: returns the path of a kept file.
+        access: how images that lie elsewhere are reached.
+    """
+    return [dataclasses.replace(image, source=image.source.locate(fetch, access)) for image in saved.images]
 
 
 def load_sources(saved: SavedPlan, images: Sequence[Image], catalog: Catalog) -> Sources:

@@ -183,6 +183,13 @@ def models(config: Path, as_json: bool) -> None:
         click.echo("no models are installed")
 
 
+class _PathOrLink(click.Path):
+    """A path, or a link with a scheme, which is returned as it is."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if isinstance(value, str) and "://" in value else super().convert(value, param, ctx)
+
+
 class _OutputOption(click.Option):
     """The option --output. Its help lists the formats, whose libraries are slow to import: so at the last moment."""
 
@@ -201,12 +208,12 @@ class _OutputOption(click.Option):
     "images",
     multiple=True,
     required=True,
-    type=click.Path(exists=True, path_type=Path),
-    help="An image, or a folder of images; may be repeated.",
+    type=_PathOrLink(exists=True, path_type=Path),
+    help="An image, or a folder of images, or a link to one; may be repeated.",
 )
 @click.option(
     "--features",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=_PathOrLink(exists=True, dir_okay=False, path_type=Path),
     help=(
         "The objects: a GeoJSON, GeoPackage, FlatGeobuf, zipped Shapefile, GeoParquet or CSV. "
         "Without it each image is one object."
@@ -281,8 +288,8 @@ def run(config: Path, /, output: Path, overwrite: bool, quiet: bool, **options: 
 
 def _inputs(
     *,
-    images: tuple[Path, ...],
-    features: Path | None,
+    images: tuple[Path | str, ...],
+    features: Path | str | None,
     layer: str | None,
     features_crs: str | None,
     model: str,
@@ -299,7 +306,7 @@ def _inputs(
     from processes.programs.local import link_to
 
     inputs = {
-        "image": [link_to(path) for path in images],
+        "image": [link_to(image) for image in images],
         "features": None if features is None else link_to(features, layer=layer, crs=features_crs),
         "model": model,
         "modelArguments": {name: value for name, _, value in (item.partition("=") for item in arguments)},
