@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { command -v "$$p"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo serve test test-jobs test-pages test-compose test-convert convert-env test-openvino chaos siege fuzz soak check bench bench-growth bench-remote gpu-check audit lock openapi clean
+.PHONY: demo serve test test-jobs test-pages test-compose test-convert convert-env test-openvino chaos siege fuzz soak check bench bench-growth bench-remote gpu-check audit lock openapi clean test-qgis qgis-plugin
 
 demo: .venv/ready
 	$(BIN)/python examples/storm/demo.py
@@ -24,6 +24,14 @@ test-jobs: .venv/ready-dev
 # a person at the pages: fills in, uploads, runs, watches, cancels; needs Chromium
 test-pages: .venv/ready-dev
 	$(BIN)/python -m pytest -m pages --durations=5
+
+# the plugin in a real QGIS: its dialogs, qgis_process, this service and others; needs QGIS with its Python, and xvfb
+test-qgis: .venv/ready-dev
+	$(BIN)/python -m pytest -m qgis --durations=5
+
+# the plugin as QGIS installs it
+qgis-plugin:
+	"$(PYTHON)" clients/qgis/package.py build/ogcapi_processes.zip
 
 # the faults of clusters once more, on the cluster of docker/compose.yml: its commands and settings, with an object store
 test-compose: .venv/ready-dev
