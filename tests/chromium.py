@@ -188,7 +188,8 @@ def chromium(folder: Path) -> Iterator[Page]:
     options = [
         "--headless=new",
         "--no-sandbox",
-        "--disable-gpu",
+        "--use-angle=swiftshader",  # maps are drawn by the CPU
+        "--enable-unsafe-swiftshader",
         "--no-first-run",
         "--disable-background-networking",
         "--disable-component-update",

@@ -53,7 +53,7 @@ HOMES: Mapping[str, set[str]] = {
     "openvino": {"model/runtime/openvino_runtime"},
     "onnx": {"model/graph"},
     "rasterio": {"imagery/image", "imagery/source", "imagery/tiles", "imagery/window_cells"}
-    | {"imagery/remote_source", "imagery/tile_fetching"},
+    | {"imagery/map_tiles", "imagery/remote_source", "imagery/tile_fetching"},
     "pyogrio": {"features/reading/curves", "features/reading/gdal", "features/writing/gdal"},
     "obstore": {"sources/buckets"},
     "PIL": {"imagery/chips", "imagery/pictures"},

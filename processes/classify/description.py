@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from processes import __version__
-from processes.classify.planning.fields import DEFAULT_FIELD, FIELD_NAME
+from processes.classify.planning.fields import FIELD_NAME
 from processes.crs import CRS84
 from processes.features.writing.formats import FORMATS
+from processes.features.writing.label_fields import DEFAULT_FIELD
 from processes.ogc.request import Description
 
 PROCESS_ID = "classify-objects"

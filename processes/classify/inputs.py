@@ -14,7 +14,6 @@ from processes.classify.features import read_features, stamp_features
 from processes.classify.images import open_images, stamp_images
 from processes.classify.planning.bands import model_for
 from processes.classify.planning.extent import Extent, read_extent
-from processes.classify.planning.fields import DEFAULT_FIELD
 from processes.classify.planning.options import Options
 from processes.classify.planning.plan import checked
 from processes.classify.planning.sources import Sources
@@ -24,6 +23,7 @@ from processes.errors import Fault, NameTakenError, RequestError, collect_faults
 from processes.features.layer import Layer
 from processes.features.writing.format import Format
 from processes.features.writing.formats import format_of_media_type
+from processes.features.writing.label_fields import DEFAULT_FIELD
 from processes.imagery.remote_source import RemoteAccess
 from processes.model.arguments import ModelArguments, read_arguments
 from processes.model.catalog import Catalog, Model

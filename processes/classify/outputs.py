@@ -12,10 +12,14 @@ from processes.classify.publish import publish
 from processes.classify.sections import OutputOptions, SavedPlan, save_images
 from processes.classify.stored_chips import ChipSources, store_chips
 from processes.crs import crs_from_text
+from processes.features.serving.map_index import MAX_OBJECTS, write_map_index
 from processes.features.writing.formats import format_of_media_type
 from processes.imagery.chips import Placement
 from processes.ogc.process import Output
 from processes.sources.stamps import FileStamp
+
+_MAPPED_ROWS = 10_000
+"""A result with fewer rows gets its place on a map within the request that asks for it."""
 
 
 def published(
@@ -46,6 +50,9 @@ def published(
     path = folder / f"{OUTPUT}{output_format.ending}"
     crs = None if output.crs is None else crs_from_text(output.crs)
     summary = publish(rows, labels, output_format, crs, path, output.result_name, stored.get("result"))
+    if stores and rows.layer.crs is not None and _MAPPED_ROWS <= len(rows) <= MAX_OBJECTS:
+        stored["map"] = folder / "stored-map.arrow"
+        write_map_index(stored["result"], stored["map"])
     return Output(OUTPUT, output.media_type, path, summary, stored, stores and rows.layer.crs is not None)
 
 

@@ -32,7 +32,7 @@ from processes.imagery.source import gdal_settings, require_unchanged
 from processes.imagery.tiles import BandSelection
 from processes.sources.stamps import FileStamp
 
-_ABOUT = b"chips"
+ABOUT = b"chips"
 _QUICK_CELLS = 2**24
 """Cells of a window, of all bands, that are read in some tenths of a second."""
 
@@ -69,7 +69,7 @@ def store_chips(sources: ChipSources, placement: Placement, path: Path) -> None:
         "image": pa.array(placement.image),
         "window": pa.FixedSizeListArray.from_arrays(pa.array(placement.windows.reshape(-1)), 4),
     }
-    table = pa.table(columns, metadata={_ABOUT: about})
+    table = pa.table(columns, metadata={ABOUT: about})
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table, max_chunksize=2**16)
 
@@ -86,7 +86,7 @@ class StoredChip:
     def __init__(self, path: Path, row: int, geometry: bytes | None) -> None:
         with pa.memory_map(str(path)) as source:
             file = pa.ipc.open_file(source)
-            about = file.schema.metadata[_ABOUT]
+            about = file.schema.metadata[ABOUT]
             place = file.read_all().slice(row, 1)
             self._image: int = place.column("image")[0].as_py()
             window = place.column("window")[0].as_py()
@@ -118,9 +118,9 @@ class StoredChip:
         """
         sources = self._sources
         try:
-            images = [_located(image, index == self._image) for index, image in enumerate(sources.images)]
+            images = [located(image, index == self._image) for index, image in enumerate(sources.images)]
             used = images if sources.is_mosaic else [images[self._image]]
-            require_unchanged((image.source for image in used), _stamps_of(used, sources.file_stamps))
+            require_unchanged((image.source for image in used), stamps_of(used, sources.file_stamps))
             return self._read(images)
         except RequestError as err:
             raise ChipGoneError("; ".join(fault.detail for fault in err.faults)) from err
@@ -150,7 +150,7 @@ class StoredChip:
         return chip_png(placed.batch.chips[0], ranges, reader.dtype == np.uint8)
 
 
-def _located(image: Image, is_own: bool) -> Image:
+def located(image: Image, is_own: bool) -> Image:
     """Return an image as it was; raise ChipGoneError where it came with the request and is needed."""
 
     def fetch(_: str) -> NoReturn:
@@ -163,7 +163,7 @@ def _located(image: Image, is_own: bool) -> Image:
     return image
 
 
-def _stamps_of(images: Iterable[Image], stamps: Iterable[FileStamp]) -> list[FileStamp]:
+def stamps_of(images: Iterable[Image], stamps: Iterable[FileStamp]) -> list[FileStamp]:
     used: set[Any] = {image.source.location for image in images}
     return [stamp for stamp in stamps if stamp.path in used]
 

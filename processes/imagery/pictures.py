@@ -1,4 +1,4 @@
-"""A chip as a picture that people look at."""
+"""Chips and tiles as pictures that people look at."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 _COLORS = 3
+_WEBP_QUALITY, _WEBP_EFFORT = 80, 0
 
 
 def chip_png(chip: NDArray[Any], ranges: Sequence[tuple[float, float] | None], is_in_bytes: bool) -> bytes:
@@ -29,6 +30,15 @@ def chip_png(chip: NDArray[Any], ranges: Sequence[tuple[float, float] | None], i
     picture = PillowImage.fromarray(planes[0] if count == 1 else np.stack(planes, axis=-1))
     content = io.BytesIO()
     picture.save(content, "PNG")
+    return content.getvalue()
+
+
+def picture_webp(picture: NDArray[np.uint8]) -> bytes:
+    """Return a picture, red, green, blue and alpha, `(4, height, width)`, as WebP."""
+    content = io.BytesIO()
+    planes = np.moveaxis(picture if not picture[3].all() else picture[:3], 0, -1)
+    image = PillowImage.fromarray(np.ascontiguousarray(planes))
+    image.save(content, "WEBP", quality=_WEBP_QUALITY, method=_WEBP_EFFORT)
     return content.getvalue()
 
 

@@ -24,7 +24,12 @@ CellsAndMask = tuple[Cells, Mask | None]
 
 
 def read_window(
-    dataset: DatasetReader, image: Image, bands: Sequence[int], window: Window, out: Cells | None
+    dataset: DatasetReader,
+    image: Image,
+    bands: Sequence[int],
+    window: Window,
+    out: Cells | None = None,
+    shape: tuple[int, int] | None = None,
 ) -> CellsAndMask:
     """Return the cells of a window as they are stored, and which of them are there.
 
@@ -37,21 +42,26 @@ def read_window(
         bands: indices of those that are read, from 0.
         window: in the dataset.
         out: gets the cells; None = they get an array of their own.
+        shape: (height, width) of what is returned, by the nearest cells of the overview that suits; None = all cells.
     """
     alphas = [alpha for alpha in image.alpha_bands if image.palette is not None or alpha not in bands]
-    masks = [_stated_mask(dataset, window, alphas)] if image.has_mask else []
-    masks += [_is_opaque(dataset.read(alpha + 1, window=window)) for alpha in alphas]
+    masks = [_stated_mask(dataset, window, alphas, shape)] if image.has_mask else []
+    masks += [_is_opaque(dataset.read(alpha + 1, window=window, out_shape=shape)) for alpha in alphas]
     if image.palette is None:
-        cells = dataset.read([band + 1 for band in bands], window=window, out=out)
+        cells = dataset.read([band + 1 for band in bands], window=window, out=out, out_shape=_of(len(bands), shape))
         if cells.dtype.kind == "f" and not _are_numbers(cells.min(), cells.max()):
             masks.append(_are_numbers(cells, cells).all(axis=0))
     else:
-        places = dataset.read(1, window=window)
+        places = dataset.read(1, window=window, out_shape=shape)
         cells = image.palette.T[list(bands)][:, places]
         if not image.palette[:, 3].all():
             masks.append(image.palette[places, 3] != 0)
     mask = reduce(np.logical_and, masks) if masks else None
     return cells, None if mask is None or mask.all() else mask
+
+
+def _of(bands: int, shape: tuple[int, int] | None) -> tuple[int, int, int] | None:
+    return None if shape is None else (bands, *shape)
 
 
 def _is_opaque(alpha: Cells) -> Mask:
@@ -65,7 +75,7 @@ def _are_numbers(least: Any, greatest: Any) -> Mask:
     return np.asarray((least >= -limit) & (greatest <= limit))
 
 
-def _stated_mask(dataset: DatasetReader, window: Window, alphas: Sequence[int]) -> Mask:
+def _stated_mask(dataset: DatasetReader, window: Window, alphas: Sequence[int], shape: tuple[int, int] | None) -> Mask:
     """Return where the mask of an image, or one of its bands by a nodata value, says that there is a cell.
 
     Alpha is no data, so the nodata value says nothing of it; `alphas` are the indices of such bands, from 0.
@@ -73,9 +83,9 @@ def _stated_mask(dataset: DatasetReader, window: Window, alphas: Sequence[int]) 
     Of an image of four bands that begins with red, rasterio's `dataset_mask` takes the nodata of the fourth alone.
     """
     if MaskFlags.per_dataset in dataset.mask_flag_enums[0]:
-        return np.asarray(dataset.read_masks(1, window=window) != 0)
+        return np.asarray(dataset.read_masks(1, window=window, out_shape=shape) != 0)
     bands = [index for index in dataset.indexes if index - 1 not in alphas]
-    return np.asarray(np.logical_or.reduce(dataset.read_masks(bands, window=window)))
+    return np.asarray(np.logical_or.reduce(dataset.read_masks(bands, window=window, out_shape=_of(len(bands), shape))))
 
 
 def rescaled(cells: Cells, rescaling: Sequence[tuple[float, float]] | None) -> Cells:

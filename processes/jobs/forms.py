@@ -27,10 +27,11 @@ import msgspec
 from processes.classify.stored_chips import ChipGoneError, StoredChip
 from processes.errors import FailureError, LimitError, ServiceError, UnavailableError, from_record, to_record
 from processes.features.serving.feature_index import write_index
+from processes.features.serving.map_index import write_map_index
 from processes.features.serving.stored_result import StoredResult
 from processes.features.writing.formats import format_of_ending
 from processes.jobs.files import FORMS, Storage
-from processes.jobs.form_names import CHIP, CHIPS, INDEX, form_name, stored_name
+from processes.jobs.form_names import CHIP, CHIPS, INDEX, MAP, form_name, stored_name
 from processes.jobs.job import Job
 from processes.settings import Settings
 
@@ -58,7 +59,7 @@ class FormOrder(msgspec.Struct, frozen=True):
     job: str
     fence: int
     form: str
-    """The ending of its file with the dot, or `INDEX`."""
+    """The ending of its file with the dot, `INDEX` or `MAP`."""
     scratch: str
     """An empty folder, which is the process's own from now on."""
     timeout_s: int
@@ -98,7 +99,7 @@ class Forms:
 
         Args:
             job: a job whose result can be had.
-            form: the ending of the form with its dot, or `INDEX`.
+            form: the ending of the form with its dot, `INDEX` or `MAP`.
             is_stopping: returns whether the server stops.
 
         Raises:
@@ -171,6 +172,8 @@ def make_form(order: FormOrder, storage: Storage) -> None:
         source, target = files.fetch(stored_name(order.fence)), scratch / "form"
         if order.form == INDEX:
             write_index(source, target)
+        elif order.form == MAP:
+            write_map_index(source, target)
         elif order.form.startswith(CHIP):
             row = int(order.form.removeprefix(CHIP))
             chips = files.fetch(stored_name(order.fence, CHIPS))

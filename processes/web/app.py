@@ -47,6 +47,7 @@ from processes.web.problem import (
     problem_response,
     pygeoapi_error_response,
 )
+from processes.web.result_map import imagery_tile_view, map_view, object_tile_view
 from processes.web.review import review_view
 from processes.web.uploads import uploads_view
 from processes.web.views import OPENAPI, SETTINGS, STOPPING, UPLOADS
@@ -69,6 +70,8 @@ _OWN_ENDPOINTS = (
     "job_output",
     "job_events",
     "chip",
+    "object_tile",
+    "imagery_tile",
     "assets",
     "pygeoapi.openapi",
     "pygeoapi.static",
@@ -180,6 +183,10 @@ def create_application(configuration: Path) -> Flask:
     app.add_url_rule("/jobs/<job_id>/objects/<path:object_id>/chip.png", "chip", chip_view(api))
     app.add_url_rule("/processes/<process_id>/validate", "validate", validate_view(api), methods=["POST"])
     app.add_url_rule("/jobs/<job_id>/review", "review", review_view(api))
+    app.add_url_rule("/jobs/<job_id>/map", "map", map_view(api))
+    tile = "<zoom>/<column>/<row>"
+    app.add_url_rule(f"/jobs/<job_id>/map/objects/{tile}.mvt", "object_tile", object_tile_view(api))
+    app.add_url_rule(f"/jobs/<job_id>/map/imagery/{tile}.webp", "imagery_tile", imagery_tile_view(api))
     app.add_url_rule("/jobs/<job_id>/events", "job_events", events_view(api))
     app.add_url_rule("/models", "models", models_view(api, settings))
     app.add_url_rule("/imagery", "imagery", imagery_view(settings))

@@ -12,7 +12,10 @@ from flask import Response, request
 
 from processes.sources.media_types import HTML, JSON, PROBLEM_JSON
 
-_TYPES = (JSON, PROBLEM_JSON, HTML, "application/yaml", "text/csv", "text/plain", "text/css", "text/javascript")
+_TYPES = (
+    *(JSON, PROBLEM_JSON, HTML, "application/yaml", "text/csv", "text/plain", "text/css", "text/javascript"),
+    "application/vnd.mapbox-vector-tile",
+)
 _ENDINGS = ("+json", "+json-seq")
 _LEVEL = 5
 _GZIP_BITS = zlib.MAX_WBITS + 16

@@ -329,6 +329,14 @@ def test_answers_of_jobs_are_as_told(witness: Witness, inputs: dict[str, Any]) -
     etag = witness.ask("GET", f"{here}/objects/1/chip.png", chip).headers["ETag"]
     witness.ask("GET", f"{here}/objects/1/chip.png", chip, 304, headers={"If-None-Match": etag})
     witness.ask("GET", f"{here}/objects/nothing/chip.png", chip, 404)
+    witness.ask("GET", f"{here}/review?limit=3&class=dark", f"{one}/review")
+    witness.ask("GET", f"{here}/review?minConfidence=2", f"{one}/review", 400)
+    witness.ask("GET", f"{here}/map", f"{one}/map")
+    for form, status in (("objects/0/0/0.mvt", 200), ("imagery/0/0/0.webp", 204)):
+        path, at_tile = f"{here}/map/{form}", f"{one}/map/{form.replace('0/0/0', '{zoom}/{column}/{row}')}"
+        etag = witness.ask("GET", path, at_tile, status).headers["ETag"]
+        witness.ask("GET", path, at_tile, 304, headers={"If-None-Match": etag})
+        witness.ask("GET", path.replace("0/0/0", "0/0/1"), at_tile, 404)
     for ending in ("qml", "sld", "json"):
         style = f"/results/style.{ending}"
         etag = witness.ask("GET", here + style, one + style).headers["ETag"]

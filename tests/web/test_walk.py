@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,12 +14,15 @@ from chromium import Page, chromium
 from jobs_service import Service, running, until
 from service import ROOT
 
-pytestmark = pytest.mark.pages
+pytestmark = [pytest.mark.pages, pytest.mark.timeout(300)]
 
 SAMPLE = ROOT / "processes" / "sources" / "sample"
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text()
 LARGE, SMALL = (1440, 900), (360, 740)
-MAX_PAGE_BYTES = 600_000
+VIEWS = [(size, is_dark) for size in (LARGE, SMALL) for is_dark in (False, True)]
+IN_SHORT = [(LARGE, False), (SMALL, True)]
+"""Of what differs little from another page that is looked at."""
+MAX_PAGE_BYTES, MAX_MAP_BYTES = 600_000, 1_500_000
 
 
 @pytest.fixture(scope="module")
@@ -57,21 +60,20 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def look_at(page: Page, pictures: Path, name: str) -> None:
+def look_at(page: Page, pictures: Path, name: str, views: Sequence[tuple[tuple[int, int], bool]] = VIEWS) -> None:
     """Look at a page wide and narrow, light and dark: nothing sticks out, and axe finds nothing serious."""
     page.evaluate(AXE)
-    for size in (LARGE, SMALL):
-        for is_dark in (False, True):
-            page.look(size, is_dark=is_dark)
-            page.settle(0.1)
-            page.screenshot(pictures / f"{name}-{size[0]}-{'dark' if is_dark else 'light'}.png")
-            assert page.evaluate("document.documentElement.scrollWidth") <= size[0], name
-            found = page.evaluate(
-                "axe.run(document, {resultTypes: ['violations']}).then(({violations}) => violations"
-                ".filter((item) => ['serious', 'critical'].includes(item.impact))"
-                ".map((item) => `${item.id}: ${item.nodes.map((node) => node.target + ' ' + node.failureSummary).join('; ')}`))"
-            )
-            assert found == [], f"{name} {size} dark={is_dark}"
+    for size, is_dark in views:
+        page.look(size, is_dark=is_dark)
+        page.settle(0.1)
+        page.screenshot(pictures / f"{name}-{size[0]}-{'dark' if is_dark else 'light'}.png")
+        assert page.evaluate("document.documentElement.scrollWidth") <= size[0], name
+        found = page.evaluate(
+            "axe.run(document, {resultTypes: ['violations']}).then(({violations}) => violations"
+            ".filter((item) => ['serious', 'critical'].includes(item.impact))"
+            ".map((item) => `${item.id}: ${item.nodes.map((node) => node.target + ' ' + node.failureSummary).join('; ')}`))"
+        )
+        assert found == [], f"{name} {size} dark={is_dark}"
     page.look(LARGE)
 
 
@@ -164,13 +166,16 @@ def test_upload_pick_run_watch_and_see_the_result(service: Service, page: Page, 
     page.until(
         "[...document.querySelectorAll('#review-grid img')].filter((image) => image.naturalWidth === 64).length >= 4"
     )
-    look_at(page, pictures, "result")
+    page.until("document.getElementById('map').dataset.ready === ''")
+    page.until("document.getElementById('map').map.areTilesLoaded()")
+    assert page.received_bytes < MAX_MAP_BYTES
+    assert not page.text("#map-told")
     page.fill("class", "damaged")
     page.until("[...document.querySelectorAll('#review-grid strong')].every((item) => item.textContent === 'damaged')")
     page.click("#review-grid .object")
     page.until("document.getElementById('review-object').open")
     assert "Confidence" in page.text("#review-object")
-    look_at(page, pictures, "object")
+    look_at(page, pictures, "object", IN_SHORT)
     job = page.evaluate("location.pathname.split('/')[2]")
     page.open(f"{service.url}/jobs/{job}?f=html")
     assert "successful" in page.text("#status")
@@ -178,6 +183,54 @@ def test_upload_pick_run_watch_and_see_the_result(service: Service, page: Page, 
     page.open(f"{service.url}/jobs?f=html&status=successful")
     assert job in page.text("#jobs")
     look_at(page, pictures, "jobs-with-one")
+
+
+def test_the_map_is_filtered_clicked_and_downloaded(service: Service, page: Page, pictures: Path) -> None:
+    links = {name: {"href": f"upload:sample/{name}"} for name in ("scene.tif", "houses.geojson")}
+    places = {"image": links["scene.tif"], "features": links["houses.geojson"]}
+    answer = service.execute(
+        {**places, "model": "roof-damage", "modelArguments": {"class_scores": True}}, "respond-async"
+    )
+    job = answer.json["jobID"]
+    service.wait(job)
+    page.open(f"{service.url}/jobs/{job}/results?f=html")
+    shown = "document.getElementById('map').map.queryRenderedFeatures({layers: ['polygons']})"
+    houses = f"[...new Set({shown}.map((item) => item.id))]"
+    page.until(f"{houses}.length === 16")
+    look_at(page, pictures, "result")
+    assert set(page.evaluate(f"{shown}.map((item) => item.properties.ClassLabel)")) == {"intact", "damaged"}
+    page.fill("class", "damaged")
+    page.until(f"{houses}.length > 0 && {shown}.every((item) => item.properties.ClassLabel === 'damaged')")
+    damaged = page.evaluate(f"{houses}.length")
+    page.fill("minConfidence", "0.9")
+    page.until(f"{houses}.length < {damaged} && {houses}.length > 0")
+    page.until(f"document.getElementById('review-told').textContent.startsWith(`${{{houses}.length}} of`)")
+    page.screenshot(pictures / "map-filtered-1440-light.png")
+    page.fill("class", "")
+    page.fill("minConfidence", "")
+    page.until(f"{houses}.length === 16")
+    page.evaluate("document.getElementById('map').scrollIntoView({block: 'center'})")
+    place = page.evaluate(
+        f"(([item]) => {{ const home = document.getElementById('map'); const ring = item.geometry.coordinates.flat(Infinity);"
+        "const at = home.map.project([(ring[0] + ring[4]) / 2, (ring[1] + ring[5]) / 2]); const box = home.getBoundingClientRect();"
+        f"return [box.x + at.x, box.y + at.y]; }})({shown})"
+    )
+    for kind in ("mousePressed", "mouseReleased"):
+        page.call("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
+    page.until("document.getElementById('review-object').open")
+    told = page.text("#review-object")
+    assert "Score_damaged" in told
+    assert "Confidence" in told
+    page.until("document.querySelector('#review-object img').naturalWidth === 64")
+    page.screenshot(pictures / "map-object-1440-light.png", whole=False)
+    page.evaluate("document.getElementById('review-object').close()")
+    forms = page.evaluate("[...document.querySelectorAll('a[download]')].map((link) => link.href)")
+    assert len(forms) == 10
+    for form in forms:
+        assert (
+            page.evaluate(f"fetch({json.dumps(form)}).then(async (answer) => answer.ok && (await answer.blob()).size)")
+            > 100
+        ), form
 
 
 def test_a_job_is_watched_and_cancelled(service: Service, page: Page, pictures: Path) -> None:

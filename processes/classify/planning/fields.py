@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from processes.errors import InputError, LayerError
 from processes.features.layer import Layer
+from processes.features.writing.label_fields import DEFAULT_FIELD, label_fields
 from processes.model.arguments import ModelArguments
 from processes.model.definition import ModelDefinition
 from processes.model.raster_functions import FieldKind, RasterFunction
 
-DEFAULT_FIELD = "ClassLabel"
 FIELD_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
 IMAGE_ID = "ImageID"
 
@@ -45,16 +45,12 @@ def added_fields(
         function: the raster function that labels are of, whose own fields come last; None = they are the network's.
     """
     prefix = "" if label_field == DEFAULT_FIELD else f"{label_field}_"
-    value, confidence, status = (
-        (f"{prefix}Value", f"{prefix}Confidence", f"{prefix}Status")
-        if prefix
-        else ("ClassValue", "Confidence", "ClassStatus")
-    )
+    names = label_fields(label_field)
     fields = [
-        pa.field(label_field, pa.string()),
-        pa.field(value, pa.int64()),
-        pa.field(confidence, pa.float64()),
-        pa.field(status, pa.string()),
+        pa.field(names.label, pa.string()),
+        pa.field(names.value, pa.int64()),
+        pa.field(names.confidence, pa.float64()),
+        pa.field(names.status, pa.string()),
     ]
     if image_id == "first":
         fields.insert(0, pa.field(IMAGE_ID, pa.string()))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from processes.classify.planning.extent import Extent
-from processes.classify.planning.fields import DEFAULT_FIELD
+from processes.features.writing.label_fields import DEFAULT_FIELD
 from processes.model.runtime.runtime import Processor
 
 Mode = Literal["mosaic", "separate"]

@@ -23,6 +23,7 @@ from processes.crs import CRS84, crs_from_text, crs_uri
 from processes.features.writing.class_style import ClassStyle, Color, geometry_family
 from processes.features.writing.format import Format
 from processes.features.writing.formats import offered_formats
+from processes.features.writing.label_fields import LabelFields, label_fields
 from processes.features.writing.result import ResultLayer, RowBatch
 from processes.features.writing.table import TABLE
 from processes.features.writing.write import write_result
@@ -183,6 +184,11 @@ class StoredResult:
         return ClassStyle(self._about.label_field, tuple(self._about.classes))
 
     @property
+    def label_fields(self) -> LabelFields:
+        """Return the names of the fields of the label."""
+        return label_fields(self._about.label_field)
+
+    @property
     def counts(self) -> Mapping[str, Any]:
         """The model and the counts, as the summary has them."""
         return self._about.parts.counts
@@ -210,6 +216,21 @@ class StoredResult:
             for block, own in zip(blocks.tolist(), np.split(rows, starts[1:]), strict=True)
         ]
         return self.rows(parts[0] if len(parts) == 1 else pa.concat_batches(parts))
+
+    def geometries(self, rows: NDArray[np.int64]) -> pa.Array:
+        """Return the WKB of the geometries of some rows of a result that has them.
+
+        Args:
+            rows: their indices, ascending, `(n,)`.
+        """
+        reader = pa.ipc.open_file(self._source)
+        if not len(rows):
+            return pa.array([], pa.large_binary())
+        blocks, starts = np.unique(rows // self.block_rows, return_index=True)
+        return pa.concat_arrays(
+            reader.get_batch(block).column(self._first - 1).take(pa.array(own - block * self.block_rows))
+            for block, own in zip(blocks.tolist(), np.split(rows, starts[1:]), strict=True)
+        )
 
     def row_of(self, identifier: str) -> int | None:
         """Return the index of the first row of an id, or whose feature has this position and no id; None = none has."""

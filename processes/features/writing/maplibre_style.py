@@ -8,6 +8,11 @@ from typing import Any
 from processes.features.writing.class_style import FILL_OPACITY, OTHER, ClassStyle, hex_color
 
 _SOURCE = "objects"
+_SQUARES, _COUNT = "squares", "count"
+"""Layer of tiles with many objects, and the attribute of its squares that says how many."""
+
+_MORE_OPAQUE = ["min", 0.85, ["+", 0.4, ["*", 0.1, ["ln", ["get", _COUNT]]]]]
+"""Squares with more objects let less of the imagery through."""
 
 
 def maplibre_style(style: ClassStyle, name: str, source: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,12 +41,22 @@ def maplibre_style(style: ClassStyle, name: str, source: Mapping[str, Any]) -> d
             {"circle-color": color, "circle-radius": 4, "circle-stroke-color": "#232323", "circle-stroke-width": 0.5},
         ),
     ]
-    in_tiles = {"source-layer": _SOURCE} if source["type"] == "vector" else {}
+    in_tiles: dict[str, str] = {"source-layer": _SOURCE} if source["type"] == "vector" else {}
+    squares: list[dict[str, Any]] = [
+        {
+            "id": _SQUARES,
+            "type": "fill",
+            "source": _SOURCE,
+            "source-layer": _SQUARES,
+            "paint": {"fill-color": color, "fill-opacity": _MORE_OPAQUE, "fill-antialias": False},
+        }
+    ]
     return {
         "version": 8,
         "name": name,
         "sources": {_SOURCE: dict(source)},
-        "layers": [
+        "layers": (squares if in_tiles else [])
+        + [
             {
                 "id": identifier,
                 "type": kind,

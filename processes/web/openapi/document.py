@@ -30,6 +30,7 @@ from processes.web.openapi.execution import (
     results_name,
     results_schema,
 )
+from processes.web.openapi.maps import map_paths
 from processes.web.openapi.operations import HTML_PAGE, operation
 from processes.web.openapi.pages import page_paths, upload_paths
 from processes.web.openapi.results import FILE_HEADERS, form_names, result_paths
@@ -79,6 +80,7 @@ def openapi_document(processes: Mapping[str, Process], url: str, title: str, des
             **result_paths([item for item in descriptions.values() if has_jobs(item)], form_names(processes)),
             **collection_paths(),
             **page_paths(),
+            **map_paths(),
             **upload_paths(),
             **_operation_paths(),
         },

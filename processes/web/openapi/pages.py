@@ -54,38 +54,6 @@ _MODEL = record(
     },
     ["problem", "sha256", "warnings", "classes", "multiLabel", "chip", "bands", "readme", "card"],
 )
-_REVIEW_FILTERS: list[dict[str, Any]] = [
-    {"name": "class", "in": "query", "description": "Objects of this class", "schema": {"type": "string"}},
-    {"name": "status", "in": "query", "description": "Objects of this `ClassStatus`", "schema": {"type": "string"}},
-    *(
-        {
-            "name": name,
-            "in": "query",
-            "description": description,
-            "schema": {"type": "number", "minimum": 0, "maximum": 1, "default": default},
-        }
-        for name, description, default in (
-            ("minConfidence", "Objects at least as sure; 0 takes those without a confidence too", 0),
-            ("maxConfidence", "Objects at most as sure", 1),
-        )
-    ),
-]
-_OBJECT = record(
-    {
-        "id": text("By which the address of its chip names it"),
-        "label": {"type": "string", "nullable": True},
-        "confidence": {"type": "number", "nullable": True},
-        "status": {"type": "string"},
-        "properties": {"type": "object"},
-    }
-)
-_REVIEW = record(
-    {
-        "matched": {"type": "integer", "minimum": 0},
-        "histogram": array({"type": "integer", "minimum": 0}),
-        "objects": array(_OBJECT),
-    }
-)
 
 
 def page_paths() -> dict[str, Any]:
@@ -110,17 +78,6 @@ def page_paths() -> dict[str, Any]:
                 "parameters": [_FOLDER],
                 "responses": {"200": response("Folders and files", {JSON: {"schema": _ENTRIES}})}
                 | error_responses([400, 403, 500]),
-            }
-        },
-        "/jobs/{jobId}/review": {
-            "get": {
-                "operationId": "getReview",
-                "tags": ["jobs"],
-                "summary": "Objects of a result, the least sure ones first, at most 100; and how the confidences of "
-                "all that match lie, in 20 bins from 0 to 1",
-                "parameters": [ref("parameters", name) for name in ("jobId", "limit", "offset")] + _REVIEW_FILTERS,
-                "responses": {"200": response("The objects", {JSON: {"schema": _REVIEW}})}
-                | error_responses([400, 403, 404, 410, 413, 500, 503]),
             }
         },
         "/jobs/{jobId}/events": {

@@ -1,0 +1,57 @@
+// What the map and the grid of a result share: the filter, and an object that is looked at.
+const form = document.getElementById("review-filter");
+const PAUSE_MS = 250;
+export const address = document.getElementById("review").dataset.job;
+
+// the address of something of the job, for the objects that the filter lets through
+export function filtered(path, parameters = {}) {
+  const query = new URLSearchParams(parameters);
+  for (const [name, value] of new FormData(form)) if (value !== "") query.set(name, value);
+  return `${address}/${path}${query.size ? `?${query}` : ""}`;
+}
+
+// calls a function whenever the filter has changed and nobody types
+export function afterChange(act) {
+  let timer = 0;
+  form.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(act, PAUSE_MS);
+  });
+}
+
+form.addEventListener("submit", (event) => event.preventDefault());
+
+export function element(name, text = "", attributes = {}) {
+  const item = document.createElement(name);
+  item.textContent = text;
+  for (const [key, value] of Object.entries(attributes)) item.setAttribute(key, value);
+  return item;
+}
+
+const chip = (object) => `${address}/objects/${encodeURIComponent(object.id)}/chip.png`;
+export const percent = (value) => (value === null || value === undefined ? "no confidence" : `${(100 * value).toFixed(1)} %`);
+
+export function picture(object, size) {
+  const image = element("img", "", { src: chip(object), alt: `Chip of object ${object.id}`, loading: "lazy", width: size, height: size });
+  image.addEventListener("error", () => image.replaceWith(element("span", "no chip", { class: "no-chip" })), { once: true });
+  return image;
+}
+
+export function open(object) {
+  const dialog = document.getElementById("review-object");
+  const rows = Object.entries(object.properties).map(([name, value]) => {
+    const row = element("tr");
+    row.append(element("th", name, { scope: "row" }), element("td", value === null ? "" : String(typeof value === "object" ? JSON.stringify(value) : value)));
+    return row;
+  });
+  const table = element("table");
+  const body = element("tbody");
+  body.append(...rows);
+  table.append(body);
+  const close = element("button", "Close", { type: "button" });
+  close.addEventListener("click", () => dialog.close());
+  const article = element("article");
+  article.append(element("h2", `Object ${object.id}`), picture(object, 256), table, close);
+  dialog.replaceChildren(article);
+  dialog.showModal();
+}
