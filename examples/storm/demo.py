@@ -68,9 +68,10 @@ def main() -> int:
             verdicts = classify(service, files)
             colours = class_colours(service)
             fetch_layer(service, files)
+            page = result_page(service)
         compare(verdicts)
         draw_picture(files.scene, verdicts, colours, files.classified(".png"))
-        conclude(files)
+        conclude(files, page)
     except DemoError as err:
         print(f"\nThe demonstration failed: {err}", file=sys.stderr)
         return 1
@@ -171,6 +172,14 @@ def fetch_layer(service: Service, files: Files) -> None:
     files.classified(".gpkg").write_bytes(answer)
 
 
+def result_page(service: Service) -> str:
+    """Return the path of the page of the last job's result, and print its address."""
+    (job,) = service.get("/jobs?status=successful&limit=1")["jobs"]
+    page = f"/jobs/{job['jobID']}/results?f=html"
+    print(f"\nResult on a map: {service.url}{page}")
+    return page
+
+
 def compare(verdicts: Sequence[Verdict]) -> None:
     """Print the labels beside the truth."""
     counts = Counter((verdict.truth, verdict.label) for verdict in verdicts)
@@ -190,11 +199,22 @@ def compare(verdicts: Sequence[Verdict]) -> None:
         print(f"{verdict.house:>5}  {verdict.label:<9} {verdict.confidence:>10.3f}  {verdict.truth}{mark}")
 
 
-def conclude(files: Files) -> None:
-    """Print where everything is and what to do next."""
+def conclude(files: Files, page: str) -> None:
+    """Print where everything is and what to do next.
+
+    Args:
+        files: what was made.
+        page: path of the result's page.
+    """
     print("\nFiles:")
     for path in (files.scene, files.houses, *map(files.classified, (".geojson", ".gpkg", ".png"))):
         print(f"  {shown(path)}")
+    settings = (
+        f"CLASSIFY_STATE={shlex.quote(shown(files.folder / 'state'))} CLASSIFY_IMAGERY={shlex.quote(str(files.folder))}"
+    )
+    print("\nThe service of the demonstration has ended. To start it again, and keep it running:")
+    print(f"  {settings} {PROGRAM} serve")
+    print(f"The result on a map is then at http://127.0.0.1:5000{page}")
     print("\nThe scene is synthetic, and so are these figures: the model is no tool for real damage assessment.")
     print(f"The same with your own imagery and objects:\n  {OWN_IMAGERY}")
 
