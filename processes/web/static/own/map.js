@@ -71,7 +71,10 @@ async function show() {
   map.addControl(new ScaleControl());
   map.on("error", ({ error }) => tell("error", `Something of the map cannot be shown: ${error.message}.`));
   map.on("click", (event) => click(event, map));
-  map.once("idle", () => performance.mark("map-first"));
+  map.once("idle", () => {
+    performance.mark("map-drawn");
+    document.dispatchEvent(new Event("map-drawn"));
+  });
   map.on("load", () => {
     map.setPaintProperty("outlines", "line-width", ["case", ["boolean", ["feature-state", "chosen"], false], 4, 1.5]);
     map.setPaintProperty("points", "circle-radius", ["case", ["boolean", ["feature-state", "chosen"], false], 7, 4]);
@@ -89,6 +92,7 @@ async function show() {
 }
 
 show().catch((error) => {
+  document.dispatchEvent(new Event("map-drawn"));
   view.hidden = true;
   tell("problem", `This browser cannot draw the map: ${error.message}`);
 });

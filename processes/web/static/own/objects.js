@@ -1,6 +1,7 @@
 // What the map and the grid of a result share: the filter, and an object that is looked at.
 const form = document.getElementById("review-filter");
 const PAUSE_MS = 250;
+const MAP_MS = 3000;
 export const address = document.getElementById("review").dataset.job;
 
 // the address of something of the job, for the objects that the filter lets through
@@ -18,6 +19,13 @@ export function afterChange(act) {
     timer = setTimeout(act, PAUSE_MS);
   });
 }
+
+// done when the map is drawn for the first time, or takes long, or there is none: what comes after it does not hold it up
+export const mapDrawn = new Promise((resolve) => {
+  if (!document.getElementById("map")) resolve();
+  document.addEventListener("map-drawn", resolve, { once: true });
+  setTimeout(resolve, MAP_MS);
+});
 
 form.addEventListener("submit", (event) => event.preventDefault());
 

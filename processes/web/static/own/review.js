@@ -1,5 +1,5 @@
 // The objects of a result, the least sure ones first: chips in a grid, filters, a histogram of confidence.
-import { afterChange, element, filtered, open, percent, picture } from "./objects.js";
+import { afterChange, element, filtered, mapDrawn, open, percent, picture } from "./objects.js";
 
 const grid = document.getElementById("review-grid");
 const PAGE = 24;
@@ -50,4 +50,4 @@ async function show(more) {
 
 afterChange(() => show(false));
 document.getElementById("review-more").addEventListener("click", () => show(true));
-show(false);
+mapDrawn.then(() => show(false));
