@@ -74,6 +74,7 @@ check: .venv/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd clients/python && ../../$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_architecture.py
 
 bench: .venv/ready-dev

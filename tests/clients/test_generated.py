@@ -10,12 +10,11 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from jobs_service import Service, make_town, objects, running
+from jobs_service import Service, objects
 from service import ROOT, clean_environment
 
 DOCUMENT = ROOT / "openapi" / "openapi.yml"
@@ -24,13 +23,6 @@ PROGRAMS = ROOT / ".venv" / "clients" / "bin"
 PACKAGES = ROOT / ".venv" / "clients" / "npm" / "node_modules"
 GENERATORS = ROOT / ".venv" / "generators" / "bin"
 LIMIT_S = 300
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    town = make_town(tmp_path_factory.mktemp("town"))
-    with running(Service(town, tmp_path_factory.mktemp("service"))) as service:
-        yield service
 
 
 @pytest.fixture
@@ -92,7 +84,7 @@ def test_openapi_python_client(session: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.clients
 def test_openapi_typescript(session: list[str], tmp_path: Path) -> None:
-    run(PACKAGES / ".bin" / "openapi-typescript", DOCUMENT, "--output", "service.d.ts", cwd=tmp_path)
+    run(PACKAGES / ".bin" / "openapi-typescript", DOCUMENT, "--output", "service.ts", cwd=tmp_path)
     run("node", compile_typescript("openapi_typescript_session", tmp_path), *session, cwd=tmp_path)
 
 
