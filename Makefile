@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { command -v "$$p"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo serve test test-jobs test-pages test-compose test-convert convert-env test-openvino chaos siege fuzz soak check bench bench-growth bench-remote gpu-check audit lock openapi clean test-qgis qgis-plugin
+.PHONY: demo serve test test-jobs test-pages test-compose test-convert convert-env test-openvino chaos siege fuzz soak check bench bench-growth bench-remote gpu-check audit lock openapi clean test-qgis qgis-plugin test-clients test-generators
 
 demo: .venv/ready
 	$(BIN)/python examples/storm/demo.py
@@ -32,6 +32,15 @@ test-qgis: .venv/ready-dev
 # the plugin as QGIS installs it
 qgis-plugin:
 	"$(PYTHON)" clients/qgis/package.py build/ogcapi_processes.zip
+
+# clients against a running service: clients/python with its notebook, and two that programs make of the OpenAPI
+# document; needs Node.js
+test-clients: .venv/ready-dev .venv/clients/ready
+	$(BIN)/python -m pytest -m clients --durations=10
+
+# the two that openapi-generator makes of it, with its Java
+test-generators: .venv/ready-dev .venv/clients/ready .venv/generators/ready
+	$(BIN)/python -m pytest -m generators --durations=5
 
 # the faults of clusters once more, on the cluster of docker/compose.yml: its commands and settings, with an object store
 test-compose: .venv/ready-dev
@@ -65,6 +74,7 @@ check: .venv/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd clients/python && ../../$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_architecture.py
 
 bench: .venv/ready-dev
@@ -120,6 +130,18 @@ soak: .venv/ready-dev
 	.venv/convert/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-convert.lock
 	@touch $@
 
+.venv/clients/ready: requirements-clients.lock tests/clients/package.json tests/clients/package-lock.json | .venv/bin/python
+	$(BIN)/python -m venv .venv/clients
+	.venv/clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-clients.lock
+	mkdir -p .venv/clients/npm && cp tests/clients/package.json tests/clients/package-lock.json .venv/clients/npm
+	npm ci --silent --no-audit --no-fund --prefix .venv/clients/npm
+	@touch $@
+
+.venv/generators/ready: requirements-generators.lock | .venv/bin/python
+	$(BIN)/python -m venv .venv/generators
+	.venv/generators/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-generators.lock
+	@touch $@
+
 # known vulnerabilities of all that is pinned; without an answer it fails, as it does for a package that is not known
 audit: .venv/inventory/ready
 	for lock in requirements*.lock; do echo "$$lock"; \
@@ -149,6 +171,8 @@ lock:
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-deps --group readers -o requirements-readers.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group objects -o requirements-objects.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group convert -o requirements-convert.lock
+	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group clients -o requirements-clients.lock
+	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group generators -o requirements-generators.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group plots -o requirements-plots.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group inventory -o requirements-inventory.lock
 

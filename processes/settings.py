@@ -15,9 +15,12 @@ from typing import Any
 import yaml
 
 from processes.allowed_hosts import AllowedBucket, AllowedHost
-from processes.exposure import OPEN
 
 CONFIGURATION = "pygeoapi-config.yml"
+OPEN = "open"
+"""Access: whoever reaches the service may use it."""
+ANY = "*"
+"""In a list of names or origins: all of them."""
 _WEB_WORKERS, _WEB_THREADS = 2, 64
 _MAX_PAUSE_S = 60
 _MAY_BE_0 = ("max_upload_mb",)

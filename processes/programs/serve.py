@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from processes.exposure import require_meant
 from processes.programs.job_store import prepare_store_apart
 from processes.settings import load_configuration, load_settings
+from processes.web.exposure import require_meant
 
 _logger = logging.getLogger(__name__)
 

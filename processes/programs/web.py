@@ -8,10 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from processes.exposure import require_meant
 from processes.model.catalog import Catalog
 from processes.programs.job_store import prepare_store
 from processes.settings import Settings, load_settings
+from processes.web.exposure import require_meant
 from processes.web.http.server import HttpServer
 from processes.web.openapi.document import configured_document
 from processes.web.views import BODIES, OPENAPI

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from flask import request
 
 from processes.errors import ForbiddenError
-from processes.exposure import ANY, is_loopback
 from processes.ogc.problem import MisdirectedRequestError
-from processes.settings import Settings
+from processes.settings import ANY, Settings
+from processes.web.exposure import is_loopback
 
 _READING = ("GET", "HEAD", "OPTIONS")
 

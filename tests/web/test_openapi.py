@@ -6,7 +6,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from processes.settings import CONFIGURATION
 from processes.web.openapi.document import MEDIA_TYPE, configured_document
-from processes.web.openapi.schemas import HEADERS
+from processes.web.openapi.responses import HEADERS
 from service import ROOT, Client, link
 
 EXAMPLES = sorted((ROOT / "openapi" / "examples").glob("*.json"))
@@ -89,6 +89,74 @@ def test_operations_have_names_of_their_own(document: dict[str, Any]) -> None:
     assert all(re.fullmatch("[a-z]+([A-Z][a-z]+)+", name) for name in names)
     known = {tag["name"] for tag in document["tags"]}
     assert all(set(item["tags"]) <= known and item["summary"] for item in operations)
+
+
+# what programs that generate clients need: each of these was a client that did not work
+
+
+def schemas(item: Any, at: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the schemas of the document with their places."""
+    if isinstance(item, list):
+        for number, part in enumerate(item):
+            yield from schemas(part, f"{at}/{number}")
+    elif isinstance(item, dict):
+        is_schema = at.endswith(("/schema", "/items", "/additionalProperties")) or re.search(
+            r"(/components/schemas|/properties)/[^/]+$|/(allOf|anyOf|oneOf)/\d+$", at
+        )
+        if is_schema:
+            yield at, item
+        for word, part in item.items():
+            if word not in ("example", "default", "enum", "required"):
+                yield from schemas(part, f"{at}/{word}")
+
+
+def places(document: Any, condition: Callable[[str, dict[str, Any]], bool]) -> list[str]:
+    return [at for at, schema in schemas(document) if condition(at, schema)]
+
+
+def is_component(at: str) -> bool:
+    return re.fullmatch("/components/schemas/[^/]+", at) is not None
+
+
+def test_objects_with_members_or_a_title_have_names(document: dict[str, Any]) -> None:
+    assert len(list(schemas(document))) > 500
+    assert not places(document, lambda at, item: "properties" in item and not is_component(at))
+    assert not places(
+        document, lambda at, item: item.get("type") == "object" and "title" in item and not is_component(at)
+    )
+
+
+def test_no_two_components_make_one_class(document: dict[str, Any]) -> None:
+    components = document["components"]["schemas"]
+    titles = {
+        item["title"]: name for name, item in components.items() if item.get("type") == "object" and "title" in item
+    }
+    classes = [*components, *(title for title, name in titles.items() if class_name(title) != class_name(name))]
+    assert len({class_name(name) for name in classes}) == len(classes)
+
+
+def class_name(name: str) -> str:
+    """Return what a name and others of the same class have in common."""
+    return re.sub("[^a-z0-9]", "", name.lower())
+
+
+def test_defaults_stand_neither_in_branches_nor_at_members(document: dict[str, Any]) -> None:
+    assert not places(
+        document, lambda at, item: "default" in item and re.search(r"Of/\d+|/properties/", at) is not None
+    )
+
+
+def test_objects_list_what_they_require_and_say_that_they_have_any_members(document: dict[str, Any]) -> None:
+    assert not places(document, lambda at, item: not {*item.get("required", ())} <= item.get("properties", {}).keys())
+    assert not places(
+        document,
+        lambda at, item: item.get("type") == "object" and not item.keys() & {"properties", "additionalProperties"},
+    )
+
+
+def test_branches_of_what_a_request_takes_are_told_apart(document: dict[str, Any]) -> None:
+    allowed = ("-item", "responses")
+    assert not places(document, lambda at, item: "anyOf" in item and not any(word in at for word in allowed))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

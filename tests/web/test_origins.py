@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from processes.errors import ForbiddenError
-from processes.exposure import require_meant
 from processes.ogc.problem import MisdirectedRequestError
+from processes.web.exposure import require_meant
 from processes.web.origins import require_name, require_origin
 from service import Client, configure, load_application
 from tables import each_row

@@ -8,45 +8,47 @@ from typing import Any
 from processes.features.writing.geojson import GEOJSON
 from processes.sources.media_types import JSON
 from processes.web.openapi.operations import HTML_PAGE, operation
-from processes.web.openapi.schemas import array, error_responses, record, ref, response, text
+from processes.web.openapi.responses import error_responses, response
+from processes.web.openapi.schemas import LINKS, NUMBER, OBJECT, array, record, ref, text
 
 _URIS = array(text("URI of a CRS", format="uri"))
 _NUMBERS = array({"type": "number"})
-_LINKS = array(ref("schemas", "link"))
-_EXTENT = record({"spatial": record({"bbox": array(_NUMBERS), "crs": {"type": "string", "format": "uri"}})})
+_EXTENT = "Absent in the list, and where no feature has a geometry"
 _FEATURE = {
     "type": "object",
     "required": ["type", "id", "geometry", "properties"],
     "properties": {
         "type": {"type": "string", "enum": ["Feature"]},
         "id": {"description": "A text or a number"},
-        "geometry": {"type": "object", "nullable": True},
-        "properties": {"type": "object"},
-        "links": _LINKS,
+        "geometry": {**OBJECT, "nullable": True},
+        "properties": OBJECT,
+        "links": LINKS,
     },
 }
 COLLECTION_SCHEMAS: Mapping[str, Any] = {
+    "spatialExtent": record({"bbox": array(_NUMBERS), "crs": {"type": "string", "format": "uri"}}),
+    "extent": record({"spatial": ref("schemas", "spatialExtent")}, description=_EXTENT),
     "collection": record(
         {
             "id": {"type": "string"},
             "title": {"type": "string"},
             "description": {"type": "string"},
             "itemType": {"type": "string", "enum": ["feature"]},
-            "extent": {**_EXTENT, "description": "Absent in the list, and where no feature has a geometry"},
+            "extent": ref("schemas", "extent"),
             "crs": {**_URIS, "description": "In which features can be had; in the list only that of all collections"},
             "storageCrs": text("The result's own CRS; absent in the list", format="uri"),
-            "links": _LINKS,
+            "links": LINKS,
         },
         optional=("extent", "storageCrs"),
     ),
-    "collectionList": record({"collections": array(ref("schemas", "collection")), "links": _LINKS}),
+    "collectionList": record({"collections": array(ref("schemas", "collection")), "links": LINKS}),
     "feature": _FEATURE,
     "featureCollection": record(
         {
             "type": {"type": "string", "enum": ["FeatureCollection"]},
-            "numberMatched": {"type": "integer", "minimum": 0},
-            "numberReturned": {"type": "integer", "minimum": 0},
-            "links": _LINKS,
+            "numberMatched": NUMBER,
+            "numberReturned": NUMBER,
+            "links": LINKS,
             "features": array(ref("schemas", "feature")),
         }
     ),

@@ -20,6 +20,7 @@ from processes.registry import load_processes
 from processes.settings import load_configuration
 from processes.sources.media_types import JSON
 from processes.web.openapi.collections import COLLECTION_PARAMETERS, COLLECTION_SCHEMAS, collection_paths
+from processes.web.openapi.components import Components, named
 from processes.web.openapi.execution import (
     content,
     example_of,
@@ -30,15 +31,17 @@ from processes.web.openapi.execution import (
     results_name,
     results_schema,
 )
-from processes.web.openapi.maps import map_paths
+from processes.web.openapi.maps import MAP_SCHEMAS, map_paths
 from processes.web.openapi.operations import HTML_PAGE, operation
-from processes.web.openapi.pages import page_paths, upload_paths
+from processes.web.openapi.pages import PAGE_SCHEMAS, page_paths, upload_paths
+from processes.web.openapi.parameters import PARAMETERS
+from processes.web.openapi.responses import HEADERS, RESPONSES, error_responses, response
 from processes.web.openapi.results import FILE_HEADERS, form_names, result_paths
-from processes.web.openapi.schemas import HEADERS, PARAMETERS, RESPONSES, SCHEMAS, error_responses, ref, response
+from processes.web.openapi.schemas import OBJECT, SCHEMAS, ref
 
 MEDIA_TYPE = "application/vnd.oai.openapi+json;version=3.0"
 
-_LD = {"application/ld+json": {"schema": {"type": "object"}}}
+_LD = {"application/ld+json": {"schema": OBJECT}}
 
 _TAGS = (
     {"name": "service", "description": "What the service is"},
@@ -68,6 +71,11 @@ def openapi_document(processes: Mapping[str, Process], url: str, title: str, des
         description: description of the service.
     """
     descriptions = {name: process.frame() for name, process in processes.items()}
+    components: Components = {**SCHEMAS, **COLLECTION_SCHEMAS, **PAGE_SCHEMAS, **MAP_SCHEMAS}
+    for item in descriptions.values():
+        named(components, request_name(item), request_schema(item, components))
+        named(components, results_name(item), results_schema(item, components))
+    with_jobs = [item for item in descriptions.values() if has_jobs(item)]
     return {
         "openapi": "3.0.3",
         "info": {"title": title, "description": description, "version": __version__},
@@ -75,9 +83,9 @@ def openapi_document(processes: Mapping[str, Process], url: str, title: str, des
         "tags": list(_TAGS),
         "paths": {
             **_service_paths(),
-            **_process_paths(processes, descriptions),
+            **_process_paths(processes, descriptions, components),
             **_job_paths(),
-            **result_paths([item for item in descriptions.values() if has_jobs(item)], form_names(processes)),
+            **result_paths(with_jobs, form_names(processes), components),
             **collection_paths(),
             **page_paths(),
             **map_paths(),
@@ -85,7 +93,7 @@ def openapi_document(processes: Mapping[str, Process], url: str, title: str, des
             **_operation_paths(),
         },
         "components": {
-            "schemas": {**SCHEMAS, **COLLECTION_SCHEMAS, **_schemas(descriptions)},
+            "schemas": components,
             "parameters": {**PARAMETERS, **COLLECTION_PARAMETERS},
             "headers": dict(HEADERS),
             "responses": dict(RESPONSES),
@@ -101,7 +109,7 @@ def _document(schema: str) -> dict[str, Any]:
 def _service_paths() -> dict[str, Any]:
     landing = {"200": response("The landing page", _document("landingPage") | HTML_PAGE | _LD)}
     conformance = {"200": response("Conformance classes", _document("conformance") | HTML_PAGE | _LD)}
-    openapi = {"200": response("This document", {MEDIA_TYPE: {"schema": {"type": "object"}}} | HTML_PAGE)}
+    openapi = {"200": response("This document", {MEDIA_TYPE: {"schema": OBJECT}} | HTML_PAGE)}
     failures = error_responses([400, 500])
     return {
         "/": {"get": operation("getLandingPage", "service", "The service", landing | failures, ["fWithLd"])},
@@ -114,7 +122,9 @@ def _service_paths() -> dict[str, Any]:
     }
 
 
-def _process_paths(processes: Mapping[str, Process], descriptions: Mapping[str, Description]) -> dict[str, Any]:
+def _process_paths(
+    processes: Mapping[str, Process], descriptions: Mapping[str, Description], components: Components
+) -> dict[str, Any]:
     success = {"200": response("The processes", _document("processList") | HTML_PAGE | _LD)}
     responses = success | error_responses([400, 500])
     listing = operation("getProcesses", "processes", "All processes", responses, ["limit", "offset", "fWithLd"])
@@ -122,7 +132,7 @@ def _process_paths(processes: Mapping[str, Process], descriptions: Mapping[str, 
     for name, description in descriptions.items():
         is_sectioned = isinstance(processes[name], SectionedProcess)
         paths[f"/processes/{name}"] = {"get": _description(description)}
-        paths[f"/processes/{name}/execution"] = {"post": _execution(description, is_sectioned)}
+        paths[f"/processes/{name}/execution"] = {"post": _execution(description, is_sectioned, components)}
         if is_sectioned:
             paths[f"/processes/{name}/validate"] = {"post": _validation(description)}
     return paths
@@ -139,16 +149,19 @@ def _description(description: Description) -> dict[str, Any]:
     )
 
 
-def _execution(description: Description, is_sectioned: bool) -> dict[str, Any]:
+def _execution(description: Description, is_sectioned: bool, components: Components) -> dict[str, Any]:
     """Return the operation that executes a process.
 
     Args:
         description: description of the process.
         is_sectioned: whether every request becomes a job, synchronous ones too.
+        components: named schemas.
     """
     job_headers = ("Link", "Preference-Applied") if has_jobs(description) else ()
     headers = (*job_headers, *FILE_HEADERS) if is_sectioned else job_headers
-    responses = {"200": response("The result, raw or in a document", content(result_forms(description)), headers)}
+    responses = {
+        "200": response("The result, raw or in a document", content(result_forms(description, components)), headers)
+    }
     more: dict[str, Any] = {"description": description["description"], "requestBody": _body(description)}
     if has_jobs(description):
         accepted = response("The job, which goes on", _document("statusInfo"), ("Location", "Preference-Applied"))
@@ -207,7 +220,11 @@ def _callbacks(description: Description) -> dict[str, Any]:
     return {
         member: {
             f"{{$request.body#/subscriber/{member}}}": {
-                "post": {"requestBody": {"required": True, "content": _document(schema)}, "responses": responses}
+                "post": {
+                    "operationId": f"tell{member[0].upper()}{member[1:]}Of{_camel(description)}",
+                    "requestBody": {"required": True, "content": _document(schema)},
+                    "responses": responses,
+                }
             }
         }
         for member, schema in bodies.items()
@@ -238,10 +255,7 @@ def _job_paths() -> dict[str, Any]:
 
 def _operation_paths() -> dict[str, Any]:
     figures = {"200": response("Figures as Prometheus reads them", {"text/plain": {"schema": {"type": "string"}}})}
-    words = {name: {"type": "string"} for name in ("store", "runner", "disk")}
-    members = {"status": {"type": "string", "enum": ["ok"]}, **words}
-    health = {"type": "object", "required": list(members), "properties": members}
-    well = {"200": response("The service is well", {"application/json": {"schema": health}})}
+    well = {"200": response("The service is well", _document("health"))}
     return {
         "/health": {
             "get": operation(
@@ -257,13 +271,6 @@ def _operation_paths() -> dict[str, Any]:
                 "getMetrics", "operation", "Figures of jobs and slots", figures | error_responses([500, 503])
             )
         },
-    }
-
-
-def _schemas(descriptions: Mapping[str, Description]) -> dict[str, Any]:
-    """Return the schemas of the requests and of the results documents of all processes."""
-    return {request_name(item): request_schema(item) for item in descriptions.values()} | {
-        results_name(item): results_schema(item) for item in descriptions.values()
     }
 
 

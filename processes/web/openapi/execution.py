@@ -1,4 +1,8 @@
-"""Execute requests and their results as OpenAPI 3.0 schemas, made from the descriptions of the processes."""
+"""Execute requests and their results as OpenAPI 3.0 schemas, made from the descriptions of the processes.
+
+Programs that generate clients name a class after its component. So every object with members of its own is one, and
+its name says of which process and input it is.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,18 @@ from typing import Any
 
 from processes.ogc.request import Description
 from processes.sources.media_types import GEOJSON, JSON
-from processes.web.openapi.schemas import Schema, array, record, ref
+from processes.web.openapi.components import Components, named
+from processes.web.openapi.schemas import OBJECT, Schema, array, record, ref
 
 Forms = dict[str, list[Schema]]
 """Schemas by media type: what a content may be."""
 
 _NOT_OF_OPENAPI = ("contentMediaType", "contentEncoding", "contentSchema")
 """Keywords of descriptions that OpenAPI 3.0 does not have."""
-_QUALIFIED_TYPES: Mapping[str, list[str]] = {"geojson-feature-collection": [GEOJSON, JSON]}
-"""Media types of a qualified value by the format of its schema; for other formats every media type is allowed."""
+_KNOWN_FORMATS = {"geojson-feature-collection": "geojsonFeatureCollection"}
+"""Components by the format of a schema that says less than they do."""
+_QUALIFIED_TYPES: Mapping[str, list[str]] = {ref("schemas", "geojsonFeatureCollection")["$ref"]: [GEOJSON, JSON]}
+"""Media types of a qualified value by its component; for other values every media type is allowed."""
 
 _EXAMPLES: Mapping[str, dict[str, Any]] = {
     "classify-objects": {
@@ -41,133 +48,203 @@ def example_of(description: Description) -> Any:
     return _EXAMPLES.get(description["id"], description.get("example"))
 
 
-def to_openapi(schema: Mapping[str, Any]) -> Schema:
-    """Return a description's schema without the keywords that OpenAPI 3.0 does not have."""
+def to_openapi(schema: Mapping[str, Any], name: str, components: Components) -> Schema:
+    """Return a description's schema as OpenAPI 3.0 has it.
+
+    Args:
+        schema: the schema.
+        name: what it is the schema of, for names of components.
+        components: get the objects in it.
+    """
+    if schema.get("format") in _KNOWN_FORMATS:
+        return ref("schemas", _KNOWN_FORMATS[schema["format"]])
     result = {word: part for word, part in schema.items() if word not in _NOT_OF_OPENAPI}
     for word, part in result.items():
         if word in ("allOf", "anyOf", "oneOf"):
-            result[word] = [to_openapi(item) for item in part]
+            result[word] = [to_openapi(item, name, components) for item in part]
         elif word in ("items", "not", "additionalProperties") and isinstance(part, Mapping):
-            result[word] = to_openapi(part)
+            result[word] = to_openapi(part, name, components)
         elif word == "properties":
-            result[word] = {name: to_openapi(item) for name, item in part.items()}
-    return result
+            members = {member: to_openapi(item, f"{name}-{member}", components) for member, item in part.items()}
+            result[word] = {member: _without_default(item) for member, item in members.items()}
+    if result.get("type") != "object":
+        return result
+    return _component(result if "properties" in result else OBJECT | result, name, components)
 
 
-def request_schema(description: Description) -> Schema:
-    """Return the schema of an execute request."""
-    inputs = description["inputs"]
-    members = {
-        "inputs": record(
-            {name: _input(item) for name, item in inputs.items()},
-            optional=[name for name, item in inputs.items() if not item.get("minOccurs", 1)],
-            additionalProperties=False,
-        ),
-        "outputs": {
-            "type": "object",
-            "description": "The outputs that are wanted; absent: all, as the process likes",
-            "properties": {name: _output(item, description) for name, item in description["outputs"].items()},
-            "additionalProperties": False,
-        },
+def _without_default(schema: Schema) -> Schema:
+    """Return the schema of a member with its default in words: the keyword makes it a required one in some clients."""
+    if "default" not in schema:
+        return schema
+    rest = {word: part for word, part in schema.items() if word != "default"}
+    return rest | {"description": f"By default {schema['default']}"}
+
+
+def _component(schema: Schema, name: str, components: Components) -> Schema:
+    """Return a reference to an object, and itself where it has neither a title nor members."""
+    title = schema.get("title", "")
+    if title == "Link":  # of the standard's members it has those that this service reads
+        return ref("schemas", "link")
+    if title:
+        first, *rest = title.split()
+        return named(components, first.lower() + "".join(map(str.capitalize, rest)), schema)
+    if "properties" in schema:
+        return named(components, f"{name}-{schema.get('format', 'object')}", schema)
+    return schema
+
+
+def request_schema(description: Description, components: Components) -> Schema:
+    """Return the schema of an execute request.
+
+    Args:
+        description: of the process.
+        components: get the parts of the schema.
+    """
+    inputs, process = description["inputs"], description["id"]
+    members = {name: _input(item, f"{process}-{name}", components) for name, item in inputs.items()}
+    optional = [name for name, item in inputs.items() if not item.get("minOccurs", 1)]
+    outputs = {
+        "type": "object",
+        "description": "The outputs that are wanted; absent: all, as the process likes",
+        "properties": {name: _output(name, description, components) for name in description["outputs"]},
+        "additionalProperties": False,
+    }
+    whole = {
+        "inputs": named(components, f"{process}-inputs", record(members, optional, additionalProperties=False)),
+        "outputs": named(components, f"{process}-outputs", outputs),
         "response": {
             "type": "string",
-            "description": "raw: the output itself; document: a JSON object with the output in it",
+            "description": "raw (by default): the output itself; document: a JSON object with the output in it",
             "enum": ["raw", "document"],
-            "default": "raw",
         },
     }
     if has_jobs(description):
-        members["subscriber"] = ref("schemas", "subscriber")
-    return record(members, optional=("outputs", "response", "subscriber"))
+        whole["subscriber"] = ref("schemas", "subscriber")
+    return record(whole, optional=("outputs", "response", "subscriber"))
 
 
-def _input(item: Mapping[str, Any]) -> Schema:
+def _input(item: Mapping[str, Any], name: str, components: Components) -> Schema:
     """Return the schema of an input: a value, plain or qualified, or an array of values."""
-    value = to_openapi(item["schema"])
-    forms = [value, *_qualified(value)]
+    value = to_openapi(item["schema"], name, components)
+    # those who generate clients want them beside the branches; an empty object by default tells nothing
+    notes = {word: value.pop(word) for word in ("default", "example") if word in value}
+    notes = {word: note for word, note in notes.items() if note != {}}
+    forms = [*value["oneOf"]] if value.keys() == {"oneOf"} else [value]
+    forms += _qualified(forms, name, components)
     minimum, maximum = item.get("minOccurs", 1), item.get("maxOccurs", 1)
     if maximum != 1:
         limits = {"minItems": minimum} | ({} if maximum == "unbounded" else {"maxItems": maximum})
-        forms = [*forms, array(_any_of(forms), **limits)]
-    return {"title": item["title"], "description": item["description"], "anyOf": forms}
+        # openapi-generator's TypeScript imports functions for items of `oneOf` that it does not write
+        one = forms[0] if len(forms) == 1 else named(components, f"{name}-item", {"anyOf": [*forms]})
+        forms.append(array(one, **limits))
+    whole = {"title": item["title"], "description": item["description"], **notes, **one_of(forms)}
+    return named(components, name, whole)
 
 
-def _qualified(schema: Schema) -> list[Schema]:
-    """Return the schema of the form `{"value": …}`; empty if the value has such a form of its own."""
-    branches = schema.get("oneOf", [schema])
-    if any("value" in branch.get("properties", {}) for branch in branches):
+def _qualified(forms: list[Schema], name: str, components: Components) -> list[Schema]:
+    """Return the schema of the form `{"value": …}`; empty if the value has such a form of its own, or any members."""
+    if OBJECT in forms or any("value" in _members(form, components) for form in forms):
         return []
-    plain = [branch for branch in branches if "href" not in branch.get("properties", {})]
-    types = _QUALIFIED_TYPES.get(plain[0].get("format", ""))
+    plain = [form for form in forms if "href" not in _members(form, components)]
+    types = _QUALIFIED_TYPES.get(plain[0].get("$ref", ""))
     members = {
-        "value": schema if plain == branches else _any_of(plain),
+        "value": one_of(plain),
         "mediaType": {"type": "string"} | ({"enum": types} if types else {}),
         "encoding": {"type": "string"},
         "schema": {},
         "format": {},
     }
-    return [record(members, optional=[name for name in members if name != "value"], additionalProperties=False)]
+    optional = [member for member in members if member != "value"]
+    return [named(components, f"{name}-value", record(members, optional, additionalProperties=False))]
 
 
-def _output(item: Mapping[str, Any], description: Description) -> Schema:
+def _members(form: Schema, components: Components) -> Mapping[str, Any]:
+    """Return the members of an object, also of one that is a component."""
+    schema = components[form["$ref"].rpartition("/")[2]] if "$ref" in form else form
+    members: Mapping[str, Any] = schema.get("properties", {})
+    return members
+
+
+def _output(name: str, description: Description, components: Components) -> Schema:
     """Return the schema of a member of `outputs` in a request."""
-    media_types = list(_branches(item))
+    prefix = f"{description['id']}-{name}"
+    media_types = list(_branches(description, name, components))
+    form = {"mediaType": {"type": "string", "enum": media_types, "description": "By default as `Accept` says"}}
     members = {
-        "format": record(
-            {"mediaType": {"type": "string", "enum": media_types, "description": "By default as `Accept` says"}},
-            optional=("mediaType",),
-        ),
+        "format": named(components, f"{prefix}-format", record(form, optional=("mediaType",))),
         "transmissionMode": {
             "type": "string",
             "enum": list(description["outputTransmission"]),
             "description": "By default value, where `Prefer` has no return=minimal",
         },
     }
-    return record(members, optional=tuple(members))
+    return named(components, f"{prefix}-output", record(members, optional=tuple(members)))
 
 
-def _branches(item: Mapping[str, Any]) -> dict[str, Schema]:
+def _branches(description: Description, output: str, components: Components) -> dict[str, Schema]:
     """Return the schemas of an output by media type, the default first."""
-    schema = item["schema"]
+    schema = description["outputs"][output]["schema"]
+    name = f"{description['id']}-{output}"
     branches = schema.get("oneOf", [schema])
-    return {branch.get("contentMediaType", JSON): to_openapi(branch) for branch in branches}
+    return {item.get("contentMediaType", JSON): to_openapi(item, name, components) for item in branches}
 
 
-def results_schema(description: Description) -> Schema:
-    """Return the schema of the results document, which holds the requested outputs."""
-    is_linked = "reference" in description["outputTransmission"]
+def results_schema(description: Description, components: Components) -> Schema:
+    """Return the schema of the results document, which holds the requested outputs.
+
+    Args:
+        description: of the process.
+        components: get the parts of the schema.
+    """
+    links = [ref("schemas", "link")] * ("reference" in description["outputTransmission"])
     return {
         "type": "object",
         "properties": {
-            name: _any_of(
-                [_in_document(media_type, branch) for media_type, branch in _branches(item).items()]
-                + [ref("schemas", "link")] * is_linked
-            )
-            for name, item in description["outputs"].items()
+            name: one_of(_in_document(description, name, components) + links) for name in description["outputs"]
         },
         "additionalProperties": False,
     }
 
 
-def _in_document(media_type: str, branch: Schema) -> Schema:
-    """Return the schema of an output in a results document, as `processes.ogc.results` writes it."""
-    kind = {"mediaType": {"type": "string", "enum": [media_type]}}
+def _in_document(description: Description, output: str, components: Components) -> list[Schema]:
+    """Return the schemas of an output in a results document, as `processes.ogc.results` writes it."""
+    plain: list[Schema] = []
+    kinds: dict[str, tuple[Schema, list[str]]] = {}
+    for media_type, branch in _branches(description, output, components).items():
+        if media_type in (JSON, "text/plain") and branch.get("type", "object") != "object":
+            plain.append(branch)
+        else:
+            kind, members = _value(branch)
+            kinds.setdefault(kind, (members, []))[1].append(media_type)
+    return plain + [
+        named(
+            components,
+            f"{description['id']}-{output}-{kind}",
+            record({**members, "mediaType": {"type": "string", "enum": media_types}}),
+        )
+        for kind, (members, media_types) in kinds.items()
+    ]
+
+
+def _value(branch: Schema) -> tuple[str, Schema]:
+    """Return what a qualified value is, as a part of a name, and the members that have it."""
+    if "$ref" in branch:
+        return branch["$ref"].rpartition("/")[2], {"value": branch}
     if branch.get("format") == "binary":
         base64 = {"type": "string", "enum": ["base64"]}
-        return record({"value": {"type": "string", "format": "byte"}, "encoding": base64, **kind})
-    is_plain = media_type in (JSON, "text/plain") and branch["type"] != "object"
-    return branch if is_plain else record({"value": branch, **kind})
+        return "file", {"value": {"type": "string", "format": "byte"}, "encoding": base64}
+    return branch["type"], {"value": OBJECT if branch["type"] == "object" else {"type": branch["type"]}}
 
 
-def output_forms(description: Description) -> Forms:
+def output_forms(description: Description, components: Components) -> Forms:
     """Return the forms of an output itself."""
-    items = [_branches(item) for item in description["outputs"].values()]
+    items = [_branches(description, name, components) for name in description["outputs"]]
     return merge_forms({media_type: [branch]} for item in items for media_type, branch in item.items())
 
 
-def result_forms(description: Description) -> Forms:
+def result_forms(description: Description, components: Components) -> Forms:
     """Return the forms of a result: the output itself, or a document."""
-    return merge_forms([output_forms(description), {JSON: [ref("schemas", results_name(description))]}])
+    return merge_forms([output_forms(description, components), {JSON: [ref("schemas", results_name(description))]}])
 
 
 def request_name(description: Description) -> str:
@@ -191,8 +268,12 @@ def merge_forms(parts: Iterable[Forms]) -> Forms:
 
 def content(forms: Forms) -> dict[str, Any]:
     """Return the content of a response that has one of these forms."""
-    return {media_type: {"schema": _any_of(schemas)} for media_type, schemas in forms.items()}
+    return {
+        media_type: {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}
+        for media_type, schemas in forms.items()
+    }
 
 
-def _any_of(schemas: list[Schema]) -> Schema:
-    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+def one_of(schemas: list[Schema]) -> Schema:
+    """Return the schema of what just one of these schemas allows; clients make one type of all branches of `anyOf`."""
+    return schemas[0] if len(schemas) == 1 else {"oneOf": list(schemas)}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from processes.sources.media_types import JSON
 from processes.web.openapi.operations import operation
-from processes.web.openapi.schemas import array, error_responses, record, ref, response, text
+from processes.web.openapi.responses import error_responses, response
+from processes.web.openapi.schemas import OBJECT, Schema, array, record, ref, text
 
 _FILTERS: list[dict[str, Any]] = [
     {"name": "class", "in": "query", "description": "Objects of this class", "schema": {"type": "string"}},
@@ -31,14 +33,7 @@ _OBJECT = record(
         "label": {"type": "string", "nullable": True},
         "confidence": {"type": "number", "nullable": True},
         "status": {"type": "string"},
-        "properties": {"type": "object"},
-    }
-)
-_REVIEW = record(
-    {
-        "matched": {"type": "integer", "minimum": 0},
-        "histogram": array({"type": "integer", "minimum": 0}),
-        "objects": array(_OBJECT),
+        "properties": OBJECT,
     }
 )
 _ROW = {
@@ -63,19 +58,32 @@ _TILE = [
 ]
 _MAP = record(
     {
-        "style": {"type": "object", "description": "A style of MapLibre, with the addresses of the tiles"},
+        "style": {**OBJECT, "description": "A style of MapLibre, with the addresses of the tiles"},
         "objects": {"type": "integer", "minimum": 0, "description": "Objects that have a place on the map"},
         "bounds": array({"type": "number"}) | {"description": "West, south, east and north of what there is to see"},
         "problem": text("Why the imagery is not shown"),
     },
     ["bounds", "problem"],
 )
+MAP_SCHEMAS: Mapping[str, Schema] = {
+    "reviewedObject": _OBJECT,
+    "review": record(
+        {
+            "matched": {"type": "integer", "minimum": 0},
+            "histogram": array({"type": "integer", "minimum": 0}),
+            "objects": array(ref("schemas", "reviewedObject")),
+        }
+    ),
+    "resultMap": _MAP,
+}
 _ERRORS = (400, 403, 404, 410, 413, 500, 503)
 
 
 def map_paths() -> dict[str, Any]:
     """Return the paths by which a person looks at a result."""
-    found = {"200": response("What a map needs", {JSON: {"schema": _MAP}})} | error_responses(_ERRORS)
+    found = {"200": response("What a map needs", {JSON: {"schema": ref("schemas", "resultMap")}})} | error_responses(
+        _ERRORS
+    )
     tile = "{zoom}/{column}/{row}"
     return {
         "/jobs/{jobId}/review": {
@@ -85,7 +93,7 @@ def map_paths() -> dict[str, Any]:
                 "summary": "Objects of a result, the least sure ones first, at most 100; and how the confidences of "
                 "all that match lie, in 20 bins from 0 to 1",
                 "parameters": [ref("parameters", name) for name in ("jobId", "limit", "offset")] + [_ROW, *_FILTERS],
-                "responses": {"200": response("The objects", {JSON: {"schema": _REVIEW}})}
+                "responses": {"200": response("The objects", {JSON: {"schema": ref("schemas", "review")}})}
                 | error_responses([400, 403, 404, 410, 413, 500, 503]),
             }
         },

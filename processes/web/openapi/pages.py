@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from processes.sources.media_types import HTML, JSON
-from processes.web.openapi.schemas import array, error_responses, record, ref, response, text
+from processes.web.openapi.responses import error_responses, response
+from processes.web.openapi.schemas import NUMBER, OBJECT, Schema, array, record, ref, text
 
 _UPLOAD = {JSON: {"schema": ref("schemas", "upload")}}
 _FILE = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
@@ -24,18 +26,13 @@ _ID = {
     "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
 }
 _ENTRY = {"name": {"type": "string"}, "href": text("Link to it", format="uri")}
-_ENTRIES = record(
-    {
-        "folders": array(record(_ENTRY)),
-        "files": array(record(_ENTRY | {"size": {"type": "integer", "minimum": 0, "description": "In bytes"}})),
-    }
-)
 _FOLDER = {
     "name": "folder",
     "in": "query",
     "description": "`file:` link to a folder; without it, the folders that the configuration allows",
     "schema": {"type": "string", "format": "uri"},
 }
+_CLASS = {"name": {"type": "string"}, "value": {"type": "integer"}, "color": {"type": "string"}}
 _MODEL = record(
     {
         "id": {"type": "string"},
@@ -43,22 +40,32 @@ _MODEL = record(
         "problem": text("Why it cannot be used"),
         "sha256": {"type": "string"},
         "warnings": array({"type": "string"}),
-        "classes": array(
-            record({"name": {"type": "string"}, "value": {"type": "integer"}, "color": {"type": "string"}}, ["color"])
-        ),
+        "classes": array(ref("schemas", "modelClass")),
         "multiLabel": {"type": "boolean"},
-        "chip": record({"width": {"type": "integer"}, "height": {"type": "integer"}}),
+        "chip": ref("schemas", "chipSize"),
         "bands": array({"oneOf": [{"type": "integer"}, {"type": "string"}]}),
         "readme": text("What the package says of itself"),
-        "card": {"type": "object"},
+        "card": OBJECT,
     },
     ["problem", "sha256", "warnings", "classes", "multiLabel", "chip", "bands", "readme", "card"],
 )
+_FILE_SIZE = {"size": {**NUMBER, "description": "In bytes"}}
+PAGE_SCHEMAS: Mapping[str, Schema] = {
+    "allowedFolder": record(_ENTRY),
+    "allowedFile": record(_ENTRY | _FILE_SIZE),
+    "allowedFolders": record(
+        {"folders": array(ref("schemas", "allowedFolder")), "files": array(ref("schemas", "allowedFile"))}
+    ),
+    "modelClass": record(_CLASS, ["color"]),
+    "chipSize": record({"width": {"type": "integer"}, "height": {"type": "integer"}}),
+    "model": _MODEL,
+    "modelList": record({"models": array(ref("schemas", "model"))}),
+}
 
 
 def page_paths() -> dict[str, Any]:
     """Return the paths that forms and pages use, beside those of uploads."""
-    models = {JSON: {"schema": record({"models": array(_MODEL)})}, HTML: {"schema": {"type": "string"}}}
+    models = {JSON: {"schema": ref("schemas", "modelList")}, HTML: {"schema": {"type": "string"}}}
     events = {"text/event-stream": {"schema": text("Events `status`, whose data is the job's `statusInfo`")}}
     return {
         "/models": {
@@ -76,7 +83,9 @@ def page_paths() -> dict[str, Any]:
                 "tags": ["service"],
                 "summary": "What lies in the folders that links may point to, at most 1000 entries of one",
                 "parameters": [_FOLDER],
-                "responses": {"200": response("Folders and files", {JSON: {"schema": _ENTRIES}})}
+                "responses": {
+                    "200": response("Folders and files", {JSON: {"schema": ref("schemas", "allowedFolders")}})
+                }
                 | error_responses([400, 403, 500]),
             }
         },

@@ -8,9 +8,11 @@ from typing import Any
 from processes.features.writing.formats import FORMATS
 from processes.ogc.process import Process, SectionedProcess
 from processes.ogc.request import Description
+from processes.web.openapi.components import Components
 from processes.web.openapi.execution import Forms, content, merge_forms, output_forms, result_forms
 from processes.web.openapi.operations import HTML_PAGE, operation
-from processes.web.openapi.schemas import error_responses, response
+from processes.web.openapi.responses import error_responses, response
+from processes.web.openapi.schemas import OBJECT
 from processes.web.styles import STYLES
 
 _PART: dict[str, Any] = {"type": "string", "format": "binary"}
@@ -27,14 +29,18 @@ def form_names(processes: Mapping[str, Process]) -> list[str]:
     return [f"{name}{form.ending}" for item in sectioned for name in item["outputs"] for form in FORMATS]
 
 
-def result_paths(descriptions: Sequence[Description], form_names: Sequence[str]) -> dict[str, Any]:
+def result_paths(
+    descriptions: Sequence[Description], form_names: Sequence[str], components: Components
+) -> dict[str, Any]:
     """Return the paths of the results of processes.
 
     Args:
         descriptions: of the processes.
         form_names: names of outputs in other forms.
+        components: named schemas.
     """
-    raw = merge_forms(map(output_forms, descriptions))
+    raw = merge_forms(output_forms(item, components) for item in descriptions)
+    either = merge_forms(result_forms(item, components) for item in descriptions)
     names = [name for item in descriptions for name in item["outputs"]]
     parameter = {
         "name": "output",
@@ -44,7 +50,7 @@ def result_paths(descriptions: Sequence[Description], form_names: Sequence[str])
         "schema": {"type": "string", "enum": [*names, *form_names]},
     }
     by_reference = {"204": response("The result is elsewhere, at a link", headers=["Link"])}
-    results = _file_responses(merge_forms(map(result_forms, descriptions)), raw) | by_reference
+    results = _file_responses(either, raw) | by_reference
     results["200"]["content"] |= HTML_PAGE
     head = {status: item for status, item in _file_responses({}, {}).items() if status not in ("206", "416")}
     head_parameters = ("jobId", *_CONDITIONS)
@@ -85,7 +91,7 @@ def _chip() -> dict[str, Any]:
 
 def _style(name: str) -> dict[str, Any]:
     """Return the operation that gets a style."""
-    schema = {"type": "object" if name.endswith("json") else "string"}
+    schema = OBJECT if name.endswith("json") else {"type": "string"}
     success = response("The style", {STYLES[name]: {"schema": schema}}, ["ETag"])
     responses = {"200": success, "304": response("The client has it already", headers=["ETag"])}
     return operation(

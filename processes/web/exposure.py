@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-OPEN = "open"
-"""Access: whoever reaches the service may use it."""
-ANY = "*"
-"""In a list of names or origins: all of them."""
+from processes.settings import OPEN
 
 
 def is_loopback(name: str) -> bool:

@@ -1,0 +1,19 @@
+"""The service that clients are tested against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from jobs_service import Service, make_town, running
+from service import ROOT
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Return a service with the models of a town, and the one that is shipped for the sample."""
+    town = make_town(tmp_path_factory.mktemp("town"))
+    (town / "models" / "roof-damage").symlink_to(ROOT / "models" / "roof-damage")
+    with running(Service(town, tmp_path_factory.mktemp("service"))) as service:
+        yield service
