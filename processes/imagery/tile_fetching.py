@@ -8,6 +8,7 @@ there. How far they go ahead is bounded by bytes.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 
+from processes.errors import ServiceError
 from processes.imagery.grid import Windows
 from processes.imagery.image import Image
 from processes.imagery.remote_source import RemoteAccess, RemoteImage, RemoteImageSource, TilePlace, TileRequest
@@ -26,6 +28,8 @@ _AHEAD_BYTES = 32 * 2**20
 """What is fetched ahead at most; also no more than a quarter of what the cache keeps."""
 _LOT_TILES, _LOT_BYTES = 512, 8 * 2**20
 """Tiles, and bytes, among which neighbours are looked for."""
+_UNDER_WAY_S = 0.3
+"""Seconds that requests under way are waited for at the end, so that the next step does not send them again."""
 _LOTS_AT_ONCE = 4
 """Lots that are planned for one who looks for a tile."""
 
@@ -60,6 +64,7 @@ class TileFetcher:
         self._opening = threading.Lock()
         self._planning = threading.Lock()
         self._tiles: Iterator[_Key] = iter(())
+        self._threads: list[threading.Thread] = []
         self._changed = threading.Condition()
         """Guards all that follows."""
         self._queue: deque[_Coming] = deque()
@@ -83,11 +88,16 @@ class TileFetcher:
         if not any(self._remote):
             return
         self._tiles = self._touched(image, windows)
-        self._plan()
+        try:
+            self._plan()
+        except (ServiceError, OSError, ValueError):
+            return  # whoever reads the image meets it again, and tells it
         access = next(self._access(index) for index, is_remote in enumerate(self._remote) if is_remote)
         for number in range(access.settings.limits.max_requests):
             # no pool: its threads would be waited for, and a host that hangs holds them
-            threading.Thread(target=self._work, name=f"fetch-{number}", daemon=True).start()
+            thread = threading.Thread(target=self._work, name=f"fetch-{number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def open_tile(self, index: int, row: int, column: int) -> DatasetReader:
         """Open a tile of a remote image, alone, as soon as it has arrived.
@@ -114,12 +124,15 @@ class TileFetcher:
         return image.open_tile(tile, content)
 
     def close(self) -> None:
-        """Fetch no more. What is under way is not waited for."""
+        """Fetch no more. What is under way is hardly waited for: the next step of the job finds it where it arrived."""
         with self._changed:
             self._is_over = True
             self._queue.clear()
             self._coming.clear()
             self._changed.notify_all()
+        end_s = time.monotonic() + _UNDER_WAY_S
+        for thread in self._threads:
+            thread.join(max(0, end_s - time.monotonic()))
         for image in list(self._opened.values()):
             image.close()
 
@@ -161,7 +174,11 @@ class TileFetcher:
                     return None
                 if self._queue:
                     return self._queue.popleft()
-            if not self._plan():
+            try:
+                is_planned = self._plan()
+            except (ServiceError, OSError, ValueError):
+                return None  # as in `expect`
+            if not is_planned:
                 with self._changed:
                     if not self._queue:  # another thread has planned meanwhile
                         return None

@@ -98,7 +98,13 @@ def _folders(settings: Settings) -> Iterator[tuple[str, Path]]:
 
 
 def publish(path: Path, target: Path, *, is_durable: bool = True) -> None:
-    """Give a file its name, once it is safe on the disk, unless it need not be durable."""
+    """Give a file its name, once it is safe on the disk.
+
+    Args:
+        path: of the file.
+        target: its name.
+        is_durable: False = it need not survive a loss of power.
+    """
     with path.open("rb") as file:
         if is_durable:
             os.fsync(file.fileno())

@@ -131,7 +131,7 @@ def test_what_cannot_be_stored_is_told_without_paths(
         def fail(*_: object, number: int = number) -> None:
             raise OSError(number, "oh", "/secret/place")
 
-        monkeypatch.setattr("processes.jobs.files._publish", fail)
+        monkeypatch.setattr("processes.jobs.files.publish", fail)
         with pytest.raises(FailureError, match=words) as failure:
             storage.files("job", "plan-1", scratch).keep("a", write(scratch, "a", b"1"))
         assert "secret" not in failure.value.detail
