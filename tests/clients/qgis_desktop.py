@@ -1,6 +1,7 @@
 """A person at the dialog of an algorithm, in QGIS itself; QGIS runs this with `--code`.
 
-`QGIS_TEST` names a JSON file with `image`, `features`, `prefix` (of the algorithms), `folder` (for pictures and the answer).
+`QGIS_TEST` names a JSON file with `image`, `features`, `prefix` (of the algorithms), `folder` (for pictures), `answer`
+(the file for what was found).
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def main() -> None:
         answer = visit()
     except Exception:  # noqa: BLE001
         answer = {"error": traceback.format_exc()}
-    (FOLDER / "answer.json").write_text(json.dumps(answer))
+    Path(TEST["answer"]).write_text(json.dumps(answer))
     os._exit(0)
 
 

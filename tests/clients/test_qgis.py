@@ -597,14 +597,17 @@ def test_a_person_at_the_dialog(profile: Path, service: Service, pictures: Path,
         "features": str(service.town / "imagery" / "houses.geojson"),
         "prefix": "ogcapi-processes:ours.",
         "folder": str(pictures),
+        "answer": str(tmp_path / "answer.json"),
     }
     (tmp_path / "test.json").write_text(json.dumps(test))
     own = environment(profile, QGIS_TEST=str(tmp_path / "test.json"))
     del own["QT_QPA_PLATFORM"]
     screen = ["xvfb-run", "--auto-servernum", "--server-args=-screen 0 1500x1100x24"]
     command = [*screen, program, "--noversioncheck", "--nologo", "--code", str(HERE / "qgis_desktop.py")]
-    subprocess.run(command, env=own, check=False, capture_output=True, timeout=240)
-    answer = json.loads((pictures / "answer.json").read_text())
+    ended = subprocess.run(command, env=own, check=False, capture_output=True, text=True, timeout=240)
+    written = tmp_path / "answer.json"
+    assert written.exists(), f"QGIS ended with {ended.returncode}: {ended.stdout[-2000:]} {ended.stderr[-2000:]}"
+    answer = json.loads(written.read_text())
     assert "error" not in answer, answer["error"]
     assert answer["result"] == {"renderer": "categorizedSymbol", "features": 16, "name": "Classified objects"}
     job = answer["cancelled"].split("Job ")[1].split()[0]
