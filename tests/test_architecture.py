@@ -52,7 +52,7 @@ HOMES: Mapping[str, set[str]] = {
     "onnxruntime": {"model/runtime/onnx_runtime", "model/runtime/quantisation"},
     "openvino": {"model/runtime/openvino_runtime"},
     "onnx": {"model/graph"},
-    "rasterio": {"imagery/image", "imagery/source", "imagery/tiles"},
+    "rasterio": {"imagery/image", "imagery/source", "imagery/stack", "imagery/tiles"},
     "pyogrio": {"features/reading/curves", "features/reading/gdal", "features/writing/gdal"},
     "PIL": {"imagery/chips", "imagery/pictures"},
     "urllib3": {"sources/connections", "sources/hosts"},

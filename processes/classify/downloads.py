@@ -13,13 +13,14 @@ from pathlib import Path
 import msgspec
 
 from processes.classify.feature_links import ACCEPT, first_file, has_pages, read_page
+from processes.classify.image_links import linked_images, may_be_stac
 from processes.errors import ServiceError
 from processes.features.reading.oddities import Oddities
 from processes.features.reading.paging import PageReader
 from processes.ogc.request import Description, ExecuteRequest, InputValue
 from processes.settings import Settings
 from processes.sources.download_budget import DownloadBudget
-from processes.sources.links import fetch, is_folder, resolve
+from processes.sources.links import FolderBudget, fetch, is_folder, resolve
 from processes.sources.uploads import SCHEME
 
 FRAME: Description = {
@@ -36,10 +37,9 @@ class _Link(msgspec.Struct):
 
 def has_host_links(request: ExecuteRequest, settings: Settings) -> bool:
     """Return whether a request has links to what has to be fetched: from hosts, and uploads from an object store."""
-    return any(
-        _host_link(value, settings) is not None
-        for name in ("image", "features")
-        for value in request.inputs.get(name, ())
+    values = request.inputs.get("image", ()), request.inputs.get("features", ())
+    return any(_image_link(value, settings) for value in values[0]) or any(
+        _host_link(value, settings) for value in values[1]
     )
 
 
@@ -52,9 +52,11 @@ def download_links(request: ExecuteRequest, settings: Settings, folder: Path) ->
         folder: for what is downloaded.
     """
     budget = DownloadBudget.of(settings)
+    images = FolderBudget.of(settings)
     for href in _image_links(request, settings):
         with suppress(ServiceError):
-            resolve(href, settings, folder, budget=budget)
+            for _ in linked_images(href, lambda link: resolve(link, settings, folder, budget=budget)):
+                images.spend_file(href)
     for value in request.inputs.get("features", ()):
         features = _host_link(value, settings)
         if features is not None:
@@ -65,7 +67,7 @@ def download_links(request: ExecuteRequest, settings: Settings, folder: Path) ->
 def _image_links(request: ExecuteRequest, settings: Settings) -> Iterator[str]:
     values = request.inputs.get("image", ())
     for value in values if len(values) <= settings.limits.max_images else ():
-        href = _host_link(value, settings)
+        href = _image_link(value, settings)
         if href is not None and not is_folder(href):
             yield href
 
@@ -81,9 +83,15 @@ def _download_features(href: str, settings: Settings, folder: Path, budget: Down
             return
 
 
-def _host_link(value: InputValue, settings: Settings) -> str | None:
-    """Return the link of a value to what has to be fetched; None = it has none."""
-    schemes = ("http:", "https:", *[f"{SCHEME}:"] * settings.results.startswith("s3://"))
+def _image_link(value: InputValue, settings: Settings) -> str | None:
+    """Return the link of a value to images that have to be fetched, or to what may lead to them; None = it has none."""
+    href = _host_link(value, settings, "file:")
+    return href if href is None or not href.lstrip().lower().startswith("file:") or may_be_stac(href) else None
+
+
+def _host_link(value: InputValue, settings: Settings, *others: str) -> str | None:
+    """Return the link of a value to what has to be fetched, or of other schemes; None = it has none."""
+    schemes = ("http:", "https:", *others, *[f"{SCHEME}:"] * settings.results.startswith("s3://"))
     with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         href = msgspec.json.decode(value.text, type=_Link).href
         if href.lstrip().lower().startswith(schemes):

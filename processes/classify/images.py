@@ -1,7 +1,7 @@
 """The images of a request: in the request itself, behind a link, or in a folder.
 
-`_linked_sources` turns a link into image sources. A new kind of link is a branch there, and a class in
-`processes.imagery.source`.
+`_linked_sources` turns a link into image sources. A new kind of link is a branch there, or in
+`processes.classify.image_links`, and a class beside `processes.imagery.source`.
 """
 
 from __future__ import annotations
@@ -11,23 +11,28 @@ import binascii
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
+from functools import partial
+from itertools import count, islice
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from processes.classify.description import INLINE_IMAGES
-from processes.errors import Fault, ImageError, LimitError, RequestError, ServiceError, collect_faults
+from processes.classify.image_links import LinkedImage, linked_images, may_be_stac
+from processes.errors import Fault, ImageError, InputError, LimitError, RequestError, ServiceError, collect_faults
 from processes.imagery.image import Image, open_image
 from processes.imagery.sidecars import ImageFolders
 from processes.imagery.source import ENDINGS, FileSource, ImageSource, unique_names
+from processes.imagery.stack import StackSource
 from processes.ogc.request import ExecuteRequest, InputValue
 from processes.ogc.schema import quoted
 from processes.settings import Settings
 from processes.sources.download_budget import DownloadBudget
+from processes.sources.host_links import display_link
 from processes.sources.links import (
     FolderBudget,
+    LinkedFile,
     allowed_path,
     exists,
     file_name,
@@ -103,8 +108,8 @@ def open_images(
     folders = ImageFolders()
     for (source, pointer), name in zip(sources, names, strict=True):
         with collect_faults(faults, pointer):
-            if isinstance(source, FileSource):
-                folders.require_plain_files(source.path, name)
+            for path in source.paths:
+                folders.require_plain_files(path, name)
             images.append((open_image(source.named(name), settings.limits.max_image_pixels), pointer))
     return images
 
@@ -227,10 +232,43 @@ def _linked_sources(
     path = allowed_path(href, settings)
     if is_folder(href) and (scratch is not None or (path is not None and exists(path.is_dir))):
         files = list_folder(href, settings, ENDINGS, folders)
-    elif scratch is not None:
-        files = [resolve(href, settings, scratch.folder, budget=scratch.budget)]
-    elif path is None:
+        return [_NamedSource(file.name, FileSource(file.path, file.name)) for file in files]
+    if scratch is not None:
+        named = []
+        for image in linked_images(href, partial(_resolve, settings=settings, scratch=scratch)):
+            folders.spend_file(href)
+            named.append(_NamedSource(image.name, _source(image)))
+        return named
+    if path is None:
         return [_NamedSource(file_name(href), None)]
-    else:
-        return [] if is_folder(href) else [_NamedSource(file_name(href), FileSource(path, file_name(href)))]
-    return [_NamedSource(file.name, FileSource(file.path, file.name)) for file in files]
+    return [] if is_folder(href) else _local_sources(href, path, settings)
+
+
+def _resolve(href: str, settings: Settings, scratch: _Scratch) -> LinkedFile:
+    return resolve(href, settings, scratch.folder, budget=scratch.budget)
+
+
+def _source(image: LinkedImage) -> ImageSource:
+    sources = tuple(FileSource(file.path, image.name) for file in image.files)
+    return sources[0] if not image.bands else StackSource(sources, image.bands, image.name)
+
+
+def _local_sources(href: str, path: Path, settings: Settings) -> list[_NamedSource]:
+    """Return a file of this machine; of a STAC document also the images that it leads to, as far as they lie here too.
+
+    Nothing is fetched and no image is opened.
+    """
+    named = [_NamedSource(file_name(href), FileSource(path, file_name(href)))]
+    if not may_be_stac(href) or not exists(path.is_file):
+        return named
+    with contextlib.suppress(ServiceError, OSError):  # the work tells of it
+        images = linked_images(href, partial(_local_file, settings=settings))
+        named.extend(_NamedSource(image.name, _source(image)) for image in islice(images, settings.limits.max_images))
+    return named
+
+
+def _local_file(href: str, settings: Settings) -> LinkedFile:
+    path = allowed_path(href, settings)
+    if path is None:
+        raise InputError(f"{display_link(href)} has to be fetched")
+    return LinkedFile(path, file_name(href), "")

@@ -35,7 +35,8 @@ from processes.imagery.grid import ChipRule
 from processes.imagery.image import Image
 from processes.imagery.mosaic import Mosaic
 from processes.imagery.separate import ObjectImagePairs
-from processes.imagery.source import AnySource, ImageSource
+from processes.imagery.source import ImageSource
+from processes.imagery.sources import AnySource
 from processes.imagery.tiles import BandSelection
 from processes.model.arguments import ModelArguments
 from processes.model.catalog import Catalog

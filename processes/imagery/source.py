@@ -1,6 +1,7 @@
 """Where an image comes from: how a thread opens it, how its change is noticed, and how it travels with a saved plan.
 
-A new kind of source is a class here or beside, a member of `AnySource`, and a branch in `processes.classify.images`.
+A new kind of source is a class beside, a member of `processes.imagery.sources.AnySource`, and a branch in
+`processes.classify.images`.
 """
 
 from __future__ import annotations
@@ -90,6 +91,10 @@ class ImageSource(Protocol):
     def location(self) -> str:
         """Where the image lies, as `FileStamp.path` has it."""
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files of this machine that hold it; in a saved plan a relative one is kept with that."""
+
     def open(self) -> DatasetReader:
         """Open the image for the calling thread, which does so under `gdal_settings`.
 
@@ -148,6 +153,10 @@ class FileSource(msgspec.Struct, frozen=True, tag="file"):
     def location(self) -> str:
         return str(self.path)
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return (self.path,)
+
     def open(self) -> DatasetReader:
         for mask in (self.path.with_name(f"{self.path.name}{ending}") for ending in (".msk", ".MSK")):
             if mask.exists() and _driver(mask) != "GTiff":  # GDAL would open whatever it is
@@ -202,10 +211,6 @@ class FileSource(msgspec.Struct, frozen=True, tag="file"):
 
     def locate(self, fetch: Callable[[str], Path]) -> Self:
         return self if self.path.is_absolute() else msgspec.structs.replace(self, path=fetch(str(self.path)))
-
-
-AnySource = FileSource
-"""The union of all kinds of `ImageSource`; a saved plan tells them apart by their tags."""
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from processes import __version__
 from processes.programs.cli_convert import convert
 from processes.programs.cli_errors import failures_reported
 from processes.programs.cli_jobs import jobs, reported
+from processes.programs.cli_links import FileOrLink
 from processes.programs.cli_model import model
 from processes.programs.cli_optimise import optimise
 
@@ -201,14 +202,14 @@ class _OutputOption(click.Option):
     "images",
     multiple=True,
     required=True,
-    type=click.Path(exists=True, path_type=Path),
-    help="An image, or a folder of images; may be repeated.",
+    type=FileOrLink(folders=True),
+    help="An image, a folder of images, or a link as the service takes it; may be repeated.",
 )
 @click.option(
     "--features",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FileOrLink(folders=False),
     help=(
-        "The objects: a GeoJSON, GeoPackage, FlatGeobuf, zipped Shapefile, GeoParquet or CSV. "
+        "The objects: a GeoJSON, GeoPackage, FlatGeobuf, zipped Shapefile, GeoParquet or CSV, or a link. "
         "Without it each image is one object."
     ),
 )
@@ -281,8 +282,8 @@ def run(config: Path, /, output: Path, overwrite: bool, quiet: bool, **options: 
 
 def _inputs(
     *,
-    images: tuple[Path, ...],
-    features: Path | None,
+    images: tuple[Path | str, ...],
+    features: Path | str | None,
     layer: str | None,
     features_crs: str | None,
     model: str,

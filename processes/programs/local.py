@@ -26,8 +26,10 @@ _WITH_PRJ = (*ENDINGS, ".shp")
 """Endings of files whose CRS a `.prj` of the same name tells."""
 
 
-def link_to(path: Path, **parts: str | None) -> dict[str, str]:
+def link_to(path: Path | str, **parts: str | None) -> dict[str, str]:
     """Return a link to a file or a folder of this machine; `parts`: `layer` in it, or `crs` of its coordinates.
+
+    A text is a link already.
 
     Raises:
         InputError: both are named; no file has both.
@@ -35,6 +37,8 @@ def link_to(path: Path, **parts: str | None) -> dict[str, str]:
     if all(parts.get(name) for name in ("layer", "crs")):
         raise InputError("a file with layers says its own CRS: name a layer, or the CRS of a CSV")
     named = [f"#{name}={quote(value)}" for name, value in parts.items() if value]
+    if isinstance(path, str):
+        return {"href": path + "".join(named)}
     ending = "/" if path.is_dir() else named[0] if named else ""
     return {"href": path.absolute().as_uri() + ending}
 
