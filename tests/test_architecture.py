@@ -55,6 +55,8 @@ HOMES: Mapping[str, set[str]] = {
     "rasterio": {"imagery/image", "imagery/source", "imagery/stack", "imagery/tiles"},
     "pyogrio": {"features/reading/curves", "features/reading/gdal", "features/writing/gdal"},
     "PIL": {"imagery/chips", "imagery/pictures"},
+    "owslib": {"features/reading/wfs"},
+    "lxml": {"features/reading/wfs"},
     "urllib3": {"sources/connections", "sources/hosts"},
     "sqlite3": {
         "jobs/database",  # its error codes

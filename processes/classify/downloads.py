@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from processes.classify.feature_links import ACCEPT, first_file, has_pages, read_page
+from processes.classify.feature_links import ACCEPT, first_file, has_pages, read_page, service_layer
 from processes.classify.image_links import linked_images, may_be_stac
 from processes.errors import ServiceError
 from processes.features.reading.oddities import Oddities
@@ -20,7 +20,8 @@ from processes.features.reading.paging import PageReader
 from processes.ogc.request import Description, ExecuteRequest, InputValue
 from processes.settings import Settings
 from processes.sources.download_budget import DownloadBudget
-from processes.sources.links import FolderBudget, fetch, is_folder, resolve
+from processes.sources.links import FolderBudget, LinkedFile, fetch, is_folder, resolve
+from processes.sources.media_types import plain_media_type
 from processes.sources.uploads import SCHEME
 
 FRAME: Description = {
@@ -33,6 +34,7 @@ FRAME: Description = {
 
 class _Link(msgspec.Struct):
     href: str
+    type: str = ""
 
 
 def has_host_links(request: ExecuteRequest, settings: Settings) -> bool:
@@ -61,7 +63,7 @@ def download_links(request: ExecuteRequest, settings: Settings, folder: Path) ->
         features = _host_link(value, settings)
         if features is not None:
             with suppress(ServiceError):
-                _download_features(features, settings, folder, budget)
+                _download_features(features, _link_type(value), settings, folder, budget)
 
 
 def _image_links(request: ExecuteRequest, settings: Settings) -> Iterator[str]:
@@ -72,13 +74,22 @@ def _image_links(request: ExecuteRequest, settings: Settings) -> Iterator[str]:
             yield href
 
 
-def _download_features(href: str, settings: Settings, folder: Path, budget: DownloadBudget) -> None:
+def _download_features(href: str, media_type: str, settings: Settings, folder: Path, budget: DownloadBudget) -> None:
     """Download the file that a link names, or the pages of a layer."""
-    first = first_file(href, settings, folder, budget)
-    if first.url is None or not has_pages(first):
-        return
-    reader = PageReader(lambda url: read_page(fetch(url, settings, folder, ACCEPT, budget)), Oddities())
-    for _, collection in reader.pages(read_page(first)):
+
+    def get(url: str) -> LinkedFile:
+        return fetch(url, settings, folder, ACCEPT, budget)
+
+    service = service_layer(href, media_type, get)
+    if service is not None:
+        _, first_page, following = service
+    else:
+        first = first_file(href, settings, folder, budget)
+        if first.url is None or not has_pages(first):
+            return
+        first_page, following = read_page(first), lambda url: read_page(get(url))
+    reader = PageReader(following, Oddities())
+    for _, collection in reader.pages(first_page):
         if reader.count + len(collection.features) > settings.limits.max_objects:
             return
 
@@ -87,6 +98,13 @@ def _image_link(value: InputValue, settings: Settings) -> str | None:
     """Return the link of a value to images that have to be fetched, or to what may lead to them; None = it has none."""
     href = _host_link(value, settings, "file:")
     return href if href is None or not href.lstrip().lower().startswith("file:") or may_be_stac(href) else None
+
+
+def _link_type(value: InputValue) -> str:
+    """Return the media type that a link states; empty = none."""
+    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return plain_media_type(msgspec.json.decode(value.text, type=_Link).type)
+    return ""
 
 
 def _host_link(value: InputValue, settings: Settings, *others: str) -> str | None:

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from esri_services import FeatureServer
 from linked_images import asset, give, item, items, opened
+from linked_layers import read_layer
+from mapserver import wfs_of
 from rasters import make_raster
 from service import ROOT
 from told_host import ToldHost, told_host
@@ -26,7 +29,7 @@ def links(heading: str) -> list[str]:
     return [link for row in rows for link in re.findall(r"`(\{.*?\}|https:[^`]*)`", row[1])]
 
 
-IMAGES = links("Images")
+IMAGES, LAYERS = links("Images"), links("Layers")
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ToldHost]:
     folder = tmp_path_factory.mktemp("host")
     with told_host() as told:
         _give_catalog(told, folder)
+        _give_layers(told, folder)
         yield told
 
 
@@ -51,14 +55,37 @@ def _give_catalog(host: ToldHost, folder: Path) -> None:
     give(host, "/stac/collection.json", collection | {"links": [{"rel": "item", "href": "scene.json"}]})
 
 
+def _give_layers(host: ToldHost, folder: Path) -> None:
+    names = ["oak", "pine"] * 5
+    points = [{"type": "Point", "coordinates": [500_000 + n, 5_000_000 - n]} for n in range(10)]
+    trees = [
+        {"type": "Feature", "id": n + 1, "geometry": point, "properties": {"number": n, "name": name}}
+        for n, (point, name) in enumerate(zip(points, names, strict=True))
+    ]
+    host.services["/arcgis/rest/services/Trees/FeatureServer/0"] = FeatureServer(trees, max_record_count=4)
+    give(host, "/collections/trees/items?limit=1000", items(*trees))
+    host.services["/wfs"] = wfs_of(folder, trees)
+
+
+def value_of(link: str, host: ToldHost) -> dict[str, str]:
+    """Return the value of an input that a link of the page stands for."""
+    value: dict[str, str] = json.loads(link) if link.startswith("{") else {"href": link}
+    return value | {"href": value["href"].replace(EXAMPLE, host.url)}
+
+
 @pytest.mark.parametrize("link", IMAGES)
 def test_images_of_the_page_are_opened(host: ToldHost, tmp_path: Path, link: str) -> None:
-    value = json.loads(link) if link.startswith("{") else {"href": link}
-    value["href"] = value["href"].replace(EXAMPLE, host.url)
-    images = opened(value, host, tmp_path)
+    images = opened(value_of(link, host), host, tmp_path)
     assert images
     assert all(image.is_georeferenced for image in images)
 
 
+@pytest.mark.parametrize("link", LAYERS)
+def test_layers_of_the_page_are_read(host: ToldHost, tmp_path: Path, link: str) -> None:
+    layer = read_layer(value_of(link, host), host, tmp_path)
+    assert len(layer) == (5 if "oak" in link else 10)
+
+
 def test_the_page_has_links() -> None:
     assert len(IMAGES) >= 6
+    assert len(LAYERS) >= 5
