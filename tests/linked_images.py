@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +48,20 @@ def give(host: ToldHost, target: str, content: Path | Any) -> None:
 
 
 def opened(
-    link: str | dict[str, Any], host: ToldHost, folder: Path, faults: list[Fault] | None = None, **limits: int
+    link: str | dict[str, Any],
+    host: ToldHost,
+    folder: Path,
+    faults: list[Fault] | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    **limits: int,
 ) -> list[Image]:
     """Open linked images as a request does, and once more with what was downloaded before."""
     settings = Settings.from_plugin(
         {"hosts": host.authority, "imagery": str(folder / "imagery"), "limits": limits}, folder
     )
     value = {"href": link} if isinstance(link, str) else link
-    body = json.dumps({"inputs": {"image": value}}).encode()
-    request = read_request(body, FRAME)
+    body = json.dumps({"inputs": {"image": value, **(inputs or {})}}).encode()
+    request = read_request(body, {**FRAME, "inputs": {**FRAME["inputs"], "cellSize": {}, "processingMode": {}}})
     scratch = Path(tempfile.mkdtemp(dir=folder))
     found: list[Fault] = []
     images = [image for image, _ in open_images(request, settings, scratch, DownloadBudget.of(settings), found)]

@@ -11,6 +11,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+import rasterio
+from rasterio.warp import transform_bounds
 
 from told_host import Answer
 
@@ -82,4 +84,38 @@ def wfs_of(
     written = {"type": "name", "properties": {"name": "EPSG:32633"}}
     data.write_text(json.dumps({"type": "FeatureCollection", "crs": written, "features": features}))
     mapfile.write_text(_MAPFILE.format(data=data, crs=crs, page=page, formats=formats))
+    return mapserver(mapfile)
+
+
+_WMS_MAPFILE = """MAP
+  NAME "test"
+  IMAGETYPE PNG24
+  MAXSIZE {max_size}
+  EXTENT {extent}
+  PROJECTION "init=epsg:32633" END
+  OUTPUTFORMAT NAME "png" DRIVER "AGG/PNG" MIMETYPE "image/png" IMAGEMODE RGBA TRANSPARENT ON END
+  WEB METADATA "wms_title" "test" "wms_onlineresource" "http://127.0.0.1/wms" "wms_enable_request" "*"
+    "wms_srs" "EPSG:32633 EPSG:4326 CRS:84 EPSG:31469" END END
+  LAYER NAME "scene" TYPE RASTER STATUS ON DATA "{data}"
+    PROJECTION "init=epsg:{epsg}" END
+    METADATA "wms_title" "scene" END
+  END
+END
+"""
+
+
+def wms_of(folder: Path, image: Path, epsg: int, max_size: int = 300) -> Callable[[dict[str, str]], Answer]:
+    """Return a WMS of a layer `scene`.
+
+    Args:
+        folder: for its files.
+        image: what the layer shows.
+        epsg: its CRS.
+        max_size: width and height of a map at most.
+    """
+    with rasterio.open(image) as dataset:
+        left, bottom, right, top = transform_bounds(dataset.crs, "EPSG:32633", *dataset.bounds)
+    mapfile = folder / "wms.map"
+    extent = f"{left} {bottom} {right} {top}"
+    mapfile.write_text(_WMS_MAPFILE.format(data=image, epsg=epsg, max_size=max_size, extent=extent))
     return mapserver(mapfile)

@@ -52,11 +52,11 @@ HOMES: Mapping[str, set[str]] = {
     "onnxruntime": {"model/runtime/onnx_runtime", "model/runtime/quantisation"},
     "openvino": {"model/runtime/openvino_runtime"},
     "onnx": {"model/graph"},
-    "rasterio": {"imagery/image", "imagery/source", "imagery/stack", "imagery/tiles"},
+    "rasterio": {"imagery/image", "imagery/services", "imagery/source", "imagery/stack", "imagery/tiles"},
     "pyogrio": {"features/reading/curves", "features/reading/gdal", "features/writing/gdal"},
     "PIL": {"imagery/chips", "imagery/pictures"},
-    "owslib": {"features/reading/wfs"},
-    "lxml": {"features/reading/wfs"},
+    "owslib": {"features/reading/wfs", "imagery/services/wms", "imagery/services/wmts"},
+    "lxml": {"features/reading/wfs", "imagery/services/wms", "imagery/services/wmts"},
     "urllib3": {"sources/connections", "sources/hosts"},
     "sqlite3": {
         "jobs/database",  # its error codes

@@ -6,17 +6,18 @@ reads the input meets the same error at the same place, together with those of o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from processes.classify.feature_links import ACCEPT, first_file, has_pages, read_page, service_layer
-from processes.classify.image_links import linked_images, may_be_stac
+from processes.classify.image_links import linked_images, may_be_stac, service_link_of
 from processes.errors import ServiceError
 from processes.features.reading.oddities import Oddities
 from processes.features.reading.paging import PageReader
+from processes.imagery.services.links import ServiceLink, service_images
 from processes.ogc.request import Description, ExecuteRequest, InputValue
 from processes.settings import Settings
 from processes.sources.download_budget import DownloadBudget
@@ -55,10 +56,18 @@ def download_links(request: ExecuteRequest, settings: Settings, folder: Path) ->
     """
     budget = DownloadBudget.of(settings)
     images = FolderBudget.of(settings)
-    for href in _image_links(request, settings):
+
+    def get(href: str) -> LinkedFile:
+        return resolve(href, settings, folder, budget=budget)
+
+    for link in _image_links(request, settings):
         with suppress(ServiceError):
-            for _ in linked_images(href, lambda link: resolve(link, settings, folder, budget=budget)):
-                images.spend_file(href)
+            if link.is_service:
+                found: Iterable[object] = service_images(link, lambda href: get(href).path.read_bytes(), settings)
+            else:
+                found = linked_images(link.href, get)
+            for _ in found:
+                images.spend_file(link.href)
     for value in request.inputs.get("features", ()):
         features = _host_link(value, settings)
         if features is not None:
@@ -66,12 +75,14 @@ def download_links(request: ExecuteRequest, settings: Settings, folder: Path) ->
                 _download_features(features, _link_type(value), settings, folder, budget)
 
 
-def _image_links(request: ExecuteRequest, settings: Settings) -> Iterator[str]:
+def _image_links(request: ExecuteRequest, settings: Settings) -> Iterator[ServiceLink]:
     values = request.inputs.get("image", ())
     for value in values if len(values) <= settings.limits.max_images else ():
         href = _image_link(value, settings)
-        if href is not None and not is_folder(href):
-            yield href
+        if href is not None:
+            link = service_link_of(href, _link_type(value), request)
+            if link.is_service or not is_folder(href):
+                yield link
 
 
 def _download_features(href: str, media_type: str, settings: Settings, folder: Path, budget: DownloadBudget) -> None:

@@ -13,18 +13,23 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 import msgspec
 
 from processes.classify.feature_links import read_page
-from processes.errors import ImageError, LayerError
+from processes.errors import ImageError, LayerError, ServiceError
 from processes.features.reading.collection import BOM
 from processes.features.reading.oddities import Oddities
 from processes.features.reading.paging import PageReader
+from processes.imagery.services.links import ServiceLink
 from processes.imagery.stac import AssetChoice, StacImage, is_item, stac_image
+from processes.ogc.request import ExecuteRequest
 from processes.sources.host_links import display_link
 from processes.sources.links import LinkedFile
+from processes.sources.media_types import plain_media_type
 
 Get = Callable[[str], LinkedFile]
 """Returns the file that a link names; raises ServiceError where it cannot be had."""
 
 _HEAD_BYTES = 4096
+_LARGEST = 1e12
+"""No cell is as large."""
 _STAC_ENDINGS = (".json", ".geojson")
 _EXPECTED = "a link to images names a file, or a STAC Item, ItemCollection or Collection, or a search that gives items"
 
@@ -58,6 +63,34 @@ def linked_images(href: str, get: Get) -> Iterator[LinkedImage]:
     choice = AssetChoice.of(urldefrag(href)[1])
     for image in _stac_images(file, urldefrag(href)[0], choice, get):
         yield LinkedImage(image.name, tuple(map(get, image.hrefs)), image.assets if len(image.hrefs) > 1 else ())
+
+
+def service_link_of(href: str, media_type: str, request: ExecuteRequest) -> ServiceLink:
+    """Return a link with what of its request decides about the images of a service.
+
+    What is wrong with the other inputs is told where they are read.
+
+    Args:
+        href: the link.
+        media_type: that the client states; empty = none.
+        request: of the link.
+    """
+    cell_size, mode = (_value(request, name) for name in ("cellSize", "processingMode"))
+    is_number = isinstance(cell_size, int | float) and not isinstance(cell_size, bool)
+    size = float(cell_size) if is_number and 0 < cell_size < _LARGEST else None
+    return ServiceLink(href, plain_media_type(media_type), size, mode == "separate")
+
+
+def _value(request: ExecuteRequest, name: str) -> Any:
+    """Return the value of an input that is there once; None where it cannot be read."""
+    values = request.inputs.get(name, ())
+    if len(values) != 1:
+        return None
+    try:
+        value = values[0].read()
+    except ServiceError:
+        return None
+    return value["value"] if isinstance(value, dict) and "value" in value else value
 
 
 def may_be_stac(href: str) -> bool:

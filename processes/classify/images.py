@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
@@ -19,9 +18,11 @@ from typing import Literal
 import msgspec
 
 from processes.classify.description import INLINE_IMAGES
-from processes.classify.image_links import LinkedImage, linked_images, may_be_stac
+from processes.classify.image_links import LinkedImage, linked_images, may_be_stac, service_link_of
 from processes.errors import Fault, ImageError, InputError, LimitError, RequestError, ServiceError, collect_faults
 from processes.imagery.image import Image, open_image
+from processes.imagery.services.grid_source import GridSource
+from processes.imagery.services.links import ServiceLink, service_images
 from processes.imagery.sidecars import ImageFolders
 from processes.imagery.source import ENDINGS, FileSource, ImageSource, unique_names
 from processes.imagery.stack import StackSource
@@ -41,6 +42,9 @@ from processes.sources.links import (
     resolve,
 )
 from processes.sources.stamps import FileStamp
+
+_ANY = 2**62
+"""Cells that the image of a service may have: it may be the world. What is read of it has a limit of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +68,11 @@ class _InlineValue(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class _ImageLink:
-    """A link to an image, or to a folder of images."""
+    """A link to an image, or to several."""
 
     href: str
+    media_type: str
+    """That the client states; empty = none."""
     pointer: str
 
 
@@ -110,7 +116,8 @@ def open_images(
         with collect_faults(faults, pointer):
             for path in source.paths:
                 folders.require_plain_files(path, name)
-            images.append((open_image(source.named(name), settings.limits.max_image_pixels), pointer))
+            max_pixels = _ANY if isinstance(source, GridSource) else settings.limits.max_image_pixels
+            images.append((open_image(source.named(name), max_pixels), pointer))
     return images
 
 
@@ -149,7 +156,11 @@ def _named_sources(
     for value in values:
         with collect_faults(faults, value.pointer):
             image = _read_value(value)
-            named += [(item, image.pointer) for item in _sources(image, numbers, settings, scratch, folders)]
+            if isinstance(image, _ImageLink):
+                link = service_link_of(image.href, image.media_type, request)
+                named += [(item, image.pointer) for item in _links_sources(link, image, settings, scratch, folders)]
+            else:
+                named.append((_inline_source(image, next(numbers), scratch), image.pointer))
         if folders.is_spent or len(named) > limit:
             if not folders.is_spent:
                 faults.append(_too_many(len(named), limit))
@@ -177,7 +188,7 @@ def _read_value(value: InputValue) -> _InlineImage | _ImageLink:
         case {"href": str(), "type": kind} if not isinstance(kind, str):
             raise RequestError.at(f"{value.pointer}/type", ImageError(f"type is {quoted(kind)}, not a media type"))
         case {"href": str() as href}:
-            return _ImageLink(href, f"{value.pointer}/href")
+            return _ImageLink(href, content.get("type", ""), f"{value.pointer}/href")
         case {"href": other}:
             raise RequestError.at(f"{value.pointer}/href", ImageError(f"href is {quoted(other)}, not a text"))
         case {"value": str() as text, "encoding": "base64", "mediaType": str() as kind} if kind in INLINE_IMAGES:
@@ -195,40 +206,53 @@ def _read_value(value: InputValue) -> _InlineImage | _ImageLink:
             raise ImageError(f"{quoted(content)} is no image: give a link with href, or value, encoding and mediaType")
 
 
-def _sources(
-    image: _InlineImage | _ImageLink,
-    numbers: Iterator[int],
-    settings: Settings,
-    scratch: _Scratch | None,
-    folders: FolderBudget,
+def _links_sources(
+    link: ServiceLink, image: _ImageLink, settings: Settings, scratch: _Scratch | None, folders: FolderBudget
 ) -> list[_NamedSource]:
-    """Return the images that a value of the request stands for.
+    """Return the images that a link of the request stands for.
 
     Args:
-        image: the value.
-        numbers: of inline images.
+        link: the link.
+        image: it, with its pointer.
         settings: the allowed links and the limits.
-        scratch: for inline and fetched files; None = nothing is written or fetched.
+        scratch: for fetched files; None = nothing is fetched.
         folders: budget of the request's folders.
     """
-    if isinstance(image, _ImageLink):
-        try:
-            return _linked_sources(image.href, settings, scratch, folders)
-        except ServiceError as err:
-            raise RequestError.at(image.pointer, err) from err
-    number = next(numbers)
+    try:
+        if link.is_service:
+            return _service_sources(link, settings, scratch, folders)
+        return _linked_sources(link.href, settings, scratch, folders)
+    except ServiceError as err:
+        raise RequestError.at(image.pointer, err) from err
+
+
+def _inline_source(image: _InlineImage, number: int, scratch: _Scratch | None) -> _NamedSource:
     name = f"image-{number}"
     if scratch is None:
-        return [_NamedSource(name, None)]
+        return _NamedSource(name, None)
     path = scratch.folder / f"inline-{number}{image.ending}"
     path.write_bytes(image.data)
-    return [_NamedSource(name, FileSource(path, name))]
+    return _NamedSource(name, FileSource(path, name))
+
+
+def _service_sources(
+    link: ServiceLink, settings: Settings, scratch: _Scratch | None, folders: FolderBudget
+) -> list[_NamedSource]:
+    """Return the images of a service; arguments as `_links_sources` has them."""
+    allowed_path(link.href, settings)
+    if scratch is None:
+        return [_NamedSource(link.name, None)]
+    named = []
+    for source in service_images(link, lambda url: _resolve(url, settings, scratch).path.read_bytes(), settings):
+        folders.spend_file(link.href)
+        named.append(_NamedSource(source.name, source))
+    return named
 
 
 def _linked_sources(
     href: str, settings: Settings, scratch: _Scratch | None, folders: FolderBudget
 ) -> list[_NamedSource]:
-    """Return the images behind a link; arguments as `_sources` has them."""
+    """Return the images behind a link to files; arguments as `_links_sources` has them."""
     path = allowed_path(href, settings)
     if is_folder(href) and (scratch is not None or (path is not None and exists(path.is_dir))):
         files = list_folder(href, settings, ENDINGS, folders)

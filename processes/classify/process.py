@@ -198,7 +198,7 @@ class ClassifyObjects(SectionedProcess):
             return 1.0
         with plan_kept():
             saved = decode_plan(files.fetch(PLAN).read_bytes())
-            images = load_images(saved, files.fetch)
+            images = load_images(saved, files.fetch, self._settings)
             with files.open(SECTIONS) as source:
                 chips, rows = load_section(saved, images, source, section - 1)
         sources = load_sources(saved, images, self._catalog)

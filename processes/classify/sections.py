@@ -35,13 +35,14 @@ from processes.imagery.grid import ChipRule
 from processes.imagery.image import Image
 from processes.imagery.mosaic import Mosaic
 from processes.imagery.separate import ObjectImagePairs
+from processes.imagery.services.any_source import AnySource, located
 from processes.imagery.source import ImageSource
-from processes.imagery.sources import AnySource
 from processes.imagery.tiles import BandSelection
 from processes.model.arguments import ModelArguments
 from processes.model.catalog import Catalog
 from processes.model.runtime.runtimes import require_processor
 from processes.ogc.process import LostFilesError
+from processes.settings import Settings
 from processes.sources.stamps import FileStamp
 
 PLAN, SECTIONS, ROWS, LAYER = "plan.msgpack", "sections.arrow", "rows.arrow", "layer.arrow"
@@ -206,9 +207,9 @@ def save_images(images: Sequence[Image], folder: Path, keep: Callable[[str, Path
     return [dataclasses.replace(image, source=image.source.save(folder, keep)) for image in images]
 
 
-def load_images(saved: SavedPlan, fetch: Callable[[str], Path]) -> list[Image]:
-    """Return the images of a plan as this machine reaches them; `fetch` returns the path of a kept file."""
-    return [dataclasses.replace(image, source=image.source.locate(fetch)) for image in saved.images]
+def load_images(saved: SavedPlan, fetch: Callable[[str], Path], settings: Settings) -> list[Image]:
+    """Return the images of a plan as this machine reaches them; arguments as `located` has them."""
+    return [dataclasses.replace(image, source=located(image.source, fetch, settings)) for image in saved.images]
 
 
 def load_sources(saved: SavedPlan, images: Sequence[Image], catalog: Catalog) -> Sources:

@@ -1,6 +1,6 @@
 """Where an image comes from: how a thread opens it, how its change is noticed, and how it travels with a saved plan.
 
-A new kind of source is a class beside, a member of `processes.imagery.sources.AnySource`, and a branch in
+A new kind of source is a class beside, a member of `processes.imagery.services.any_source.AnySource`, and a branch in
 `processes.classify.images`.
 """
 
@@ -277,11 +277,14 @@ def unique_names(names: Iterable[str]) -> list[str]:
     return list(unique)
 
 
-def _driver(path: Path) -> str | None:
-    """Return the driver that a file's first bytes call for, None = none."""
-    with path.open("rb") as file:
-        head = file.read(max(map(len, _DRIVERS)))
+def driver_of(head: bytes) -> str | None:
+    """Return the driver that the first bytes of a file call for, at least 12 where it has them; None = none."""
     return next((driver for magic, driver in _DRIVERS.items() if head.startswith(magic)), None)
+
+
+def _driver(path: Path) -> str | None:
+    with path.open("rb") as file:
+        return driver_of(file.read(max(map(len, _DRIVERS))))
 
 
 def _text(content: bytes) -> str:

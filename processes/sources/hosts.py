@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urljoin
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from processes.errors import ForbiddenError, InputError
+from processes.errors import ForbiddenError, HostStatusError, InputError
 from processes.settings import Settings
 from processes.sources.connections import pool_of
 from processes.sources.deadlines import Deadline
@@ -58,11 +58,13 @@ def open_link(
                         href = _redirect_target(href, response.headers["Location"])
                         continue
                     if response.status != 200:
-                        raise InputError(f"{display_link(href)}: the host answers with status {response.status}")
+                        err = HostStatusError(f"{display_link(href)}: the host answers with status {response.status}")
+                        err.status = response.status
+                        raise err
                     try:
                         yield response, href
-                    except HTTPError as err:
-                        raise InputError(f"{display_link(href)}: the host broke off its answer") from err
+                    except HTTPError as broken:
+                        raise InputError(f"{display_link(href)}: the host broke off its answer") from broken
                     return
         raise InputError(f"{display_link(first)}: the host redirects more than {_MAX_REDIRECTS} times")
 

@@ -41,3 +41,8 @@ def with_query(parts: SplitResult, given: Mapping[str, str], **added: str | int 
     query = {name: value for name, value in given.items() if name.lower() not in names}
     query |= {name: str(value) for name, value in added.items() if value is not None}
     return urlunsplit(parts._replace(query=urlencode(query, safe=_SAFE)))
+
+
+def link_with(base: str, query: Mapping[str, str]) -> str:
+    """Return a link of what stands before its query, and of the query."""
+    return f"{base}?{urlencode(query, safe=_SAFE)}" if query else base

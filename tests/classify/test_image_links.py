@@ -39,7 +39,7 @@ def host(tmp_path: Path) -> Iterator[ToldHost]:
 
 def fault(href: str, host: ToldHost, folder: Path, **limits: int) -> Fault:
     faults: list[Fault] = []
-    opened(href, host, folder, faults, **limits)
+    opened(href, host, folder, faults, None, **limits)
     (found,) = faults
     assert str(folder) not in found.detail
     return found

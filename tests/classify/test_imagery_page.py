@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from esri_services import FeatureServer
+from esri_services import FeatureServer, ImageServer
 from linked_images import asset, give, item, items, opened
 from linked_layers import read_layer
-from mapserver import wfs_of
+from mapserver import wfs_of, wms_of
 from rasters import make_raster
 from service import ROOT
 from told_host import ToldHost, told_host
@@ -24,9 +24,9 @@ EXAMPLE = "https://data.example.org"
 
 def links(heading: str) -> list[str]:
     """Return what the table below a heading of the page has in its second column."""
-    table = PAGE.split(f"## {heading}\n")[1].split("\n## ")[0]
+    table = PAGE.split(f"## {heading}\n")[1].split("\n\n- ")[0]
     rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")][1:]
-    return [link for row in rows for link in re.findall(r"`(\{.*?\}|https:[^`]*)`", row[1])]
+    return [link for row in rows for link in re.findall(r"`(\{.*\}|https:[^`]*)`", row[1])]
 
 
 IMAGES, LAYERS = links("Images"), links("Layers")
@@ -38,6 +38,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ToldHost]:
     with told_host() as told:
         _give_catalog(told, folder)
         _give_layers(told, folder)
+        _give_services(told, folder)
         yield told
 
 
@@ -67,6 +68,15 @@ def _give_layers(host: ToldHost, folder: Path) -> None:
     host.services["/wfs"] = wfs_of(folder, trees)
 
 
+def _give_services(host: ToldHost, folder: Path) -> None:
+    scene = make_raster(folder / "scene.tif", width=640, height=480)
+    host.services["/wms"] = wms_of(folder, scene, 32633)
+    host.services["/arcgis/rest/services/Town/ImageServer"] = ImageServer([scene])
+    document = (Path(__file__).parents[1] / "wmts.xml").read_text().replace("HOST", host.url)
+    for target in ("/wmts?SERVICE=WMTS&VERSION=1.0.0&REQUEST=GetCapabilities", "/wmts.xml"):
+        host.files[target] = "application/xml", document.encode()
+
+
 def value_of(link: str, host: ToldHost) -> dict[str, str]:
     """Return the value of an input that a link of the page stands for."""
     value: dict[str, str] = json.loads(link) if link.startswith("{") else {"href": link}
@@ -75,7 +85,7 @@ def value_of(link: str, host: ToldHost) -> dict[str, str]:
 
 @pytest.mark.parametrize("link", IMAGES)
 def test_images_of_the_page_are_opened(host: ToldHost, tmp_path: Path, link: str) -> None:
-    images = opened(value_of(link, host), host, tmp_path)
+    images = opened(value_of(link, host), host, tmp_path, inputs={"cellSize": 0.5})
     assert images
     assert all(image.is_georeferenced for image in images)
 
@@ -87,5 +97,5 @@ def test_layers_of_the_page_are_read(host: ToldHost, tmp_path: Path, link: str) 
 
 
 def test_the_page_has_links() -> None:
-    assert len(IMAGES) >= 6
+    assert len(IMAGES) >= 12
     assert len(LAYERS) >= 5

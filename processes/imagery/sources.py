@@ -1,9 +1,0 @@
-"""All kinds of image sources."""
-
-from __future__ import annotations
-
-from processes.imagery.source import FileSource
-from processes.imagery.stack import StackSource
-
-AnySource = FileSource | StackSource
-"""The union of all kinds of `ImageSource`; a saved plan tells them apart by their tags."""
