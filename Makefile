@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { command -v "$$p"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo serve test test-jobs test-pages test-compose test-convert convert-env test-openvino chaos siege fuzz soak check bench bench-growth gpu-check audit lock openapi clean
+.PHONY: demo serve test test-jobs test-pages test-compose test-convert convert-env test-openvino chaos siege fuzz soak check bench bench-growth bench-remote gpu-check audit lock openapi clean
 
 demo: .venv/ready
 	$(BIN)/python examples/storm/demo.py
@@ -61,6 +61,10 @@ check: .venv/ready-dev
 
 bench: .venv/ready-dev
 	$(BIN)/python bench/run.py
+
+# a remote image beside the same one on this machine, and beside a read for each object; a quarter of an hour
+bench-remote: .venv/ready-dev
+	$(BIN)/python bench/remote.py
 
 # how cost grows with objects, images and jobs, with the plot of docs/performance.md; five minutes
 bench-growth: .venv/ready-dev .venv/plots/ready

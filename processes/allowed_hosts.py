@@ -1,4 +1,4 @@
-"""Hosts and ports that links may name, as the configuration lists them."""
+"""Hosts, ports and buckets that links may name, as the configuration lists them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ WEB_PORTS = (80, 443)
 _ENTRY = re.compile(
     r"(?:\[(?P<literal>[0-9a-f:.%\w-]+)\]|(?P<name>(?:\*\.)?[^\s:/?#@\[\]*]+))(?::(?P<port>[0-9]{1,5}))?",
 )
+BUCKET_SCHEMES = ("s3", "gs", "az")
+"""Of links to objects: S3 and what speaks its protocol, Google Cloud Storage, Azure's containers."""
+_BUCKET = re.compile(r"(s3|gs|az)://([a-zA-Z0-9][a-zA-Z0-9._-]{1,254})(?:/(.*))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,39 @@ class AllowedHost:
     def ports(self) -> tuple[int, ...]:
         """The ports that it allows."""
         return WEB_PORTS if self.port is None else (self.port,)
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedBucket:
+    """An entry of the setting `buckets`."""
+
+    scheme: str
+    bucket: str
+    prefix: str
+    """Without slashes at its ends; empty = all of the bucket."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the entry of a text: `s3://bucket`, `s3://bucket/prefix`.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        match = _BUCKET.fullmatch(text)
+        if match is None:
+            raise ValueError(f"buckets has {text!r}; an entry is s3://bucket or s3://bucket/prefix, or with gs or az")
+        return cls(match[1], match[2], (match[3] or "").strip("/"))
+
+    def allows(self, scheme: str, bucket: str, key: str) -> bool:
+        """Return whether it names an object; a prefix stands for whole parts of a key, between slashes.
+
+        Args:
+            scheme: of the link.
+            bucket: that it names.
+            key: of the object.
+        """
+        within = not self.prefix or key == self.prefix or key.startswith(f"{self.prefix}/")
+        return (scheme, bucket) == (self.scheme, self.bucket) and within
 
 
 def normal_host(host: str) -> str:

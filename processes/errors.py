@@ -30,6 +30,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
+NO_SPACE = "there is no space left where it keeps its files"
+"""What a client reads of a disk that is full, behind "the server failed"."""
+
 
 class ServiceError(Exception):
     """An error with a message for the client."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from processes.allowed_hosts import AllowedHost
+from processes.allowed_hosts import AllowedBucket, AllowedHost
 
 CONFIGURATION = "pygeoapi-config.yml"
 _WEB_WORKERS, _WEB_THREADS = 2, 64
@@ -47,6 +47,12 @@ class Limits:
     """Size of all that is downloaded for one request, images and features together, in MiB."""
     max_download_s: int = 600
     """Seconds that all downloads of one request may take together, from the lookup of a host to the last byte."""
+    max_requests: int = 16
+    """Requests to hosts and object stores at the same time, of each section and each step that downloads."""
+    request_timeout_s: int = 60
+    """Seconds that one request for a part of an image may take; then it is tried again."""
+    max_cache_mb: int = 512
+    """Parts of remote images that a job keeps on each machine while it goes on, in MiB."""
     sync_max_objects: int = 20_000
     """Objects of one synchronous request."""
     max_waiting_jobs: int = 1000
@@ -114,6 +120,8 @@ class Settings:
     """Longest pause that a client may ask `echo` for, in seconds."""
     trusted: tuple[str, ...] = ()
     """Digests (SHA-256, in hex) of the packages whose raster functions may run."""
+    buckets: tuple[AllowedBucket, ...] = ()
+    """Buckets, or parts of them, that links to object stores may name."""
     raster_function_python: Path | None = None
     """The Python that runs raster functions; None = none does."""
 
@@ -146,6 +154,7 @@ class Settings:
             web_threads=_count("web_threads", definition.get("web_threads")) or _WEB_THREADS,
             origins=_names(definition.get("origins", "*")),
             max_pause_s=_count("max_pause_s", definition.get("max_pause_s")) or _MAX_PAUSE_S,
+            buckets=tuple(map(AllowedBucket.parse, _names(definition.get("buckets")))),
             trusted=_digests(definition.get("trusted")),
             raster_function_python=_program(definition.get("raster_function_python"), base),
         )

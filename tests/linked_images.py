@@ -15,11 +15,13 @@ from processes.classify.downloads import FRAME, download_links, has_host_links
 from processes.classify.images import open_images
 from processes.errors import Fault
 from processes.imagery.image import Image
+from processes.imagery.remote_source import RemoteAccess
 from processes.imagery.source import gdal_settings
 from processes.imagery.tiles import BandSelection, TileReader
 from processes.ogc.request import read_request
 from processes.settings import Settings
 from processes.sources.download_budget import DownloadBudget
+from processes.sources.part_cache import PartCache
 from told_host import ToldHost
 
 TIFF = "image/tiff; application=geotiff; profile=cloud-optimized"
@@ -64,13 +66,14 @@ def opened(
     request = read_request(body, {**FRAME, "inputs": {**FRAME["inputs"], "cellSize": {}, "processingMode": {}}})
     scratch = Path(tempfile.mkdtemp(dir=folder))
     found: list[Fault] = []
-    images = [image for image, _ in open_images(request, settings, scratch, DownloadBudget.of(settings), found)]
+    access = RemoteAccess(settings, PartCache(folder / "near", 2**26))
+    images = [image for image, _ in open_images(request, access, scratch, DownloadBudget.of(settings), found)]
     again: list[Fault] = []
     fetched = Path(tempfile.mkdtemp(dir=folder))
     assert has_host_links(request, settings)
     download_links(request, settings, fetched)
     asked = len(host.asked)
-    after = open_images(request, settings, fetched, DownloadBudget.of(settings), again)
+    after = open_images(request, access, fetched, DownloadBudget.of(settings), again)
     assert [image.name for image, _ in after] == [image.name for image in images]
     assert [fault.detail for fault in again] == [fault.detail for fault in found]
     assert len(host.asked) == asked  # all had been downloaded

@@ -39,6 +39,7 @@ def configure(
         "${CLASSIFY_MODELS:-models}": ":".join(map(str, models)),
         "${CLASSIFY_IMAGERY:-}": ":".join(map(str, imagery)),
         "${CLASSIFY_HOSTS:-}": "",
+        "${CLASSIFY_BUCKETS:-}": "",
         "${CLASSIFY_STATE:-state}": str(folder / "state"),
         "${CLASSIFY_SLOTS:-}": "1",
         "${CLASSIFY_ORIGINS:-*}": "'*'",

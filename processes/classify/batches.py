@@ -125,6 +125,7 @@ class BatchReader:
         self.dtype = self._tiles.dtype
         """Of the images' cells."""
         neighbours = neighbours_of(chips.images, chips.mosaic)
+        self._tiles.expect(chips.placement.image[rows], chips.placement.windows[rows])
         self._reader = ChipReader(self._tiles, chips.placement, chips.rule, chips.footprints, neighbours, has_masks)
         self._is_large = large_rows(chips.images, chips.placement, chips.rule, rows)
         bands = len(chips.selections[0].bands)

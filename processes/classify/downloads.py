@@ -7,6 +7,7 @@ reads the input meets the same error at the same place, together with those of o
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,11 +18,16 @@ from processes.classify.image_links import linked_images, may_be_stac, service_l
 from processes.errors import ServiceError
 from processes.features.reading.oddities import Oddities
 from processes.features.reading.paging import PageReader
+from processes.imagery.endings import ENDINGS
 from processes.imagery.services.links import ServiceLink, service_images
+from processes.imagery.tiled_tiff import can_be_read_by_parts
 from processes.ogc.request import Description, ExecuteRequest, InputValue
 from processes.settings import Settings
+from processes.sources.bucket_links import is_bucket_link
 from processes.sources.download_budget import DownloadBudget
-from processes.sources.links import FolderBudget, LinkedFile, fetch, is_folder, resolve
+from processes.sources.downloads import recall
+from processes.sources.folder_budget import FolderBudget
+from processes.sources.links import ANY, LinkedFile, fetch, is_folder, list_bucket_folder, resolve
 from processes.sources.media_types import plain_media_type
 from processes.sources.uploads import SCHEME
 
@@ -55,19 +61,7 @@ def download_links(request: ExecuteRequest, settings: Settings, folder: Path) ->
         folder: for what is downloaded.
     """
     budget = DownloadBudget.of(settings)
-    images = FolderBudget.of(settings)
-
-    def get(href: str) -> LinkedFile:
-        return resolve(href, settings, folder, budget=budget)
-
-    for link in _image_links(request, settings):
-        with suppress(ServiceError):
-            if link.is_service:
-                found: Iterable[object] = service_images(link, lambda href: get(href).path.read_bytes(), settings)
-            else:
-                found = linked_images(link.href, get)
-            for _ in found:
-                images.spend_file(link.href)
+    download_images(request, settings, folder, budget)
     for value in request.inputs.get("features", ()):
         features = _host_link(value, settings)
         if features is not None:
@@ -75,14 +69,51 @@ def download_links(request: ExecuteRequest, settings: Settings, folder: Path) ->
                 _download_features(features, _link_type(value), settings, folder, budget)
 
 
+def download_images(request: ExecuteRequest, settings: Settings, folder: Path, budget: DownloadBudget) -> None:
+    """Download the images that a request links to on hosts, several links at the same time, unless that is done.
+
+    Of those that can be read by parts only the first bytes are downloaded, and of services what tells of them.
+
+    Args:
+        request: the request.
+        settings: what is allowed.
+        folder: for what is downloaded.
+        budget: of the request's downloads.
+    """
+
+    def get(href: str, by_parts: bool) -> LinkedFile:
+        return resolve(href, settings, folder, budget=budget, suits=can_be_read_by_parts if by_parts else None)
+
+    def download(link: ServiceLink) -> None:
+        images = FolderBudget.of(settings)
+        with suppress(ServiceError):
+            if link.is_service:
+                found: Iterable[object] = service_images(link, lambda url: get(url, False).path.read_bytes(), settings)
+            else:
+                found = linked_images(link.href, get)
+            for _ in found:
+                images.spend_file(link.href)
+
+    todo = [link for link in _image_links(request, settings) if recall(folder, link.href, ANY) is None]
+    if todo:
+        with ThreadPoolExecutor(min(len(todo), settings.limits.max_requests), "download") as pool:
+            for done in [pool.submit(download, link) for link in dict.fromkeys(todo)]:
+                done.result()
+
+
 def _image_links(request: ExecuteRequest, settings: Settings) -> Iterator[ServiceLink]:
-    values = request.inputs.get("image", ())
+    values, folders = request.inputs.get("image", ()), FolderBudget.of(settings)
     for value in values if len(values) <= settings.limits.max_images else ():
         href = _image_link(value, settings)
-        if href is not None:
-            link = service_link_of(href, _link_type(value), request)
-            if link.is_service or not is_folder(href):
-                yield link
+        if href is None:
+            continue
+        link = service_link_of(href, _link_type(value), request)
+        if link.is_service or not is_folder(href):
+            yield link
+        elif is_bucket_link(href):
+            with suppress(ServiceError):
+                for each in list_bucket_folder(href, settings, ENDINGS, folders):
+                    yield service_link_of(each, "", request)
 
 
 def _download_features(href: str, media_type: str, settings: Settings, folder: Path, budget: DownloadBudget) -> None:
@@ -120,7 +151,8 @@ def _link_type(value: InputValue) -> str:
 
 def _host_link(value: InputValue, settings: Settings, *others: str) -> str | None:
     """Return the link of a value to what has to be fetched, or of other schemes; None = it has none."""
-    schemes = ("http:", "https:", *others, *[f"{SCHEME}:"] * settings.results.startswith("s3://"))
+    uploads = [f"{SCHEME}:"] * settings.results.startswith("s3://")
+    schemes = ("http:", "https:", "s3:", "gs:", "az:", *others, *uploads)
     with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         href = msgspec.json.decode(value.text, type=_Link).href
         if href.lstrip().lower().startswith(schemes):

@@ -24,8 +24,8 @@ from processes.sources.host_links import display_link
 from processes.sources.links import LinkedFile
 from processes.sources.media_types import plain_media_type
 
-Get = Callable[[str], LinkedFile]
-"""Returns the file that a link names; raises ServiceError where it cannot be had."""
+Get = Callable[[str, bool], LinkedFile]
+"""Returns the file that a link names, or raises ServiceError; True = the first bytes of one that is read by parts."""
 
 _HEAD_BYTES = 4096
 _LARGEST = 1e12
@@ -56,13 +56,15 @@ def linked_images(href: str, get: Get) -> Iterator[LinkedImage]:
     Raises:
         ServiceError: something that is needed cannot be had or read.
     """
-    file = get(href)
+    file = get(href, True)
     if not begins_as_json(file):
         yield LinkedImage(file.name, (file,), ())
         return
     choice = AssetChoice.of(urldefrag(href)[1])
     for image in _stac_images(file, urldefrag(href)[0], choice, get):
-        yield LinkedImage(image.name, tuple(map(get, image.hrefs)), image.assets if len(image.hrefs) > 1 else ())
+        is_alone = len(image.hrefs) == 1
+        files = tuple(get(link, is_alone) for link in image.hrefs)
+        yield LinkedImage(image.name, files, () if is_alone else image.assets)
 
 
 def service_link_of(href: str, media_type: str, request: ExecuteRequest) -> ServiceLink:
@@ -134,7 +136,7 @@ def _items_of_pages(first: LinkedFile, href: str, choice: AssetChoice, get: Get)
         choice: the assets that are asked for.
         get: returns the file that a link names.
     """
-    reader = PageReader((lambda url: read_page(get(url))) if first.url else None, Oddities())
+    reader = PageReader((lambda url: read_page(get(url, False))) if first.url else None, Oddities())
     try:
         for page, collection in reader.pages(read_page(first)):
             for text in collection.features:
@@ -167,10 +169,10 @@ def _items_of_collection(document: dict[str, Any], address: str, choice: AssetCh
     }
     if hrefs["items"]:
         href = hrefs["items"][0]
-        yield from _items_of_pages(get(href), href, choice, get)
+        yield from _items_of_pages(get(href, False), href, choice, get)
         return
     for href in hrefs["item"]:
-        file = get(href)
+        file = get(href, False)
         item = _document(file, href)
         if not is_item(item):
             raise ImageError(f"{display_link(href)} is no STAC item, though it is linked to as one")

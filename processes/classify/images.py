@@ -18,29 +18,36 @@ from typing import Literal
 import msgspec
 
 from processes.classify.description import INLINE_IMAGES
+from processes.classify.downloads import download_images
 from processes.classify.image_links import LinkedImage, linked_images, may_be_stac, service_link_of
 from processes.errors import Fault, ImageError, InputError, LimitError, RequestError, ServiceError, collect_faults
+from processes.imagery.endings import ENDINGS
 from processes.imagery.image import Image, open_image
+from processes.imagery.remote_source import RemoteAccess, RemoteTiffSource
 from processes.imagery.services.grid_source import GridSource
 from processes.imagery.services.links import ServiceLink, service_images
 from processes.imagery.sidecars import ImageFolders
-from processes.imagery.source import ENDINGS, FileSource, ImageSource, unique_names
+from processes.imagery.source import FileSource, ImageSource, unique_names
 from processes.imagery.stack import StackSource
+from processes.imagery.tiled_tiff import can_be_read_by_parts
 from processes.ogc.request import ExecuteRequest, InputValue
 from processes.ogc.schema import quoted
 from processes.settings import Settings
+from processes.sources.bucket_links import is_bucket_link
 from processes.sources.download_budget import DownloadBudget
+from processes.sources.folder_budget import FolderBudget
 from processes.sources.host_links import display_link
 from processes.sources.links import (
-    FolderBudget,
     LinkedFile,
     allowed_path,
     exists,
     file_name,
     is_folder,
+    list_bucket_folder,
     list_folder,
     resolve,
 )
+from processes.sources.ranges import piece_key
 from processes.sources.stamps import FileStamp
 
 _ANY = 2**62
@@ -93,21 +100,24 @@ class _Scratch:
     folder: Path
     budget: DownloadBudget
     """Of the request's downloads."""
+    access: RemoteAccess
 
 
 def open_images(
-    request: ExecuteRequest, settings: Settings, folder: Path, budget: DownloadBudget, faults: list[Fault]
+    request: ExecuteRequest, access: RemoteAccess, folder: Path, budget: DownloadBudget, faults: list[Fault]
 ) -> list[tuple[Image, str]]:
     """Return the images of a request with their pointers; faults of others are added to `faults`.
 
     Args:
         request: the request.
-        settings: the allowed links and the limits.
+        access: how remote images are reached, with the allowed links and the limits.
         folder: for inline and fetched files.
         budget: of the request's downloads.
         faults: gets the faults.
     """
-    named = _named_sources(request, settings, _Scratch(folder, budget), faults)
+    settings = access.settings
+    download_images(request, settings, folder, budget)
+    named = _named_sources(request, settings, _Scratch(folder, budget, access), faults)
     sources = [(item.source, pointer) for item, pointer in named if item.source is not None]
     images = []
     names = unique_names(source.name for source, _ in sources)
@@ -243,7 +253,7 @@ def _service_sources(
     if scratch is None:
         return [_NamedSource(link.name, None)]
     named = []
-    for source in service_images(link, lambda url: _resolve(url, settings, scratch).path.read_bytes(), settings):
+    for source in service_images(link, lambda url: _resolve(url, False, settings, scratch).path.read_bytes(), settings):
         folders.spend_file(link.href)
         named.append(_NamedSource(source.name, source))
     return named
@@ -254,27 +264,45 @@ def _linked_sources(
 ) -> list[_NamedSource]:
     """Return the images behind a link to files; arguments as `_links_sources` has them."""
     path = allowed_path(href, settings)
-    if is_folder(href) and (scratch is not None or (path is not None and exists(path.is_dir))):
+    if is_folder(href) and scratch is not None and is_bucket_link(href):
+        links = list_bucket_folder(href, settings, ENDINGS, folders)
+        files = [
+            resolve(link, settings, scratch.folder, budget=scratch.budget, suits=can_be_read_by_parts) for link in links
+        ]
+    elif is_folder(href) and (scratch is not None or (path is not None and exists(path.is_dir))):
         files = list_folder(href, settings, ENDINGS, folders)
         return [_NamedSource(file.name, FileSource(file.path, file.name)) for file in files]
-    if scratch is not None:
+    elif scratch is not None:
         named = []
         for image in linked_images(href, partial(_resolve, settings=settings, scratch=scratch)):
             folders.spend_file(href)
-            named.append(_NamedSource(image.name, _source(image)))
+            named.append(_NamedSource(image.name, _source(image, scratch)))
         return named
-    if path is None:
+    elif path is None:
         return [_NamedSource(file_name(href), None)]
-    return [] if is_folder(href) else _local_sources(href, path, settings)
+    else:
+        return [] if is_folder(href) else _local_sources(href, path, settings)
+    return [_NamedSource(file.name, _source_of(file, file.name, scratch)) for file in files]
 
 
-def _resolve(href: str, settings: Settings, scratch: _Scratch) -> LinkedFile:
-    return resolve(href, settings, scratch.folder, budget=scratch.budget)
+def _resolve(href: str, by_parts: bool, settings: Settings, scratch: _Scratch) -> LinkedFile:
+    suits = can_be_read_by_parts if by_parts else None
+    return resolve(href, settings, scratch.folder, budget=scratch.budget, suits=suits)
 
 
-def _source(image: LinkedImage) -> ImageSource:
-    sources = tuple(FileSource(file.path, image.name) for file in image.files)
-    return sources[0] if not image.bands else StackSource(sources, image.bands, image.name)
+def _source(image: LinkedImage, scratch: _Scratch | None) -> ImageSource:
+    if not image.bands:
+        return _source_of(image.files[0], image.name, scratch)
+    if any(file.remote is not None for file in image.files):
+        raise ImageError(f"image {image.name!r}: its assets are images of the request themselves; link to them alone")
+    return StackSource(tuple(FileSource(file.path, image.name) for file in image.files), image.bands, image.name)
+
+
+def _source_of(file: LinkedFile, name: str, scratch: _Scratch | None) -> ImageSource:
+    if file.remote is None or scratch is None:
+        return FileSource(file.path, name)
+    scratch.access.cache.put(piece_key(file.remote.digest, 0), file.path.read_bytes())
+    return RemoteTiffSource(file.remote, name, scratch.access)
 
 
 def _local_sources(href: str, path: Path, settings: Settings) -> list[_NamedSource]:
@@ -286,12 +314,12 @@ def _local_sources(href: str, path: Path, settings: Settings) -> list[_NamedSour
     if not may_be_stac(href) or not exists(path.is_file):
         return named
     with contextlib.suppress(ServiceError, OSError):  # the work tells of it
-        images = linked_images(href, partial(_local_file, settings=settings))
-        named.extend(_NamedSource(image.name, _source(image)) for image in islice(images, settings.limits.max_images))
+        images = islice(linked_images(href, partial(_local_file, settings=settings)), settings.limits.max_images)
+        named.extend(_NamedSource(image.name, _source(image, None)) for image in images)
     return named
 
 
-def _local_file(href: str, settings: Settings) -> LinkedFile:
+def _local_file(href: str, _by_parts: bool, settings: Settings) -> LinkedFile:
     path = allowed_path(href, settings)
     if path is None:
         raise InputError(f"{display_link(href)} has to be fetched")

@@ -24,6 +24,7 @@ from processes.errors import Fault, NameTakenError, RequestError, collect_faults
 from processes.features.layer import Layer
 from processes.features.writing.format import Format
 from processes.features.writing.formats import format_of_media_type
+from processes.imagery.remote_source import RemoteAccess
 from processes.model.arguments import ModelArguments, read_arguments
 from processes.model.catalog import Catalog, Model
 from processes.model.runtime.runtime import Processor
@@ -128,7 +129,7 @@ def read_inputs(
 
 
 def open_sources(
-    request: ExecuteRequest, inputs: Inputs | None, faults: list[Fault], settings: Settings, folder: Path
+    request: ExecuteRequest, inputs: Inputs | None, faults: list[Fault], access: RemoteAccess, folder: Path
 ) -> Sources:
     """Open what a request points to.
 
@@ -136,14 +137,15 @@ def open_sources(
         request: the request.
         inputs: what `read_inputs` returned.
         faults: what is wrong with the request already.
-        settings: what is allowed.
+        access: how remote images are reached, with what is allowed.
         folder: for inline and fetched files.
 
     Raises:
         RequestError: everything that is wrong, each fault with its pointer.
     """
+    settings = access.settings
     budget = DownloadBudget.of(settings)
-    images = open_images(request, settings, folder, budget, faults)
+    images = open_images(request, access, folder, budget, faults)
     layer = _layer(request, settings, folder, budget, faults)
     if inputs is None:
         raise RequestError(faults)

@@ -11,7 +11,7 @@ from processes.classify.batches import Pause
 from processes.classify.inference import Classified, classify
 from processes.classify.labels import Labels, unlabelled
 from processes.classify.planning.sources import Sources
-from processes.errors import ImageError, PackageError, RequestError, at_pointer
+from processes.errors import ForbiddenError, ImageError, PackageError, RequestError, at_pointer
 from processes.imagery.chip_plan import ChipPlan
 from processes.imagery.large_chips import PartialChip
 from processes.model.catalog import Model
@@ -110,7 +110,7 @@ def classify_rows(
     """
     try:
         return classify(chips, rows, session, sources.arguments, progress, threads, pause, parts)
-    except ImageError as err:
-        raise RequestError.at("/inputs/image", err) from err
     except PackageError as err:
         raise RequestError.at("/inputs/model", err) from err
+    except (ForbiddenError, ImageError) as err:
+        raise RequestError.at("/inputs/image", err) from err

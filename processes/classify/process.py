@@ -54,6 +54,7 @@ from processes.errors import RequestError, at_pointer, collect_faults
 from processes.features.writing.formats import format_of_media_type, offered_formats
 from processes.imagery.chip_plan import reading_order
 from processes.imagery.reading_cost import reading_cost
+from processes.imagery.remote_source import RemoteAccess
 from processes.imagery.source import require_unchanged
 from processes.model.catalog import Catalog
 from processes.model.runtime.runtimes import available_threads
@@ -74,6 +75,7 @@ from processes.ogc.process import (
 from processes.ogc.request import Description
 from processes.settings import Settings
 from processes.sources.downloads import OPENED
+from processes.sources.part_cache import PartCache
 from processes.sources.stamps import FileStamp, require_same_files, require_unchanged_files
 
 _FIRST_SECTION_S = 0.4
@@ -178,7 +180,7 @@ class ClassifyObjects(SectionedProcess):
     def begin(
         self, execution: Execution, files: JobFiles, planned: Callable[[int], None], progress: Progress
     ) -> Output | Sections:
-        plan, output = self._prepare(execution, files.scratch)
+        plan, output = self._prepare(execution, files.scratch, files.near())
         rows, pace = reading_order(plan.chips), Stopwatch(progress)
         pause = Pause(lambda: pace.seconds() > _FIRST_SECTION_S, lambda: pace.seconds() > _STEP_S)
         found = self._classify(plan, rows, planned, pace, pause)
@@ -198,7 +200,7 @@ class ClassifyObjects(SectionedProcess):
             return 1.0
         with plan_kept():
             saved = decode_plan(files.fetch(PLAN).read_bytes())
-            images = load_images(saved, files.fetch, self._settings)
+            images = load_images(saved, files.fetch, self._access(files.near()))
             with files.open(SECTIONS) as source:
                 chips, rows = load_section(saved, images, source, section - 1)
         sources = load_sources(saved, images, self._catalog)
@@ -237,8 +239,11 @@ class ClassifyObjects(SectionedProcess):
     def _thread_count(self) -> int:
         return self._threads or available_threads()
 
-    def _prepare(self, execution: Execution, folder: Path) -> tuple[Plan, OutputOptions]:
-        """Read the inputs, open what they point to, and plan.
+    def _access(self, near: Path) -> RemoteAccess:
+        return RemoteAccess(self._settings, PartCache(near, self._settings.limits.max_cache_mb * 2**20))
+
+    def _prepare(self, execution: Execution, folder: Path, near: Path | None = None) -> tuple[Plan, OutputOptions]:
+        """Read the inputs, open what they point to, and plan; `near` is for what later steps may use again.
 
         Raises:
             RequestError: everything that is wrong with the request.
@@ -250,7 +255,7 @@ class ClassifyObjects(SectionedProcess):
         self._require_same_files(execution)
         opened = folder / OPENED
         opened.mkdir(exist_ok=True)  # it holds what was downloaded before
-        sources = open_sources(request, inputs, faults, self._settings, opened)
+        sources = open_sources(request, inputs, faults, self._access(near or folder / "near"), opened)
         if inputs is None:
             raise RequestError(faults)
         offers = [item.media_type for item in offered_formats(sources.is_table)]

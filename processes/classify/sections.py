@@ -34,15 +34,15 @@ from processes.imagery.chips import Placement
 from processes.imagery.grid import ChipRule
 from processes.imagery.image import Image
 from processes.imagery.mosaic import Mosaic
+from processes.imagery.remote_source import RemoteAccess
 from processes.imagery.separate import ObjectImagePairs
-from processes.imagery.services.any_source import AnySource, located
+from processes.imagery.services.any_source import AnySource
 from processes.imagery.source import ImageSource
 from processes.imagery.tiles import BandSelection
 from processes.model.arguments import ModelArguments
 from processes.model.catalog import Catalog
 from processes.model.runtime.runtimes import require_processor
 from processes.ogc.process import LostFilesError
-from processes.settings import Settings
 from processes.sources.stamps import FileStamp
 
 PLAN, SECTIONS, ROWS, LAYER = "plan.msgpack", "sections.arrow", "rows.arrow", "layer.arrow"
@@ -207,9 +207,9 @@ def save_images(images: Sequence[Image], folder: Path, keep: Callable[[str, Path
     return [dataclasses.replace(image, source=image.source.save(folder, keep)) for image in images]
 
 
-def load_images(saved: SavedPlan, fetch: Callable[[str], Path], settings: Settings) -> list[Image]:
-    """Return the images of a plan as this machine reaches them; arguments as `located` has them."""
-    return [dataclasses.replace(image, source=located(image.source, fetch, settings)) for image in saved.images]
+def load_images(saved: SavedPlan, fetch: Callable[[str], Path], access: RemoteAccess) -> list[Image]:
+    """Return the images of a plan as this machine reaches them; arguments as `ImageSource.locate` has them."""
+    return [dataclasses.replace(image, source=image.source.locate(fetch, access)) for image in saved.images]
 
 
 def load_sources(saved: SavedPlan, images: Sequence[Image], catalog: Catalog) -> Sources:

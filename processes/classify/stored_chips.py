@@ -26,6 +26,7 @@ from processes.imagery.grid import ChipRule
 from processes.imagery.image import Image
 from processes.imagery.mosaic import Mosaic
 from processes.imagery.pictures import chip_png
+from processes.imagery.remote_source import RemoteImageSource
 from processes.imagery.separate import ObjectImagePairs
 from processes.imagery.source import gdal_settings, require_unchanged
 from processes.imagery.tiles import BandSelection
@@ -155,8 +156,10 @@ def _located(image: Image, is_own: bool) -> Image:
     def fetch(_: str) -> NoReturn:
         raise ChipGoneError(f"the image {image.name!r} came with the request, or was downloaded for it; it is not kept")
 
+    if isinstance(image.source, RemoteImageSource):
+        raise ChipGoneError(f"the image {image.name!r} was read from its host; no part of it is kept")
     if is_own:
-        image.source.locate(fetch)
+        image.source.locate(fetch, None)
     return image
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -39,6 +40,17 @@ class ImageFolders:
                 raise ImageError(
                     f"image {image_name!r}: what lies beside it with the ending {ending!r} is no plain file"
                 )
+
+
+def refuse_overview_file(tags: Mapping[str, str], image_name: str) -> None:
+    """Raise ImageError where an image's metadata of overviews names a file: any one that GDAL would open and read.
+
+    Args:
+        tags: GDAL's metadata of overviews.
+        image_name: what the client calls the image.
+    """
+    if "OVERVIEW_FILE" in tags:
+        raise ImageError(f"image {image_name!r} names a file of overviews; only those in itself or .ovr are read")
 
 
 def _irregular_names(folder: Path) -> list[str]:

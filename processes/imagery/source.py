@@ -23,8 +23,10 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError, NodataShadowWarning, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
-from processes.errors import ImageError
+from processes.errors import ImageError, InputError
 from processes.imagery.headers import tiff_compression
+from processes.imagery.remote_source import RemoteAccess
+from processes.imagery.sidecars import refuse_overview_file
 from processes.sources.stamps import FileStamp, require_same_files, stamp_file
 
 _DRIVERS = {
@@ -39,7 +41,6 @@ _DRIVERS = {
 }
 """First bytes of the formats that are read, and GDAL's drivers for them. GDAL never guesses a driver: a file that looks
 like an image to it may be a VRT, which can point anywhere."""
-ENDINGS = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2", ".j2k")
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 _MAX_PRJ_BYTES = 2**16
@@ -138,8 +139,13 @@ class ImageSource(Protocol):
             keep: keeps a file under a name together with the plan.
         """
 
-    def locate(self, fetch: Callable[[str], Path]) -> Self:
-        """Return a source of a saved plan as this machine reaches it; `fetch` returns the path of a kept file."""
+    def locate(self, fetch: Callable[[str], Path], access: RemoteAccess | None) -> Self:
+        """Return a source of a saved plan as this machine reaches it.
+
+        Args:
+            fetch: returns the path of a kept file.
+            access: how what lies elsewhere is reached; None = it is not.
+        """
 
 
 class FileSource(msgspec.Struct, frozen=True, tag="file"):
@@ -165,9 +171,11 @@ class FileSource(msgspec.Struct, frozen=True, tag="file"):
         if driver is None:
             raise ValueError("not an image of a known format")
         dataset = rasterio.open(self.path, driver=driver)
-        if "OVERVIEW_FILE" in dataset.tags(ns="OVERVIEWS"):  # any path, of any driver, that GDAL would open and read
+        try:
+            refuse_overview_file(dataset.tags(ns="OVERVIEWS"), self.name)
+        except ImageError:
             dataset.close()
-            raise ImageError(f"image {self.name!r} names a file of overviews; only those in itself or .ovr are read")
+            raise
         return dataset
 
     def open_bytes(self) -> BinaryIO:
@@ -209,7 +217,7 @@ class FileSource(msgspec.Struct, frozen=True, tag="file"):
         keep(kept_name, self.path)
         return msgspec.structs.replace(self, path=Path(kept_name))
 
-    def locate(self, fetch: Callable[[str], Path]) -> Self:
+    def locate(self, fetch: Callable[[str], Path], access: RemoteAccess | None) -> Self:
         return self if self.path.is_absolute() else msgspec.structs.replace(self, path=fetch(str(self.path)))
 
 
@@ -229,6 +237,8 @@ def readable(source: ImageSource) -> Iterator[None]:
         yield
     except (*GDAL_ERRORS, OSError, ValueError) as err:
         raise ImageError(f"image {source.name!r} cannot be read: {_broken(source)}") from err
+    except InputError as err:
+        raise err if isinstance(err, ImageError) else ImageError(f"image {source.name!r}: {err.detail}") from err
     finally:
         _damage.reset(token)
     if noticed:

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import msgspec
 
 from processes.errors import ImageError
-from processes.imagery.source import ENDINGS
+from processes.imagery.endings import ENDINGS
 from processes.sources.host_links import display_link
 from processes.sources.media_types import plain_media_type
 

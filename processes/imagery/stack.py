@@ -23,6 +23,7 @@ from rasterio.windows import Window
 
 from processes.errors import ImageError
 from processes.imagery.grid import Mask
+from processes.imagery.remote_source import RemoteAccess
 from processes.imagery.source import FileSource
 from processes.sources.stamps import FileStamp
 
@@ -79,8 +80,8 @@ class StackSource(msgspec.Struct, frozen=True, tag="stack"):
     def save(self, folder: Path, keep: Callable[[str, Path], None]) -> Self:
         return msgspec.structs.replace(self, sources=tuple(source.save(folder, keep) for source in self.sources))
 
-    def locate(self, fetch: Callable[[str], Path]) -> Self:
-        return msgspec.structs.replace(self, sources=tuple(source.locate(fetch) for source in self.sources))
+    def locate(self, fetch: Callable[[str], Path], access: RemoteAccess | None) -> Self:
+        return msgspec.structs.replace(self, sources=tuple(source.locate(fetch, access) for source in self.sources))
 
 
 class StackReader:

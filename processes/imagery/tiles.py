@@ -6,14 +6,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import reduce
 from threading import Lock, local
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
@@ -22,19 +20,16 @@ from processes.imagery.grid import Mask, Windows
 from processes.imagery.image import Image
 from processes.imagery.source import readable
 from processes.imagery.stored_tiles import StoredTiles, read_stored_tiles
+from processes.imagery.tile_fetching import TileFetcher
+from processes.imagery.window_cells import CellsAndMask, read_window, rescaled
 
 TILE_BUDGET_BYTES = 96 * 2**20
 _MAX_OPEN_DATASETS = 64  # of one thread
 _MAX_ROOM = 1.6
 """A tile and its room have at most so many times the cells of the tile: what is in the room is copied twice."""
-_MAX_CELL = 3.4e38
-"""The greatest cell, up or down. What is beyond does not fit into the 32 bits of a network, or is the least of them,
-which Esri's and others' tools write for nodata."""
 
 AbsentCells = tuple[Cells, bool]
 """What the cells of absent tiles are, `(bands, 1, 1)`, and whether they are valid."""
-_CellsAndMask = tuple[Cells, Mask | None]
-"""Cells `(bands, height, width)`, and which of them are valid; None = all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +85,7 @@ class TileReader:
         self._absent: dict[int, AbsentCells] = {}
         self._handles = local()
         self._opened: list[DatasetReader] = []
+        self._fetcher = TileFetcher(images, list(map(_bands_read, images, selections)))
 
     def __enter__(self) -> Self:
         return self
@@ -98,8 +94,18 @@ class TileReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._tiles.clear()
+        self._fetcher.close()
         while self._opened:
             self._opened.pop().close()
+
+    def expect(self, image: NDArray[np.int32], windows: Windows) -> None:
+        """Fetch ahead what windows of remote images need.
+
+        Args:
+            image: index of each window's image, -1 = none, in the order in which they will be cut, `(n,)`.
+            windows: `(n, 4)`.
+        """
+        self._fetcher.expect(image, windows)
 
     def cut(self, index: int, window: Sequence[int], cells: Cells, valid: Mask) -> bool:
         """Copy the part of a window that lies in an image; cells outside it are left as they are.
@@ -257,13 +263,25 @@ class TileReader:
         window = Window(x, y, width, height)
         return Tile(cells, self._read(index, window, cells[:, :height, :width])[1], (height, width))
 
-    def _read(self, index: int, window: Window, out: Cells | None = None) -> _CellsAndMask:
+    def _read(self, index: int, window: Window, out: Cells | None = None) -> CellsAndMask:
         """Return the cells of a window, in `out` where that is given, and which of them are valid."""
         image, selection = self.images[index], self._selections[index]
         is_plain = image.palette is None and selection.rescaling is None
         with readable(image.source):
-            cells, mask = _read(self._dataset(index), image, selection.bands, window, out if is_plain else None)
-        cells = _rescaled(cells, selection.rescaling)
+            if self._fetcher.is_remote(index):
+                row, column = window.row_off // image.tile[0], window.col_off // image.tile[1]
+                within = Window(
+                    window.col_off - column * image.tile[1],
+                    window.row_off - row * image.tile[0],
+                    window.width,
+                    window.height,
+                )
+                with self._fetcher.open_tile(index, row, column) as dataset:
+                    cells, mask = read_window(dataset, image, selection.bands, within, out if is_plain else None)
+            else:
+                dataset = self._dataset(index)
+                cells, mask = read_window(dataset, image, selection.bands, window, out if is_plain else None)
+        cells = rescaled(cells, selection.rescaling)
         if out is not None and not is_plain:
             out[...] = cells
         return cells, mask
@@ -285,64 +303,12 @@ class TileReader:
         return dataset
 
 
+def _bands_read(image: Image, selection: BandSelection) -> tuple[int, ...] | None:
+    """Return which bands of an image are read, with those that say what is nodata; None = all."""
+    return None if image.has_mask or image.palette is not None else (*selection.bands, *image.alpha_bands)
+
+
 def _room(tile: tuple[int, int], chip_shape: tuple[int, int]) -> tuple[int, int]:
     """Return rows and columns of the room of a tile for chips that begin in it; (0, 0) = it would be too large."""
     below, right = chip_shape[0] - 1, chip_shape[1] - 1
     return (below, right) if (tile[0] + below) * (tile[1] + right) <= _MAX_ROOM * tile[0] * tile[1] else (0, 0)
-
-
-def _read(
-    dataset: DatasetReader, image: Image, bands: Sequence[int], window: Window, out: Cells | None
-) -> _CellsAndMask:
-    """Return the cells of a window as they are stored, and which of them are there.
-
-    A cell is there where the image's nodata value or mask, each alpha band that is not read as data, and the palette
-    say so, and where all its values are numbers that fit into a chip.
-    """
-    alphas = [alpha for alpha in image.alpha_bands if image.palette is not None or alpha not in bands]
-    masks = [_stated_mask(dataset, window, alphas)] if image.has_mask else []
-    masks += [_is_opaque(dataset.read(alpha + 1, window=window)) for alpha in alphas]
-    if image.palette is None:
-        cells = dataset.read([band + 1 for band in bands], window=window, out=out)
-        if cells.dtype.kind == "f" and not _are_numbers(cells.min(), cells.max()):
-            masks.append(_are_numbers(cells, cells).all(axis=0))
-    else:
-        places = dataset.read(1, window=window)
-        cells = image.palette.T[list(bands)][:, places]
-        if not image.palette[:, 3].all():
-            masks.append(image.palette[places, 3] != 0)
-    mask = reduce(np.logical_and, masks) if masks else None
-    return cells, None if mask is None or mask.all() else mask
-
-
-def _is_opaque(alpha: Cells) -> Mask:
-    opaque = alpha != 0
-    return np.asarray(opaque & ~np.isnan(alpha) if alpha.dtype.kind == "f" else opaque)
-
-
-def _are_numbers(least: Any, greatest: Any) -> Mask:
-    """Return where floats from `least` to `greatest` are numbers that a network takes; NaN is none."""
-    limit = min(_MAX_CELL, float(np.finfo(least.dtype).max))
-    return np.asarray((least >= -limit) & (greatest <= limit))
-
-
-def _stated_mask(dataset: DatasetReader, window: Window, alphas: Sequence[int]) -> Mask:
-    """Return where the mask of an image, or one of its bands by a nodata value, says that there is a cell.
-
-    Alpha is no data, so the nodata value says nothing of it; `alphas` are the indices of such bands, from 0.
-
-    Of an image of four bands that begins with red, rasterio's `dataset_mask` takes the nodata of the fourth alone.
-    """
-    if MaskFlags.per_dataset in dataset.mask_flag_enums[0]:
-        return np.asarray(dataset.read_masks(1, window=window) != 0)
-    bands = [index for index in dataset.indexes if index - 1 not in alphas]
-    return np.asarray(np.logical_or.reduce(dataset.read_masks(bands, window=window)))
-
-
-def _rescaled(cells: Cells, rescaling: Sequence[tuple[float, float]] | None) -> Cells:
-    if rescaling is None:
-        return cells
-    factors, offsets = np.array(rescaling).T[:, :, None, None]
-    with np.errstate(over="ignore", invalid="ignore"):  # a nodata value may be anything
-        rescaled: Cells = (cells.astype(np.float64) * factors + offsets).astype(np.float32)
-    return rescaled

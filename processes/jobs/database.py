@@ -103,15 +103,20 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
+    def write(self, *, is_durable: bool = True) -> Iterator[sa.Connection]:
         """Yield a connection whose changes all take effect at the end, or none of them.
+
+        Args:
+            is_durable: False = a loss of power may undo them where the database is a file, together with all later ones
+                that are not durable either: for what is of no use to anybody once this machine has stopped.
 
         Raises:
             UnavailableError: the database does not answer; then nothing has changed, or all, and nobody knows.
             StoreFullError: its disk is full. If something was left in reserve, the same works when it is tried again.
         """
         self.prepare()
-        with self._transaction(), self._engine.execution_options(writes=True).begin() as connection:
+        options = {"writes": True, "is_durable": is_durable}
+        with self._transaction(), self._engine.execution_options(**options).begin() as connection:
             yield connection
 
     def now(self, connection: sa.Connection) -> float:
@@ -218,9 +223,13 @@ def _sqlite_engine(url: str, patience_s: float, pool: dict[str, Any]) -> sa.Engi
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
+        options = connection.get_execution_options()
+        if options.get("writes"):
+            # in WAL mode NORMAL does not wait for the disk; the next transaction that is FULL does so for both
+            is_durable = options.get("is_durable", True)
+            connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
         # a transaction that reads first and writes later could not wait for another writer
-        writes = connection.get_execution_options().get("writes")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")
 
     return engine
 

@@ -95,3 +95,28 @@ def _folders(settings: Settings) -> Iterator[tuple[str, Path]]:
         folders["the results"] = Path(settings.results.removeprefix("file://"))
     for name, folder in folders.items():
         yield name, next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+
+
+def publish(path: Path, target: Path, *, is_durable: bool = True) -> None:
+    """Give a file its name, once it is safe on the disk, unless it need not be durable."""
+    with path.open("rb") as file:
+        if is_durable:
+            os.fsync(file.fileno())
+    os.replace(path, target)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names in a folder survive a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_all(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

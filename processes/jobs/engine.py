@@ -47,7 +47,7 @@ class Engine:
         self._slots = _slots_of(configuration, settings)
         self._admission = Admission(self._slots.counts, lambda queued: self._slots.stop_step(queued.key))
         self._downloads = DownloadSlots(configuration, settings)
-        self._has_hosts = bool(settings.hosts)
+        self._has_hosts = bool(settings.hosts or settings.buckets)
         self._starting: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:

@@ -4,6 +4,7 @@
     <job>/<plan>/…            files of a process for later steps of its work
     <job>/<plan>/result-…     the result
     <job>/forms/…             other forms of it, and what they are made from
+    <job>/near/…              what a machine keeps for its next steps
 
 A file appears under its name when it is whole, never before, and is not changed after. Its content is on the disk then.
 Its name is only where a job could not be mended without it: for executions, plans and results, not for single sections.
@@ -19,7 +20,6 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
@@ -27,17 +27,16 @@ from typing import Any, BinaryIO, Protocol, cast
 import pyarrow as pa
 from pyarrow import fs
 
-from processes.errors import FailureError
-from processes.jobs.disk import leaves_reserve
+from processes.errors import NO_SPACE, FailureError
+from processes.jobs.disk import leaves_reserve, publish, remove_all, sync_folder
 from processes.ogc.process import JobFiles
 from processes.settings import Settings
 
 _logger = logging.getLogger(__name__)
 
-NO_SPACE = "there is no space left where it keeps its files"
-
 FORMS = "forms"
 """Folder of the forms of a job's result, and of what they are made from."""
+_NEAR = "near"
 _EXECUTION = "execution"
 _ORDER = "order"
 """The same in jobs that were accepted by version 0.3.0."""
@@ -105,7 +104,7 @@ def storage_at(results: str, state: Path) -> Storage:
     return ObjectStorage(results, state / "copies") if is_object_store else FolderStorage(folder)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _storing() -> Iterator[None]:
     """Translate failures to write into errors that a client may read."""
     try:
@@ -128,9 +127,9 @@ class FolderStorage:
             home.mkdir(parents=True)
             scratch = home / f".{_EXECUTION}"
             scratch.write_bytes(content)
-            _publish(scratch, home / _EXECUTION)
+            publish(scratch, home / _EXECUTION, is_durable=is_durable)
             for folder in (home, self.folder, *[self.folder.parent] * is_new) if is_durable else ():
-                _sync_folder(folder)
+                sync_folder(folder)
 
     def execution(self, job_id: str) -> bytes:
         try:
@@ -149,10 +148,10 @@ class FolderStorage:
         with contextlib.suppress(FileNotFoundError):  # somebody was quicker and removed them all
             for entry in (*(self.folder / job_id).iterdir(), *kept.parent.iterdir()):
                 if entry not in (kept, kept.parent, forms):
-                    _remove(entry)
+                    remove_all(entry)
 
     def remove(self, job_id: str) -> None:
-        _remove(self.folder / job_id)
+        remove_all(self.folder / job_id)
 
     def jobs(self) -> Iterator[tuple[str, float]]:
         if self.folder.is_dir():
@@ -174,14 +173,14 @@ class FolderFiles:
             if not leaves_reserve(self.home):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             try:
-                _publish(path, self.home / name)
+                publish(path, self.home / name)
             except OSError as err:
                 if err.errno != errno.EXDEV:
                     raise
                 near = self.home / f".{name}-{uuid.uuid4().hex}"  # the scratch folder is on another file system
                 try:
                     shutil.copyfile(path, near)
-                    _publish(near, self.home / name)
+                    publish(near, self.home / name)
                 finally:
                     near.unlink(missing_ok=True)
 
@@ -191,10 +190,13 @@ class FolderFiles:
     def discard(self, name: str) -> None:
         (self.home / name).unlink(missing_ok=True)
 
+    def near(self) -> Path:
+        return self.home.parent / _NEAR
+
     def sync(self) -> None:
         with _storing():
             for folder in (self.home, self.home.parent):
-                _sync_folder(folder)
+                sync_folder(folder)
 
     def fetch(self, name: str) -> Path:
         path = self.home / name
@@ -203,29 +205,6 @@ class FolderFiles:
 
     def open(self, name: str) -> Any:
         return pa.OSFile(str(self.home / name))
-
-
-def _publish(path: Path, target: Path) -> None:
-    """Give a file its name, once it is safe on the disk."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(path, target)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Let the names in a folder survive a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 class ObjectStorage:
@@ -278,7 +257,7 @@ class ObjectStorage:
         store, root = self._store()
         if store.get_file_info(f"{root}/{job_id}").type != fs.FileType.NotFound:
             store.delete_dir(f"{root}/{job_id}")
-        _remove(self._copies / job_id)
+        remove_all(self._copies / job_id)
 
     def jobs(self) -> Iterator[tuple[str, float]]:
         store, root = self._store()
@@ -300,7 +279,7 @@ class ObjectStorage:
         for entry in self._copies.iterdir():
             with contextlib.suppress(FileNotFoundError):  # another slot was quicker
                 if entry.name != job_id and time.time() - entry.stat().st_mtime > _UNUSED_S:
-                    _remove(entry)
+                    remove_all(entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +307,11 @@ class ObjectFiles:
         (self.copies / name).unlink(missing_ok=True)
         if self.has(name):
             self.store.delete_file(f"{self.home}/{name}")
+
+    def near(self) -> Path:
+        self.copies.parent.mkdir(parents=True, exist_ok=True)
+        os.utime(self.copies.parent)
+        return self.copies.parent / _NEAR
 
     def sync(self) -> None:
         """Do nothing: an object that is stored has its name."""

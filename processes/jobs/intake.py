@@ -253,8 +253,7 @@ class Intake:
         self.database.take_reserve()
         self.store.require_room(execution)  # before the files are written, which may be large
         job_id = str(uuid.uuid4())
-        is_synchronous = execution.max_objects is not None or execution.dry_run is not None
-        self.storage.put_execution(job_id, execution.encode(), is_durable=not is_synchronous)
+        self.storage.put_execution(job_id, execution.encode(), is_durable=not execution.is_awaited)
         try:
             job = self.store.accept(job_id, execution, requirements)
         except BaseException:

@@ -59,7 +59,7 @@ class RunnerStore:
                 jobs of one client, claimed before others came, do not keep these out.
             has_gpu: False = jobs that need a GPU wait.
         """
-        with self._database.write() as connection:
+        with self._database.write(is_durable=False) as connection:
             now = self._database.now(connection)
             query = next_job(now, busy, room, priority_room, beyond, has_gpu)
             job_id = connection.scalar(query)
@@ -86,7 +86,7 @@ class RunnerStore:
 
     def renew(self, fences: Mapping[str, int], gpus: GpuReport) -> set[str]:
         """Say that this runner works, and with which GPUs; renew leases; return the jobs that are not its any more."""
-        with self._database.write() as connection:
+        with self._database.write(is_durable=False) as connection:
             now = self._database.now(connection)
             save_report(connection, self._owner, gpus, now)
             return {
@@ -229,7 +229,7 @@ class RunnerStore:
             fence: number of the claim.
             message: the new one.
         """
-        with self._database.write() as connection:
+        with self._database.write(is_durable=False) as connection:
             self._update(connection, job_id, fence, message=message)
 
     def succeed(
@@ -320,7 +320,7 @@ class RunnerStore:
 
     def add_counts(self, counts: Counts) -> None:
         """Add to counters."""
-        with self._database.write() as connection:
+        with self._database.write(is_durable=False) as connection:
             add_counts(connection, counts)
 
     def _held(self, job_id: str, fence: int) -> sa.Update:

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from processes.errors import FailureError, to_record
-from processes.jobs.files import NO_SPACE
+from processes.errors import NO_SPACE, FailureError, to_record
 from processes.jobs.slot import SLOT_PROGRAM, SLOT_TEMPLATE, Slot, use_template
 from processes.jobs.steps import Step, StepFailed, StepReport, StepStopped
 from processes.model.runtime.cuda_devices import VISIBLE_DEVICES

@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from processes.errors import FailureError, RequestError, ServiceError, from_record, to_record
+from processes.errors import NO_SPACE, FailureError, RequestError, ServiceError, from_record, to_record
 from processes.jobs.fetched_inputs import place_inputs
-from processes.jobs.files import FORMS, NO_SPACE, Storage
+from processes.jobs.files import FORMS, Storage
 from processes.jobs.form_names import stored_name
 from processes.jobs.job import ResultFile
 from processes.model.session import open_session

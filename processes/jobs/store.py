@@ -66,7 +66,7 @@ class JobStore:
             ClientQueueFullError: too many jobs of the client wait.
         """
         summary = None if execution.dry_run is not None else request_summary(execution.request.body)
-        with self._database.write() as connection:
+        with self._database.write(is_durable=not execution.is_awaited) as connection:
             serialise(connection)
             self._require_room(connection, execution)
             name = requirements.result_name or _free_name(connection, requirements.name_stem)

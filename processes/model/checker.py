@@ -1,8 +1,8 @@
 """The checker of a state folder: one process that checks packages for all web servers of a machine.
 
 Whoever finds a package that nobody has checked wakes the checker, and does not wait for it. A lock in the state folder
-says whether there is one. The one who wakes takes the lock and hands it to the new process, so that there are never
-two; the kernel releases it when that process ends, however it ends.
+says whether there is one; the time of that file tells it that somebody asks. The one who wakes takes the lock and
+hands it to the new process, so that there are never two; the kernel releases it however that process ends.
 
 Services of other configurations that share the state folder have checkers of their own, which take turns by a second
 lock.
@@ -38,7 +38,7 @@ _PAUSE_S = 1
 def wake_checker(
     folders: Sequence[Path], state: Path, max_bytes: int, timeout_s: float, functions: FunctionSettings
 ) -> None:
-    """Start the checker where none runs.
+    """Start the checker where none runs; where one does, let it look at the folders now.
 
     Args:
         folders: with the packages.
@@ -54,7 +54,11 @@ def wake_checker(
         (state / _FOLDER).mkdir(parents=True, exist_ok=True)
         lock = os.open(state / _FOLDER / f"{_LOCK}-{name}", os.O_CREAT | os.O_RDWR, 0o666)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # there is one
+                os.utime(lock)
+                return
             if _was_just_started(lock):
                 return
             process = subprocess.Popen(
@@ -65,8 +69,6 @@ def wake_checker(
             )
         finally:
             os.close(lock)
-    except BlockingIOError:
-        return  # there is one
     except OSError as err:
         _logger.warning("the models cannot be checked: %s", err.strerror)
         return

@@ -58,5 +58,5 @@ def _stamp(files: Sequence[tuple[str, os.stat_result]]) -> PackageStamp:
     return PackageStamp(
         hashlib.sha256(os.fsencode("".join(lines))).hexdigest(),
         sum(status.st_size for _, status in files),
-        max((status.st_mtime_ns for _, status in files), default=0),
+        max((max(status.st_mtime_ns, status.st_ctime_ns) for _, status in files), default=0),
     )

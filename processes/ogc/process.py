@@ -123,6 +123,12 @@ class JobFiles(Protocol):
     def discard(self, name: str) -> None:
         """Remove a file, if there is one of that name."""
 
+    def near(self) -> Path:
+        """Return a folder of this machine, which may not be there yet, for what later steps of the job may use again.
+
+        What is in it may be gone at any time, and is removed with the job's other files.
+        """
+
     def sync(self) -> None:
         """Let the names of all files that were kept survive a loss of power; their content does so anyway."""
 

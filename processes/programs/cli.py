@@ -300,7 +300,7 @@ def _inputs(
     from processes.programs.local import link_to
 
     inputs = {
-        "image": [link_to(path) for path in images],
+        "image": [link_to(image) for image in images],
         "features": None if features is None else link_to(features, layer=layer, crs=features_crs),
         "model": model,
         "modelArguments": {name: value for name, _, value in (item.partition("=") for item in arguments)},

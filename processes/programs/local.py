@@ -5,22 +5,25 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
+from processes.allowed_hosts import AllowedBucket, AllowedHost, normal_host
 from processes.classify.description import OUTPUT, PROCESS_ID
 from processes.classify.process import ClassifyObjects
 from processes.errors import InputError
 from processes.features.writing.format import Format
 from processes.features.writing.formats import FORMATS, format_of_ending
-from processes.imagery.source import ENDINGS
+from processes.imagery.endings import ENDINGS
 from processes.model.local_catalog import LocalCatalog
 from processes.ogc.execution import Execution
 from processes.settings import Settings
+from processes.sources.bucket_links import is_bucket_link
+from processes.sources.host_links import port_of, split_link
 
 _WITH_PRJ = (*ENDINGS, ".shp")
 """Endings of files whose CRS a `.prj` of the same name tells."""
@@ -61,7 +64,8 @@ def run_local(
     """Classify, write the output and return its summary; on failure there is no output.
 
     Args:
-        inputs: of the process, as an execute request has them; links may point to any file of this machine.
+        inputs: of the process, as an execute request has them; links may point to any file of this machine, and to the
+            hosts and buckets that they name.
         output: the file; its ending names the format.
         settings: what the configuration says.
         overwrite: True = a file that is there already is replaced.
@@ -80,7 +84,12 @@ def run_local(
         _require_own(sidecar)
     if not output.absolute().parent.is_dir():
         raise InputError(f"the folder of {output} is not there")
-    settings = dataclasses.replace(settings, imagery=(Path("/"),))
+    settings = dataclasses.replace(
+        settings,
+        imagery=(Path("/"),),
+        hosts=(*settings.hosts, *_hosts_of(inputs)),
+        buckets=(*settings.buckets, *_buckets_of(inputs)),
+    )
     catalog = LocalCatalog.from_settings(settings)
     process = ClassifyObjects(settings, catalog)
     body = msgspec.json.encode(
@@ -97,6 +106,26 @@ def run_local(
     except OSError as err:
         raise InputError(f"{output} cannot be written: {err.strerror}") from err
     return result.summary or {}
+
+
+def _links_of(inputs: Mapping[str, Any]) -> Iterator[str]:
+    links = [*inputs.get("image", ()), *([inputs["features"]] if "features" in inputs else [])]
+    yield from (link["href"] for link in links)
+
+
+def _buckets_of(inputs: Mapping[str, Any]) -> Iterator[AllowedBucket]:
+    """Yield the buckets that the inputs link to: who calls the command has named them."""
+    for href in filter(is_bucket_link, _links_of(inputs)):
+        parts = split_link(href)
+        yield AllowedBucket(parts.scheme, parts.netloc, "")
+
+
+def _hosts_of(inputs: Mapping[str, Any]) -> Iterator[AllowedHost]:
+    """Yield the hosts that the inputs link to, likewise."""
+    for href in _links_of(inputs):
+        parts = split_link(href)
+        if parts.scheme in ("http", "https") and parts.hostname:
+            yield AllowedHost(normal_host(parts.hostname), port_of(parts))
 
 
 def _require_own(sidecar: Path) -> None:

@@ -1,7 +1,8 @@
 """The checker: it checks the packages of a machine, one at a time, and goes on to look for new ones.
 
 `processes.model.checker` starts it, as `python -m processes.programs.model_checker LOCK OWNER STATE MAX_BYTES TIMEOUT
-FUNCTIONS FOLDER…`; LOCK is the descriptor of the locked file. It ends with the process OWNER.
+FUNCTIONS FOLDER…`; LOCK is the descriptor of the locked file, whose time changes when somebody asks for a package that
+has not been checked. It ends with the process OWNER.
 
 New packages come first, in the order of their size; those whose last check had no conclusion come last. A check that
 takes long is broken off where a new package waits for its first turn, and begins again later.
@@ -33,18 +34,16 @@ _logger = logging.getLogger("processes.model.checker")
 
 _POLL_S = 0.1
 """Seconds between two looks at a check that is under way, …"""
-_PAUSE_S = 0.25
-"""… and where there is none, at whether this process is to end."""
-_SCAN_S = 0.5
-"""Seconds between two looks at the folders, …"""
+_PAUSE_S = 0.1
+"""… and where there is none, at whether somebody asks for a package, or this process is to end."""
+_SCAN_S = 1.0
+"""Seconds between two looks at the folders where nobody asks, …"""
 _SCAN_SHARE = 50
 """… or this many times as long as a look takes, whichever is more."""
 _TURN_S = 5
 """Seconds after which the trial run of a package is broken off where another one waits for its first turn."""
 _SETTLED_S = 0.5
-"""A package that is this long as it is counts as complete: it may be being copied, …"""
-_OLD_S = 30
-"""… unless its files are this old."""
+"""A package that is this long as it is counts as complete: it may be being copied."""
 _UNRECORDED_S = 60
 """Seconds after which a package is checked again whose outcome could not be recorded."""
 
@@ -61,10 +60,10 @@ class _Sight:
     not_before_s: float = 0.0
     """When it is checked at the soonest, by the monotonic clock."""
 
-    def is_complete(self) -> bool:
-        """Return whether nobody is still writing it, as far as one can see."""
-        is_old = time.time() - self.stamp.newest_ns / 1e9 > _OLD_S
-        return is_old or time.monotonic() - self.since_s >= _SETTLED_S
+    def complete_in_s(self) -> float:
+        """Return the seconds after which it counts as complete if it stays as it is; 0 or less = it does."""
+        age_s = max(time.time() - self.stamp.newest_ns / 1e9, time.monotonic() - self.since_s)
+        return _SETTLED_S - age_s
 
 
 class ModelChecker:
@@ -73,15 +72,19 @@ class ModelChecker:
     Args:
         catalog: the packages.
         is_over: returns whether it is to end.
+        asked_ns: returns when somebody asked last for a package that has not been checked.
     """
 
-    def __init__(self, catalog: Catalog, is_over: Callable[[], bool]) -> None:
+    def __init__(self, catalog: Catalog, is_over: Callable[[], bool], asked_ns: Callable[[], int]) -> None:
         self._catalog = catalog
         self._is_over = is_over
+        self._asked_ns = asked_ns
+        self._seen_ns = asked_ns()
         self._sights: dict[Path, _Sight] = {}
         self._due: list[Path] = []
         self._new: set[Path] = set()
         self._scan_at_s = 0.0
+        self._scan_not_before_s = 0.0
 
     def run(self) -> None:
         """Check packages, and wait for further ones."""
@@ -96,22 +99,28 @@ class ModelChecker:
 
     def _scan(self, now: bool = False) -> None:
         """Look at the folders, if it is time: which packages are to be checked, and in which order."""
-        start_s = time.monotonic()
-        if start_s < self._scan_at_s and not now:
+        start_s, asked_ns = time.monotonic(), self._asked_ns()
+        is_asked = asked_ns != self._seen_ns and start_s >= self._scan_not_before_s
+        if start_s < self._scan_at_s and not is_asked and not now:
             return
-        sights, due = dict[Path, _Sight](), list[tuple[int, int, int, Path]]()
+        self._seen_ns = asked_ns
+        sights, due, pause_s = dict[Path, _Sight](), list[tuple[int, int, int, Path]](), _SCAN_S
         for path in self._catalog.package_paths().values():
             stamp, known = stamp_package(path), self._sights.get(path)
             if stamp is None:
                 continue
             sight = known if known is not None and known.stamp == stamp else _Sight(stamp, start_s)
             sights[path] = sight
-            record = self._catalog.record(path)
-            if (record is None or record.is_due()) and sight.is_complete() and start_s >= sight.not_before_s:
+            record, complete_in_s = self._catalog.record(path), sight.complete_in_s()
+            if complete_in_s > 0:
+                pause_s = min(pause_s, complete_in_s)
+            elif (record is None or record.is_due()) and start_s >= sight.not_before_s:
                 due.append((0 if record is None else record.tries, sight.turns, stamp.size_bytes, path))
         self._sights, self._due = sights, [path for *_, path in sorted(due)]
         self._new = {path for tries, turns, _, path in due if tries == turns == 0}
-        self._scan_at_s = time.monotonic() + max(_SCAN_S, _SCAN_SHARE * (time.monotonic() - start_s))
+        end_s = time.monotonic()
+        self._scan_not_before_s = end_s + _SCAN_SHARE * (end_s - start_s)
+        self._scan_at_s = max(end_s + pause_s, self._scan_not_before_s)
 
     def _check_next(self) -> None:
         """Check the first of the packages that are due, and record the outcome."""
@@ -150,10 +159,11 @@ class ModelChecker:
             check.close()
 
 
-def main(owner: int, catalog: Catalog) -> None:
+def main(lock: int, owner: int, catalog: Catalog) -> None:
     """Check packages until the owner has ended, or the signal to stop comes.
 
     Args:
+        lock: descriptor of the locked file.
         owner: process id of the owner.
         catalog: the packages.
     """
@@ -166,13 +176,18 @@ def main(owner: int, catalog: Catalog) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     set_up_logs()
-    ModelChecker(catalog, lambda: is_stopped or os.getppid() != owner or not catalog.state.is_dir()).run()
+
+    def is_over() -> bool:
+        return is_stopped or os.getppid() != owner or not catalog.state.is_dir()
+
+    ModelChecker(catalog, is_over, lambda: os.fstat(lock).st_mtime_ns).run()
 
 
 if __name__ == "__main__":
-    _, owner_id, state, max_bytes, timeout_s, decided, *folders = sys.argv[1:]
+    lock, owner_id, state, max_bytes, timeout_s, decided, *folders = sys.argv[1:]
     functions = msgspec.json.decode(decided, type=FunctionSettings)
     main(
+        int(lock),
         int(owner_id),
         Catalog(tuple(map(Path, folders)), Path(state), int(max_bytes), float(timeout_s), functions=functions),
     )

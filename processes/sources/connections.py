@@ -7,10 +7,9 @@ answers, headers, and the body.
 
 from __future__ import annotations
 
-import math
 import socket
 import ssl
-from collections.abc import Buffer, Sequence
+from collections.abc import Buffer, Callable, Sequence
 from typing import Any
 
 import urllib3
@@ -29,14 +28,17 @@ _PAUSE_S = 30
 _MAX_ADDRESSES = 8
 """Addresses of a host that are tried."""
 
+CurrentDeadline = Callable[[], Deadline]
+"""Returns the deadline of what is done now: a connection that is kept is used for one request after the other."""
+
 
 class _EndsAtDeadline(socket.socket):
     """A socket each of whose calls ends at the deadline."""
 
-    deadline = Deadline(math.inf, math.inf)
+    deadline: CurrentDeadline | None = None
 
     def _limit(self) -> None:
-        self.settimeout(min(_PAUSE_S, self.deadline.remaining_s()))
+        self.settimeout(_PAUSE_S if self.deadline is None else min(_PAUSE_S, self.deadline().remaining_s()))
 
     def recv_into(self, buffer: Buffer, nbytes: int | None = None, flags: int = 0) -> int:
         self._limit()
@@ -63,18 +65,18 @@ class _Connects(HTTPConnection):
     """A connection to a host all of whose addresses were found allowed, and are tried in turn.
 
     Args:
-        deadline: of the whole request.
+        deadline: of what is done now.
         allows_private: True = the host may have private addresses.
     """
 
-    def __init__(self, *args: Any, deadline: Deadline, allows_private: bool, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, deadline: CurrentDeadline, allows_private: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._deadline = deadline
         self._allows_private = allows_private
 
     def _new_conn(self) -> socket.socket:
         try:
-            addresses = LOOKUPS.addresses(self.host, self.port, self._deadline.at_most(_CONNECT_S))
+            addresses = LOOKUPS.addresses(self.host, self.port, self._deadline().at_most(_CONNECT_S))
         except TimeoutError as err:
             raise InputError(f"the host {self.host!r} was not found in time: {err}") from err
         if not self._allows_private and any(address.is_private for address in addresses):
@@ -105,7 +107,7 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 
 
 def pool_of(
-    scheme: str, host: str, port: int, deadline: Deadline, *, allows_private: bool
+    scheme: str, host: str, port: int, deadline: CurrentDeadline, *, allows_private: bool
 ) -> urllib3.HTTPConnectionPool:
     """Return a pool of connections to a host. It raises ForbiddenError where an address of the host is not allowed.
 
@@ -113,7 +115,7 @@ def pool_of(
         scheme: `http` or `https`.
         host: a name, or an address without brackets.
         port: of the host.
-        deadline: of all that is done with the pool.
+        deadline: returns the one of what is done with the pool now.
         allows_private: True = the host may have private addresses.
     """
     options: dict[str, Any] = {"deadline": deadline, "allows_private": allows_private}
@@ -125,13 +127,13 @@ def pool_of(
     return _TlsPool(host, port, ssl_context=context, **options)
 
 
-def _connect(addresses: Sequence[Address], deadline: Deadline) -> socket.socket:
+def _connect(addresses: Sequence[Address], deadline: CurrentDeadline) -> socket.socket:
     """Return a socket that is connected to the first address that answers; each gets a share of the time that is left.
 
     Raises:
         OSError: none answers; what the last one does.
     """
-    connecting = deadline.at_most(_CONNECT_S)
+    connecting = deadline().at_most(_CONNECT_S)
     last_error = OSError("the host has no address")
     for number, address in enumerate(addresses):
         try:
@@ -143,7 +145,7 @@ def _connect(addresses: Sequence[Address], deadline: Deadline) -> socket.socket:
             connection.settimeout(connecting.remaining_s() / (len(addresses) - number))
             connection.connect(address.sockaddr)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.settimeout(min(_PAUSE_S, deadline.remaining_s()))  # the handshake of TLS takes it over
+            connection.settimeout(min(_PAUSE_S, deadline().remaining_s()))  # the handshake of TLS takes it over
         except OSError as err:
             connection.close()
             last_error = err

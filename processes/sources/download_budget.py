@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 
 from processes.errors import InputError, LimitError
 from processes.settings import Settings
@@ -15,7 +16,7 @@ from processes.sources.host_links import display_link
 
 @dataclass(slots=True)
 class DownloadBudget:
-    """Bytes and time that remain for all downloads of one request together."""
+    """Bytes and time that remain for all downloads of one request together. Several threads may download."""
 
     limit_mb: int
     """The limit `max_download_mb`."""
@@ -24,6 +25,11 @@ class DownloadBudget:
     remaining_bytes: int
     remaining_s: float
     """Seconds; they pass only while something is downloaded."""
+    _lock: Lock = field(default_factory=Lock, repr=False)
+    _running: int = 0
+    """Downloads that are going on."""
+    _since_s: float = 0
+    """When the first of these began, of `time.monotonic`."""
 
     @classmethod
     def of(cls, settings: Settings) -> DownloadBudget:
@@ -37,8 +43,10 @@ class DownloadBudget:
         Raises:
             LimitError: more bytes have arrived than the limit allows.
         """
-        self.remaining_bytes -= size_bytes
-        if self.remaining_bytes < 0:
+        with self._lock:
+            self.remaining_bytes -= size_bytes
+            is_spent = self.remaining_bytes < 0
+        if is_spent:
             raise LimitError(
                 "max_download_mb", self.limit_mb, f"the downloads of the request, with {display_link(href)}, are larger"
             )
@@ -50,14 +58,17 @@ class DownloadBudget:
         Raises:
             InputError: the time is over, and the block failed, or nothing was left for it.
         """
-        start_s = time.monotonic()
-        deadline = Deadline(self.timeout_s, start_s + self.remaining_s)
         late = InputError(
             f"{display_link(href)} did not arrive within {self.timeout_s} s, which the limit max_download_s gives "
             "to all downloads of a request together"
         )
-        if deadline.is_over:
-            raise late
+        with self._lock:
+            if self._running == 0:
+                self._since_s = time.monotonic()
+            deadline = Deadline(self.timeout_s, self._since_s + self.remaining_s)
+            if deadline.is_over:
+                raise late
+            self._running += 1
         try:
             yield deadline
         except InputError as err:
@@ -65,4 +76,7 @@ class DownloadBudget:
                 raise late from err
             raise
         finally:
-            self.remaining_s -= time.monotonic() - start_s
+            with self._lock:
+                self._running -= 1
+                if self._running == 0:
+                    self.remaining_s -= time.monotonic() - self._since_s

@@ -18,6 +18,8 @@ from typing import Any
 
 import msgspec
 
+from processes.sources.remote_files import RemoteFile
+
 OPENED = "opened"
 """Folder in a step's scratch folder for images and features that came with the request or were downloaded."""
 _ENDING = ".download"
@@ -37,6 +39,8 @@ class Download(msgspec.Struct, frozen=True):
     """Headers of the host's answer, names in lower case."""
     error: Mapping[str, Any] | None = None
     """As `processes.errors.to_record` makes it."""
+    remote: RemoteFile | None = None
+    """The file that is read by parts; `path` holds its first bytes then. None = the file is there whole."""
     is_answer: bool = False
     """True = the error is what the host answered, False = it did not answer."""
 

@@ -15,18 +15,20 @@ from urllib3.exceptions import HTTPError
 
 from processes.errors import ForbiddenError, HostStatusError, InputError
 from processes.settings import Settings
-from processes.sources.connections import pool_of
+from processes.sources.connections import CurrentDeadline, pool_of
 from processes.sources.deadlines import Deadline
 from processes.sources.download_budget import DownloadBudget
 from processes.sources.host_links import display_link, port_of, require_host, split_link
 
-_MAX_REDIRECTS = 5
+MAX_REDIRECTS = 5
+PARTIAL = 206
+"""Status of an answer that holds a part of what the link names."""
 _REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 
 
 @contextmanager
 def open_link(
-    href: str, settings: Settings, accept: str, budget: DownloadBudget
+    href: str, settings: Settings, accept: str, budget: DownloadBudget, first_bytes: int | None = None
 ) -> Iterator[tuple[urllib3.BaseHTTPResponse, str]]:
     """Request a link, follow redirects, and yield the answer with its final link.
 
@@ -35,6 +37,8 @@ def open_link(
         settings: name the allowed hosts.
         accept: media types for the header `Accept`.
         budget: of the request that the link belongs to. All that happens until the end of the block takes its time.
+        first_bytes: number of bytes from the start that are asked for alone; a host may answer with them, by status
+            206, or with all. None = all.
 
     Raises:
         ForbiddenError: the configuration does not allow the link, or a redirect.
@@ -44,20 +48,18 @@ def open_link(
     """
     first = href
     with budget.spending_time(first) as deadline:
-        for _ in range(_MAX_REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             budget.spend(0, href)
-            parts = split_link(href)
-            if parts.scheme not in ("http", "https"):
-                raise ForbiddenError(
-                    f"a host leads to a link of scheme {parts.scheme!r}; only http and https are followed"
-                )
-            with _pool(parts, settings, deadline) as pool:
+            parts = split_redirect(href)
+            with pool_for(parts, settings, lambda: deadline) as pool:
                 headers = {"Accept-Encoding": "identity", "Accept": accept}
-                with _request(pool, "GET", parts, headers) as response:
-                    if response.status in _REDIRECT_STATUSES and response.headers.get("Location"):
-                        href = _redirect_target(href, response.headers["Location"])
+                if first_bytes is not None:
+                    headers["Range"] = f"bytes=0-{first_bytes - 1}"
+                with send(pool, "GET", parts, headers) as response:
+                    if (target := redirect_target(href, response)) is not None:
+                        href = target
                         continue
-                    if response.status != 200:
+                    if response.status != 200 and (first_bytes is None or response.status != PARTIAL):
                         err = HostStatusError(f"{display_link(href)}: the host answers with status {response.status}")
                         err.status = response.status
                         raise err
@@ -66,10 +68,10 @@ def open_link(
                     except HTTPError as broken:
                         raise InputError(f"{display_link(href)}: the host broke off its answer") from broken
                     return
-        raise InputError(f"{display_link(first)}: the host redirects more than {_MAX_REDIRECTS} times")
+        raise InputError(f"{display_link(first)}: the host redirects more than {MAX_REDIRECTS} times")
 
 
-def _request(
+def send(
     pool: urllib3.HTTPConnectionPool,
     method: str,
     parts: SplitResult,
@@ -84,6 +86,9 @@ def _request(
         parts: of the link.
         headers: of the request, beside those that every request has.
         body: of the request; None = it has none.
+
+    Raises:
+        InputError: the host does not answer.
     """
     try:
         return pool.request(
@@ -98,15 +103,41 @@ def _request_path(parts: SplitResult) -> str:
     return f"{path}?{parts.query}" if parts.query else path
 
 
-def _redirect_target(href: str, location: str) -> str:
+def split_redirect(href: str) -> SplitResult:
+    """Return the parts of a link that a host may have led to; raise ForbiddenError where it is none to a host."""
+    parts = split_link(href)
+    if parts.scheme not in ("http", "https"):
+        raise ForbiddenError(f"a host leads to a link of scheme {parts.scheme!r}; only http and https are followed")
+    return parts
+
+
+def redirect_target(href: str, response: urllib3.BaseHTTPResponse) -> str | None:
+    """Return the link that an answer leads to; None = it is the answer itself.
+
+    Raises:
+        InputError: it leads to what is no link.
+    """
+    location = response.headers.get("Location")
+    if response.status not in _REDIRECT_STATUSES or not location:
+        return None
     try:
         return urljoin(href, location)
     except ValueError as err:
         raise InputError(f"{display_link(href)}: the host redirects to what is no link") from err
 
 
-def _pool(parts: SplitResult, settings: Settings, deadline: Deadline) -> urllib3.HTTPConnectionPool:
-    """Return a pool of connections to an allowed host."""
+def pool_for(parts: SplitResult, settings: Settings, deadline: CurrentDeadline) -> urllib3.HTTPConnectionPool:
+    """Return a pool of connections to the host of a link.
+
+    Args:
+        parts: of the link.
+        settings: name the allowed hosts.
+        deadline: returns the one of what is done with the pool now.
+
+    Raises:
+        ForbiddenError: the configuration does not allow the host.
+        InputError: the host cannot be found.
+    """
     host = require_host(parts, settings)
     try:
         ascii_host = host if host.isascii() else host.encode("idna").decode()
@@ -135,9 +166,9 @@ def post(href: str, settings: Settings, body: bytes, media_type: str, timeout_s:
     if parts.scheme not in ("http", "https"):
         raise ForbiddenError(f"{display_link(href)}: only http and https links can be called")
     deadline = Deadline.after(timeout_s)
-    with _pool(parts, settings, deadline) as pool:
+    with pool_for(parts, settings, lambda: deadline) as pool:
         try:
-            response = _request(pool, "POST", parts, {"Content-Type": media_type}, body)
+            response = send(pool, "POST", parts, {"Content-Type": media_type}, body)
         except InputError as err:
             if deadline.is_over:
                 raise InputError(f"{display_link(href)}: the host does not answer within {timeout_s:g} s") from err

@@ -7,23 +7,34 @@ name an allowed host; an `upload:` link names a file that a client has sent.
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import SplitResult, unquote
 
-from processes.errors import ForbiddenError, InputError, LimitError, ServiceError, from_record, to_record
+from processes.allowed_hosts import BUCKET_SCHEMES
+from processes.errors import ForbiddenError, InputError, ServiceError, from_record, to_record
 from processes.settings import Settings
+from processes.sources.bucket_links import allowed_object
 from processes.sources.download_budget import DownloadBudget
 from processes.sources.downloads import Download, copy_quickly, recall, remember
+from processes.sources.folder_budget import FolderBudget
 from processes.sources.host_links import display_link, require_host, split_link
 from processes.sources.media_types import plain_media_type
+from processes.sources.ranges import PIECE_BYTES, RemoteBytes, open_ranges
+from processes.sources.remote_files import RemoteFile, first_part
 from processes.sources.uploads import SCHEME, copy_upload, upload_path
 
+SuitsRanges = Callable[[BinaryIO, int], bool]
+"""Says of a file of so many bytes whether it can be read by parts. What it reads of the file is fetched."""
+
+ANY = "*/*"
+"""The header `Accept` of a request that takes whatever there is."""
 _COPY_BYTES = 2**20
-_ENTRIES_PER_IMAGE = 20
-"""Files that may lie in a linked folder for each image of the limit: images have others beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,47 +50,13 @@ class LinkedFile:
     """The link that it was downloaded from, redirects followed; None = it was on this machine already."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Headers of the host's answer, names in lower case; empty where nothing was downloaded."""
+    remote: RemoteFile | None = None
+    """The file, where it is read by parts: then `path` holds its first bytes alone. None = it is there whole."""
 
     @property
     def media_type(self) -> str:
         """Return the media type that the host states, without parameters; empty = none."""
         return plain_media_type(self.headers.get("content-type", ""))
-
-
-@dataclass(slots=True)
-class FolderBudget:
-    """Images and entries of folders that remain for all links of one request together."""
-
-    limit: int
-    """The limit `max_images`."""
-    remaining_files: int
-    remaining_entries: int
-
-    @classmethod
-    def of(cls, settings: Settings) -> FolderBudget:
-        """Return the budget of a request of which no folder is listed yet."""
-        limit = settings.limits.max_images
-        return cls(limit, limit, limit * _ENTRIES_PER_IMAGE)
-
-    @property
-    def is_spent(self) -> bool:
-        """Whether there were too many images or entries."""
-        return min(self.remaining_files, self.remaining_entries) < 0
-
-    def spend_file(self, href: str) -> None:
-        """Count an image of a linked folder; raise LimitError where there are too many."""
-        self.remaining_files -= 1
-        if self.remaining_files < 0:
-            reason = f"the images of {display_link(href)} and those before them in the request"
-            raise LimitError("max_images", self.limit, reason)
-
-    def spend_entry(self, href: str) -> None:
-        """Count whatever lies in a linked folder; raise LimitError where there is too much."""
-        self.remaining_entries -= 1
-        if self.remaining_entries < 0:
-            entries = f"over {self.limit * _ENTRIES_PER_IMAGE} files, {_ENTRIES_PER_IMAGE} for each image"
-            reason = f"the folder {display_link(href)} and those before it in the request hold {entries}"
-            raise LimitError("max_images", self.limit, reason)
 
 
 def allowed_path(href: str, settings: Settings) -> Path | None:
@@ -99,6 +76,9 @@ def allowed_path(href: str, settings: Settings) -> Path | None:
             return upload_path(parts.path, settings)
         case "http" | "https":
             require_host(parts, settings)
+            return None
+        case "s3" | "gs" | "az":
+            allowed_object(href, settings)
             return None
         case _:
             raise _scheme_not_allowed(href, parts)
@@ -123,9 +103,14 @@ def file_name(href: str) -> str:
 
 
 def resolve(
-    href: str, settings: Settings, folder: Path, accept: str = "*/*", budget: DownloadBudget | None = None
+    href: str,
+    settings: Settings,
+    folder: Path,
+    accept: str = ANY,
+    budget: DownloadBudget | None = None,
+    suits: SuitsRanges | None = None,
 ) -> LinkedFile:
-    """Return the file that a link names; a file of a host is downloaded.
+    """Return the file that a link names; a file of a host is downloaded, or its first bytes where the rest can wait.
 
     Args:
         href: the link.
@@ -133,6 +118,7 @@ def resolve(
         folder: for downloaded files.
         accept: media types for the header `Accept`.
         budget: of the request that the link belongs to; by default one of its own.
+        suits: says whether a file can be read by parts; None = no file can.
 
     Raises:
         ForbiddenError: the configuration does not allow the link.
@@ -151,13 +137,20 @@ def resolve(
             if sent is not None:
                 return LinkedFile(sent, file_name(href), unquote(parts.fragment))
             return fetch(href, settings, folder, accept, budget or DownloadBudget.of(settings))
-        case "http" | "https":
-            return fetch(href, settings, folder, accept, budget or DownloadBudget.of(settings))
+        case "http" | "https" | "s3" | "gs" | "az":
+            return fetch(href, settings, folder, accept, budget or DownloadBudget.of(settings), suits)
         case _:
             raise _scheme_not_allowed(href, parts)
 
 
-def fetch(href: str, settings: Settings, folder: Path, accept: str, budget: DownloadBudget) -> LinkedFile:
+def fetch(
+    href: str,
+    settings: Settings,
+    folder: Path,
+    accept: str,
+    budget: DownloadBudget,
+    suits: SuitsRanges | None = None,
+) -> LinkedFile:
     """Download what a link names that has to be fetched, unless the folder holds that, or the error, already.
 
     Arguments and errors are those of `resolve`.
@@ -166,11 +159,11 @@ def fetch(href: str, settings: Settings, folder: Path, accept: str, budget: Down
     if earlier is not None:
         return _recalled(earlier, folder)
     try:
-        file = _download(href, settings, folder, accept, budget)
+        file = _download(href, settings, folder, accept, budget, suits)
     except ServiceError as err:
         remember(folder, Download(href, accept, error=to_record(err), is_answer=err.__cause__ is None))
         raise
-    remember(folder, Download(href, accept, str(file.path), file.url, file.headers))
+    remember(folder, Download(href, accept, str(file.path), file.url, file.headers, remote=file.remote))
     return file
 
 
@@ -184,29 +177,74 @@ def _recalled(earlier: Download, folder: Path) -> LinkedFile:
     path = _free_path(folder, name)
     copy_quickly(Path(earlier.path or ""), path)
     fragment = unquote(split_link(earlier.href).fragment)
-    return LinkedFile(path, name, fragment, earlier.url, earlier.headers)
+    return LinkedFile(path, name, fragment, earlier.url, earlier.headers, earlier.remote)
 
 
 def _free_path(folder: Path, name: str) -> Path:
-    return folder / f"{len(os.listdir(folder))}-{Path(name).suffix[:16]}"
+    return folder / f"{uuid.uuid4().hex[:16]}-{Path(name).suffix[:16]}"
 
 
-def _download(href: str, settings: Settings, folder: Path, accept: str, budget: DownloadBudget) -> LinkedFile:
+def _download(
+    href: str, settings: Settings, folder: Path, accept: str, budget: DownloadBudget, suits: SuitsRanges | None
+) -> LinkedFile:
     parts = split_link(href)
     name = file_name(href)
     path = _free_path(folder, name)
     if parts.scheme == SCHEME:
         copy_upload(parts.path, settings, path, lambda size_bytes: budget.spend(size_bytes, href))
         return LinkedFile(path, name, unquote(parts.fragment))
+    if parts.scheme in BUCKET_SCHEMES:
+        remote = _download_object(href, settings, path, budget, suits)
+        return LinkedFile(path, name, unquote(parts.fragment), remote=remote)
     from processes.sources.hosts import open_link  # slow to import, and most links name files
 
-    with open_link(href, settings, accept, budget) as (response, url):
+    with open_link(href, settings, accept, budget, None if suits is None else PIECE_BYTES) as (response, url):
         with path.open("xb") as file:
             while block := response.read1(_COPY_BYTES):  # what has arrived: a part of a slow answer counts too
                 budget.spend(len(block), href)
                 file.write(block)
         headers = {key.lower(): response.headers[key] for key in response.headers}  # of several, all
-    return LinkedFile(path, name, unquote(parts.fragment), url, headers)
+        is_part = response.status != HTTPStatus.OK
+    remote = None
+    if suits is not None and is_part:
+        remote = first_part(href.partition("#")[0], headers, path)
+        if remote is None or not _suits(suits, remote, path, settings, budget):
+            path.unlink()
+            return _download(href, settings, folder, accept, budget, None)
+        if path.stat().st_size == remote.size_bytes:  # all of it
+            remote = None
+    return LinkedFile(path, name, unquote(parts.fragment), url, headers, remote)
+
+
+def _download_object(
+    href: str, settings: Settings, path: Path, budget: DownloadBudget, suits: SuitsRanges | None
+) -> RemoteFile | None:
+    """Download an object, or its first bytes where the rest can wait; None = it is there whole."""
+    from processes.sources.buckets import download_object, first_of_object  # slow to import
+
+    if suits is not None:
+        remote = first_of_object(href, settings, path, PIECE_BYTES, budget)
+        if path.stat().st_size == remote.size_bytes:
+            return None
+        if _suits(suits, remote, path, settings, budget):
+            return remote
+        path.unlink()
+    download_object(href, settings, path, budget)
+    return None
+
+
+def _suits(suits: SuitsRanges, remote: RemoteFile, first: Path, settings: Settings, budget: DownloadBudget) -> bool:
+    """Return whether a file can be read by parts, or is there already; `first` holds its first bytes."""
+    if first.stat().st_size == remote.size_bytes:
+        return True
+    with budget.spending_time(remote.href) as deadline:
+        reader = open_ranges(remote, settings, deadline.remaining_s())
+        try:
+            with RemoteBytes(remote, reader, first=first.read_bytes()) as file:
+                return suits(file.as_file(), remote.size_bytes)
+        finally:
+            budget.spend(file.fetched_bytes, remote.href)
+            reader.close()
 
 
 def list_folder(href: str, settings: Settings, endings: tuple[str, ...], budget: FolderBudget) -> list[LinkedFile]:
@@ -252,9 +290,17 @@ def list_folder(href: str, settings: Settings, endings: tuple[str, ...], budget:
     return sorted(files, key=lambda file: file.name)
 
 
+def list_bucket_folder(href: str, settings: Settings, endings: tuple[str, ...], budget: FolderBudget) -> list[str]:
+    """Return links to the objects directly in a folder of a bucket; arguments and errors are those of `list_folder`."""
+    from processes.sources.buckets import list_objects  # slow to import
+
+    return list_objects(href, settings, endings, budget)
+
+
 def _scheme_not_allowed(href: str, parts: SplitResult) -> ForbiddenError:
     return ForbiddenError(
-        f"{display_link(href)}: links of scheme {parts.scheme!r} are not allowed; file, http, https and upload are"
+        f"{display_link(href)}: links of scheme {parts.scheme!r} are not allowed; file, http, https, s3, gs, az "
+        "and upload are"
     )
 
 

@@ -297,7 +297,7 @@ def test_a_stack_travels_with_its_plan(host: ToldHost, tmp_path: Path) -> None:
     content = msgspec.msgpack.encode(saved_image, enc_hook=to_plain_value)
     back = msgspec.msgpack.decode(content, type=Image, dec_hook=from_plain_value).source
     assert back == saved
-    assert back.locate(kept.__getitem__) == image.source
-    with gdal_settings(), back.locate(kept.__getitem__).open() as dataset:
+    assert back.locate(kept.__getitem__, None) == image.source
+    with gdal_settings(), back.locate(kept.__getitem__, None).open() as dataset:
         assert dataset.count == 6
         assert dataset.read(4, window=Window(0, 0, 1, 1)).shape == (1, 1)

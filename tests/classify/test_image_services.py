@@ -22,10 +22,11 @@ from mapserver import wms_of
 from processes.classify.sections import from_plain_value, to_plain_value
 from processes.errors import Fault, ImageError
 from processes.imagery.image import Image
-from processes.imagery.services.any_source import located
+from processes.imagery.remote_source import RemoteAccess
 from processes.imagery.services.grid_source import GridSource
 from processes.imagery.source import gdal_settings
 from processes.imagery.tiles import BandSelection, TileReader
+from processes.sources.part_cache import PartCache
 from rasters import make_raster, random_values
 from told_host import Answer, ToldHost, told_host
 
@@ -158,16 +159,17 @@ def test_images_of_services_travel_with_their_plan(host: ToldHost, tmp_path: Pat
     assert isinstance(image.source, GridSource)
     settings = image.source.settings
     assert settings is not None
+    cache = PartCache(tmp_path / "near", 2**20)
     saved = dataclasses.replace(image, source=image.source.save(tmp_path, lambda *_: None))
     content = msgspec.msgpack.encode(saved, enc_hook=to_plain_value)
     assert host.authority not in str(msgspec.msgpack.decode(content)["source"].get("settings"))
     loaded = msgspec.msgpack.decode(content, type=Image, dec_hook=from_plain_value)
     with pytest.raises(ImageError, match="cannot be reached"):
         part(loaded, (0, 0, 1, 1))
-    back = dataclasses.replace(loaded, source=located(loaded.source, Path, settings))
+    back = dataclasses.replace(loaded, source=loaded.source.locate(Path, RemoteAccess(settings, cache)))
     assert (part(back, (COLUMN * 256, ROW * 256, 256, 256))[0] == whole[:, :256, :256]).all()
     refused = dataclasses.replace(settings, hosts=())  # allowed once, and no more
-    elsewhere = dataclasses.replace(loaded, source=located(loaded.source, Path, refused))
+    elsewhere = dataclasses.replace(loaded, source=loaded.source.locate(Path, RemoteAccess(refused, cache)))
     with pytest.raises(ImageError, match="does not allow links to the host"):
         part(elsewhere, (COLUMN * 256, ROW * 256, 1, 1))
 

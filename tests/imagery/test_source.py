@@ -18,12 +18,15 @@ def test_a_file_of_the_run_itself_is_kept_with_the_plan(tmp_path: Path) -> None:
     folder, kept = tmp_path / "opened", dict[str, Path]()
     source = FileSource(folder / "inline-1.png", "image-1").save(folder, kept.__setitem__)
     assert kept == {"opened-inline-1.png": folder / "inline-1.png"}
-    assert source.locate(lambda name: tmp_path / "fetched" / name).path == tmp_path / "fetched" / "opened-inline-1.png"
+    assert (
+        source.locate(lambda name: tmp_path / "fetched" / name, None).path
+        == tmp_path / "fetched" / "opened-inline-1.png"
+    )
 
 
 def test_any_other_file_is_read_where_it_lies(tmp_path: Path) -> None:
     source, kept = FileSource(tmp_path / "a.tif", "a.tif"), dict[str, Path]()
-    assert source.save(tmp_path / "opened", kept.__setitem__).locate(Path) == source
+    assert source.save(tmp_path / "opened", kept.__setitem__).locate(Path, None) == source
     assert not kept
 
 

@@ -579,3 +579,26 @@ def test_layers_are_listed_by_an_index(database: Database) -> None:
     with database.read() as connection:
         plan = " ".join(row[-1] for row in connection.execute(sa.text(query)))
     assert "job_by_layer" in plan
+
+
+@pytest.mark.parametrize(("is_awaited", "accepted"), [(True, "NORMAL"), (False, "FULL")])
+def test_a_job_that_a_client_waits_for_waits_for_the_disk_once(tmp_path: Path, is_awaited: bool, accepted: str) -> None:
+    database = Database(f"sqlite:///{tmp_path}/store")
+    store, runner_store = JobStore(database, Limits()), RunnerStore(database, "one")
+    database.prepare()
+    levels: list[str] = []
+
+    def see(_: object, __: object, statement: str, *___: object) -> None:
+        if statement.startswith("PRAGMA synchronous = "):
+            levels.append(statement.rpartition(" ")[2])
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", see)
+    try:
+        job = put(store, is_awaited=is_awaited)
+        claim(runner_store)
+        runner_store.set_message(job.id, 1, "reading the inputs")
+        runner_store.succeed(job.id, 1, "done", RESULT, SUMMARY, 1, {})
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", see)
+        database.close()
+    assert levels == [accepted, "NORMAL", "NORMAL", "FULL"]

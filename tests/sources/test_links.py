@@ -16,6 +16,7 @@ from processes.settings import Settings
 from processes.sources import links
 from processes.sources.addresses import Address
 from processes.sources.download_budget import DownloadBudget
+from processes.sources.folder_budget import FolderBudget
 from tables import each_row
 
 
@@ -167,7 +168,7 @@ def test_user_and_password_are_not_repeated(tmp_path: Path) -> None:
 
 def _list(folder: Path, base: Path, *endings: str) -> list[links.LinkedFile]:
     settings = _settings(base, "")
-    return links.list_folder(folder.as_uri() + "/", settings, endings, links.FolderBudget.of(settings))
+    return links.list_folder(folder.as_uri() + "/", settings, endings, FolderBudget.of(settings))
 
 
 def test_a_folder_gives_its_images_by_code_point(tmp_path: Path) -> None:
@@ -197,7 +198,7 @@ def test_no_more_of_a_folder_is_read_than_the_limit_needs(tmp_path: Path, files:
     for number in range(files):
         (folder / f"{number}.{'tif' if files == 4 else 'txt'}").touch()
     settings = Settings.from_plugin({"imagery": "imagery", "limits": {"max_images": limit}}, tmp_path)
-    budget = links.FolderBudget.of(settings)
+    budget = FolderBudget.of(settings)
     with pytest.raises(LimitError, match=rf"{words}.* max_images = {limit}"):
         links.list_folder(folder.as_uri() + "/", settings, (".tif",), budget)
     assert budget.is_spent

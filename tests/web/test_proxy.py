@@ -211,6 +211,8 @@ def test_errors_of_the_proxy_have_the_service_s_form(proxied: Proxied) -> None:
             stack.enter_context(proxied.connect("127.0.0.9")).sendall(
                 b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
             )
+        # nginx counts a connection when it has read the headers of its request, some time after they were sent
+        until(lambda: proxied.ask("GET", "/conformance", address="127.0.0.9")[0] == 429, 20)
         found, told, document = proxied.ask("GET", "/conformance", address="127.0.0.9")
         assert (found, document["type"], int(told["retry-after"]) > 0) == (429, "TooManyRequests", True)
         assert proxied.ask("GET", "/conformance", address="127.0.0.10")[0] == 200

@@ -18,6 +18,7 @@ from rasterio.windows import Window
 
 from processes.errors import ForbiddenError, ImageError, InputError
 from processes.imagery.grid import Mask
+from processes.imagery.remote_source import RemoteAccess
 from processes.imagery.services.any_service import AnyService
 from processes.imagery.services.tile_content import ServedTile, decode_tile, fetch_tile
 from processes.imagery.services.tile_grid import TileGrid
@@ -70,15 +71,11 @@ class GridSource(msgspec.Struct, frozen=True, tag="service"):
     def named(self, name: str) -> Self:
         return msgspec.structs.replace(self, name=name)
 
-    def reached(self, settings: Settings) -> Self:
-        """Return this source of a saved plan as a machine with these settings reaches it."""
-        return msgspec.structs.replace(self, settings=settings)
-
     def save(self, folder: Path, keep: Callable[[str, Path], None]) -> Self:
         return msgspec.structs.replace(self, settings=None)
 
-    def locate(self, fetch: Callable[[str], Path]) -> Self:
-        return self
+    def locate(self, fetch: Callable[[str], Path], access: RemoteAccess | None) -> Self:
+        return msgspec.structs.replace(self, settings=None if access is None else access.settings)
 
 
 class GridReader:
