@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pyogrio
 import pyproj
 import pytest
-import yaml
 from click.testing import CliRunner
 
 from conftest import MakePackage, definition, save_mean_network
@@ -96,12 +95,12 @@ def test_run_takes_the_links_that_the_service_takes(
         host.files["/item"] = "application/geo+json", json.dumps(item).encode()
         host.files["/image.tif"] = "image/tiff", files[0].read_bytes()
         host.files["/objects"] = "application/geo+json", files[1].read_bytes()
-        refused = call(tmp_path, "run", "--image", f"{host.url}/item", *options, "refused.geojson")
-        assert "does not allow links to the host" in refused.stderr
-        configuration = configured(tmp_path)
-        document = yaml.safe_load(configuration.read_text())
-        document["resources"]["classify-objects"]["processor"]["hosts"] = host.authority
-        configuration.write_text(yaml.safe_dump(document))
+        host.files["/elsewhere"] = (
+            "application/geo+json",
+            json.dumps(item).replace("image.tif", "http://127.0.0.2/a.tif").encode(),
+        )
+        refused = call(tmp_path, "run", "--image", f"{host.url}/elsewhere", *options, "refused.geojson")
+        assert "does not allow links to the host '127.0.0.2'" in refused.stderr
         for image, features, out in (
             (f"{host.url}/item#asset=a", f"{host.url}/objects", "linked.geojson"),
             (*files, "local.geojson"),
