@@ -3,6 +3,7 @@
     ServiceError                   an error with a message for the client
     ├── InputError                 the request, or something that it points to, is wrong
     │   ├── ImageError             an image cannot be opened, read or used
+    │   ├── HostStatusError        a host answers with another status than 200
     │   ├── LayerError             a feature layer cannot be opened, read or used
     │   └── PackageError           a model package is broken, or does not fit the image
     │       └── ForeignNetworkError   its network is of a kind that has to be converted first
@@ -55,6 +56,13 @@ class InputError(ServiceError):
 
 class ImageError(InputError):
     """An image cannot be opened, read or used."""
+
+
+class HostStatusError(InputError):
+    """A host answers with another status than 200."""
+
+    status = 0
+    """That status; 0 = it is not known any more."""
 
 
 class LayerError(InputError):

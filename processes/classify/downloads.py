@@ -6,18 +6,20 @@ reads the input meets the same error at the same place, together with those of o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from processes.classify.feature_links import ACCEPT, first_file, has_pages, read_page
+from processes.classify.feature_links import ACCEPT, first_file, has_pages, read_page, service_layer
+from processes.classify.image_links import linked_images, may_be_stac, service_link_of
 from processes.errors import ServiceError
 from processes.features.reading.oddities import Oddities
 from processes.features.reading.paging import PageReader
 from processes.imagery.endings import ENDINGS
+from processes.imagery.services.links import ServiceLink, service_images
 from processes.imagery.tiled_tiff import can_be_read_by_parts
 from processes.ogc.request import Description, ExecuteRequest, InputValue
 from processes.settings import Settings
@@ -25,7 +27,8 @@ from processes.sources.bucket_links import is_bucket_link
 from processes.sources.download_budget import DownloadBudget
 from processes.sources.downloads import recall
 from processes.sources.folder_budget import FolderBudget
-from processes.sources.links import ANY, fetch, is_folder, list_bucket_folder, resolve
+from processes.sources.links import ANY, LinkedFile, fetch, is_folder, list_bucket_folder, resolve
+from processes.sources.media_types import plain_media_type
 from processes.sources.uploads import SCHEME
 
 FRAME: Description = {
@@ -38,14 +41,14 @@ FRAME: Description = {
 
 class _Link(msgspec.Struct):
     href: str
+    type: str = ""
 
 
 def has_host_links(request: ExecuteRequest, settings: Settings) -> bool:
     """Return whether a request has links to what has to be fetched: from hosts, and uploads from an object store."""
-    return any(
-        _host_link(value, settings) is not None
-        for name in ("image", "features")
-        for value in request.inputs.get(name, ())
+    values = request.inputs.get("image", ()), request.inputs.get("features", ())
+    return any(_image_link(value, settings) for value in values[0]) or any(
+        _host_link(value, settings) for value in values[1]
     )
 
 
@@ -63,13 +66,13 @@ def download_links(request: ExecuteRequest, settings: Settings, folder: Path) ->
         features = _host_link(value, settings)
         if features is not None:
             with suppress(ServiceError):
-                _download_features(features, settings, folder, budget)
+                _download_features(features, _link_type(value), settings, folder, budget)
 
 
 def download_images(request: ExecuteRequest, settings: Settings, folder: Path, budget: DownloadBudget) -> None:
-    """Download the images that a request links to on hosts, several at the same time, unless that is done.
+    """Download the images that a request links to on hosts, several links at the same time, unless that is done.
 
-    Of those that can be read by parts only the first bytes are downloaded.
+    Of those that can be read by parts only the first bytes are downloaded, and of services what tells of them.
 
     Args:
         request: the request.
@@ -78,44 +81,78 @@ def download_images(request: ExecuteRequest, settings: Settings, folder: Path, b
         budget: of the request's downloads.
     """
 
-    def download(href: str) -> None:
-        with suppress(ServiceError):
-            resolve(href, settings, folder, budget=budget, suits=can_be_read_by_parts)
+    def get(href: str, by_parts: bool) -> LinkedFile:
+        return resolve(href, settings, folder, budget=budget, suits=can_be_read_by_parts if by_parts else None)
 
-    todo = [href for href in dict.fromkeys(_image_links(request, settings)) if recall(folder, href, ANY) is None]
+    def download(link: ServiceLink) -> None:
+        images = FolderBudget.of(settings)
+        with suppress(ServiceError):
+            if link.is_service:
+                found: Iterable[object] = service_images(link, lambda url: get(url, False).path.read_bytes(), settings)
+            else:
+                found = linked_images(link.href, get)
+            for _ in found:
+                images.spend_file(link.href)
+
+    todo = [link for link in _image_links(request, settings) if recall(folder, link.href, ANY) is None]
     if todo:
         with ThreadPoolExecutor(min(len(todo), settings.limits.max_requests), "download") as pool:
-            for done in [pool.submit(download, href) for href in todo]:
+            for done in [pool.submit(download, link) for link in dict.fromkeys(todo)]:
                 done.result()
 
 
-def _image_links(request: ExecuteRequest, settings: Settings) -> Iterator[str]:
+def _image_links(request: ExecuteRequest, settings: Settings) -> Iterator[ServiceLink]:
     values, folders = request.inputs.get("image", ()), FolderBudget.of(settings)
     for value in values if len(values) <= settings.limits.max_images else ():
-        href = _host_link(value, settings)
+        href = _image_link(value, settings)
         if href is None:
             continue
-        if not is_folder(href):
-            yield href
+        link = service_link_of(href, _link_type(value), request)
+        if link.is_service or not is_folder(href):
+            yield link
         elif is_bucket_link(href):
             with suppress(ServiceError):
-                yield from list_bucket_folder(href, settings, ENDINGS, folders)
+                for each in list_bucket_folder(href, settings, ENDINGS, folders):
+                    yield service_link_of(each, "", request)
 
 
-def _download_features(href: str, settings: Settings, folder: Path, budget: DownloadBudget) -> None:
+def _download_features(href: str, media_type: str, settings: Settings, folder: Path, budget: DownloadBudget) -> None:
     """Download the file that a link names, or the pages of a layer."""
-    first = first_file(href, settings, folder, budget)
-    if first.url is None or not has_pages(first):
-        return
-    reader = PageReader(lambda url: read_page(fetch(url, settings, folder, ACCEPT, budget)), Oddities())
-    for _, collection in reader.pages(read_page(first)):
+
+    def get(url: str) -> LinkedFile:
+        return fetch(url, settings, folder, ACCEPT, budget)
+
+    service = service_layer(href, media_type, get)
+    if service is not None:
+        _, first_page, following = service
+    else:
+        first = first_file(href, settings, folder, budget)
+        if first.url is None or not has_pages(first):
+            return
+        first_page, following = read_page(first), lambda url: read_page(get(url))
+    reader = PageReader(following, Oddities())
+    for _, collection in reader.pages(first_page):
         if reader.count + len(collection.features) > settings.limits.max_objects:
             return
 
 
-def _host_link(value: InputValue, settings: Settings) -> str | None:
-    """Return the link of a value to what has to be fetched; None = it has none."""
-    schemes = ("http:", "https:", "s3:", "gs:", "az:", *[f"{SCHEME}:"] * settings.results.startswith("s3://"))
+def _image_link(value: InputValue, settings: Settings) -> str | None:
+    """Return the link of a value to images that have to be fetched, or to what may lead to them; None = it has none."""
+    href = _host_link(value, settings, "file:")
+    return href if href is None or not href.lstrip().lower().startswith("file:") or may_be_stac(href) else None
+
+
+def _link_type(value: InputValue) -> str:
+    """Return the media type that a link states; empty = none."""
+    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return plain_media_type(msgspec.json.decode(value.text, type=_Link).type)
+    return ""
+
+
+def _host_link(value: InputValue, settings: Settings, *others: str) -> str | None:
+    """Return the link of a value to what has to be fetched, or of other schemes; None = it has none."""
+    uploads = [f"{SCHEME}:"] * settings.results.startswith("s3://")
+    schemes = ("http:", "https:", "s3:", "gs:", "az:", *others, *uploads)
     with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         href = msgspec.json.decode(value.text, type=_Link).href
         if href.lstrip().lower().startswith(schemes):

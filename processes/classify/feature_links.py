@@ -6,12 +6,15 @@ It loads no reader, so that a process that only downloads is small.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from processes.errors import InputError
 from processes.features.reading.collection import BOM, looks_like_json
-from processes.features.reading.paging import FeaturePage
+from processes.features.reading.esri_layer import esri_layer, is_esri_layer
+from processes.features.reading.paging import FeaturePage, FetchPage
+from processes.features.reading.wfs import is_wfs, wfs_layer
 from processes.settings import Settings
 from processes.sources.download_budget import DownloadBudget
 from processes.sources.links import LinkedFile, resolve
@@ -49,6 +52,24 @@ def first_file(href: str, settings: Settings, folder: Path, budget: DownloadBudg
             if err.__cause__ is not None:  # the host does not answer at all
                 raise
     return resolve(href, settings, folder, ACCEPT, budget)
+
+
+def service_layer(
+    href: str, media_type: str, get: Callable[[str], LinkedFile]
+) -> tuple[str, FeaturePage, FetchPage] | None:
+    """Return the layer that a link to a WFS or to Esri's feature service names: its name, its first page, what returns
+    the others; None = the link leads to something else.
+
+    Args:
+        href: the link.
+        media_type: that the client states; empty = none.
+        get: returns what a URL names.
+    """
+    if not href.lstrip().lower().startswith(("http:", "https:")):
+        return None
+    if is_esri_layer(href):
+        return esri_layer(href, lambda url: read_page(get(url)))
+    return wfs_layer(href, lambda url: read_page(get(url))) if is_wfs(href, media_type) else None
 
 
 def read_page(file: LinkedFile) -> FeaturePage:

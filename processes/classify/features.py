@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from processes.classify.feature_links import ACCEPT, first_file, read_page
+from processes.classify.feature_links import ACCEPT, first_file, read_page, service_layer
 from processes.errors import LayerError, RequestError, ServiceError
 from processes.features.layer import Layer
 from processes.features.reading.collection import BOM, looks_like_json
@@ -20,7 +20,7 @@ from processes.settings import Settings
 from processes.sources.download_budget import DownloadBudget
 from processes.sources.host_links import display_link
 from processes.sources.links import LinkedFile, allowed_path, fetch, file_name
-from processes.sources.media_types import GEOJSON
+from processes.sources.media_types import GEOJSON, plain_media_type
 from processes.sources.stamps import DATABASE_ENDINGS, FileStamp, stamp_file
 
 _ITEMS = "a link to features names a file, or the items of a collection as GeoJSON, as …/collections/NAME/items?f=json"
@@ -30,6 +30,8 @@ class _Members(msgspec.Struct):
     """The members that show what a features input is. The members of a collection are not read here."""
 
     href: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    type: msgspec.Raw = msgspec.Raw(b"null")
+    """Of a link its media type; of features theirs."""
     value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     mediaType: str | msgspec.UnsetType = msgspec.UNSET  # noqa: N815 - OGC's spelling
 
@@ -49,7 +51,7 @@ def read_features(value: InputValue, settings: Settings, folder: Path, budget: D
     members = _members(value)
     if members.href is not msgspec.UNSET:
         try:
-            return _linked(_href(members.href), settings, folder, budget)
+            return _linked(_href(members.href), _stated_type(members.type), settings, folder, budget)
         except ServiceError as err:
             raise RequestError.at(f"{value.pointer}/href", err) from err
     if members.value is msgspec.UNSET:
@@ -95,7 +97,16 @@ def _href(text: msgspec.Raw) -> str:
     return href
 
 
-def _linked(href: str, settings: Settings, folder: Path, budget: DownloadBudget) -> Layer:
+def _stated_type(text: msgspec.Raw) -> str:
+    value = msgspec.json.decode(text)
+    return plain_media_type(value) if isinstance(value, str) else ""
+
+
+def _linked(href: str, media_type: str, settings: Settings, folder: Path, budget: DownloadBudget) -> Layer:
+    service = service_layer(href, media_type, lambda url: fetch(url, settings, folder, ACCEPT, budget))
+    if service is not None:
+        name, first, following = service
+        return read_pages(first, following, name, settings.limits)
     file = first_file(href, settings, folder, budget)
     key, _, value = file.fragment.partition("=")
     named = {key: value} if value else {}

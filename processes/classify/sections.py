@@ -36,7 +36,8 @@ from processes.imagery.image import Image
 from processes.imagery.mosaic import Mosaic
 from processes.imagery.remote_source import RemoteAccess
 from processes.imagery.separate import ObjectImagePairs
-from processes.imagery.source import AnySource, ImageSource
+from processes.imagery.services.any_source import AnySource
+from processes.imagery.source import ImageSource
 from processes.imagery.tiles import BandSelection
 from processes.model.arguments import ModelArguments
 from processes.model.catalog import Catalog
@@ -207,13 +208,7 @@ def save_images(images: Sequence[Image], folder: Path, keep: Callable[[str, Path
 
 
 def load_images(saved: SavedPlan, fetch: Callable[[str], Path], access: RemoteAccess) -> list[Image]:
-    """Return the images of a plan as this machine reaches them.
-
-    Args:
-        saved: the plan.
-        fetch: returns the path of a kept file.
-        access: how images that lie elsewhere are reached.
-    """
+    """Return the images of a plan as this machine reaches them; arguments as `ImageSource.locate` has them."""
     return [dataclasses.replace(image, source=image.source.locate(fetch, access)) for image in saved.images]
 
 

@@ -100,9 +100,9 @@ class StoredChip:
         return self._image >= 0
 
     @property
-    def path(self) -> Path:
-        """The file of the image that the chip lies in; a relative one is gone."""
-        return Path(self._sources.images[self._image].source.location)
+    def paths(self) -> tuple[Path, ...]:
+        """The files of the image that the chip lies in; a relative one is gone."""
+        return self._sources.images[self._image].source.paths
 
     @property
     def is_quick(self) -> bool:

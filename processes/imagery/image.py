@@ -223,7 +223,8 @@ def _orientation(dataset: DatasetReader, source: ImageSource, grid: Grid) -> int
 def _warnings(dataset: DatasetReader, data_bands: Sequence[int]) -> tuple[str, ...]:
     """Return what the user should know of an image that is read all the same."""
     scaled = any(dataset.scales[band] != 1 or dataset.offsets[band] != 0 for band in data_bands)
-    return ("scale and offset are not applied",) if scaled else ()
+    own: tuple[str, ...] = getattr(dataset, "warnings", ())
+    return (*own, *["scale and offset are not applied"] * scaled)
 
 
 def _refuse_long_reading(dataset: DatasetReader, source: ImageSource) -> None:

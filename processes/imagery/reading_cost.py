@@ -27,6 +27,8 @@ _ROWS_AT_ONCE = 2**20
 _SIDES = np.array([[-1, 0], [0, -1], [1, 0], [0, 1]])
 """Turns rectangles into their sides."""
 _PAIRS_AT_ONCE = 2**22
+_MOST_TILES = 2**26
+"""Of an image with more tiles, such as one of the world, it is not counted which of them chips share."""
 
 Rectangles = NDArray[np.int64]
 """First column, first row, column and row behind the last ones, `(n, 4)`."""
@@ -142,6 +144,9 @@ def _count_stored(chips: ChipPlan, windows: NDArray[np.int64]) -> int:
             touched = _in_tiles(np.clip(_rectangles(chips.placement.windows[large]), 0, bounds), tile)
             absent = np.maximum(touched @ _SIDES, 0).prod(axis=1) - _stored_in(stored, touched)
             windows[large] -= absent * tile_bytes
+        if (image.grid.height // image.tile[0] + 2) * (image.grid.width // image.tile[1] + 2) > _MOST_TILES:
+            shared += int(_tile_bytes(chips, small).sum())  # as if no two chips shared a tile
+            continue
         covered = np.zeros((-(-image.grid.height // image.tile[0]) + 1, -(-image.grid.width // image.tile[1]) + 1), int)
         for start in range(0, len(small), _ROWS_AT_ONCE):
             some = chips.placement.windows[small[start : start + _ROWS_AT_ONCE]]

@@ -111,6 +111,10 @@ class RemoteTiffSource(msgspec.Struct, frozen=True, tag="remote-tiff"):
     def location(self) -> str:
         return self.file.href
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return ()
+
     def open(self) -> DatasetReader:
         with self._bytes() as file:
             tiff = read_tiled_tiff(file.as_file(), self.file.size_bytes)

@@ -1,6 +1,7 @@
 """Where an image comes from: how a thread opens it, how its change is noticed, and how it travels with a saved plan.
 
-A new kind of source is a class here or beside, a member of `AnySource`, and a branch in `processes.classify.images`.
+A new kind of source is a class beside, a member of `processes.imagery.services.any_source.AnySource`, and a branch in
+`processes.classify.images`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from rasterio.io import DatasetReader
 
 from processes.errors import ImageError, InputError
 from processes.imagery.headers import tiff_compression
-from processes.imagery.remote_source import RemoteAccess, RemoteTiffSource
+from processes.imagery.remote_source import RemoteAccess
 from processes.imagery.sidecars import refuse_overview_file
 from processes.sources.stamps import FileStamp, require_same_files, stamp_file
 
@@ -91,6 +92,10 @@ class ImageSource(Protocol):
     def location(self) -> str:
         """Where the image lies, as `FileStamp.path` has it."""
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files of this machine that hold it; in a saved plan a relative one is kept with that."""
+
     def open(self) -> DatasetReader:
         """Open the image for the calling thread, which does so under `gdal_settings`.
 
@@ -154,6 +159,10 @@ class FileSource(msgspec.Struct, frozen=True, tag="file"):
     def location(self) -> str:
         return str(self.path)
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return (self.path,)
+
     def open(self) -> DatasetReader:
         for mask in (self.path.with_name(f"{self.path.name}{ending}") for ending in (".msk", ".MSK")):
             if mask.exists() and _driver(mask) != "GTiff":  # GDAL would open whatever it is
@@ -210,10 +219,6 @@ class FileSource(msgspec.Struct, frozen=True, tag="file"):
 
     def locate(self, fetch: Callable[[str], Path], access: RemoteAccess | None) -> Self:
         return self if self.path.is_absolute() else msgspec.structs.replace(self, path=fetch(str(self.path)))
-
-
-AnySource = FileSource | RemoteTiffSource
-"""The union of all kinds of `ImageSource`; a saved plan tells them apart by their tags."""
 
 
 @contextmanager
@@ -282,11 +287,14 @@ def unique_names(names: Iterable[str]) -> list[str]:
     return list(unique)
 
 
-def _driver(path: Path) -> str | None:
-    """Return the driver that a file's first bytes call for, None = none."""
-    with path.open("rb") as file:
-        head = file.read(max(map(len, _DRIVERS)))
+def driver_of(head: bytes) -> str | None:
+    """Return the driver that the first bytes of a file call for, at least 12 where it has them; None = none."""
     return next((driver for magic, driver in _DRIVERS.items() if head.startswith(magic)), None)
+
+
+def _driver(path: Path) -> str | None:
+    with path.open("rb") as file:
+        return driver_of(file.read(max(map(len, _DRIVERS))))
 
 
 def _text(content: bytes) -> str:

@@ -17,6 +17,7 @@ from processes import __version__
 from processes.programs.cli_convert import convert
 from processes.programs.cli_errors import failures_reported
 from processes.programs.cli_jobs import jobs, reported
+from processes.programs.cli_links import FileOrLink
 from processes.programs.cli_model import model
 from processes.programs.cli_optimise import optimise
 
@@ -183,13 +184,6 @@ def models(config: Path, as_json: bool) -> None:
         click.echo("no models are installed")
 
 
-class _PathOrLink(click.Path):
-    """A path, or a link with a scheme, which is returned as it is."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value if isinstance(value, str) and "://" in value else super().convert(value, param, ctx)
-
-
 class _OutputOption(click.Option):
     """The option --output. Its help lists the formats, whose libraries are slow to import: so at the last moment."""
 
@@ -208,14 +202,14 @@ class _OutputOption(click.Option):
     "images",
     multiple=True,
     required=True,
-    type=_PathOrLink(exists=True, path_type=Path),
-    help="An image, or a folder of images, or a link to one; may be repeated.",
+    type=FileOrLink(folders=True),
+    help="An image, a folder of images, or a link as the service takes it; may be repeated.",
 )
 @click.option(
     "--features",
-    type=_PathOrLink(exists=True, dir_okay=False, path_type=Path),
+    type=FileOrLink(folders=False),
     help=(
-        "The objects: a GeoJSON, GeoPackage, FlatGeobuf, zipped Shapefile, GeoParquet or CSV. "
+        "The objects: a GeoJSON, GeoPackage, FlatGeobuf, zipped Shapefile, GeoParquet or CSV, or a link. "
         "Without it each image is one object."
     ),
 )

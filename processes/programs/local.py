@@ -41,7 +41,7 @@ def link_to(path: Path | str, **parts: str | None) -> dict[str, str]:
         raise InputError("a file with layers says its own CRS: name a layer, or the CRS of a CSV")
     named = [f"#{name}={quote(value)}" for name, value in parts.items() if value]
     if isinstance(path, str):
-        return {"href": path + (named[0] if named else "")}
+        return {"href": path + "".join(named)}
     ending = "/" if path.is_dir() else named[0] if named else ""
     return {"href": path.absolute().as_uri() + ending}
 

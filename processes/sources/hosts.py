@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urljoin
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from processes.errors import ForbiddenError, InputError
+from processes.errors import ForbiddenError, HostStatusError, InputError
 from processes.settings import Settings
 from processes.sources.connections import CurrentDeadline, pool_of
 from processes.sources.deadlines import Deadline
@@ -60,11 +60,13 @@ def open_link(
                         href = target
                         continue
                     if response.status != 200 and (first_bytes is None or response.status != PARTIAL):
-                        raise InputError(f"{display_link(href)}: the host answers with status {response.status}")
+                        err = HostStatusError(f"{display_link(href)}: the host answers with status {response.status}")
+                        err.status = response.status
+                        raise err
                     try:
                         yield response, href
-                    except HTTPError as err:
-                        raise InputError(f"{display_link(href)}: the host broke off its answer") from err
+                    except HTTPError as broken:
+                        raise InputError(f"{display_link(href)}: the host broke off its answer") from broken
                     return
         raise InputError(f"{display_link(first)}: the host redirects more than {MAX_REDIRECTS} times")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast
 
 from flask import Response, request
@@ -49,15 +50,16 @@ def chip_view(api: API) -> View:
 
 def _response(intake: Intake, job: Job, stored: StoredResult, row: int, object_id: str) -> Response:
     try:
-        path = intake.forms.path(job, stored_name(job.fence, CHIPS))
+        chips = intake.forms.path(job, stored_name(job.fence, CHIPS))
     except FileNotFoundError as err:
         raise NotFoundError(f"where the chips of job {job.id} lie was not kept") from err
-    found = StoredChip(path, row, stored.geometry_at(row))
+    found = StoredChip(chips, row, stored.geometry_at(row))
     if not found.has_image:
         raise NotFoundError(f"object {object_id!r} has no chip: it touches no image")
     settings = intake.settings
-    if found.path.is_absolute() and not is_upload(found.path, settings):  # what was allowed once need not be any more
-        allowed_path(found.path.as_uri(), settings)
+    for path in filter(Path.is_absolute, found.paths):
+        if not is_upload(path, settings):  # what was allowed once need not be any more
+            allowed_path(path.as_uri(), settings)
     if not found.is_quick:
         name = made_form(intake, job, f"{CHIP}{row}")
         return file_response(intake, job, OutputFile(f"{FORMS}/{name}", _PNG, f"{job.id}-{job.fence}-chip-{row}", None))

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
-import os
 import re
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -24,7 +20,6 @@ import pyogrio
 import pyproj
 import pytest
 import shapely
-import yaml
 
 from processes.classify.features import read_features
 from processes.errors import ForbiddenError, InputError, LayerError, LimitError, RequestError, ServiceError
@@ -32,7 +27,8 @@ from processes.features.layer import Layer
 from processes.ogc.request import InputValue
 from processes.settings import Settings
 from processes.sources.download_budget import DownloadBudget
-from service import ROOT
+from pygeoapi_server import collection as pygeoapi_server_collection
+from pygeoapi_server import pygeoapi_server
 from tables import each_row
 
 COUNT = 250
@@ -129,58 +125,16 @@ def pygeoapi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start pygeoapi with a collection of 250 points and return the collection's URL."""
     folder = tmp_path_factory.mktemp("pygeoapi")
     (folder / "trees.geojson").write_bytes(collection([feature(n, name=f"tree {n}") for n in range(COUNT)]))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    document = yaml.safe_load((ROOT / "pygeoapi-config.yml").read_text())
-    document["server"] |= {"bind": {"host": "127.0.0.1", "port": port}, "url": url}
-    document["server"]["limits"] = {"default_items": 100, "max_items": 100}
-    document["server"].pop("manager")
-    document["resources"] = {
-        "trees": {
-            "type": "collection",
-            "title": "Trees",
-            "description": "Trees",
-            "keywords": ["trees"],
-            "extents": {"spatial": {"bbox": [-180, -90, 180, 90]}},
-            "links": [],
-            "providers": [
-                {
-                    "type": "feature",
-                    "name": "GeoJSON",
-                    "data": str(folder / "trees.geojson"),
-                    "id_field": "id",
-                    "storage_crs": "http://www.opengis.net/def/crs/OGC/1.3/CRS84",
-                    "crs": [
-                        "http://www.opengis.net/def/crs/OGC/1.3/CRS84",
-                        "http://www.opengis.net/def/crs/EPSG/0/4326",
-                    ],
-                }
-            ],
-        }
+    provider = {
+        "type": "feature",
+        "name": "GeoJSON",
+        "data": str(folder / "trees.geojson"),
+        "id_field": "id",
+        "storage_crs": "http://www.opengis.net/def/crs/OGC/1.3/CRS84",
+        "crs": ["http://www.opengis.net/def/crs/OGC/1.3/CRS84", "http://www.opengis.net/def/crs/EPSG/0/4326"],
     }
-    (folder / "config.yml").write_text(yaml.safe_dump(document))
-    (folder / "openapi.yml").write_text("{}")
-    variables = os.environ | {
-        "PYGEOAPI_CONFIG": str(folder / "config.yml"),
-        "PYGEOAPI_OPENAPI": str(folder / "openapi.yml"),
-    }
-    command = [sys.executable, "-m", "flask", "--app", "pygeoapi.flask_app:APP", "run", "--port", str(port)]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            with urllib.request.urlopen(f"{url}/conformance?f=json", timeout=20):
-                break
-        except OSError:
-            assert process.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-    yield f"{url}/collections/trees"
-    process.terminate()
-    process.wait(20)
+    with pygeoapi_server(folder, {"trees": pygeoapi_server_collection("Trees", providers=[provider])}) as url:
+        yield f"{url}/collections/trees"
 
 
 def test_all_pages_of_a_pygeoapi_are_followed(pygeoapi: str, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from processes.settings import load_settings
 from rasters import box_around, make_raster, to_map
 from service import ROOT, configure, models_checked_here
 from tables import each_row
+from told_host import told_host
 
 
 def write_package(folder: Path) -> Path:
@@ -82,6 +83,32 @@ def test_run_goes_from_files_to_a_geopackage(
     assert [row["fid"] for row in rows] == [0, 1, 2]
     assert [row["ClassStatus"] for row in rows] == ["ok", "ok", "outside-image"]
     assert rows[2]["ClassLabel"] is None
+
+
+def test_run_takes_the_links_that_the_service_takes(
+    tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path]
+) -> None:
+    make_package()
+    item = {"type": "Feature", "stac_version": "1.0.0", "id": "scene", "assets": {"a": {"href": "image.tif"}}}
+    options = ("--model", "brightness", "--output")
+    with told_host() as host:
+        host.files["/item"] = "application/geo+json", json.dumps(item).encode()
+        host.files["/image.tif"] = "image/tiff", files[0].read_bytes()
+        host.files["/objects"] = "application/geo+json", files[1].read_bytes()
+        host.files["/elsewhere"] = (
+            "application/geo+json",
+            json.dumps(item).replace("image.tif", "http://127.0.0.2/a.tif").encode(),
+        )
+        refused = call(tmp_path, "run", "--image", f"{host.url}/elsewhere", *options, "refused.geojson")
+        assert "does not allow links to the host '127.0.0.2'" in refused.stderr
+        for image, features, out in (
+            (f"{host.url}/item#asset=a", f"{host.url}/objects", "linked.geojson"),
+            (*files, "local.geojson"),
+        ):
+            done = call(tmp_path, "run", "--image", image, "--features", features, *options, out)
+            assert done.returncode == 0, done.stderr
+    linked, local = (json.loads((tmp_path / name).read_text()) for name in ("linked.geojson", "local.geojson"))
+    assert linked["features"] == local["features"]
 
 
 def test_a_csv_file_has_its_crs_beside_it(tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path]) -> None:

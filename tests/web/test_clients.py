@@ -11,7 +11,7 @@ from typing import Any
 
 import pyogrio
 import pytest
-from owslib.ogcapi.processes import Processes  # type: ignore[import-untyped]
+from owslib.ogcapi.processes import Processes
 from pyogrio.errors import DataSourceError
 
 from jobs_service import Service, make_town, objects, running

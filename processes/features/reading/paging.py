@@ -42,6 +42,8 @@ class FeaturePage:
     """The header `Content-Crs` of the answer; None = it has none."""
     link: str | None = None
     """The header `Link` of the answer; None = it has none."""
+    matched: int | None = None
+    """Features of the layer, where the service tells it apart from its pages; None = it does not."""
     can_be_sequence: bool = True
     """False = it is a part of a JSON document, and so no sequence of features."""
 
@@ -213,6 +215,8 @@ def _total(page: FeaturePage, collection: FeatureCollection, before: int | None)
         for member in (meta, inner, read_member(collection.pagination)):
             if isinstance(member, dict):
                 found |= {name: member[name] for name in ("total", "total_count", "totalCount") if name in member}
+    if page.matched is not None:
+        found["numberMatched"] = page.matched
     totals = {name: number for name, value in found.items() if (number := _whole_number(value))}
     if not totals:
         return None

@@ -1,0 +1,155 @@
+"""STAC items as images: which of an item's assets are meant, and where they lie.
+
+As much of an item is read as it takes to find its assets, of any version of STAC. `pystac` refuses items without a
+time, which pygeoapi gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import unquote, urljoin, urlsplit
+
+import msgspec
+
+from processes.errors import ImageError
+from processes.imagery.endings import ENDINGS
+from processes.sources.host_links import display_link
+from processes.sources.media_types import plain_media_type
+
+_RASTERS = ("image/tiff", "image/jp2", "image/jpeg", "image/png", "image/vnd.stac.geotiff")
+"""Media types of what can be read as an image, without parameters."""
+_BESIDE = {"thumbnail", "overview", "metadata"}
+"""Roles of assets that are no data."""
+_VISUAL = "visual"
+_LISTED = 40
+"""Assets that a message lists at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssetChoice:
+    """The assets of an item that a link asks for."""
+
+    names: tuple[str, ...] = ()
+    """In the order of the bands; empty = the one that shows the image."""
+
+    @classmethod
+    def of(cls, fragment: str) -> Self:
+        """Read the fragment of a link, not decoded: `asset=visual`, or `assets=B04,B03,B02`.
+
+        Raises:
+            ImageError: it asks for something else.
+        """
+        key, _, value = fragment.partition("=")
+        if not fragment:
+            return cls()
+        names = [unquote(name) for name in value.split(",")] if key == "assets" else [unquote(value)]
+        if key not in ("asset", "assets") or not all(names):
+            raise ImageError(
+                f"the link ends in #{unquote(fragment)[:100]}; to a STAC item it ends in #asset=NAME, in "
+                "#assets=NAME,NAME, or in neither"
+            )
+        return cls(tuple(names))
+
+
+@dataclass(frozen=True, slots=True)
+class StacImage:
+    """An image that a STAC item stands for."""
+
+    name: str
+    """The item's id."""
+    hrefs: tuple[str, ...]
+    """Links to its assets, absolute; the bands of several are stacked."""
+    assets: tuple[str, ...]
+    """Names of these assets."""
+
+
+class _Asset(msgspec.Struct):
+    href: str
+    type: str | None = None
+    roles: tuple[str, ...] | None = None
+
+    @property
+    def media_type(self) -> str:
+        """Its media type without parameters; empty = none."""
+        return plain_media_type(self.type or "")
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is data that can be read as an image."""
+        if _BESIDE & set(self.roles or ()):
+            return False
+        is_named = urlsplit(self.href).path.lower().endswith(ENDINGS)
+        return self.media_type in _RASTERS or (not self.media_type and is_named)
+
+
+class _StacLink(msgspec.Struct):
+    rel: str = ""
+    href: str = ""
+
+
+class _StacItem(msgspec.Struct):
+    id: str
+    assets: dict[str, _Asset]
+    links: tuple[_StacLink, ...] = ()
+
+
+def is_item(document: Any) -> bool:
+    """Return whether a JSON value is a STAC item, as far as its frame tells."""
+    return isinstance(document, dict) and document.get("type") == "Feature" and isinstance(document.get("assets"), dict)
+
+
+def stac_image(document: Mapping[str, Any], address: str, choice: AssetChoice, is_alone: bool) -> StacImage:
+    """Return the image that an item stands for.
+
+    Args:
+        document: the item.
+        address: of the document that holds it.
+        choice: the assets that are asked for.
+        is_alone: True = it is the document; False = one of several in it, which may have an address of its own.
+
+    Raises:
+        ImageError: it is no item, or has no such asset.
+    """
+    try:
+        item = msgspec.convert(document, _StacItem)
+        names = choice.names or (_shown_asset(item),)
+        missing = [name for name in names if name not in item.assets]
+        if missing:
+            raise ImageError(f"the STAC item {item.id!r} has no asset {missing[0]!r}; {_listed(item)}")
+        own = "" if is_alone else next((link.href for link in item.links if link.rel == "self"), "")
+        base = urljoin(address, own)
+        return StacImage(item.id, tuple(urljoin(base, item.assets[name].href) for name in names), names)
+    except (msgspec.ValidationError, ValueError) as err:
+        shown = str(document.get("id", ""))[:100]
+        raise ImageError(f"the STAC item {shown!r} of {display_link(address)} cannot be read: {err}") from err
+
+
+def _shown_asset(item: _StacItem) -> str:
+    """Return the name of the asset with the role `visual`, else of the only image; of several the one of that name.
+
+    Raises:
+        ImageError: none is, or several are; names all assets.
+    """
+    images = [name for name, asset in item.assets.items() if asset.is_image]
+    visual = [name for name in images if _VISUAL in (item.assets[name].roles or ())]
+    candidates = visual or images
+    if len(candidates) > 1 and _VISUAL in visual:
+        return _VISUAL
+    if len(candidates) == 1:
+        return candidates[0]
+    reason = "several images" if candidates else "no image that can be read"
+    raise ImageError(
+        f"the STAC item {item.id!r} has {reason}: let the link end in #asset=NAME, or in #assets=NAME,NAME for bands "
+        f"that are stacked; {_listed(item)}"
+    )
+
+
+def _listed(item: _StacItem) -> str:
+    shown = [
+        f"{name!r} ({', '.join((asset.media_type or 'of no type', *(asset.roles or ())))})"
+        for name, asset in list(item.assets.items())[:_LISTED]
+    ]
+    more = f" and {len(item.assets) - _LISTED} more" if len(item.assets) > _LISTED else ""
+    return f"its assets are {', '.join(shown) or 'none'}{more}"
