@@ -123,7 +123,12 @@ def file_name(href: str) -> str:
 
 
 def resolve(
-    href: str, settings: Settings, folder: Path, accept: str = "*/*", budget: DownloadBudget | None = None
+    href: str,
+    settings: Settings,
+    folder: Path,
+    accept: str = "*/*",
+    budget: DownloadBudget | None = None,
+    folders: tuple[str, ...] = (),
 ) -> LinkedFile:
     """Return the file that a link names; a file of a host is downloaded.
 
@@ -133,6 +138,7 @@ def resolve(
         folder: for downloaded files.
         accept: media types for the header `Accept`.
         budget: of the request that the link belongs to; by default one of its own.
+        folders: endings of folders that count as files, in lower case.
 
     Raises:
         ForbiddenError: the configuration does not allow the link.
@@ -143,7 +149,8 @@ def resolve(
     match parts.scheme:
         case "file":
             path = _allowed_path(parts, settings)
-            if not exists(path.is_file):
+            is_one = path.suffix.lower() in folders and exists(path.is_dir)
+            if not is_one and not exists(path.is_file):
                 raise InputError(f"there is no file {display_link(href)}")
             return LinkedFile(path, file_name(href), unquote(parts.fragment))
         case "upload":
