@@ -10,7 +10,7 @@ import msgspec
 
 from processes.model.catalog import Catalog
 from processes.programs.job_store import prepare_store
-from processes.settings import Settings, load_settings
+from processes.settings import Settings, base_folder, load_settings
 from processes.web.http.server import HttpServer
 from processes.web.openapi.document import configured_document
 from processes.web.views import BODIES, OPENAPI
@@ -22,11 +22,11 @@ def start_web(configuration: Path, address: str) -> None:
     """Answer requests until stopped.
 
     Args:
-        configuration: the `pygeoapi-config.yml`; relative paths in it start at its folder.
+        configuration: the `pygeoapi-config.yml`; relative paths in it start at its `base_folder`.
         address: to listen at, `host:port`, or `fd://n` for a socket that is open already.
     """
     configuration = configuration.resolve()
-    os.chdir(configuration.parent)
+    os.chdir(base_folder(configuration))
     prepare_store(load_settings(configuration))
     settings = prepare(configuration)
     catalog = Catalog.from_settings(settings, waits=False)
