@@ -27,12 +27,12 @@ np.save("keras.npy", np.stack([model.predict(chips, verbose=0).argmax(1), classe
 
 
 def test_labels_of_the_page_s_models_are_those_of_their_frameworks(tmp_path: Path) -> None:
-    write_files(tmp_path, 60, 1600)
+    write_files(tmp_path, 16)
     given = os.environ.get("CONVERT_ENVIRONMENT")
     python = find_environment(None if given is None else Path(given))
     for text, after, name in zip(code(), (_OF_TORCH, _OF_KERAS), ("torch", "keras"), strict=True):
         (tmp_path / f"{name}_page.py").write_text(text + after)
-        environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OMP_NUM_THREADS": "2"}
         done = subprocess.run(
             [python, f"{name}_page.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
