@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { command -v "$$p"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo serve test test-jobs test-pages test-compose test-convert convert-env test-openvino chaos siege fuzz soak check bench bench-growth bench-remote gpu-check audit lock openapi clean test-qgis qgis-plugin test-clients test-generators
+.PHONY: demo serve test test-jobs test-pages test-compose test-convert convert-env test-openvino chaos siege fuzz soak check bench bench-growth bench-remote gpu-check audit lock openapi clean test-qgis qgis-plugin test-clients test-generators test-wheel
 
 demo: .venv/ready
 	$(BIN)/python examples/storm/demo.py
@@ -46,6 +46,10 @@ test-generators: .venv/ready-dev .venv/clients/ready .venv/generators/ready
 test-compose: .venv/ready-dev
 	$(BIN)/python -m pytest -m jobs --cluster compose --durations=25 \
 		-k "compose or cluster or dask or gpu or takes_over or database_down" tests/jobs/test_faults.py tests/jobs/test_compose.py
+
+# the wheel, installed with all that it needs for each Python from 3.12 on that is here; 1 GB each, from the package index
+test-wheel: .venv/ready-dev
+	PYTHONPATH=. $(BIN)/python tests/wheel.py
 
 # what `classify-objects convert` opens networks of Keras and PyTorch with: 4.7 GB, apart from the service
 convert-env: .venv/convert/ready

@@ -39,7 +39,8 @@ from processes.model.runtime.cuda_devices import cuda_version
 from processes.model.runtime.onnx_runtime import CUDA_OPTIONS, OnnxRuntime
 from processes.model.runtime.runtime import Processor
 from processes.model.session import Session, SessionKey, open_session
-from processes.programs.local import link_to, run_local
+from processes.programs.file_links import link_to
+from processes.programs.local import run_local
 from processes.settings import Limits, load_settings
 
 ROOT = Path(__file__).parents[1]

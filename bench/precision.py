@@ -31,7 +31,7 @@ from processes.model.runtime.cpu import instructions
 from processes.model.runtime.runtimes import available_threads, missing_precision
 from processes.model.session import Session, SessionKey
 from processes.programs.conversion.object_chips import RecordingSession, cut_chips
-from processes.programs.local import link_to
+from processes.programs.file_links import link_to
 from processes.programs.optimisation.figures import LabelFigures, compare_labels, read_truth, scores_of
 from processes.settings import load_settings
 

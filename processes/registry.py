@@ -10,7 +10,7 @@ from processes.describe_model import DescribeModel
 from processes.echo import Echo
 from processes.model.catalog import Catalog
 from processes.ogc.process import Process
-from processes.settings import Settings, load_configuration
+from processes.settings import Settings, base_folder, load_configuration
 
 CreateProcess = Callable[[Settings, Catalog, int | None], Process]
 """Creates a process from the settings, the models, and the number of cores that a section may use; None = all."""
@@ -26,12 +26,12 @@ def load_processes(configuration: Path, cores: int | None = None) -> dict[str, P
     """Return the processes of this project that a configuration names, by id.
 
     Args:
-        configuration: the `pygeoapi-config.yml`; relative paths in it start at its folder.
+        configuration: the `pygeoapi-config.yml`; relative paths in it start at its `base_folder`.
         cores: number of cores that a section may use; None = all.
     """
     resources = load_configuration(configuration).get("resources", {})
     plugins = {name: item["processor"] for name, item in resources.items() if item.get("type") == "process"}
-    base = configuration.resolve().parent
+    base = base_folder(configuration)
     return {
         name: _create(PLUGINS[plugin["name"]], Settings.from_plugin(plugin, base), cores)
         for name, plugin in plugins.items()

@@ -21,6 +21,8 @@ OPEN = "open"
 """Access: whoever reaches the service may use it."""
 ANY = "*"
 """In a list of names or origins: all of them."""
+SHIPPED = Path(__file__).resolve().with_name("shipped")
+"""Where a wheel has what stands at the root of a checkout: the configuration, the models and the demonstration."""
 _WEB_WORKERS, _WEB_THREADS = 2, 64
 _MAX_PAUSE_S = 60
 _MAY_BE_0 = ("max_upload_mb",)
@@ -190,6 +192,11 @@ def load_configuration(path: Path) -> dict[str, Any]:
     return loaded if isinstance(loaded, dict) else {}
 
 
+def variables_of(path: Path) -> set[str]:
+    """Return the names of the variables that a configuration reads."""
+    return {name for name, _ in _VARIABLE.findall(path.read_text(encoding="utf-8"))}
+
+
 def find_configuration() -> Path:
     """Return the path of the configuration where the caller names none.
 
@@ -199,17 +206,32 @@ def find_configuration() -> Path:
         FileNotFoundError: there is no such file.
     """
     variable = os.environ.get("PYGEOAPI_CONFIG")
-    own_folder = Path(__file__).resolve().parents[1]
-    for path in [Path(variable)] if variable else [folder / CONFIGURATION for folder in (Path.cwd(), own_folder)]:
+    folders = (Path.cwd(), own_folder())
+    for path in [Path(variable)] if variable else [folder / CONFIGURATION for folder in folders]:
         if path.is_file():
             return path.resolve()
     raise FileNotFoundError(f"there is no {variable or CONFIGURATION}")
 
 
+def own_folder() -> Path:
+    """Return the folder of this program's own configuration and models: the checkout, or a part of the wheel."""
+    return SHIPPED if SHIPPED.is_dir() else SHIPPED.parents[1]
+
+
+def is_built_in(configuration: Path) -> bool:
+    """Return whether a configuration is the one of the installed wheel, which no deployment has written."""
+    return configuration.resolve() == SHIPPED / CONFIGURATION
+
+
+def base_folder(configuration: Path) -> Path:
+    """Return the folder that relative paths start at: the configuration's, or the working folder for the built-in."""
+    return Path.cwd() if is_built_in(configuration) else configuration.resolve().parent
+
+
 def load_settings(path: Path) -> Settings:
     """Read the settings of the process `classify-objects` from the configuration."""
     plugin = load_configuration(path)["resources"]["classify-objects"]["processor"]
-    return Settings.from_plugin(plugin, path.resolve().parent)
+    return Settings.from_plugin(plugin, base_folder(path))
 
 
 def _folders(value: Any, base: Path) -> tuple[Path, ...]:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shlex
+import shutil
+import zipfile
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,7 @@ from processes.classify.description import describe
 from processes.programs.cli import main
 from processes.settings import Limits
 from scene import make_scene, write_scene
-from service import ROOT, Client
+from service import ROOT, Client, configure
 
 README = (ROOT / "README.md").read_text()
 
@@ -215,3 +219,45 @@ def test_the_architecture_names_files_and_tests_that_exist() -> None:
     known = {name for path in ROOT.glob("tests/**/*.py") for name in re.findall(r"def (test_\w+)", path.read_text())}
     assert len(cases) > 15
     assert not cases - known - {"test_chip_over_the_edge_is_zero_padded"}  # an example of a name
+
+
+COMMAND_LINE = (ROOT / "docs" / "command-line.md").read_text()
+
+
+def told_calls(page: str) -> list[list[str]]:
+    """Return the arguments of each call of the program in a page's code, also where it runs in a container."""
+    lines = re.findall(r"^    (?:docker run [^\n]*? )?classify-objects (\w[^\n|]*)", page, re.MULTILINE)
+    return [shlex.split(line) for line in lines]
+
+
+def test_the_page_on_the_command_line_has_commands_and_options_that_there_are() -> None:
+    calls = told_calls(COMMAND_LINE)
+    assert {call[0] for call in calls} == {"models", "run", "serve"}
+    for name, *arguments in calls:
+        shown = CliRunner().invoke(main, [name, "--help"]).output
+        assert all(item in shown for item in arguments if item.startswith("--")), arguments
+
+
+def test_the_calls_of_the_page_on_the_command_line_work(tmp_path: Path, town: Path) -> None:
+    """Those without a server, on files of these names; the container's command is the same program."""
+    configuration = configure(tmp_path, models=[ROOT / "models"], imagery=[])
+    geometry_type, crs = "Polygon", "EPSG:4326"
+    meta, table = pyogrio.read_arrow(town / "houses.geojson")
+    options = {"geometry_name": meta["geometry_name"] or "wkb_geometry", "geometry_type": geometry_type, "crs": crs}
+    for name, driver in (("houses.gpkg", "GPKG"), ("houses.shp", "ESRI Shapefile"), ("town.gdb", "OpenFileGDB")):
+        pyogrio.write_arrow(table, tmp_path / name, layer="houses", driver=driver, **options)
+    (tmp_path / "tiles").mkdir()
+    (tmp_path / "photos").mkdir()
+    for copy in ("scene.tif", "tiles/a.tif", "photos/b.tif"):
+        shutil.copyfile(town / "scene.tif", tmp_path / copy)
+    with zipfile.ZipFile(tmp_path / "my-model.dlpk", "w") as archive:
+        for part in (ROOT / "models" / "roof-damage").iterdir():
+            archive.write(part, part.name)
+    ran = 0
+    for name, *arguments in told_calls(COMMAND_LINE):
+        if name == "run" and not any("://" in item for item in arguments):
+            with chdir(tmp_path):
+                done = CliRunner().invoke(main, ["--config", str(configuration), "run", "--overwrite", *arguments])
+            assert done.exit_code == 0, (arguments, done.stderr)
+            ran += 1
+    assert ran == 4

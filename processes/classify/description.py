@@ -70,9 +70,10 @@ def describe(models: Sequence[str]) -> Description:
                 "title": "Objects",
                 "description": (
                     "The objects to classify, points, lines or polygons: a GeoJSON FeatureCollection in the request, "
-                    "or a link to a GeoJSON, GeoPackage (#layer=name picks a layer), FlatGeobuf, zipped Shapefile, "
-                    "GeoParquet or CSV file (#crs=EPSG:n names the CRS of a CSV), or to the items of an OGC API - "
-                    "Features collection, a layer of Esri's feature services or of a WFS 2.0 (all pages are followed). "
+                    "or a link to a GeoJSON, GeoPackage (#layer=name picks a layer), FlatGeobuf, Shapefile (zipped, or "
+                    "with its files beside it), file geodatabase, GeoParquet or CSV file (#crs=EPSG:n names the CRS "
+                    "of a CSV), or to the items of an OGC API - Features collection, a layer of Esri's feature "
+                    "services or of a WFS 2.0 (all pages are followed). "
                     "Without it each image is an object."
                 ),
                 "minOccurs": 0,

@@ -23,6 +23,8 @@ from processes.sources.media_types import GEOJSON
 ACCEPT = f"{GEOJSON}, application/json;q=0.9, */*;q=0.1"
 _ITEMS_PATH = re.compile(r"/collections/[^/]+/items/?$")
 _HEAD_BYTES = 4096
+_FOLDERS = (".gdb",)
+"""Endings of folders that are layers: file geodatabases."""
 _PAGE_FEATURES = 1000
 """Features to ask a host for at once."""
 
@@ -42,7 +44,7 @@ def first_file(href: str, settings: Settings, folder: Path, budget: DownloadBudg
     try:
         parts = urlsplit(href)
     except ValueError:  # such as a host in brackets that is no address
-        return resolve(href, settings, folder, ACCEPT, budget)
+        return resolve(href, settings, folder, ACCEPT, budget, folders=_FOLDERS)
     is_items = _ITEMS_PATH.search(parts.path) and "limit" not in dict(parse_qsl(parts.query, keep_blank_values=True))
     if is_items and parts.scheme in ("http", "https"):
         query = "&".join(filter(None, (parts.query, f"limit={_PAGE_FEATURES}")))
@@ -51,7 +53,7 @@ def first_file(href: str, settings: Settings, folder: Path, budget: DownloadBudg
         except InputError as err:
             if err.__cause__ is not None:  # the host does not answer at all
                 raise
-    return resolve(href, settings, folder, ACCEPT, budget)
+    return resolve(href, settings, folder, ACCEPT, budget, folders=_FOLDERS)
 
 
 def service_layer(

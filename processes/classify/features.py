@@ -21,7 +21,7 @@ from processes.sources.download_budget import DownloadBudget
 from processes.sources.host_links import display_link
 from processes.sources.links import LinkedFile, allowed_path, fetch, file_name
 from processes.sources.media_types import GEOJSON, plain_media_type
-from processes.sources.stamps import DATABASE_ENDINGS, FileStamp, stamp_file
+from processes.sources.stamps import DATABASE_ENDINGS, SHAPEFILE_ENDINGS, FileStamp, stamp_file
 
 _ITEMS = "a link to features names a file, or the items of a collection as GeoJSON, as …/collections/NAME/items?f=json"
 
@@ -79,8 +79,13 @@ def stamp_features(value: InputValue, settings: Settings) -> list[FileStamp]:
         path = allowed_path(href, settings)
     except ServiceError as err:
         raise RequestError.at(pointer, err) from err
-    stamp = None if path is None else stamp_file(pointer, path, file_name(href), DATABASE_ENDINGS)
+    stamp = None if path is None else stamp_file(pointer, path, file_name(href), _beside(path))
     return [] if stamp is None else [stamp]
+
+
+def _beside(path: Path) -> tuple[str, ...]:
+    """Return the endings of the files beside a linked file that belong to it."""
+    return SHAPEFILE_ENDINGS if path.suffix.lower() == ".shp" else DATABASE_ENDINGS
 
 
 def _members(value: InputValue) -> _Members:

@@ -7,23 +7,15 @@ from pathlib import Path
 import click
 
 from processes.programs.cli_errors import failures_reported
+from processes.programs.cli_objects import features_option, image_option
+from processes.programs.file_links import object_links
 
 
 @click.command()
 @click.argument("package")
 @click.argument("output", metavar="OUT.dlpk", type=click.Path(dir_okay=False, path_type=Path))
-@click.option(
-    "--image",
-    "images",
-    multiple=True,
-    type=click.Path(exists=True, path_type=Path),
-    help="An image, or a folder of images, for a proof on real objects; may be repeated.",
-)
-@click.option(
-    "--features",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The objects on these images. Without it each image is one object.",
-)
+@image_option("For a proof on real objects")
+@features_option("The objects on these images")
 @click.option(
     "--resampled-image-size",
     type=click.IntRange(1, 8192),
@@ -48,8 +40,8 @@ def convert(
     config: Path,
     package: str,
     output: Path,
-    images: tuple[Path, ...],
-    features: Path | None,
+    images: tuple[str, ...],
+    features: str | None,
     resampled_image_size: int | None,
     environment: Path | None,
     time_limit: float,
@@ -60,7 +52,6 @@ def convert(
         raise click.UsageError("--features needs --image: the images that the objects are on")
     from processes.programs.conversion.convert import ConversionOptions, convert_package
     from processes.programs.conversion.environment import find_environment
-    from processes.programs.local import object_links
     from processes.settings import load_settings
 
     objects = object_links(images, features)

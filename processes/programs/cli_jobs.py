@@ -90,5 +90,7 @@ def reported() -> Iterator[None]:
     set_up_logs()
     try:
         yield
+    except BrokenPipeError:
+        raise  # nobody reads what the command says any more: it ends without a word
     except (ValueError, KeyError, OSError, JobStoreError) as err:
         raise click.ClickException(str(err)) from err

@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from processes.programs.cli_errors import failures_reported
+from processes.programs.cli_objects import features_option, image_option
+from processes.programs.file_links import object_links
 
 
 def _share(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
@@ -32,19 +34,8 @@ def _share(context: click.Context, parameter: click.Parameter, value: str | None
     type=click.Path(dir_okay=False, path_type=Path),
     help="The variant; its name without ending is its id.",
 )
-@click.option(
-    "--image",
-    "images",
-    multiple=True,
-    required=True,
-    type=click.Path(exists=True, path_type=Path),
-    help="An image, or a folder of images, like those that the model is for; may be repeated.",
-)
-@click.option(
-    "--features",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The objects on these images. Without it each image is one object.",
-)
+@image_option("Images like those that the model is for", required=True)
+@features_option("The objects on these images")
 @click.option("--truth", metavar="FIELD", help="The field of the features that has the right class, by name or value.")
 @click.option(
     "--max-changed",
@@ -59,8 +50,8 @@ def optimise(
     model: str,
     precision: str,
     output: Path,
-    images: tuple[Path, ...],
-    features: Path | None,
+    images: tuple[str, ...],
+    features: str | None,
     truth: str | None,
     max_changed: float | None,
     overwrite: bool,
@@ -68,7 +59,6 @@ def optimise(
     """Make a faster variant of MODEL, an id, a .dlpk, a folder or its .emd, and measure it on real objects."""
     if truth is not None and features is None:
         raise click.UsageError("--truth needs --features: the objects that have the field")
-    from processes.programs.local import object_links
     from processes.programs.optimisation.optimise import OptimisationOptions, optimise_package
     from processes.settings import load_settings
 

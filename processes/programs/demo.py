@@ -1,4 +1,4 @@
-"""The demonstration: the example that lies beside this package, run as the program that it is."""
+"""The demonstration: the example that is shipped, run as the program that it is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-_EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "storm" / "demo.py"
+from processes.settings import own_folder
+
+_EXAMPLE = Path("examples", "storm", "demo.py")
 
 
 def become_demo(folder: Path) -> NoReturn:
@@ -19,7 +21,8 @@ def become_demo(folder: Path) -> NoReturn:
     Raises:
         OSError: the example is not there, or the folder cannot be made.
     """
-    if not _EXAMPLE.is_file():
-        raise FileNotFoundError("the demonstration is not here; a checkout and the images have it")
+    example = own_folder() / _EXAMPLE
+    if not example.is_file():
+        raise FileNotFoundError("the demonstration is not here; a checkout, a wheel and the images have it")
     folder.mkdir(parents=True, exist_ok=True)
-    os.execv(sys.executable, [sys.executable, str(_EXAMPLE), "--output", str(folder.absolute())])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, str(example), "--output", str(folder.absolute())])  # noqa: S606

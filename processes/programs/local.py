@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from typing import Any, BinaryIO
 
 import msgspec
 
-from processes.allowed_hosts import AllowedBucket, AllowedHost, normal_host
 from processes.classify.description import OUTPUT, PROCESS_ID
 from processes.classify.process import ClassifyObjects
 from processes.errors import InputError
@@ -22,34 +20,10 @@ from processes.imagery.endings import ENDINGS
 from processes.model.local_catalog import LocalCatalog
 from processes.ogc.execution import Execution
 from processes.settings import Settings
-from processes.sources.bucket_links import is_bucket_link
-from processes.sources.host_links import port_of, split_link
+from processes.sources.named_links import allow_named
 
 _WITH_PRJ = (*ENDINGS, ".shp")
 """Endings of files whose CRS a `.prj` of the same name tells."""
-
-
-def link_to(path: Path | str, **parts: str | None) -> dict[str, str]:
-    """Return a link to a file or a folder of this machine; `parts`: `layer` in it, or `crs` of its coordinates.
-
-    A text is a link already.
-
-    Raises:
-        InputError: both are named; no file has both.
-    """
-    if all(parts.get(name) for name in ("layer", "crs")):
-        raise InputError("a file with layers says its own CRS: name a layer, or the CRS of a CSV")
-    named = [f"#{name}={quote(value)}" for name, value in parts.items() if value]
-    if isinstance(path, str):
-        return {"href": path + "".join(named)}
-    ending = "/" if path.is_dir() else named[0] if named else ""
-    return {"href": path.absolute().as_uri() + ending}
-
-
-def object_links(images: Sequence[Path], features: Path | None) -> dict[str, Any]:
-    """Return the inputs `image` and `features` for files of this machine; nothing where there are no images."""
-    inputs: dict[str, Any] = {"image": [link_to(path) for path in images]} if images else {}
-    return inputs if features is None else inputs | {"features": link_to(features)}
 
 
 def run_local(
@@ -75,8 +49,8 @@ def run_local(
     Raises:
         ServiceError: something that was asked for cannot be done.
     """
-    output_format = _output_format(output)
-    sidecar = None if output_format.sidecar is None else output.with_suffix(output_format.sidecar)
+    wanted = output_format(output)
+    sidecar = None if wanted.sidecar is None else output.with_suffix(wanted.sidecar)
     for path in (output, sidecar):
         if path is not None and path.exists() and not overwrite:
             raise InputError(f"{path} is there already; --overwrite replaces it")
@@ -84,22 +58,11 @@ def run_local(
         _require_own(sidecar)
     if not output.absolute().parent.is_dir():
         raise InputError(f"the folder of {output} is not there")
-    settings = dataclasses.replace(
-        settings,
-        imagery=(Path("/"),),
-        hosts=(*settings.hosts, *_hosts_of(inputs)),
-        buckets=(*settings.buckets, *_buckets_of(inputs)),
-    )
-    catalog = LocalCatalog.from_settings(settings)
-    process = ClassifyObjects(settings, catalog)
-    body = msgspec.json.encode(
-        {"inputs": inputs, "outputs": {OUTPUT: {"format": {"mediaType": output_format.media_type}}}}
-    )
-    execution = Execution.read(PROCESS_ID, body, process.frame(), result_name=output.stem)
+    process, execution = _asked(inputs, settings, wanted, output.stem)
     try:
         with tempfile.TemporaryDirectory(dir=output.absolute().parent, prefix=".classify-") as folder:
             result = process.execute(execution, Path(folder), planned, progress)
-            written = Path(folder) / f"{OUTPUT}{output_format.ending}"
+            written = Path(folder) / f"{OUTPUT}{wanted.ending}"
             if sidecar is not None:
                 _move(written.with_suffix(sidecar.suffix), sidecar)
             os.replace(written, output)
@@ -108,24 +71,78 @@ def run_local(
     return result.summary or {}
 
 
-def _links_of(inputs: Mapping[str, Any]) -> Iterator[str]:
-    links = [*inputs.get("image", ()), *([inputs["features"]] if "features" in inputs else [])]
-    yield from (link["href"] for link in links)
+def stream_local(
+    inputs: Mapping[str, Any],
+    wanted: Format | None,
+    sink: BinaryIO,
+    settings: Settings,
+    *,
+    planned: Callable[[int], None],
+    progress: Callable[[int], None],
+) -> Mapping[str, Any]:
+    """Classify, write the result to a stream once it is whole, and return its summary.
+
+    Args:
+        inputs: as `run_local` has them.
+        wanted: the format of the result; None = GeoJSON, of images without a reference a JSON table.
+        sink: gets the result.
+        settings: what the configuration says.
+        planned: is called with the number of objects.
+        progress: is called with the number of objects that were done.
+
+    Raises:
+        ServiceError: something that was asked for cannot be done.
+        BrokenPipeError: nobody reads the stream any more.
+    """
+    process, execution = _asked(inputs, settings, wanted, "classified")
+    with tempfile.TemporaryDirectory(prefix="classify-") as folder:
+        try:
+            result = process.execute(execution, Path(folder), planned, progress)
+        except OSError as err:
+            raise InputError(f"the result cannot be written: {err.strerror}") from err
+        if isinstance(result.content, bytes):
+            sink.write(result.content)
+        else:
+            with result.content.open("rb") as file:
+                shutil.copyfileobj(file, sink)
+        sink.flush()
+    return result.summary or {}
 
 
-def _buckets_of(inputs: Mapping[str, Any]) -> Iterator[AllowedBucket]:
-    """Yield the buckets that the inputs link to: who calls the command has named them."""
-    for href in filter(is_bucket_link, _links_of(inputs)):
-        parts = split_link(href)
-        yield AllowedBucket(parts.scheme, parts.netloc, "")
+def validate_local(inputs: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """Return what the work would be, as `/validate` of the service has it, after all that is needed was opened.
+
+    Args:
+        inputs: as `run_local` has them.
+        settings: what the configuration says.
+
+    Raises:
+        ServiceError: something that was asked for cannot be done.
+    """
+    process, execution = _asked(inputs, settings, None, "classified")
+    with tempfile.TemporaryDirectory(prefix="classify-") as folder:
+        estimate = process.estimate(execution, Path(folder), measures_speed=True)
+    sections, seconds = process.estimate_sections(estimate, estimate.objects_per_s or 1, 1)
+    return {
+        "valid": True,
+        "images": estimate.images,
+        "objects": estimate.objects,
+        "sections": sections,
+        "fields": list(estimate.fields),
+        "estimatedSeconds": round(seconds, 3),
+    }
 
 
-def _hosts_of(inputs: Mapping[str, Any]) -> Iterator[AllowedHost]:
-    """Yield the hosts that the inputs link to, likewise."""
-    for href in _links_of(inputs):
-        parts = split_link(href)
-        if parts.scheme in ("http", "https") and parts.hostname:
-            yield AllowedHost(normal_host(parts.hostname), port_of(parts))
+def _asked(
+    inputs: Mapping[str, Any], settings: Settings, wanted: Format | None, result_name: str
+) -> tuple[ClassifyObjects, Execution]:
+    """Return the process, and the execution of it that is asked for."""
+    settings = allow_named(inputs, settings)
+    process = ClassifyObjects(settings, LocalCatalog.from_settings(settings))
+    request: dict[str, Any] = {"inputs": inputs}
+    if wanted is not None:
+        request["outputs"] = {OUTPUT: {"format": {"mediaType": wanted.media_type}}}
+    return process, Execution.read(PROCESS_ID, msgspec.json.encode(request), process.frame(), result_name=result_name)
 
 
 def _require_own(sidecar: Path) -> None:
@@ -144,9 +161,14 @@ def _move(written: Path, place: Path) -> None:
         place.unlink(missing_ok=True)
 
 
-def _output_format(output: Path) -> Format:
-    output_format = format_of_ending(output.suffix)
-    if output_format is None:
+def output_format(output: Path) -> Format:
+    """Return the format that the ending of a file names.
+
+    Raises:
+        InputError: it names none.
+    """
+    found = format_of_ending(output.suffix)
+    if found is None:
         endings = ", ".join(item.ending for item in FORMATS)
         raise InputError(f"{output} has no ending that names a format; there are {endings}")
-    return output_format
+    return found

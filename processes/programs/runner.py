@@ -10,17 +10,17 @@ from pathlib import Path
 from processes.jobs.runner import Runner
 from processes.jobs.slot import end_template
 from processes.jobs.struct_types import prepare_struct_types
-from processes.settings import load_configuration, load_settings
+from processes.settings import base_folder, load_configuration, load_settings
 
 
 def start_runner(configuration: Path, name: str) -> None:
     """Work on jobs until stopped.
 
     Args:
-        configuration: the `pygeoapi-config.yml`; relative paths in it start at its folder.
+        configuration: the `pygeoapi-config.yml`; relative paths in it start at its `base_folder`.
         name: which no other runner has.
     """
-    os.chdir(configuration.parent)
+    os.chdir(base_folder(configuration))
     settings = load_settings(configuration)
     base_url = str(load_configuration(configuration)["server"]["url"]).rstrip("/")
 

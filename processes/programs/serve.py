@@ -16,12 +16,13 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from processes.programs.job_store import prepare_store_apart
-from processes.settings import load_configuration, load_settings
+from processes.settings import base_folder, load_configuration, load_settings, variables_of
 from processes.web.exposure import require_meant
 
 _logger = logging.getLogger(__name__)
@@ -99,29 +100,65 @@ class ServiceProcess:
             self._process.wait()
 
 
-def serve(configuration: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What a command line says of the service that the configuration leaves to variables."""
+
+    imagery: tuple[str, ...] = ()
+    """Folders below which links may point; empty = as the configuration has it."""
+    host: str | None = None
+    """Address to listen at; None = as the configuration has it."""
+    port: int | None = None
+    """To listen at, 0 = a free one; None = as the configuration has it."""
+    show: Callable[[str], object] | None = None
+    """Is called with the address of the service; None = nobody asked for it."""
+
+    def variables(self) -> dict[str, str]:
+        """Return the variables of the configuration that have to be set."""
+        given = {
+            "CLASSIFY_IMAGERY": ":".join(self.imagery) or None,
+            "CLASSIFY_HOST": self.host,
+            "CLASSIFY_PORT": None if self.port is None else str(self.port),
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def serve(configuration: Path, options: ServeOptions) -> int:
     """Serve until stopped.
 
     Args:
-        configuration: path of the `pygeoapi-config.yml`; relative paths in it start at its folder.
+        configuration: path of the `pygeoapi-config.yml`; relative paths in it start at its `base_folder`.
+        options: what the command line says.
+
+    Returns:
+        The number of the signal to stop.
+
+    Raises:
+        ValueError: the configuration cannot be used, or leaves nothing to an option that is given.
     """
     stop_signals = _handle_signals()
     configuration = configuration.resolve()
-    os.chdir(configuration.parent)
+    os.chdir(base_folder(configuration))
+    _require_variables(configuration, options.variables())
+    os.environ.update(options.variables())
     settings, bind = load_settings(configuration), load_configuration(configuration)["server"]["bind"]
-    host, port = str(bind["host"]), int(bind["port"])
+    host = str(bind["host"])
     require_meant(settings.access, host)
     prepare_store_apart(settings)  # raises at once if the configuration or the store is wrong
-    with _listening(host, port) as listener:
-        os.environ.setdefault("CLASSIFY_URL", f"http://{f'[{host}]' if ':' in host else host}:{port}")
-        options = ["--config", str(configuration), "--parent", str(os.getpid())]
+    with _listening(host, int(bind["port"])) as listener:
+        port = listener.getsockname()[1]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        os.environ.setdefault("CLASSIFY_URL", url)
+        arguments = ["--config", str(configuration), "--parent", str(os.getpid())]
         name = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
-        runner = ServiceProcess("runner", [*options, "runner", "--name", name])
-        web = ServiceProcess("web", [*options, "web", "--address", f"fd://{listener.fileno()}"], listener.fileno())
+        runner = ServiceProcess("runner", [*arguments, "runner", "--name", name])
+        web = ServiceProcess("web", [*arguments, "web", "--address", f"fd://{listener.fileno()}"], listener.fileno())
         processes = (runner, web)
         for process in processes:
             process.start()
-        _logger.info("service started", extra={"host": host, "port": port})
+        _logger.info("service started", extra={"host": host, "port": port, "url": url, "state": str(settings.state)})
+        if options.show is not None:
+            options.show(url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:"))
         while not stop_signals:
             for process in processes:
                 process.restart_if_ended()
@@ -133,6 +170,17 @@ def serve(configuration: Path) -> None:
         for process in processes:
             process.wait(deadline_s)
     _logger.info("service stopped")
+    return stop_signals[0]
+
+
+def _require_variables(configuration: Path, names: Iterable[str]) -> None:
+    """Raise ValueError where a configuration does not read a variable, so that an option would do nothing."""
+    read = variables_of(configuration)
+    missing = [name for name in names if name not in read]
+    if missing:
+        raise ValueError(
+            f"the configuration does not read {', '.join(missing)}: the options that set it change nothing"
+        )
 
 
 def end_with(parent: int) -> None:

@@ -15,6 +15,7 @@ import msgspec
 
 from processes.jobs.steps import STOP, Step
 from processes.programs.logs import set_up_logs
+from processes.settings import base_folder
 
 _OOM_SCORE = "500"
 """Where memory runs out, the system kills this process rather than its owner."""
@@ -27,14 +28,14 @@ def steps_from_owner(connection: Connection, configuration: Path) -> Iterator[tu
 
     Args:
         connection: to the owner.
-        configuration: the `pygeoapi-config.yml`; relative paths in it start at its folder.
+        configuration: the `pygeoapi-config.yml`; relative paths in it start at its `base_folder`.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
     set_up_logs()
-    os.chdir(configuration.parent)
+    os.chdir(base_folder(configuration))
     steps: queue.SimpleQueue[Step] = queue.SimpleQueue()
     stopped = threading.Event()
 

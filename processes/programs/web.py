@@ -10,7 +10,7 @@ import msgspec
 
 from processes.model.catalog import Catalog
 from processes.programs.job_store import prepare_store
-from processes.settings import Settings, load_settings
+from processes.settings import Settings, base_folder, load_settings
 from processes.web.exposure import require_meant
 from processes.web.http.server import HttpServer
 from processes.web.openapi.document import configured_document
@@ -23,11 +23,11 @@ def start_web(configuration: Path, address: str) -> None:
     """Answer requests until stopped.
 
     Args:
-        configuration: the `pygeoapi-config.yml`; relative paths in it start at its folder.
+        configuration: the `pygeoapi-config.yml`; relative paths in it start at its `base_folder`.
         address: to listen at, `host:port`, or `fd://n` for a socket that is open already.
     """
     configuration = configuration.resolve()
-    os.chdir(configuration.parent)
+    os.chdir(base_folder(configuration))
     settings = load_settings(configuration)
     if not address.startswith("fd://"):  # else who opened the socket has looked
         require_meant(settings.access, address.rpartition(":")[0])

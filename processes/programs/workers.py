@@ -15,7 +15,7 @@ from processes.jobs.struct_types import prepare_struct_types
 from processes.model.runtime.runtimes import count_gpus, missing_gpu
 from processes.model.runtime.runtimes import gpus as gpu_names
 from processes.programs.runner import stopping_event
-from processes.settings import load_settings
+from processes.settings import base_folder, load_settings
 
 _logger = logging.getLogger(__name__)
 
@@ -29,11 +29,11 @@ def start_worker(configuration: Path, scheduler: str, host: str | None) -> None:
     """Do the steps that a scheduler sends, until stopped; where the scheduler is gone, wait for it.
 
     Args:
-        configuration: the `pygeoapi-config.yml`; relative paths in it start at its folder.
+        configuration: the `pygeoapi-config.yml`; relative paths in it start at its `base_folder`.
         scheduler: its address, `tls://host:port`.
         host: address that the cluster reaches this machine at; None = as the system has it.
     """
-    os.chdir(configuration.parent)
+    os.chdir(base_folder(configuration))
     settings = load_settings(configuration)
     set_up_dask()
     prepare_struct_types()

@@ -109,6 +109,7 @@ def resolve(
     accept: str = ANY,
     budget: DownloadBudget | None = None,
     suits: SuitsRanges | None = None,
+    folders: tuple[str, ...] = (),
 ) -> LinkedFile:
     """Return the file that a link names; a file of a host is downloaded, or its first bytes where the rest can wait.
 
@@ -119,6 +120,7 @@ def resolve(
         accept: media types for the header `Accept`.
         budget: of the request that the link belongs to; by default one of its own.
         suits: says whether a file can be read by parts; None = no file can.
+        folders: endings of folders that count as files, in lower case.
 
     Raises:
         ForbiddenError: the configuration does not allow the link.
@@ -129,7 +131,8 @@ def resolve(
     match parts.scheme:
         case "file":
             path = _allowed_path(parts, settings)
-            if not exists(path.is_file):
+            is_one = path.suffix.lower() in folders and exists(path.is_dir)
+            if not is_one and not exists(path.is_file):
                 raise InputError(f"there is no file {display_link(href)}")
             return LinkedFile(path, file_name(href), unquote(parts.fragment))
         case "upload":

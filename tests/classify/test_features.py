@@ -674,3 +674,21 @@ def test_layer_and_crs_are_not_ignored_where_a_file_has_none(host: Host, tmp_pat
 @each_row("host", ["[::1", "[x]"])
 def test_link_to_items_of_a_host_that_is_none_is_refused(tmp_path: Path, host: str) -> None:
     assert fault(f"http://{host}/collections/trees/items", tmp_path).detail == "the link cannot be read"
+
+
+@pytest.mark.parametrize("end", ["", "/", "#layer=houses", "/#layer=houses"])
+def test_link_to_a_geodatabase_names_its_folder(tmp_path: Path, end: str) -> None:
+    town = tmp_path / "imagery" / "town.gdb"
+    town.parent.mkdir()
+    table = pa.table({"number": [5], "shape": pa.array([shapely.Point(1, 2).wkb], pa.binary())})
+    options = {"driver": "OpenFileGDB", "geometry_name": "shape", "geometry_type": "Point", "crs": "EPSG:4326"}
+    pyogrio.write_arrow(table, town, layer="houses", **options)
+    assert numbers(read(town.as_uri() + end, tmp_path)) == [5]
+
+
+def test_a_folder_that_is_no_geodatabase_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "imagery" / "town").mkdir(parents=True)
+    with pytest.raises(RequestError, match="there is no file"):
+        read((tmp_path / "imagery" / "town").as_uri(), tmp_path)
+    (tmp_path / "imagery" / "town.gdb").mkdir()
+    assert "is no file geodatabase" in fault((tmp_path / "imagery" / "town.gdb").as_uri(), tmp_path).detail

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from contextlib import chdir
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pyarrow as pa
@@ -15,14 +20,14 @@ import pyarrow.parquet as pq
 import pyogrio
 import pyproj
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from conftest import MakePackage, definition, save_mean_network
 from processes.errors import InputError
 from processes.model.catalog import Catalog
 from processes.model.local_catalog import LocalCatalog
 from processes.programs.cli import main
-from processes.programs.local import link_to
+from processes.programs.file_links import link_to
 from processes.settings import load_settings
 from rasters import box_around, make_raster, to_map
 from service import ROOT, configure, models_checked_here
@@ -145,7 +150,7 @@ def test_images_one_by_one_within_an_extent(
     assert [feature["properties"]["ImageID"] for feature in features] == ["image.tif", "other.tif"] * 2
 
 
-@pytest.mark.parametrize("ending", [".fgb", ".zip", ".parquet"])
+@pytest.mark.parametrize("ending", [".fgb", ".zip", ".parquet", ".shp", ".gdb"])
 def test_run_takes_layers_of_every_format(
     tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path], ending: str
 ) -> None:
@@ -157,6 +162,9 @@ def test_run_takes_layers_of_every_format(
     options: dict[str, Any] = {"geometry_name": "geometry", "geometry_type": "Polygon", "crs": "EPSG:32633"}
     if ending == ".fgb":
         pyogrio.write_arrow(table, path, driver="FlatGeobuf", SPATIAL_INDEX="NO", **options)
+    elif ending in (".shp", ".gdb"):
+        driver = "ESRI Shapefile" if ending == ".shp" else "OpenFileGDB"
+        pyogrio.write_arrow(table, path, driver=driver, **options)
     elif ending == ".zip":
         (tmp_path / "parts").mkdir()
         for stem in ("objects", "others"):
@@ -169,12 +177,12 @@ def test_run_takes_layers_of_every_format(
         geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
         pq.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), path)
     picked = ("--layer", "objects") if ending == ".zip" else ()
-    done = call(
+    done = inside(
         tmp_path,
         *("run", "--quiet", "--image", files[0], "--features", path, *picked),
         *("--model", "brightness", "--output", "out.geojson"),
     )
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     found = [item["properties"] for item in json.loads((tmp_path / "out.geojson").read_text())["features"]]
     assert [row["n"] for row in found] == [0, 1, 2]
     assert [row["ClassStatus"] for row in found] == ["ok", "ok", "outside-image"]
@@ -345,3 +353,140 @@ def test_layer_and_crs_of_the_features_are_not_named_together(tmp_path: Path) ->
     with pytest.raises(InputError, match="name a layer, or the CRS of a CSV"):
         link_to(tmp_path / "a.gpkg", **parts)
     assert link_to(tmp_path / "a.gpkg", layer="a", crs=None)["href"].endswith("a.gpkg#layer=a")
+
+
+def inside(folder: Path, *arguments: str | Path) -> Result:
+    """Call the command in this process, which has its libraries already."""
+    with chdir(folder):
+        return CliRunner().invoke(main, ["--config", str(configured(folder)), *map(str, arguments)])
+
+
+def test_images_are_named_by_a_pattern(tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path]) -> None:
+    make_package()
+    make_raster(tmp_path / "image-2.tif", seed=1)
+    run = ("run", "--quiet", "--model", "brightness", "--output", "out.geojson")
+    done = inside(tmp_path, *run, "--image", "im*.tif")
+    assert done.exit_code == 0, done.stderr
+    features = json.loads((tmp_path / "out.geojson").read_text())["features"]
+    assert [item["properties"]["ImageID"] for item in features] == ["image-2.tif", "image.tif"]
+    refused = inside(tmp_path, *run, "--image", "no*.tif")
+    assert (refused.exit_code, refused.stderr.splitlines()[-1]) == (
+        2,
+        "Error: Invalid value for '--image': no file fits 'no*.tif'",
+    )
+
+
+def test_links_to_hosts_are_allowed_by_being_named(
+    tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path]
+) -> None:
+    make_package()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        host = f"http://127.0.0.1:{server.server_port}"
+        done = inside(
+            tmp_path,
+            *("run", "--quiet", "--image", f"{host}/image.tif", "--features", f"{host}/objects.geojson"),
+            *("--model", "brightness", "--output", "out.geojson"),
+        )
+        server.shutdown()
+    assert done.exit_code == 0, done.stderr
+    assert json.loads((tmp_path / "out.geojson").read_text())["summary"]["status"]["ok"] == 2
+
+
+def test_the_result_goes_to_the_standard_output(
+    tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path]
+) -> None:
+    make_package()
+    run = ("run", "--quiet", "--image", files[0], "--features", files[1], "--model", "brightness", "--output", "-")
+    done = inside(tmp_path, *run)
+    assert [item["id"] for item in json.loads(done.stdout)["features"]] == [0, 1, 2]
+    assert done.stderr.splitlines()[0].endswith("; not labelled: outside-image 1")
+    assert inside(tmp_path, *run, "--format", "csv").stdout.splitlines()[0].startswith('"id","n","ClassLabel"')
+    wrong = inside(tmp_path, *run, "--format", "shp")
+    assert_is_one_line(wrong.exit_code, wrong.stderr, "names a format; there are .geojson, .gpkg")
+    assert not (tmp_path / "-").exists()
+
+
+def test_the_summary_is_told_as_json(tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path]) -> None:
+    make_package()
+    run = ("run", "--quiet", "--image", files[0], "--features", files[1], "--model", "brightness", "--json")
+    told = json.loads(inside(tmp_path, *run, "--output", "out.geojson").stdout)
+    assert told == json.loads((tmp_path / "out.geojson").read_text())["summary"]
+    streamed = inside(tmp_path, *run, "--output", "-")
+    assert json.loads(streamed.stderr) == json.loads(streamed.stdout)["summary"] == told
+
+
+def test_a_dry_run_tells_what_the_work_would_be(
+    tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path]
+) -> None:
+    make_package()
+    run = ("run", "--dry-run", "--image", files[0], "--features", files[1], "--model", "brightness")
+    found = json.loads(inside(tmp_path, *run, "--json").stdout)
+    assert (found["valid"], found["images"], found["objects"], found["sections"]) == (True, 1, 3, 1)
+    assert found["estimatedSeconds"] >= 0
+    fields = ["n", "ClassLabel", "ClassValue", "Confidence", "ClassStatus"]
+    assert [field["name"] for field in found["fields"]] == fields
+    done = inside(tmp_path, *run, "--argument", "batch_size=2")
+    assert done.stdout.splitlines()[1] == f"fields: {', '.join(fields)}"
+    refused = inside(tmp_path, *run, "--argument", "colour=red")
+    assert_is_one_line(refused.exit_code, refused.stderr, "there is no model argument 'colour'")
+    assert {path.suffix for path in tmp_path.iterdir() if path.is_file()} == {".tif", ".geojson", ".yml"}
+
+
+def test_a_result_without_a_name_is_wrong_usage(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    with chdir(tmp_path):
+        done = CliRunner().invoke(
+            main, ["--config", str(configured(tmp_path)), "run", "--image", str(files[0]), "--model", "x"]
+        )
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (
+        2,
+        "Error: name the result with --output; --dry-run needs none",
+    )
+
+
+@pytest.fixture
+def long_work(tmp_path: Path, make_package: MakePackage) -> list[str]:
+    """Return a command that takes long: a million objects."""
+    make_package()
+    make_raster(tmp_path / "image.tif")
+    points = (f"{500000 + number % 30},{5000000 - number % 30}\n" for number in range(1_000_000))
+    (tmp_path / "many.csv").write_text("x,y\n" + "".join(points))
+    options = ["run", "--image", "image.tif", "--features", "many.csv", "--features-crs", "EPSG:32633"]
+    return [sys.executable, "-m", "processes.programs.cli", *options, "--model", "brightness", "--output", "out.csv"]
+
+
+def test_an_interrupt_leaves_nothing_and_has_a_status_of_its_own(tmp_path: Path, long_work: list[str]) -> None:
+    configured(tmp_path)
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    with subprocess.Popen(long_work, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as child:
+        while not list(tmp_path.glob(".classify-*")):  # the work has begun
+            assert child.poll() is None
+            time.sleep(0.05)
+        child.send_signal(signal.SIGINT)
+        _, told = child.communicate()
+    assert (child.returncode, told.splitlines()[-1]) == (130, "interrupted")
+    assert not list(tmp_path.glob("out*")) + list(tmp_path.glob(".classify*"))
+
+
+def test_who_reads_no_further_ends_the_command_without_a_word(
+    tmp_path: Path, make_package: MakePackage, files: tuple[Path, Path]
+) -> None:
+    make_package()
+    configured(tmp_path)
+    run = ["run", "--quiet", "--image", files[0], "--features", files[1], "--model", "brightness", "--output", "-"]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    for command in (run, ["jobs"], ["models"]):
+        with subprocess.Popen(
+            [sys.executable, "-m", "processes.programs.cli", *map(str, command)],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as child:
+            assert child.stdout is not None
+            child.stdout.close()
+            assert child.stderr is not None
+            assert "Broken" not in (told := child.stderr.read())
+            assert "Traceback" not in told

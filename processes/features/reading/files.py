@@ -9,16 +9,18 @@ from processes.features.layer import Layer
 from processes.features.reading.collection import BOM, looks_like_json
 from processes.features.reading.csv import is_csv, read_csv
 from processes.features.reading.flatgeobuf import read_flatgeobuf
+from processes.features.reading.geodatabase import read_geodatabase
 from processes.features.reading.geojson import read_geojson
 from processes.features.reading.geopackage import read_geopackage
 from processes.features.reading.geoparquet import read_geoparquet
-from processes.features.reading.shapefile import read_shapefile
+from processes.features.reading.shapefile import read_shapefile, read_zipped_shapefile
 from processes.settings import Limits
 
 _SQLITE = b"SQLite format 3\x00"
 _FLATGEOBUF = b"fgb\x03fgb"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _PARQUET = b"PAR1"
+_SHAPEFILE = b"\0\0\x27\x0a"
 
 
 def read_layer(
@@ -27,10 +29,10 @@ def read_layer(
     """Read a layer from a file.
 
     Args:
-        path: a GeoJSON or a sequence of its features, a GeoPackage, a FlatGeobuf, a zipped Shapefile, a GeoParquet or a
-            CSV.
+        path: a GeoJSON or a sequence of its features, a GeoPackage, a FlatGeobuf, a Shapefile beside its other files or
+            in a zip, a GeoParquet, a CSV, or the folder of a file geodatabase.
         name: name of the file in messages; also of the layer where the file has none.
-        layer: name of the layer in a GeoPackage or of a Shapefile in a zip; None = the only one.
+        layer: name of the layer in a GeoPackage or geodatabase, or of a Shapefile in a zip; None = the only one.
         limits: of a layer.
         scratch: folder for temporary files; None = the system's.
         crs: name of the CRS of a CSV's coordinates; None = longitude and latitude.
@@ -40,6 +42,10 @@ def read_layer(
         LimitError: more features than allowed.
     """
     try:
+        if path.is_dir():
+            if crs is not None:
+                raise _own_crs(name, crs)
+            return read_geodatabase(path, name, layer, limits, scratch)
         with path.open("rb") as file:
             head = file.read(4096)
             if not head:
@@ -50,15 +56,17 @@ def read_layer(
             if head.startswith(_FLATGEOBUF):
                 return read_flatgeobuf(path, name, limits, scratch)
             if head.startswith(_ZIP):
-                return read_shapefile(path, name, layer, limits, scratch)
+                return read_zipped_shapefile(path, name, layer, limits, scratch)
+            if head.startswith(_SHAPEFILE):
+                return read_shapefile(path, name, limits, scratch)
             if head.startswith(_PARQUET):
                 return read_geoparquet(path, name, limits)
             if not looks_like_json(head):
                 if is_csv(head) or name.lower().endswith(".csv"):
                     return read_csv(path, name, crs, limits)
                 raise LayerError(
-                    f"features {name!r}: not a GeoJSON or a GeoPackage, FlatGeobuf, zipped Shapefile, GeoParquet, or "
-                    "CSV with geometries"
+                    f"features {name!r}: not a GeoJSON or a GeoPackage, FlatGeobuf, Shapefile, GeoParquet, or CSV "
+                    "with geometries"
                 )
             text = head + file.read()
             return read_geojson(text.removeprefix(BOM), Path(name).stem, limits, can_be_sequence=True)
@@ -78,8 +86,13 @@ def refuse_options(head: bytes, name: str, layer: str | None, crs: str | None) -
     has_layers = head.startswith((_SQLITE, *_ZIP))
     if layer is not None and not has_layers:
         raise LayerError(
-            f"features {name!r}: #layer={layer[:80]} names a layer of a GeoPackage or a Shapefile of a zip; this file "
-            "has none"
+            f"features {name!r}: #layer={layer[:80]} names a layer of a GeoPackage or geodatabase, or a Shapefile of a "
+            "zip; this file has none"
         )
-    if crs is not None and (has_layers or head.startswith((_FLATGEOBUF, _PARQUET)) or looks_like_json(head)):
-        raise LayerError(f"features {name!r}: #crs={crs[:80]} names the CRS of a CSV; this file says its own CRS")
+    says_crs = has_layers or head.startswith((_FLATGEOBUF, _PARQUET, _SHAPEFILE)) or looks_like_json(head)
+    if crs is not None and says_crs:
+        raise _own_crs(name, crs)
+
+
+def _own_crs(name: str, crs: str) -> LayerError:
+    return LayerError(f"features {name!r}: #crs={crs[:80]} names the CRS of a CSV; this file says its own CRS")

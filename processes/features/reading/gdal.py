@@ -30,7 +30,7 @@ from processes.features.wkb import common_geometry_type, has_curves, read_iso_ty
 # refuses them
 pyogrio._geometry.GEOMETRY_TYPES.update(dict.fromkeys((1 << 31, 2000, 3000), "Unknown"))
 
-Driver = Literal["GPKG", "FlatGeobuf", "ESRI Shapefile"]
+Driver = Literal["GPKG", "FlatGeobuf", "ESRI Shapefile", "OpenFileGDB"]
 AttributeReader = Callable[[pa.Table, Set[str]], tuple[pa.Table, Sequence[str]]]
 """Takes the attributes as GDAL gives them, and the names of those of whose values it read a part only.
 
@@ -218,6 +218,37 @@ def _heard_warnings(path: Path, subject: str) -> Iterator[_Heard]:
             told = text.replace(str(path), "the file").replace(f"{path.parent}/", "").replace(path.name, "the file")
             heard.texts.append(f"{subject}: GDAL says: {told[:300]}")
     heard.texts = list(dict.fromkeys(heard.texts))
+
+
+def layers_with_geometry(path: Path, driver: Driver, subject: str) -> list[str]:
+    """Return the names of the layers that have geometries.
+
+    Args:
+        path: the file.
+        driver: the one that must open it.
+        subject: how messages name the file.
+
+    Raises:
+        LayerError: it cannot be opened.
+    """
+    try:
+        with _heard_warnings(path, subject):
+            names = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+            opened = pyogrio.read_info(path, layer=names[0])["driver"] if names else driver
+    except _BROKEN as err:
+        raise LayerError(f"{subject} cannot be read; the file is broken") from err
+    if opened != driver:
+        raise LayerError(f"{subject} cannot be read; the file is broken")
+    return names
+
+
+def count_features(path: Path, layer: str, subject: str) -> int:
+    """Return how many features a layer says that it has; arguments and errors as above."""
+    try:
+        with _heard_warnings(path, subject):
+            return int(pyogrio.read_info(path, layer=layer, force_feature_count=True)["features"])
+    except _BROKEN as err:
+        raise LayerError(f"{subject} cannot be read; the file is broken") from err
 
 
 @contextmanager

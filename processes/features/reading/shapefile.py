@@ -1,9 +1,10 @@
-"""Zipped Shapefiles: ESRI's technical description of July 1998, the .dbf, and the encoding of its texts."""
+"""Shapefiles, also zipped: ESRI's technical description of July 1998, the .dbf, and the encoding of its texts."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 import struct
 import tempfile
 from functools import partial
@@ -19,6 +20,8 @@ from processes.features.reading.gdal import as_gdal_has_them, read_with_gdal
 from processes.features.reading.limits import require_few_features, require_few_features_so_far
 from processes.features.reading.shapefile_zip import extract_shapefile
 from processes.settings import Limits
+from processes.sources.stamps import SHAPEFILE_ENDINGS as BESIDE
+from processes.sources.stamps import is_plain_file
 
 _HEADER_BYTES = 100
 _FILE_CODE = 9994
@@ -29,21 +32,40 @@ _NO_MEASURE = -1e38
 _DEFAULT_ENCODING = "ISO-8859-1"
 
 
-def read_shapefile(path: Path, name: str, layer: str | None, limits: Limits, scratch: Path | None) -> Layer:
+def read_zipped_shapefile(path: Path, name: str, layer: str | None, limits: Limits, scratch: Path | None) -> Layer:
     """Read a Shapefile out of a zip; arguments and errors as `read_layer` has them. There are no ids."""
     subject = f"features {name!r}"
     with tempfile.TemporaryDirectory(prefix="classify-", dir=scratch) as unpacked:
-        folder = Path(unpacked)
-        stem = extract_shapefile(path, subject, layer, folder)
-        subject = f"{subject}: Shapefile {stem!r}"
-        try:
-            count = _count_features(folder, subject, limits)
-        except (struct.error, ValueError, OverflowError) as err:
-            raise LayerError(f"{subject} cannot be read; the file is broken") from err
-        if not (folder / "layer.prj").exists():
-            raise LayerError(f"{subject} has no CRS: there is no .prj")
-        result = _read(folder, subject, count)
-    return dataclasses.replace(result, name=stem)
+        stem = extract_shapefile(path, subject, layer, Path(unpacked))
+        return _read_files(Path(unpacked), stem, f"{subject}: Shapefile {stem!r}", limits)
+
+
+def read_shapefile(path: Path, name: str, limits: Limits, scratch: Path | None) -> Layer:
+    """Read a .shp with the files beside it; arguments and errors as `read_layer` has them. There are no ids."""
+    subject = f"features {name!r}"
+    with tempfile.TemporaryDirectory(prefix="classify-", dir=scratch) as linked:
+        folder = Path(linked)
+        (folder / "layer.shp").symlink_to(path.absolute())
+        for ending in BESIDE:
+            part = path.with_suffix(ending)
+            own = folder / f"layer{ending.lower()}"
+            if not own.exists() and is_plain_file(part):
+                if ending.lower() == ".cpg":  # is rewritten
+                    shutil.copyfile(part, own)
+                else:
+                    own.symlink_to(part.absolute())
+        return _read_files(folder, Path(name).stem, subject, limits)
+
+
+def _read_files(folder: Path, stem: str, subject: str, limits: Limits) -> Layer:
+    """Read the Shapefile whose files are `layer.shp`, … in a folder; a file without index gets one."""
+    try:
+        count = _count_features(folder, subject, limits)
+    except (struct.error, ValueError, OverflowError) as err:
+        raise LayerError(f"{subject} cannot be read; the file is broken") from err
+    if not (folder / "layer.prj").exists():
+        raise LayerError(f"{subject} has no CRS: there is no .prj")
+    return dataclasses.replace(_read(folder, subject, count), name=stem)
 
 
 def _read(folder: Path, subject: str, count: int) -> Layer:

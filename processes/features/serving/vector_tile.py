@@ -1,6 +1,6 @@
 """Vector tiles (Mapbox Vector Tile 2.1), encoded for all features of a layer at once.
 
-A tile is a protocol buffer. Libraries encode it feature by feature, a hundred times slower, and want an older protobuf
+A tile is a protocol buffer. Libraries encode it feature by feature, in Python, and want an older protobuf
 than the rest of this service.
 """
 

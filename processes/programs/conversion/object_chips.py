@@ -24,6 +24,7 @@ from processes.model.runtime.runtime import Chips
 from processes.model.session import Session, SessionKey
 from processes.ogc.execution import Execution
 from processes.settings import Settings
+from processes.sources.named_links import allow_named
 
 _MOST_CELLS = 2**27
 """Most cells of all chips together, 0.5 GiB in float32; of more objects some are taken, evenly."""
@@ -81,8 +82,7 @@ def cut_chips(
     Raises:
         ServiceError: images or features cannot be read, or do not fit the model.
     """
-    settings = dataclasses.replace(settings, imagery=(Path("/"),))
-    process = ClassifyObjects(settings, catalog, threads=1)
+    process = ClassifyObjects(allow_named(inputs, settings), catalog, threads=1)
     execution = Execution.read(PROCESS_ID, msgspec.json.encode({"inputs": inputs}), process.frame())
     folder.mkdir()
     plan = process.plan(execution, folder)

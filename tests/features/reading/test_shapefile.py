@@ -510,3 +510,54 @@ def test_records_behind_a_deleted_one_keep_their_values(tmp_path: Path) -> None:
     layer = read(packed(tmp_path / "a.zip", parts | {".dbf": bytes(dbf)}))
     assert layer.attributes.column("id").to_pylist() == [2**60 + 1, 2**60 + 3]
     assert layer.attributes.column("built").to_pylist() == [dt.date(2020, 1, 1), dt.date(2020, 1, 3)]
+
+
+def beside(folder: Path, parts: Mapping[str, bytes], stem: str = "roofs") -> Path:
+    """Write the files of a Shapefile beside one another, and return the .shp."""
+    for ending, data in parts.items():
+        (folder / f"{stem}{ending}").write_bytes(data)
+    return next(path for path in folder.iterdir() if path.suffix.lower() == ".shp")
+
+
+def test_a_shapefile_is_read_with_the_files_beside_it(tmp_path: Path) -> None:
+    parts = parts_of(columns={"n": np.arange(3), "street": np.array(["Elm", "Straße", None], object)})
+    (tmp_path / "zipped").mkdir()
+    zipped = read_layer(packed(tmp_path / "zipped" / "a.zip", parts), "a.zip", None, Limits())
+    found = read_layer(beside(tmp_path, parts), "roofs.shp", None, Limits())
+    assert found.name == zipped.name == "roofs"
+    assert found.crs == zipped.crs
+    assert found.geometry is not None
+    assert found.geometry.equals(zipped.geometry)
+    assert found.attributes.equals(zipped.attributes)
+    assert {path.name for path in tmp_path.iterdir()} == {"zipped", *(f"roofs{ending}" for ending in parts)}
+
+
+def test_endings_may_be_capital_letters(tmp_path: Path) -> None:
+    path = beside(tmp_path, {ending.upper(): data for ending, data in parts_of().items()})
+    assert read_layer(path, "ROOFS.SHP", None, Limits()).attributes.column("n").to_pylist() == [0, 1, 2]
+
+
+def test_what_is_missing_beside_a_shapefile(tmp_path: Path) -> None:
+    parts = parts_of()
+    path = beside(tmp_path, {ending: data for ending, data in parts.items() if ending not in (".shx", ".cpg")})
+    assert read_layer(path, "roofs.shp", None, Limits()).attributes.num_rows == 3  # an index is made, elsewhere
+    assert not path.with_suffix(".shx").exists()
+    path.with_suffix(".prj").unlink()
+    with pytest.raises(LayerError, match=r"has no CRS: there is no \.prj"):
+        read_layer(path, "roofs.shp", None, Limits())
+
+
+def test_links_beside_a_shapefile_are_not_followed(tmp_path: Path) -> None:
+    """A .dbf that leads elsewhere would put another file's texts into the result."""
+    (tmp_path / "secret").mkdir()
+    secret = beside(tmp_path / "secret", parts_of(columns={"word": np.array(["a", "b", "c"], object)}))
+    path = beside(tmp_path, parts_of())
+    path.with_suffix(".dbf").unlink()
+    path.with_suffix(".dbf").symlink_to(secret.with_suffix(".dbf"))
+    assert read_layer(path, "roofs.shp", None, Limits()).attributes.column_names == []
+
+
+@each_row(("options", "words"), [({"layer": "roofs"}, "this file has none"), ({"crs": "EPSG:4326"}, "its own CRS")])
+def test_neither_layer_nor_crs_of_a_shapefile_is_named(tmp_path: Path, options: dict[str, str], words: str) -> None:
+    with pytest.raises(LayerError, match=words):
+        read_layer(beside(tmp_path, parts_of()), "roofs.shp", options.get("layer"), Limits(), crs=options.get("crs"))

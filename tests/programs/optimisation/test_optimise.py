@@ -22,7 +22,8 @@ from processes.describe_model import model_info
 from processes.model.local_catalog import LocalCatalog
 from processes.model.runtime.runtimes import missing_gpu
 from processes.programs.cli import main
-from processes.programs.local import link_to, run_local
+from processes.programs.file_links import link_to
+from processes.programs.local import run_local
 from processes.settings import Settings, load_settings
 from rasters import box_around, make_raster, to_map
 from service import configure, models_checked_here

@@ -1,0 +1,1 @@
+"""Packages of networks of one's own: made, and checked on real chips."""
