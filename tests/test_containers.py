@@ -25,7 +25,14 @@ from service import ROOT
 DOCKER = ROOT / "docker"
 MANIFESTS = sorted((DOCKER / "kubernetes").rglob("*.yaml"))
 VARIABLES = set(re.findall(r"\$\{(CLASSIFY_\w+)", (ROOT / "pygeoapi-config.yml").read_text()))
-OF_IMAGE = {"CLASSIFY_HOST", "CLASSIFY_PORT", "CLASSIFY_MODELS", "CLASSIFY_IMAGERY", "CLASSIFY_STATE"}
+OF_IMAGE = {
+    "CLASSIFY_ACCESS",
+    "CLASSIFY_HOST",
+    "CLASSIFY_PORT",
+    "CLASSIFY_MODELS",
+    "CLASSIFY_IMAGERY",
+    "CLASSIFY_STATE",
+}
 OF_CLUSTER = {"CLASSIFY_SCHEDULER", "CLASSIFY_TLS_CA", "CLASSIFY_TLS_CERT", "CLASSIFY_TLS_KEY"}
 
 

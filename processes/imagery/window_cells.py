@@ -43,16 +43,17 @@ def read_window(
         window: in the dataset.
         out: gets the cells; None = they get an array of their own.
         shape: (height, width) of what is returned, by the nearest cells of the overview that suits; None = all cells.
+            Only GDAL's datasets have overviews.
     """
     alphas = [alpha for alpha in image.alpha_bands if image.palette is not None or alpha not in bands]
     masks = [_stated_mask(dataset, window, alphas, shape)] if image.has_mask else []
-    masks += [_is_opaque(dataset.read(alpha + 1, window=window, out_shape=shape)) for alpha in alphas]
+    masks += [_is_opaque(dataset.read(alpha + 1, window=window, **_of(shape))) for alpha in alphas]
     if image.palette is None:
-        cells = dataset.read([band + 1 for band in bands], window=window, out=out, out_shape=_of(len(bands), shape))
+        cells = dataset.read([band + 1 for band in bands], window=window, out=out, **_of(shape, len(bands)))
         if cells.dtype.kind == "f" and not _are_numbers(cells.min(), cells.max()):
             masks.append(_are_numbers(cells, cells).all(axis=0))
     else:
-        places = dataset.read(1, window=window, out_shape=shape)
+        places = dataset.read(1, window=window, **_of(shape))
         cells = image.palette.T[list(bands)][:, places]
         if not image.palette[:, 3].all():
             masks.append(image.palette[places, 3] != 0)
@@ -60,8 +61,9 @@ def read_window(
     return cells, None if mask is None or mask.all() else mask
 
 
-def _of(bands: int, shape: tuple[int, int] | None) -> tuple[int, int, int] | None:
-    return None if shape is None else (bands, *shape)
+def _of(shape: tuple[int, int] | None, *bands: int) -> dict[str, tuple[int, ...]]:
+    """Return the argument of rasterio for cells of a shape, of so many bands if it is not a single one."""
+    return {} if shape is None else {"out_shape": (*bands, *shape)}
 
 
 def _is_opaque(alpha: Cells) -> Mask:
@@ -83,9 +85,9 @@ def _stated_mask(dataset: DatasetReader, window: Window, alphas: Sequence[int], 
     Of an image of four bands that begins with red, rasterio's `dataset_mask` takes the nodata of the fourth alone.
     """
     if MaskFlags.per_dataset in dataset.mask_flag_enums[0]:
-        return np.asarray(dataset.read_masks(1, window=window, out_shape=shape) != 0)
+        return np.asarray(dataset.read_masks(1, window=window, **_of(shape)) != 0)
     bands = [index for index in dataset.indexes if index - 1 not in alphas]
-    return np.asarray(np.logical_or.reduce(dataset.read_masks(bands, window=window, out_shape=_of(len(bands), shape))))
+    return np.asarray(np.logical_or.reduce(dataset.read_masks(bands, window=window, **_of(shape, len(bands)))))
 
 
 def rescaled(cells: Cells, rescaling: Sequence[tuple[float, float]] | None) -> Cells:

@@ -76,7 +76,7 @@ def test_maplibre_style_names_each_class_once() -> None:
     assert colors["dark"] == "#010203"
     assert fill["fill-opacity"] < 1
     tiles = maplibre_style(STYLE, "storm", {"type": "vector", "tiles": []})
-    assert {layer["source-layer"] for layer in tiles["layers"]} == {"objects"}
+    assert [layer["source-layer"] for layer in tiles["layers"]] == ["squares", *["objects"] * 4]
 
 
 def test_all_styles_have_the_same_colours() -> None:
