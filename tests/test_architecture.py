@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -264,3 +265,9 @@ def test_the_service_gets_none_of_the_converters_libraries() -> None:
     for lock in ("requirements.lock", "requirements-cpu.lock", "requirements-gpu.lock", "requirements-dev.lock"):
         names = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / lock).read_text(), re.MULTILINE))
         assert not names & {"h5py", "keras", "safetensors", "timm", "torch", "torchvision"}
+
+
+def test_the_wheel_has_every_room() -> None:
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    rooms = {".".join(path.relative_to(ROOT).parent.parts) for path in ROOT.glob("processes/**/__init__.py")}
+    assert rooms == set(named) - {"processes.shipped"}
