@@ -88,7 +88,7 @@ def test_slow_readers_of_a_large_result_do_not_stop_the_service(proxied: Proxied
     status, _, job = proxied.ask("POST", EXECUTION, body, Prefer="respond-async")
     assert status == 201
     proxied.service.wait(job["jobID"], "successful")
-    request = f"GET /jobs/{job['jobID']}/results HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+    request = f"GET /jobs/{job['jobID']}/results HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
     with contextlib.ExitStack() as stack:
         readers = [stack.enter_context(proxied.connect()) for _ in range(3 * THREADS)]
         for reader in readers:
@@ -110,7 +110,9 @@ def test_a_file_may_be_larger_than_other_bodies(proxied: Proxied) -> None:
 
 @pytest.mark.jobs
 def test_slow_senders_do_not_stop_the_service(proxied: Proxied) -> None:
-    start = f"POST {EXECUTION} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n"
+    start = (
+        f"POST {EXECUTION} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n"
+    )
     with contextlib.ExitStack() as stack:
         senders = [stack.enter_context(proxied.connect()) for _ in range(3 * THREADS)]
         for number, sender in enumerate(senders):
@@ -209,7 +211,7 @@ def test_errors_of_the_proxy_have_the_service_s_form(proxied: Proxied) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(64):
             stack.enter_context(proxied.connect("127.0.0.9")).sendall(
-                b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+                b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
             )
         # nginx counts a connection when it has read the headers of its request, some time after they were sent
         until(lambda: proxied.ask("GET", "/conformance", address="127.0.0.9")[0] == 429, 20)

@@ -90,7 +90,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     service.process.wait(20)
 
 
-CLOSE = b"Host: x\r\nConnection: close\r\n\r\n"
+CLOSE = b"Host: localhost\r\nConnection: close\r\n\r\n"
 
 
 def _assert_form(answer: tuple[int, dict[str, str], bytes], status: int) -> None:
@@ -146,7 +146,7 @@ def test_a_chunked_body_is_read(service: Service) -> None:
 
 
 def test_more_slow_senders_than_threads_stop_nobody(service: Service) -> None:
-    chunked = b"POST /processes/echo/execution HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunked = b"POST /processes/echo/execution HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     done = threading.Event()
     with ExitStack() as stack:
 

@@ -230,7 +230,7 @@ def small(tmp_path: Path) -> Iterator[Small]:
 
 
 def test_the_server_refuses_a_file_that_is_announced_too_large(small: Small) -> None:
-    head = f"POST /uploads HTTP/1.1\r\nHost: x\r\nContent-Length: {5000 * MB}\r\nExpect: 100-continue\r\n\r\n"
+    head = f"POST /uploads HTTP/1.1\r\nHost: localhost\r\nContent-Length: {5000 * MB}\r\nExpect: 100-continue\r\n\r\n"
     with small.connect() as connection:
         connection.sendall(head.encode())
         answer = connection.recv(65536)
