@@ -57,7 +57,7 @@ def test_fifty_dismissals_at_random_moments_leave_idle_slots_within_a_second(
     for _ in range(50):
         # batches of some 0.1 s, and of more than a second, which can only be ended by force
         arguments = dice.choice(({}, {"batch_size": 500}))
-        job = service.submit(dice.choice((2000, 6000)), "slow", modelArguments=arguments)
+        job = service.submit(dice.choice((8000, 16_000)), "slow", modelArguments=arguments)
         until(lambda job=job: service.status(job)["status"] == "running")  # type: ignore[misc]
         time.sleep(dice.uniform(0, 4))
         asked = time.time()
