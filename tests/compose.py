@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pyarrow import fs
 
 from jobs_service import Service, free_port
 from object_store import moto_store, started, until_answered
@@ -120,6 +121,12 @@ class ComposedService(Service):
 
     def _state(self, part: str) -> Path:
         return self.folder / f"state-{part}"
+
+    def stored_jobs(self) -> list[str]:
+        given = self.environment("runner")
+        keys = f"{given['AWS_ACCESS_KEY_ID']}:{given['AWS_SECRET_ACCESS_KEY']}"
+        store, path = fs.FileSystem.from_uri(given["CLASSIFY_RESULTS"].replace("s3://", f"s3://{keys}@"))
+        return [info.base_name for info in store.get_file_info(fs.FileSelector(path, allow_not_found=True))]
 
     def environment(self, part: str) -> dict[str, str]:
         """Return what the compose file gives a part, and what else the image says, with this machine's addresses."""

@@ -240,6 +240,10 @@ class Service:
             assert time.monotonic() < deadline, f"{self.get(f'/jobs/{job}').body!r}\n{self.log()[-5000:]}"
             time.sleep(0.05)
 
+    def stored_jobs(self) -> list[str]:
+        """Return the jobs that have files where results are kept."""
+        return [path.name for path in (self.state / "results").iterdir()]
+
     def labels(self, job: str) -> list[tuple[int, str, float]]:
         """Return id, label and confidence of each object of a job's result."""
         features = self.get(f"/jobs/{job}/results").json["features"]

@@ -482,8 +482,7 @@ def test_dismissed_while_it_waits_or_runs(kind: str, request: pytest.FixtureRequ
         assert time.monotonic() - start_s < 0.5
         assert (reply.status, reply.json["status"]) == (200, "dismissed")
         assert reply.headers["content-type"] == "application/json"
-    results = service.state / "results"
-    until(lambda: not list(results.iterdir()), 3)
+    until(lambda: not service.stored_jobs(), 3)
     assert service.wait(service.submit(1), timeout_s=30)["status"] == "successful"
     for job in (running_job, *others):
         assert service.status(job)["status"] == "dismissed"
