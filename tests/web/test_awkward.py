@@ -390,8 +390,8 @@ def test_the_page_of_jobs_shows_what_is_asked_for(client: Client, job: str) -> N
         assert (page.status_code, job in page.text) == (200, is_shown), query
     first = client.http.get("/jobs?f=html&status=successful&limit=1", buffered=True).text
     total = len(client.http.get("/jobs?status=successful&limit=10000").json["jobs"])
-    assert ("offset=1" in first) == (total > 1)
-    assert "status=successful" in first
+    has_next = total > 1  # as other tests left them; the link to the next page asks for the same
+    assert ("offset=1" in first, "status=successful" in first) == (has_next, has_next)
 
 
 def test_the_page_of_results_leads_to_them(client: Client, job: str) -> None:
