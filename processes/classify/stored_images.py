@@ -64,7 +64,7 @@ class StoredImages:
     def paths(self, address: TileAddress | None = None) -> list[Path]:
         """Return the files of the images that a tile shows, or of those by which all are judged; relative = gone."""
         numbers = range(len(self._shown))[:_LOOKED_AT] if address is None else self._near(address)
-        return [Path(self._sources.images[number].source.location) for number in numbers]
+        return [path for number in numbers for path in self._sources.images[number].source.paths]
 
     def tile(self, address: TileAddress) -> bytes | None:
         """Return a tile as WebP, None = nothing is to be seen there.
@@ -97,8 +97,11 @@ class StoredImages:
         """Return images, whose files are as they were."""
         sources = self._sources
         images = [located(sources.images[number], True) for number in numbers]
-        if not all(Path(image.source.location).is_absolute() for image in images):
-            raise ChipGoneError("it is on another host, and is not kept")
+        for image in images:
+            if len(image.source.paths) != 1:
+                raise ChipGoneError(f"the image {image.name!r} is not one file, and a map shows files alone")
+            if not image.source.paths[0].is_absolute():
+                raise ChipGoneError("it is on another host, and is not kept")
         try:
             require_unchanged((image.source for image in images), stamps_of(images, sources.file_stamps))
         except RequestError as err:

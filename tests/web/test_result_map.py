@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -145,3 +146,24 @@ def test_imagery_is_shown_as_long_as_it_is_there_unchanged_and_allowed(tmp_path:
     client.http.delete(job)
     for gone in ("map", "map/objects/0/0/0.mvt", "map/imagery/0/0/0.webp"):
         get(client, f"{job}/{gone}", 410)
+
+
+def test_imagery_of_several_files_is_told_and_not_shown(tmp_path: Path, home: Path) -> None:
+    bands = {name: make_raster(tmp_path / f"{name}.tif", bands=1) for name in "abc"}
+    item: dict[str, Any] = {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "id": "stack",
+        "geometry": None,
+        "properties": {},
+        "links": [],
+    }
+    assets = {name: {"href": path.name, "type": "image/tiff; application=geotiff"} for name, path in bands.items()}
+    (tmp_path / "item.json").write_text(json.dumps(item | {"assets": assets}))
+    client = Client(load_application(configure(tmp_path, models=[home / "models"], imagery=[tmp_path])))
+    stacked = classify(client, {"href": f"{(tmp_path / 'item.json').as_uri()}#assets=a,b,c"})
+    document = get(client, f"{stacked}/map").json
+    assert "'stack' is not one file" in document["problem"]
+    assert list(document["style"]["sources"]) == ["objects"]
+    place = address(document, 10)
+    get(client, f"{stacked}/map/imagery/10/{place.column}/{place.row}.webp", 410)
