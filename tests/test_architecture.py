@@ -18,7 +18,7 @@ PACKAGE = ROOT / "processes"
 LAYERS = (
     {"__init__", "allowed_hosts", "errors", "settings"},
     {"sources", "crs"},
-    {"ogc", "imagery", "features", "model", "convert"},
+    {"ogc", "imagery", "features", "model", "convert", "access"},
     {"classify", "describe_model", "echo"},
     {"registry", "plugin"},
     {"jobs"},
