@@ -1,17 +1,21 @@
-"""Hosts, ports and buckets that links may name, as the configuration lists them."""
+"""Hosts, ports and buckets that links may name, and the issuer that says who somebody is, from the configuration."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
+from urllib.parse import urlsplit
 
 WEB_PORTS = (80, 443)
 """Ports that an entry without a port stands for."""
 _ENTRY = re.compile(
     r"(?:\[(?P<literal>[0-9a-f:.%\w-]+)\]|(?P<name>(?:\*\.)?[^\s:/?#@\[\]*]+))(?::(?P<port>[0-9]{1,5}))?",
 )
+ROLE_CLAIM = "roles"
+"""The claim that holds roles where the configuration names none."""
 BUCKET_SCHEMES = ("s3", "gs", "az")
 """Of links to objects: S3 and what speaks its protocol, Google Cloud Storage, Azure's containers."""
 _BUCKET = re.compile(r"(s3|gs|az)://([a-zA-Z0-9][a-zA-Z0-9._-]{1,254})(?:/(.*))?")
@@ -90,6 +94,51 @@ class AllowedBucket:
         """
         within = not self.prefix or key == self.prefix or key.startswith(f"{self.prefix}/")
         return (scheme, bucket) == (self.scheme, self.bucket) and within
+
+
+@dataclass(frozen=True, slots=True)
+class OidcIssuer:
+    """The issuer of OpenID Connect that says who somebody is: the setting `oidc`."""
+
+    url: str
+    """As its tokens name it, without what stands behind it in other addresses."""
+    audience: str
+    """That tokens of programs have to be for."""
+    role_claim: str
+    """Name of the claim that holds roles; dots lead into objects."""
+    client_id: str | None = None
+    """Of this service, to let people sign in; None = only programs come, with tokens."""
+
+    @classmethod
+    def parse(cls, entries: Mapping[str, Any]) -> Self:
+        """Return the issuer of the setting's entries.
+
+        Raises:
+            ValueError: one is missing, or the issuer is not asked by https; plain http is for loopback alone.
+        """
+        given = {name: str(entries.get(name) or "") for name in ("issuer", "audience", "role_claim", "client_id")}
+        missing = [name for name in ("issuer", "audience") if not given[name]]
+        if missing:
+            names = ", ".join(f"oidc.{name} (CLASSIFY_OIDC_{name.upper()})" for name in missing)
+            raise ValueError(f"access is 'oidc', which needs {names}")
+        require_secure(given["issuer"])
+        return cls(given["issuer"], given["audience"], given["role_claim"] or ROLE_CLAIM, given["client_id"] or None)
+
+
+def require_secure(url: str) -> None:
+    """Raise ValueError where an address of an issuer could be read or changed on its way."""
+    parts = urlsplit(url)
+    is_secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    if not is_secure or not parts.hostname or parts.fragment or "@" in parts.netloc:
+        raise ValueError(f"the issuer has the address {url!r}; it is https://…, or http:// on loopback")
+
+
+def is_loopback(name: str) -> bool:
+    """Return whether a name or an address, in lower case, is one of loopback's: only this machine reaches it."""
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
 
 
 def normal_host(host: str) -> str:

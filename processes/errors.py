@@ -7,7 +7,8 @@
     │   ├── LayerError             a feature layer cannot be opened, read or used
     │   └── PackageError           a model package is broken, or does not fit the image
     │       └── ForeignNetworkError   its network is of a kind that has to be converted first
-    ├── ForbiddenError             the configuration does not allow a link
+    ├── UnauthorizedError          the request does not say who makes it, or does not prove it
+    ├── ForbiddenError             the configuration does not allow a link, or a role does not allow the request
     ├── LimitError                 a configured limit is exceeded; the message has its name and value
     │   ├── QueueFullError         too many jobs wait; a later request may be accepted
     │   └── ClientQueueFullError   too many jobs of this client wait; a later request may be accepted
@@ -77,8 +78,12 @@ class ForeignNetworkError(PackageError):
     """A model package's network is of a kind that has to be converted first."""
 
 
+class UnauthorizedError(ServiceError):
+    """The request does not say who makes it, or does not prove it."""
+
+
 class ForbiddenError(ServiceError):
-    """The configuration does not allow a link."""
+    """The configuration does not allow a link, or the role of who makes the request does not allow it."""
 
 
 class LimitError(ServiceError):

@@ -14,11 +14,11 @@ from typing import Any
 
 import yaml
 
-from processes.allowed_hosts import AllowedBucket, AllowedHost
+from processes.allowed_hosts import AllowedBucket, AllowedHost, OidcIssuer
 
 CONFIGURATION = "pygeoapi-config.yml"
-OPEN = "open"
-"""Access: whoever reaches the service may use it."""
+OPEN, TOKENS, OIDC = "open", "tokens", "oidc"
+"""Access: whoever reaches the service may use it; who has a token of it; whom an issuer of OpenID Connect knows."""
 ANY = "*"
 """In a list of names or origins: all of them."""
 SHIPPED = Path(__file__).resolve().with_name("shipped")
@@ -128,6 +128,10 @@ class Settings:
     """Who may use the service, where the deployment says so; None = it does not, and everybody may who reaches it."""
     max_pause_s: int
     """Longest pause that a client may ask `echo` for, in seconds."""
+    anonymous: bool = False
+    """Whether descriptions can be read by who does not say who they are, where the service asks for it."""
+    oidc: OidcIssuer | None = None
+    """Who says who somebody is; None = the access is another."""
     trusted: tuple[str, ...] = ()
     """Digests (SHA-256, in hex) of the packages whose raster functions may run."""
     buckets: tuple[AllowedBucket, ...] = ()
@@ -165,6 +169,8 @@ class Settings:
             host_names=_names(definition.get("host_names")),
             origins=_names(definition.get("origins")),
             access=_access(definition.get("access")),
+            anonymous=_flag("anonymous", definition.get("anonymous")),
+            oidc=OidcIssuer.parse(definition.get("oidc") or {}) if definition.get("access") == OIDC else None,
             max_pause_s=_count("max_pause_s", definition.get("max_pause_s")) or _MAX_PAUSE_S,
             buckets=tuple(map(AllowedBucket.parse, _names(definition.get("buckets")))),
             trusted=_digests(definition.get("trusted")),
@@ -287,9 +293,16 @@ def _count(name: str, value: Any) -> int | None:
 
 
 def _access(value: Any) -> str | None:
-    if value not in (None, "", OPEN):
-        raise ValueError(f"access is {value!r}; it takes {OPEN!r} alone")
+    if value not in (None, "", OPEN, TOKENS, OIDC):
+        raise ValueError(f"access is {value!r}; it can be {OPEN}, {TOKENS} or {OIDC}")
     return str(value) if value else None
+
+
+def _flag(name: str, value: Any) -> bool:
+    text = str(value or "false").lower()
+    if text not in ("true", "1", "false", "0"):
+        raise ValueError(f"{name} is {value!r}; it can be true or false")
+    return text in ("true", "1")
 
 
 def _proxies(value: Any) -> int:

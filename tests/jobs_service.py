@@ -113,14 +113,16 @@ class Service:
     ) -> None:
         self.town, self.folder, self._root = town, folder, root
         self.port = free_port()
-        folders = {"models": [town / "models"], "imagery": [town / "imagery"]}
-        self.configuration = configure(folder, **folders, limits=limits, root=root)
+        models, imagery = [town / "models"], [town / "imagery"]
+        self.configuration = configure(folder, models=models, imagery=imagery, limits=limits, root=root)
         document = yaml.safe_load(self.configuration.read_text())
         document["server"]["bind"]["port"] = self.port
         document["server"]["url"] = public_url or self.url
         for process in document["resources"].values():
             process["processor"] |= {"slots": 2} | settings
         self.configuration.write_text(json.dumps(document))
+        self.headers: dict[str, str] = {}
+        """Of all requests, beside their own."""
         self.parts: dict[str, subprocess.Popen[bytes]] = {}
         self.network: TcpProxy | None = None
         """Between a scheduler and those who work for it, where it can be cut."""
@@ -196,7 +198,7 @@ class Service:
     ) -> Reply:
         """Send a request; an error is an answer too, but no answer raises OSError."""
         data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        sent = {"Content-Type": "application/json"} | dict(headers or {})
+        sent = {"Content-Type": "application/json"} | self.headers | dict(headers or {})
         request = urllib.request.Request(self.url + path, data, sent, method=method)
         try:
             with urllib.request.urlopen(request, timeout=timeout_s) as answer:

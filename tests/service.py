@@ -32,8 +32,18 @@ def configure(
     imagery: Sequence[Path],
     limits: Mapping[str, int] | None = None,
     root: Path = ROOT,
+    settings: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a configuration like the one that is shipped in `root`, with other folders and limits, and return it."""
+    """Write a configuration like the one that is shipped in `root`, with other folders and limits, and return it.
+
+    Args:
+        folder: for the configuration and the state.
+        models: folders of packages.
+        imagery: folders of images.
+        limits: other than those that are shipped.
+        root: checkout that it is of.
+        settings: of the processes, other than those that are shipped.
+    """
     text = (root / "pygeoapi-config.yml").read_text()
     values = {
         "${CLASSIFY_MODELS:-models}": ":".join(map(str, models)),
@@ -54,7 +64,7 @@ def configure(
         known = process["processor"]["limits"]
         if "min_free_mb" in known:  # which older checkouts lack; the disk of who tests may be nearly full
             known["min_free_mb"] = 1
-        process["processor"]["limits"] = known | dict(limits or {})
+        process["processor"] |= {"limits": known | dict(limits or {}), **(settings or {})}
     path = folder / "pygeoapi-config.yml"
     path.write_text(yaml.safe_dump(document))
     return path

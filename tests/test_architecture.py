@@ -46,6 +46,8 @@ HOMES: Mapping[str, set[str]] = {
         "jobs/gpu_reports",
         "jobs/runner_store",
         "jobs/callbacks",
+        "jobs/session_store",
+        "jobs/token_store",
     },
     "distributed": {"jobs/cluster_slots", "jobs/dask_parts"},
     "dask": {"jobs/dask_parts"},

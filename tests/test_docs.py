@@ -232,10 +232,12 @@ def told_calls(page: str) -> list[list[str]]:
 
 def test_the_page_on_the_command_line_has_commands_and_options_that_there_are() -> None:
     calls = told_calls(COMMAND_LINE)
-    assert {call[0] for call in calls} == {"models", "run", "serve"}
+    assert {call[0] for call in calls} == {"models", "run", "serve", "token"}
     for name, *arguments in calls:
-        shown = CliRunner().invoke(main, [name, "--help"]).output
-        assert all(item in shown for item in arguments if item.startswith("--")), arguments
+        command = [name, arguments[0]] if name == "token" else [name]
+        shown = CliRunner().invoke(main, [*command, "--help"])
+        assert shown.exit_code == 0, command
+        assert all(item in shown.output for item in arguments if item.startswith("--")), arguments
 
 
 def test_the_calls_of_the_page_on_the_command_line_work(tmp_path: Path, town: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pygeoapi.util import yaml_load
 
-from processes.allowed_hosts import AllowedHost
+from processes.allowed_hosts import AllowedHost, OidcIssuer
 from processes.settings import Limits, Settings, Tls, load_configuration, load_settings
 from service import ROOT
 from tables import each_row
@@ -72,6 +72,9 @@ def test_variables_change_what_a_deployment_changes(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("CLASSIFY_HOST_NAMES", "a.example.org, b.example.org")
     monkeypatch.setenv("CLASSIFY_ORIGINS", "https://map.example.org")
     monkeypatch.setenv("CLASSIFY_ACCESS", "open")
+    monkeypatch.setenv("CLASSIFY_ANONYMOUS", "true")
+    monkeypatch.setenv("CLASSIFY_OIDC_ISSUER", "https://id.example.org/realm")
+    monkeypatch.setenv("CLASSIFY_OIDC_AUDIENCE", "classify")
     for name in ("CA", "CERT", "KEY"):
         monkeypatch.setenv(f"CLASSIFY_TLS_{name}", f"/tls/{name}")
     found = load_settings(SHIPPED)
@@ -85,7 +88,20 @@ def test_variables_change_what_a_deployment_changes(monkeypatch: pytest.MonkeyPa
     assert found.proxies == 2
     assert found.host_names == ("a.example.org", "b.example.org")
     assert (found.origins, found.access) == (("https://map.example.org",), "open")
+    assert (found.anonymous, found.oidc) == (True, None)  # the access is another
     assert found.tls == Tls(Path("/tls/CA"), Path("/tls/CERT"), Path("/tls/KEY"))
+
+
+def test_an_issuer_is_read_where_the_access_is_its(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLASSIFY_ACCESS", "oidc")
+    monkeypatch.setenv("CLASSIFY_OIDC_ISSUER", "http://127.0.0.1:8080/realm/")
+    monkeypatch.setenv("CLASSIFY_OIDC_AUDIENCE", "classify")
+    found = load_settings(SHIPPED)
+    assert found.oidc == OidcIssuer("http://127.0.0.1:8080/realm/", "classify", "roles", None)
+    monkeypatch.setenv("CLASSIFY_OIDC_ROLE_CLAIM", "realm_access.roles")
+    monkeypatch.setenv("CLASSIFY_OIDC_CLIENT_ID", "pages")
+    found = load_settings(SHIPPED)
+    assert found.oidc == OidcIssuer("http://127.0.0.1:8080/realm/", "classify", "realm_access.roles", "pages")
 
 
 @each_row(
@@ -97,7 +113,15 @@ def test_variables_change_what_a_deployment_changes(monkeypatch: pytest.MonkeyPa
         ({"web_workers": -1}, "web_workers is -1"),
         ({"proxies": "10.0.0.1, 10.0.0.2"}, r"proxies is '10.0.0.1, 10.0.0.2', not a number: write how many"),
         ({"proxies": -1}, "proxies is -1, not a number"),
-        ({"access": "closed"}, "access is 'closed'; it takes 'open' alone"),
+        ({"access": "closed"}, "access is 'closed'; it can be open, tokens or oidc"),
+        ({"access": "oidc"}, r"needs oidc.issuer \(CLASSIFY_OIDC_ISSUER\), oidc.audience \(CLASSIFY_OIDC_AUDIENCE\)$"),
+        ({"access": "oidc", "oidc": {"issuer": "https://a.example"}}, "needs oidc.audience"),
+        (
+            {"access": "oidc", "oidc": {"issuer": "http://a.example", "audience": "x"}},
+            "it is https://…, or http:// on loopback",
+        ),
+        ({"access": "oidc", "oidc": {"issuer": "https://me:word@a.example", "audience": "x"}}, "it is https://…"),
+        ({"anonymous": "perhaps"}, "anonymous is 'perhaps'; it can be true or false"),
         ({"tls": {"ca": "a", "cert": "b"}}, "tls lacks key"),
     ],
 )

@@ -29,6 +29,8 @@ class Person:
     name: str
     """Of the token, or the issuer's name for them; empty where nobody has to say who they are."""
     role: Role
+    title: str = ""
+    """What pages call them; empty = as their name."""
 
     def may_see(self, maker: str | None) -> bool:
         """Return whether what somebody made is theirs to see.
@@ -41,3 +43,5 @@ class Person:
 
 EVERYBODY = Person("", Role.OPERATOR)
 """Who uses a service that asks nobody who they are."""
+ANONYMOUS = Person("", Role.VIEWER)
+"""Who has not said who they are, where the service asks for it."""

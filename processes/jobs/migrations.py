@@ -39,6 +39,15 @@ _STEPS: Mapping[int, Sequence[str]] = {
         "ALTER TABLE job ADD COLUMN is_layer BOOLEAN NOT NULL DEFAULT FALSE",
         "CREATE INDEX job_by_layer ON job (is_layer, created)",
     ),
+    5: (
+        "CREATE TABLE token (id VARCHAR(12) NOT NULL PRIMARY KEY, name VARCHAR(100) NOT NULL, "
+        "role VARCHAR(10) NOT NULL, salt VARCHAR(32) NOT NULL, digest VARCHAR(64) NOT NULL, "
+        "made DOUBLE PRECISION NOT NULL, expires DOUBLE PRECISION, revoked DOUBLE PRECISION)",
+        "CREATE INDEX ix_token_name ON token (name)",
+        "CREATE TABLE session (digest VARCHAR(64) NOT NULL PRIMARY KEY, token VARCHAR(12), name TEXT NOT NULL, "
+        "title TEXT NOT NULL, role VARCHAR(10) NOT NULL, expires DOUBLE PRECISION NOT NULL)",
+        "CREATE INDEX ix_session_expires ON session (expires)",
+    ),
 }
 """By the version that they start from."""
 

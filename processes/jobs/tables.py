@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-VERSION = 5
+VERSION = 6
 """Of the tables. Each change of them needs a new one, and a step in `migrations.py`."""
 
 metadata = sa.MetaData()
@@ -117,4 +117,28 @@ count = sa.Table(
     sa.Column("name", sa.String(32), primary_key=True),
     sa.Column("label", sa.String(80), primary_key=True),
     sa.Column("value", sa.Double, nullable=False),
+)
+
+token = sa.Table(
+    "token",
+    metadata,
+    sa.Column("id", sa.String(12), primary_key=True),  # its public part
+    sa.Column("name", sa.String(100), nullable=False, index=True),
+    sa.Column("role", sa.String(10), nullable=False),
+    sa.Column("salt", sa.String(32), nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),  # of its secret, which is not kept
+    sa.Column("made", sa.Double, nullable=False),
+    sa.Column("expires", sa.Double),  # null: never
+    sa.Column("revoked", sa.Double),
+)
+
+session = sa.Table(
+    "session",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),  # of what the browser's cookie holds, which is not kept
+    sa.Column("token", sa.String(12)),  # with which somebody signed in; null: an issuer said who they are
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("role", sa.String(10), nullable=False),
+    sa.Column("expires", sa.Double, nullable=False, index=True),
 )

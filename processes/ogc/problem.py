@@ -33,6 +33,7 @@ from processes.errors import (
     QueueFullError,
     RequestError,
     ServiceError,
+    UnauthorizedError,
     UnavailableError,
 )
 
@@ -93,6 +94,7 @@ _OGC = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/"
 
 _ANSWERS: Mapping[type[ServiceError], tuple[int, str]] = {
     InputError: (400, "InvalidParameterValue"),
+    UnauthorizedError: (401, "Unauthorized"),
     ForbiddenError: (403, "Forbidden"),
     NotFoundError: (404, "NotFound"),
     NoSuchProcessError: (404, _OGC + "no-such-process"),

@@ -14,6 +14,7 @@ from processes.programs.cli_model import model
 from processes.programs.cli_optimise import optimise
 from processes.programs.cli_run import run
 from processes.programs.cli_service import runner, scheduler, serve, web, worker
+from processes.programs.cli_token import token
 
 _INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it: 128 and the number of the signal."""
@@ -54,7 +55,7 @@ def main(context: click.Context, config: Path | None, parent: int | None) -> Non
         set_built_in_folders()
 
 
-for command in (run, serve, web, runner, scheduler, worker, jobs, model, convert, optimise):
+for command in (run, serve, web, runner, scheduler, worker, jobs, token, model, convert, optimise):
     main.add_command(command)
 
 

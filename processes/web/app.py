@@ -26,6 +26,7 @@ from processes.jobs.manager import JobManager
 from processes.ogc.problem import NoSuchProcessError, is_error
 from processes.settings import load_settings
 from processes.sources.media_types import HTML, JSON
+from processes.web.access import access_check, keep_private, visitors_of
 from processes.web.assets import assets_view, restrict_page
 from processes.web.chips import chip_view
 from processes.web.collections import CONFORMANCE as FEATURES_CONFORMANCE
@@ -40,7 +41,7 @@ from processes.web.jobs import jobs_view, results_view
 from processes.web.metrics import metrics_view
 from processes.web.models import models_view
 from processes.web.origins import origin_check
-from processes.web.pages import error_page, has_own_templates, use_own_templates, wants_error_page
+from processes.web.pages import error_page, has_own_templates, show_visitors, use_own_templates, wants_error_page
 from processes.web.problem import (
     ProblemResponse,
     http_exception_response,
@@ -49,6 +50,7 @@ from processes.web.problem import (
 )
 from processes.web.result_map import imagery_tile_view, map_view, object_tile_view
 from processes.web.review import review_view
+from processes.web.sign_in import add_sign_in
 from processes.web.uploads import uploads_view
 from processes.web.views import OPENAPI, SETTINGS, STOPPING, UPLOADS
 
@@ -100,7 +102,11 @@ def _complete(response: Response) -> Response:
         response = _problem_of(response)
     api: API = current_app.extensions[_API]
     if isinstance(response, ProblemResponse) and wants_error_page():
-        headers = {name: response.headers[name] for name in ("Allow", "Retry-After") if name in response.headers}
+        headers = {
+            name: response.headers[name]
+            for name in ("Allow", "Retry-After", "WWW-Authenticate")
+            if name in response.headers
+        }
         response = error_page(api, msgspec.json.decode(response.get_data()))
         response.headers.extend(headers)
     if response.mimetype == HTML and has_own_templates(api):
@@ -169,6 +175,7 @@ def create_application(configuration: Path) -> Flask:
     if not isinstance(api.manager, JobManager):
         raise RuntimeError(f"server.manager is {api.manager.name!r}; this service needs its own, {_MANAGER}")
     use_own_templates(api)
+    show_visitors(api)
     app.extensions |= {STOPPING: threading.Event(), SETTINGS: settings, _API: api}
     classes = [*(f"{_CLASSES}{name}" for name in _CONFORMANCE), *FEATURES_CONFORMANCE]
     CONFORMANCE_CLASSES.extend(name for name in classes if name not in CONFORMANCE_CLASSES)  # one list for all
@@ -196,8 +203,13 @@ def create_application(configuration: Path) -> Flask:
     app.add_url_rule(f"{UPLOADS}/<upload_id>", "upload", uploads, methods=["GET", "DELETE"])
     app.add_url_rule("/metrics", "metrics", metrics_view(api))
     app.add_url_rule("/health", "health", health_view(api))
+    visitors = visitors_of(settings, api)
+    if visitors is not None:
+        add_sign_in(app, api, visitors)
+        app.after_request(keep_private)
     app.url_map.merge_slashes = False  # it would redirect, to whatever host the client names
     app.before_request(origin_check(settings, api.config["server"]["url"]))
+    app.before_request(access_check(settings, visitors))
     app.before_request(_refuse_folders)
     app.register_error_handler(ServiceError, problem_response)
     app.register_error_handler(HTTPException, http_exception_response)

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
-
-from processes.settings import OPEN
-
-
-def is_loopback(name: str) -> bool:
-    """Return whether a name or an address, in lower case, is one of loopback's: only this machine reaches it."""
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost"
+from processes.allowed_hosts import is_loopback
+from processes.settings import OPEN, TOKENS
 
 
 def require_meant(access: str | None, host: str) -> None:
@@ -25,5 +16,6 @@ def require_meant(access: str | None, host: str) -> None:
     if access is None and not is_loopback(host.strip("[]").lower()):
         raise ValueError(
             f"at {host} other machines reach the service, and whoever does may use all of it: set "
-            f"CLASSIFY_ACCESS={OPEN} if that is meant, or listen at 127.0.0.1"
+            f"CLASSIFY_ACCESS={OPEN} if that is meant, CLASSIFY_ACCESS={TOKENS} so that it asks who they are, "
+            "or listen at 127.0.0.1"
         )

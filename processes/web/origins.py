@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 from flask import request
 
+from processes.allowed_hosts import is_loopback
 from processes.errors import ForbiddenError
 from processes.ogc.problem import MisdirectedRequestError
 from processes.settings import ANY, Settings
-from processes.web.exposure import is_loopback
 
 _READING = ("GET", "HEAD", "OPTIONS")
 

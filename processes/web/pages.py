@@ -21,6 +21,7 @@ from processes.jobs.job import Job, JobStatus
 from processes.jobs.status_info import job_url, output_link
 from processes.ogc.schema import quoted
 from processes.sources.media_types import HTML, JSON, PROBLEM_JSON
+from processes.web.who import shown_visitor
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _BROWSERS = "application/xhtml+xml"
@@ -33,6 +34,11 @@ def use_own_templates(api: API) -> None:
         templates = configuration["server"]["templates"]
         if Path(templates.get("path", TEMPLATESDIR)) == TEMPLATESDIR:
             configuration["server"]["templates"] = {**templates, "path": str(_TEMPLATES)}
+
+
+def show_visitors(api: API) -> None:
+    """Let templates know who makes the request: they call `config['visitor']`."""
+    api.tpl_config["visitor"] = shown_visitor
 
 
 def has_own_templates(api: API) -> bool:

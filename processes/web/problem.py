@@ -34,7 +34,7 @@ def problem_response(
         members: further members of the document; None = none.
     """
     body = problem_document(error, instance or request.path) | dict(members or {})
-    return _response(body, {"Retry-After": str(RETRY_AFTER_S)} if is_temporary(body["status"]) else {})
+    return _response(body, _headers_of(body["status"]))
 
 
 def http_exception_response(error: HTTPException) -> ProblemResponse:
@@ -56,6 +56,13 @@ def pygeoapi_error_response(response: Response) -> ProblemResponse:
     status = response.status_code
     detail = _description(response) or HTTPStatus(status).phrase
     return _response(status_document(status, detail, request.path), {})
+
+
+def _headers_of(status: int) -> dict[str, str]:
+    """Return what an answer of a status says beside its body."""
+    if status == HTTPStatus.UNAUTHORIZED:
+        return {"WWW-Authenticate": "Bearer"}
+    return {"Retry-After": str(RETRY_AFTER_S)} if is_temporary(status) else {}
 
 
 def _description(response: Response) -> str | None:

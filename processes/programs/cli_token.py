@@ -1,0 +1,79 @@
+"""The commands `classify-objects token …`: who may use a service whose access is `tokens`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from processes.access.person import Role
+from processes.programs.cli_jobs import reported
+
+if TYPE_CHECKING:
+    from processes.jobs.token_store import TokenStore
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def token(context: click.Context) -> None:
+    """Make, list and revoke tokens, for a service whose access is `tokens`."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_tokens)
+
+
+@token.command()
+@click.argument("name")
+@click.option("--role", type=click.Choice([role.value for role in Role]), default=Role.USER.value, show_default=True)
+@click.option(
+    "--days", type=click.IntRange(1, 36500), help="Days for which it is good; until it is revoked by default."
+)
+@click.pass_obj
+def add(config: Path, name: str, role: str, days: int | None) -> None:
+    """Make a token for somebody, and print it. It cannot be printed again."""
+    with _tokens(config) as tokens:
+        click.echo(str(tokens.add(name, Role(role), days)))
+
+
+@token.command("list")
+@click.pass_obj
+def list_tokens(config: Path) -> None:
+    """List all tokens, also those that are good no longer; never a token itself."""
+    from datetime import UTC, datetime
+
+    with _tokens(config) as tokens:
+        for item in tokens.tokens():
+            until = "no end" if item.expires is None else f"until {item.expires:%Y-%m-%d %H:%M}"
+            state = item.state(datetime.now(UTC))
+            click.echo(f"{item.name:<20} {item.role:<8} {state:<7} made {item.made:%Y-%m-%d %H:%M}  {until}")
+
+
+@token.command()
+@click.argument("name")
+@click.pass_obj
+def revoke(config: Path, name: str) -> None:
+    """Let somebody's token be good no longer; sessions of browsers that were begun with it end too."""
+    with _tokens(config) as tokens:
+        if not tokens.revoke(name):
+            raise click.ClickException(f"there is no good token {name!r}")
+        click.echo(f"{name} revoked")
+
+
+@contextmanager
+def _tokens(config: Path) -> Iterator[TokenStore]:
+    """Yield the tokens of the configured job store; report in one line what is wrong with it."""
+    from processes.errors import ServiceError
+    from processes.jobs.database import Database
+    from processes.jobs.token_store import TokenStore
+    from processes.settings import load_settings
+
+    with reported():
+        database = Database(load_settings(config).job_store)
+        try:
+            yield TokenStore(database)
+        except ServiceError as err:
+            raise click.ClickException(err.detail) from err
+        finally:
+            database.close()

@@ -1,0 +1,134 @@
+"""Who makes a request, and whether their role allows it: looked at before each request, where the service asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import cast
+from urllib.parse import quote, urlsplit
+
+from flask import Response, current_app, g, redirect, request
+from pygeoapi.api import API
+
+from processes.access.person import ANONYMOUS, EVERYBODY, Person, Role
+from processes.errors import ForbiddenError, ServiceError, UnauthorizedError
+from processes.jobs.manager import JobManager
+from processes.jobs.session_store import SessionStore
+from processes.jobs.token_store import TokenStore
+from processes.settings import OPEN, Settings
+from processes.web.pages import wants_error_page
+from processes.web.roles import Openness, need_of
+from processes.web.session_cookie import CookiePlace, asked_path
+
+SIGN_IN = "/sign-in"
+"""Path of the page where people sign in."""
+_SCHEME = "bearer "
+_READING = ("GET", "HEAD")
+_UNKNOWN = f"say who you are: send a token in the header Authorization, as `Bearer …`, or sign in at {SIGN_IN}"
+
+
+class Visitors:
+    """Finds out who makes requests: by their tokens, or by the sessions of their browsers.
+
+    Args:
+        api: pygeoapi's API object.
+        url: public URL of the service.
+    """
+
+    def __init__(self, api: API, url: str) -> None:
+        self._manager = cast(JobManager, api.manager)
+        self._own = urlsplit(url).netloc.lower()
+        self.cookies = CookiePlace.of(url)
+
+    @cached_property
+    def sessions(self) -> SessionStore:
+        """Return the sessions of browsers."""
+        return SessionStore(self._manager.intake.database)
+
+    @cached_property
+    def tokens(self) -> TokenStore:
+        """Return the tokens of the service."""
+        return TokenStore(self._manager.intake.database)
+
+    def person(self) -> Person | None:
+        """Return who makes the request; None = it does not say.
+
+        Raises:
+            UnauthorizedError: it says so by a token that is not good.
+            UnavailableError: that cannot be found out now.
+        """
+        given = request.headers.get("Authorization", "")
+        if given.lower().startswith(_SCHEME):
+            return self.tokens.person(given[len(_SCHEME) :].strip())
+        key = request.cookies.get(self.cookies.session)
+        if key and (request.method in _READING or self.is_own_page()):
+            return self.sessions.person(key)
+        return None
+
+    def is_own_page(self) -> bool:
+        """Return whether a page of the service makes the request: browsers say so of whatever changes something."""
+        origin = request.headers.get("Origin")
+        return origin is not None and urlsplit(origin).netloc.lower() in (request.host.lower(), self._own)
+
+
+def visitors_of(settings: Settings, api: API) -> Visitors | None:
+    """Return what finds out who makes requests; None = the service asks nobody."""
+    return None if settings.access in (None, OPEN) else Visitors(api, api.config["server"]["url"])
+
+
+def access_check(settings: Settings, visitors: Visitors | None) -> Callable[[], Response | None]:
+    """Return what finds out who makes each request, and refuses what they may not do.
+
+    Args:
+        settings: of the service.
+        visitors: finds out who asks; None = the service asks nobody.
+    """
+
+    def check() -> Response | None:
+        """Set `g.person`; raise UnauthorizedError or ForbiddenError where the request must not be answered."""
+        if visitors is None:
+            g.person = EVERYBODY
+            return None
+        g.person = ANONYMOUS
+        if request.endpoint is None:  # there is nothing, which a page says to whoever asks
+            g.person = _person_or_anonymous(visitors)
+            return None
+        if request.method == "OPTIONS":  # browsers ask without credentials; the answer tells of methods alone
+            return current_app.make_default_options_response()
+        need = need_of(request.endpoint, request.method)
+        if need is Openness.ALWAYS:
+            return None
+        try:
+            person = visitors.person()
+            if person is None and not (need is Openness.IF_ANONYMOUS and settings.anonymous):
+                raise UnauthorizedError(_UNKNOWN)
+        except UnauthorizedError:
+            if wants_error_page():
+                return _to_sign_in(visitors.cookies.root)
+            raise
+        g.person = person or ANONYMOUS
+        needed = Role.VIEWER if isinstance(need, Openness) else need
+        if not g.person.role.allows(needed):
+            raise ForbiddenError(f"the role {g.person.role} does not allow this; it needs the role {needed}")
+        return None
+
+    return check
+
+
+def keep_private(response: Response) -> Response:
+    """Let no cache give one person's answer to another."""
+    if request.endpoint is None or need_of(request.endpoint, "GET") is not Openness.ALWAYS:
+        response.cache_control.private = True
+        response.vary.update(("Authorization", "Cookie"))
+    return response
+
+
+def _person_or_anonymous(visitors: Visitors) -> Person:
+    try:
+        return visitors.person() or ANONYMOUS
+    except ServiceError:
+        return ANONYMOUS
+
+
+def _to_sign_in(root: str) -> Response:
+    return cast(Response, redirect(f"{root}{SIGN_IN}?next={quote(asked_path(), safe='')}", 303))

@@ -1,0 +1,302 @@
+"""Who is who, and what each role may: the table of roles by operations, in each mode; tokens that are no good; sessions."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from processes.access.person import Role
+from processes.jobs import tables
+from processes.jobs.database import Database
+from processes.jobs.token_store import REMEMBERED_S, TokenStore
+from processes.programs.web import prepare
+from processes.settings import load_settings
+from processes.web.app import create_application
+from processes.web.roles import NEEDS, need_of
+from processes.web.session_cookie import CookiePlace, own_path
+from service import configure
+from tables import each_row
+
+JOB = "/jobs/00000000-0000-4000-8000-000000000000"
+OWN = {"Origin": "http://localhost"}
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+OPERATIONS = {
+    # what is asked, with the least role that may: "": everybody, "anonymous": everybody if that is set
+    "": ["GET /health", "GET /assets/own/pages.css", "GET /sign-in"],
+    "anonymous": ["GET /", "GET /conformance", "GET /openapi", "GET /processes", "GET /processes/echo"],
+    "viewer": [
+        "GET /models", "GET /jobs", f"GET {JOB}", f"GET {JOB}/results", f"GET {JOB}/results/classifiedObjects", f"GET {JOB}/events",
+        f"GET {JOB}/map", f"GET {JOB}/review", f"GET {JOB}/objects/1/chip.png", f"GET {JOB}/map/objects/0/0/0.mvt",
+        f"GET {JOB}/map/imagery/0/0/0.webp", f"GET {JOB}/results/style.qml", "GET /collections", "GET /collections/x", "GET /collections/x/items",
+        "GET /collections/x/queryables",
+    ],
+    "user": [
+        "POST /processes/echo/execution", "POST /processes/classify-objects/execution", "POST /processes/classify-objects/validate",
+        f"DELETE {JOB}", "POST /uploads", "GET /uploads/x", "DELETE /uploads/x", "GET /imagery",
+    ],
+    "operator": ["GET /metrics", "PUT /collections/x/items/1", "DELETE /collections/x/items/1"],
+}  # fmt: skip
+ORDER = ["", "anonymous", *Role]
+
+
+def application(folder: Path, **settings: Any) -> Any:
+    """Return an application without a runner, whose processes have these settings."""
+    folder.mkdir(exist_ok=True)
+    configuration = configure(folder, models=[], imagery=[], settings=settings)
+    prepare(configuration)
+    app = create_application(configuration)
+    app.extensions["tokens"] = TokenStore(Database(load_settings(configuration).job_store))
+    return app
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return application(tmp_path_factory.mktemp("tokens"), access="tokens")
+
+
+@pytest.fixture(scope="module")
+def bearers(app: Any) -> dict[str, dict[str, str]]:
+    """Return the header of somebody of each role."""
+    return {role: bearer(app.extensions["tokens"].add(f"a-{role}", role, None)) for role in Role}
+
+
+def bearer(token: object) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def ask(app: Any, operation: str, headers: Mapping[str, str] | None = None) -> Any:
+    """Ask for an operation, with no cookies."""
+    method, path = operation.split()
+    body: dict[str, Any] = {"json": {}} if method == "POST" else {}
+    return app.test_client(use_cookies=False).open(path, method=method, headers=headers or {}, buffered=True, **body)
+
+
+def refusals(app: Any, headers: Mapping[str, str] | None) -> dict[str, int]:
+    """Return which operations are refused for want of a role or a name, with the status."""
+    asked = {operation: ask(app, operation, headers).status_code for rows in OPERATIONS.values() for operation in rows}
+    return {operation: status for operation, status in asked.items() if status in (401, 403)}
+
+
+def test_every_endpoint_has_a_role(app: Any) -> None:
+    served = {
+        (rule.endpoint, method) for rule in app.url_map.iter_rules() for method in (rule.methods or set()) - {"OPTIONS"}
+    }
+    missing = served - set(NEEDS)
+    assert not missing
+    assert need_of("an endpoint of tomorrow", "GET") is Role.OPERATOR
+
+
+@each_row("role", list(Role))
+def test_each_role_may_what_the_table_says(app: Any, bearers: dict[str, dict[str, str]], role: Role) -> None:
+    above = [operation for need in ORDER[ORDER.index(role) + 1 :] for operation in OPERATIONS[need]]
+    assert refusals(app, bearers[role]) == dict.fromkeys(above, 403)
+
+
+def test_nobody_may_what_needs_a_role(app: Any) -> None:
+    needing = [operation for need in ORDER[1:] for operation in OPERATIONS[need]]
+    assert refusals(app, None) == dict.fromkeys(needing, 401)
+
+
+def test_anonymous_readers_see_descriptions_and_no_more(tmp_path: Path) -> None:
+    app = application(tmp_path, access="tokens", anonymous="true")
+    needing = [operation for need in ORDER[2:] for operation in OPERATIONS[need]]
+    assert refusals(app, None) == dict.fromkeys(needing, 401)
+    assert ask(app, "GET /", bearer("classify_wrong")).status_code == 401  # who claims to be somebody proves it
+
+
+def test_an_open_service_asks_nobody(tmp_path: Path) -> None:
+    app = application(tmp_path, access="open")
+    assert not refusals(app, None)
+    assert app.test_client().get("/sign-in").status_code == 404
+
+
+def test_refusals_are_problems(app: Any, bearers: dict[str, dict[str, str]]) -> None:
+    answer = ask(app, "GET /jobs")
+    assert (answer.status_code, answer.json["type"], answer.headers["WWW-Authenticate"]) == (
+        401,
+        "Unauthorized",
+        "Bearer",
+    )
+    assert "Bearer" in answer.json["detail"]
+    answer = ask(app, "GET /metrics", bearers[Role.USER])
+    assert (answer.status_code, answer.json["type"]) == (403, "Forbidden")
+    assert answer.json["detail"] == "the role user does not allow this; it needs the role operator"
+    assert "private" in answer.headers["Cache-Control"]
+
+
+def test_what_is_not_there_is_not_there_for_anybody(app: Any) -> None:
+    assert ask(app, "GET /nothing").status_code == 404
+    assert ask(app, "DELETE /jobs").status_code == 405
+
+
+def test_a_preflight_needs_no_token_and_does_nothing(app: Any) -> None:
+    answer = ask(
+        app, f"OPTIONS {JOB}", {"Origin": "https://map.example.org", "Access-Control-Request-Method": "DELETE"}
+    )
+    assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (200, "*")
+    assert "Authorization" in ask(app, "OPTIONS /collections/x/items", {
+        "Origin": "https://map.example.org", "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "Authorization",
+    }).headers["Access-Control-Allow-Headers"]  # fmt: skip
+
+
+def altered(text: str) -> str:
+    return text[:-1] + ("A" if text[-1] != "A" else "B")
+
+
+@each_row(
+    "header",
+    [
+        lambda good: "",
+        lambda good: "Bearer",
+        lambda good: "Bearer ",
+        lambda good: f"Basic {good}",
+        lambda good: f"Bearer {altered(good)}",
+        lambda good: f"Bearer {good}x",
+        lambda good: f"Bearer {good[:22]}{'A' * 43}",
+        lambda good: f"Bearer classify_000000000000_{good[22:]}",
+        lambda good: "Bearer eyJhbGciOiJub25lIn0.e30.",
+        lambda good: "Bearer ' OR 1=1 --",
+        lambda good: f"Bearer {good} {good}",
+    ],
+    ids=map(str, range(11)),
+)
+def test_what_is_no_token_proves_nothing(
+    app: Any, bearers: dict[str, dict[str, str]], header: Callable[[str], str]
+) -> None:
+    good = bearers[Role.USER]["Authorization"].removeprefix("Bearer ")
+    answer = ask(app, "GET /jobs", {"Authorization": header(good)})
+    assert answer.status_code == 401
+    assert good[22:] not in answer.text
+
+
+def test_tokens_expire_and_are_revoked_within_a_second(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = app.extensions["tokens"]
+    short, long = (bearer(tokens.add(name, Role.USER, days)) for name, days in (("short", 1), ("long", None)))
+    assert [ask(app, "GET /jobs", header).status_code for header in (short, long)] == [200, 200]
+    with tokens._database.write() as connection:  # a day goes by
+        connection.execute(tables.token.update().where(tables.token.c.name == "short").values(expires=1.0))
+    assert tokens.revoke("long")
+    assert not tokens.revoke("long")
+    forget(monkeypatch)
+    assert [ask(app, "GET /jobs", header).status_code for header in (short, long)] == [401, 401]
+    assert bearer(tokens.add("long", Role.VIEWER, None)) != long  # the name is free again
+    assert ask(app, "GET /jobs", long).status_code == 401
+
+
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the time pass for which a token that was good counts as good."""
+    later_s = time.monotonic() + REMEMBERED_S + 0.01
+    monkeypatch.setattr("processes.jobs.token_store.time.monotonic", lambda: later_s)
+
+
+def test_the_store_holds_no_token(app: Any, tmp_path: Path) -> None:
+    tokens = app.extensions["tokens"]
+    secret = str(tokens.add("secretive", Role.USER, None)).rsplit("_", 1)[1]
+    with tokens._database.read() as connection:
+        kept = repr(connection.execute(sa.select(tables.token)).all())
+    assert "secretive" in kept
+    assert secret not in kept
+    assert not re.search("secret", repr(tokens.tokens()).replace("secretive", ""))
+
+
+def signed_in(app: Any, role: Role, name: str) -> Any:
+    """Return a browser that has signed in with a token of its own."""
+    browser = app.test_client()
+    token = app.extensions["tokens"].add(name, role, None)
+    answer = browser.post("/sign-in", data={"token": f" {token} ", "next": "/jobs?f=html"}, headers=OWN)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/jobs?f=html")
+    cookie = answer.headers["Set-Cookie"]
+    assert all(word in cookie for word in ("HttpOnly", "SameSite=Lax", "Path=/"))
+    assert str(token) not in cookie
+    return browser
+
+
+def test_a_browser_is_led_to_sign_in_and_back(app: Any) -> None:
+    answer = app.test_client().get("/jobs?status=failed&f=html", headers=BROWSER)
+    assert (answer.status_code, answer.headers["Location"]) == (
+        303,
+        "/sign-in?next=%2Fjobs%3Fstatus%3Dfailed%26f%3Dhtml",
+    )
+    page = app.test_client().get(answer.headers["Location"], headers=BROWSER)
+    assert 'value="/jobs?status=failed&amp;f=html"' in page.text
+    assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+    assert "no-store" in page.headers["Cache-Control"]
+
+
+def test_a_session_is_shown_and_ends_where_it_is_signed_out(app: Any) -> None:
+    browser = signed_in(app, Role.VIEWER, "vera")
+    page = browser.get("/jobs?f=html", headers=BROWSER)
+    assert page.status_code == 200
+    assert "vera" in page.text
+    assert 'action="/sign-out"' in page.text
+    assert browser.get("/metrics").status_code == 403
+    key = browser.get_cookie("classify-session").value
+    answer = browser.post("/sign-out", headers=OWN)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/sign-in")
+    assert browser.get_cookie("classify-session") is None
+    replayed = app.test_client()
+    replayed.set_cookie("classify-session", key)
+    assert replayed.get("/jobs").status_code == 401
+
+
+def test_a_session_ends_with_its_token(app: Any) -> None:
+    browser = signed_in(app, Role.USER, "rita")
+    assert browser.get("/jobs").status_code == 200
+    app.extensions["tokens"].revoke("rita")
+    assert browser.get("/jobs").status_code == 401
+
+
+def test_a_session_changes_nothing_but_for_the_services_own_pages(app: Any) -> None:
+    browser = signed_in(app, Role.USER, "ursula")
+    for headers, status in (
+        ({}, 401),
+        ({"Origin": "https://evil.example"}, 401),
+        ({"Origin": "null"}, 401),
+        (OWN, 404),
+    ):
+        assert browser.delete(JOB, headers=headers).status_code == status, headers  # `origins` is * here
+    for headers in ({}, {"Origin": "https://evil.example"}):
+        assert browser.post("/sign-out", headers=headers).status_code == 403
+        assert browser.post("/sign-in", data={"token": "x"}, headers=headers).status_code == 403
+    assert browser.get("/jobs").status_code == 200
+
+
+def test_a_wrong_token_is_told_on_the_page(app: Any) -> None:
+    answer = app.test_client().post("/sign-in", data={"token": "classify_x", "next": "/models"}, headers=OWN | BROWSER)
+    assert answer.status_code == 401
+    assert 'role="alert"' in answer.text
+    assert 'value="/models"' in answer.text
+    assert "Set-Cookie" not in answer.headers
+
+
+@each_row(
+    ("given", "path"),
+    [
+        ("/jobs?f=html", "/jobs?f=html"),
+        (None, "/"),
+        ("", "/"),
+        ("jobs", "/"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("/jobs\\..", "/"),
+        ("https://evil.example/jobs", "/"),
+        ("/\t/evil.example", "/"),
+        ("/jobs\r\nSet-Cookie: x", "/"),
+        ("/" + "x" * 3000, "/"),
+    ],
+)
+def test_nobody_is_led_elsewhere(given: str | None, path: str) -> None:
+    assert own_path(given) == path
+
+
+def test_cookies_of_a_service_behind_tls_are_secure() -> None:
+    assert CookiePlace.of("https://a.example/") == CookiePlace("", True)
+    assert CookiePlace.of("https://a.example/").session == "__Host-classify-session"
+    assert CookiePlace.of("https://a.example/classify/").session == "classify-session"
+    assert CookiePlace.of("https://a.example/classify/").root == "/classify"
