@@ -73,6 +73,7 @@ HOMES: Mapping[str, set[str]] = {
     },
     "zipfile": {"sources/zips", "features/reading/shapefile_zip", "model/package", "model/pytorch/weights_file"}
     | {"convert/keras_files", "convert/kinds", "programs/conversion/new_package"},
+    "joserfc": {"access/identity_tokens", "access/issuer"},
     "jsonschema": {"ogc/schema"},
     "yaml": {"settings"},
     "click": {"programs"},

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urljoin
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from processes.allowed_hosts import normal_host
 from processes.errors import ForbiddenError, HostStatusError, InputError
 from processes.settings import Settings
 from processes.sources.connections import CurrentDeadline, pool_of
@@ -175,3 +176,42 @@ def post(href: str, settings: Settings, body: bytes, media_type: str, timeout_s:
             raise
         response.close()  # only the status counts; a body may never end
         return response.status
+
+
+def ask_document(href: str, form: bytes | None, *, allows_private: bool, timeout_s: float, max_bytes: int) -> bytes:
+    """Return a small document of a host that the operator named, or that one names which the operator named.
+
+    Redirects are not followed.
+
+    Args:
+        href: the link, `http:` or `https:`.
+        form: fields of a form that is sent; None = it is only asked for the document.
+        allows_private: True = the host may have private addresses.
+        timeout_s: seconds for all of it, from the lookup of the host to the last byte.
+        max_bytes: size of the largest document.
+
+    Raises:
+        ForbiddenError: the host has a private address.
+        InputError: the host cannot be found, does not answer in time, or answers with more.
+        HostStatusError: it answers with another status than 200.
+    """
+    parts, deadline = split_link(href), Deadline.after(timeout_s)
+    host = normal_host(parts.hostname or "")
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+    if form is not None:
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+    with pool_of(parts.scheme, host, port_of(parts), lambda: deadline, allows_private=allows_private) as pool:
+        response = send(pool, "GET" if form is None else "POST", parts, headers, form)
+        try:
+            body = response.read(max_bytes + 1)
+        except HTTPError as err:
+            raise InputError(f"{display_link(href)}: the host broke off its answer") from err
+        finally:
+            response.close()
+    if response.status != 200:
+        error = HostStatusError(f"{display_link(href)}: the host answers with status {response.status}")
+        error.status = response.status
+        raise error
+    if len(body) > max_bytes:
+        raise InputError(f"{display_link(href)}: the answer has more than {max_bytes} bytes")
+    return bytes(body)

@@ -10,6 +10,8 @@ from urllib.parse import quote, urlsplit
 from flask import Response, current_app, g, redirect, request
 from pygeoapi.api import API
 
+from processes.access.identity_tokens import person_of
+from processes.access.issuer import Issuer
 from processes.access.person import ANONYMOUS, EVERYBODY, Person, Role
 from processes.errors import ForbiddenError, ServiceError, UnauthorizedError
 from processes.jobs.manager import JobManager
@@ -33,11 +35,13 @@ class Visitors:
     Args:
         api: pygeoapi's API object.
         url: public URL of the service.
+        issuer: of the tokens; None = they are the service's own.
     """
 
-    def __init__(self, api: API, url: str) -> None:
+    def __init__(self, api: API, url: str, issuer: Issuer | None) -> None:
         self._manager = cast(JobManager, api.manager)
         self._own = urlsplit(url).netloc.lower()
+        self.issuer = issuer
         self.cookies = CookiePlace.of(url)
 
     @cached_property
@@ -47,7 +51,7 @@ class Visitors:
 
     @cached_property
     def tokens(self) -> TokenStore:
-        """Return the tokens of the service."""
+        """Return the service's own tokens."""
         return TokenStore(self._manager.intake.database)
 
     def person(self) -> Person | None:
@@ -59,7 +63,10 @@ class Visitors:
         """
         given = request.headers.get("Authorization", "")
         if given.lower().startswith(_SCHEME):
-            return self.tokens.person(given[len(_SCHEME) :].strip())
+            text = given[len(_SCHEME) :].strip()
+            if self.issuer is None:
+                return self.tokens.person(text)
+            return person_of(text, self.issuer, self.issuer.named.audience)
         key = request.cookies.get(self.cookies.session)
         if key and (request.method in _READING or self.is_own_page()):
             return self.sessions.person(key)
@@ -73,7 +80,10 @@ class Visitors:
 
 def visitors_of(settings: Settings, api: API) -> Visitors | None:
     """Return what finds out who makes requests; None = the service asks nobody."""
-    return None if settings.access in (None, OPEN) else Visitors(api, api.config["server"]["url"])
+    if settings.access in (None, OPEN):
+        return None
+    issuer = None if settings.oidc is None else Issuer(settings.oidc, settings)
+    return Visitors(api, api.config["server"]["url"], issuer)
 
 
 def access_check(settings: Settings, visitors: Visitors | None) -> Callable[[], Response | None]:

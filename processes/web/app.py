@@ -50,7 +50,8 @@ from processes.web.problem import (
 )
 from processes.web.result_map import imagery_tile_view, map_view, object_tile_view
 from processes.web.review import review_view
-from processes.web.sign_in import add_sign_in
+from processes.web.sign_in import add_sign_in, add_sign_out
+from processes.web.sign_in_at_issuer import add_sign_in_at_issuer
 from processes.web.uploads import uploads_view
 from processes.web.views import OPENAPI, SETTINGS, STOPPING, UPLOADS
 
@@ -205,7 +206,11 @@ def create_application(configuration: Path) -> Flask:
     app.add_url_rule("/health", "health", health_view(api))
     visitors = visitors_of(settings, api)
     if visitors is not None:
-        add_sign_in(app, api, visitors)
+        if visitors.issuer is None:
+            add_sign_in(app, api, visitors)
+        else:
+            add_sign_in_at_issuer(app, api, visitors, visitors.issuer)
+        add_sign_out(app, visitors)
         app.after_request(keep_private)
     app.url_map.merge_slashes = False  # it would redirect, to whatever host the client names
     app.before_request(origin_check(settings, api.config["server"]["url"]))

@@ -21,7 +21,7 @@ _PAGE = "sign_in.html"
 
 
 def add_sign_in(app: Flask, api: API, visitors: Visitors) -> None:
-    """Let people sign in and out.
+    """Let people sign in with tokens of the service.
 
     Args:
         app: gets the views.
@@ -29,6 +29,10 @@ def add_sign_in(app: Flask, api: API, visitors: Visitors) -> None:
         visitors: finds out who asks.
     """
     app.add_url_rule(SIGN_IN, "sign_in", _sign_in_view(api, visitors), methods=["GET", "POST"])
+
+
+def add_sign_out(app: Flask, visitors: Visitors) -> None:
+    """Let people sign out."""
     app.add_url_rule("/sign-out", "sign_out", _sign_out_view(visitors), methods=["POST"])
 
 

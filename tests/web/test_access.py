@@ -4,55 +4,21 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from openapi_spec_validator import OpenAPIV30SpecValidator
 
+from access_modes import BROWSER, JOB, OPERATIONS, ORDER, OWN, application, ask, bearer, refusals
 from processes.access.person import Role
 from processes.jobs import tables
-from processes.jobs.database import Database
-from processes.jobs.token_store import REMEMBERED_S, TokenStore
-from processes.programs.web import prepare
-from processes.settings import load_settings
-from processes.web.app import create_application
-from processes.web.roles import NEEDS, need_of
+from processes.jobs.token_store import REMEMBERED_S
+from processes.web.roles import NEEDS, Openness, need_of
 from processes.web.session_cookie import CookiePlace, own_path
-from service import configure
 from tables import each_row
-
-JOB = "/jobs/00000000-0000-4000-8000-000000000000"
-OWN = {"Origin": "http://localhost"}
-BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-OPERATIONS = {
-    # what is asked, with the least role that may: "": everybody, "anonymous": everybody if that is set
-    "": ["GET /health", "GET /assets/own/pages.css", "GET /sign-in"],
-    "anonymous": ["GET /", "GET /conformance", "GET /openapi", "GET /processes", "GET /processes/echo"],
-    "viewer": [
-        "GET /models", "GET /jobs", f"GET {JOB}", f"GET {JOB}/results", f"GET {JOB}/results/classifiedObjects", f"GET {JOB}/events",
-        f"GET {JOB}/map", f"GET {JOB}/review", f"GET {JOB}/objects/1/chip.png", f"GET {JOB}/map/objects/0/0/0.mvt",
-        f"GET {JOB}/map/imagery/0/0/0.webp", f"GET {JOB}/results/style.qml", "GET /collections", "GET /collections/x", "GET /collections/x/items",
-        "GET /collections/x/queryables",
-    ],
-    "user": [
-        "POST /processes/echo/execution", "POST /processes/classify-objects/execution", "POST /processes/classify-objects/validate",
-        f"DELETE {JOB}", "POST /uploads", "GET /uploads/x", "DELETE /uploads/x", "GET /imagery",
-    ],
-    "operator": ["GET /metrics", "PUT /collections/x/items/1", "DELETE /collections/x/items/1"],
-}  # fmt: skip
-ORDER = ["", "anonymous", *Role]
-
-
-def application(folder: Path, **settings: Any) -> Any:
-    """Return an application without a runner, whose processes have these settings."""
-    folder.mkdir(exist_ok=True)
-    configuration = configure(folder, models=[], imagery=[], settings=settings)
-    prepare(configuration)
-    app = create_application(configuration)
-    app.extensions["tokens"] = TokenStore(Database(load_settings(configuration).job_store))
-    return app
 
 
 @pytest.fixture(scope="module")
@@ -64,23 +30,6 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def bearers(app: Any) -> dict[str, dict[str, str]]:
     """Return the header of somebody of each role."""
     return {role: bearer(app.extensions["tokens"].add(f"a-{role}", role, None)) for role in Role}
-
-
-def bearer(token: object) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-def ask(app: Any, operation: str, headers: Mapping[str, str] | None = None) -> Any:
-    """Ask for an operation, with no cookies."""
-    method, path = operation.split()
-    body: dict[str, Any] = {"json": {}} if method == "POST" else {}
-    return app.test_client(use_cookies=False).open(path, method=method, headers=headers or {}, buffered=True, **body)
-
-
-def refusals(app: Any, headers: Mapping[str, str] | None) -> dict[str, int]:
-    """Return which operations are refused for want of a role or a name, with the status."""
-    asked = {operation: ask(app, operation, headers).status_code for rows in OPERATIONS.values() for operation in rows}
-    return {operation: status for operation, status in asked.items() if status in (401, 403)}
 
 
 def test_every_endpoint_has_a_role(app: Any) -> None:
@@ -300,3 +249,24 @@ def test_cookies_of_a_service_behind_tls_are_secure() -> None:
     assert CookiePlace.of("https://a.example/").session == "__Host-classify-session"
     assert CookiePlace.of("https://a.example/classify/").session == "classify-session"
     assert CookiePlace.of("https://a.example/classify/").root == "/classify"
+
+
+@pytest.mark.parametrize("anonymous", ["false", "true"])
+def test_the_openapi_document_says_who_may(tmp_path: Path, anonymous: str) -> None:
+    app = application(tmp_path, access="tokens", anonymous=anonymous)
+    token = bearer(app.extensions["tokens"].add("anna", Role.VIEWER, None))
+    document = ask(app, "GET /openapi?f=json", token).json
+    assert not list(OpenAPIV30SpecValidator(document).iter_errors())
+    assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    assert document["security"] == [{"token": []}]
+    router = app.url_map.bind("localhost")
+    for path, methods in document["paths"].items():
+        for method, operation in ((name, item) for name, item in methods.items() if name != "parameters"):
+            endpoint, _ = router.match(re.sub(r"{\w+}", "1", path), method=method.upper())
+            need = need_of(endpoint, method.upper())
+            if need is Openness.ALWAYS:
+                assert operation["security"] == [], path
+                continue
+            assert {"401", "403"} <= set(operation["responses"]), path
+            is_open = need is Openness.IF_ANONYMOUS and anonymous == "true"
+            assert operation.get("security") == ([{}, {"token": []}] if is_open else None), path

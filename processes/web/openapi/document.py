@@ -17,7 +17,7 @@ from processes import __version__
 from processes.ogc.process import Process, SectionedProcess
 from processes.ogc.request import Description
 from processes.registry import load_processes
-from processes.settings import load_configuration
+from processes.settings import load_configuration, load_settings
 from processes.sources.media_types import JSON
 from processes.web.openapi.collections import COLLECTION_PARAMETERS, COLLECTION_SCHEMAS, collection_paths
 from processes.web.openapi.components import Components, named
@@ -38,6 +38,7 @@ from processes.web.openapi.parameters import PARAMETERS
 from processes.web.openapi.responses import HEADERS, RESPONSES, error_responses, response
 from processes.web.openapi.results import FILE_HEADERS, form_names, result_paths
 from processes.web.openapi.schemas import OBJECT, SCHEMAS, ref
+from processes.web.openapi.security import secured
 
 MEDIA_TYPE = "application/vnd.oai.openapi+json;version=3.0"
 
@@ -58,7 +59,9 @@ def configured_document(configuration: Path) -> dict[str, Any]:
     values = load_configuration(configuration)
     identification = values["metadata"]["identification"]
     processes = load_processes(configuration)
-    return openapi_document(processes, values["server"]["url"], identification["title"], identification["description"])
+    title, description = identification["title"], identification["description"]
+    document = openapi_document(processes, values["server"]["url"], title, description)
+    return secured(document, load_settings(configuration))
 
 
 def openapi_document(processes: Mapping[str, Process], url: str, title: str, description: str) -> dict[str, Any]:

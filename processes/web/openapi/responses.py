@@ -73,6 +73,14 @@ RESPONSES: Mapping[str, dict[str, Any]] = {
 }
 
 
+def access_responses() -> dict[str, Any]:
+    """Return the responses for errors of who asks, of a service that asks who they are."""
+    proves_nothing = _error("The request does not say who makes it, or its token is not good", ["WWW-Authenticate"])
+    headers = {"WWW-Authenticate": _header("How to say so: `Bearer`")}
+    allows_nothing = "The configuration does not allow what a link names, or the role does not allow the request"
+    return {"error401": proves_nothing | {"headers": headers}, "error403": _error(allows_nothing, ())}
+
+
 def error_responses(statuses: Sequence[int]) -> dict[str, dict[str, str]]:
     """Return the responses for errors of these statuses, and for any other error."""
     references = {str(status): ref("responses", f"error{status}") for status in sorted(statuses)}
