@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { command -v "$$p"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo serve test test-jobs test-pages test-compose test-convert convert-env test-openvino chaos siege fuzz soak check bench bench-growth bench-remote gpu-check audit lock openapi clean test-qgis qgis-plugin test-clients test-generators test-wheel
+.PHONY: demo serve test test-jobs test-pages test-sign-in test-compose test-convert convert-env test-openvino chaos siege fuzz soak check bench bench-growth bench-remote gpu-check audit lock openapi clean test-qgis qgis-plugin test-clients test-generators test-wheel
 
 demo: .venv/ready
 	$(BIN)/python examples/storm/demo.py
@@ -24,6 +24,10 @@ test-jobs: .venv/ready-dev
 # a person at the pages: fills in, uploads, runs, watches, cancels; needs Chromium
 test-pages: .venv/ready-dev
 	$(BIN)/python -m pytest -m pages --durations=5
+
+# people who sign in at a real provider of OpenID Connect; needs Chromium and Node.js
+test-sign-in: .venv/ready-dev .venv/sign-in/ready
+	$(BIN)/python -m pytest -m sign_in --durations=5
 
 # the plugin in a real QGIS: its dialogs, qgis_process, this service and others; needs QGIS with its Python, and xvfb
 test-qgis: .venv/ready-dev
@@ -139,6 +143,11 @@ soak: .venv/ready-dev
 	.venv/clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-clients.lock
 	mkdir -p .venv/clients/npm && cp tests/clients/package.json tests/clients/package-lock.json .venv/clients/npm
 	npm ci --silent --no-audit --no-fund --prefix .venv/clients/npm
+	@touch $@
+
+.venv/sign-in/ready: tests/sign_in/package.json tests/sign_in/package-lock.json | .venv/bin/python
+	mkdir -p .venv/sign-in/npm && cp tests/sign_in/package.json tests/sign_in/package-lock.json .venv/sign-in/npm
+	npm ci --silent --no-audit --no-fund --prefix .venv/sign-in/npm
 	@touch $@
 
 .venv/generators/ready: requirements-generators.lock | .venv/bin/python

@@ -1,6 +1,7 @@
 """Measure two checkouts of the service side by side: the minute of sixteen clients, in rounds that take turns.
 
     python tests/side_by_side.py OTHER [--rounds 6] [--seconds 20]
+    python tests/side_by_side.py --tokens       # this checkout, with tokens and open
 
 Both services run all the time; one is asked while the other has nothing to do. Which is asked first changes from round
 to round, and both get the same requests. What is still to do at the end of a round is dismissed. The ratio is this
@@ -18,12 +19,18 @@ from pathlib import Path
 
 from jobs_service import Service, make_town, running, until
 from mixed_load import LIMITS, WEB_WORKERS, mixed_load, p95
+from processes.access.person import Role
+from processes.jobs.database import Database
+from processes.jobs.token_store import TokenStore
+from processes.settings import load_settings
 from service import ROOT
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("other", type=Path, help="checkout with a virtual environment of its own in .venv")
+    compared = parser.add_mutually_exclusive_group(required=True)
+    compared.add_argument("other", nargs="?", type=Path, help="checkout with a virtual environment of its own in .venv")
+    compared.add_argument("--tokens", action="store_true", help="compare this checkout, with tokens, with itself, open")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=20, help="of each checkout in a round")
     options = parser.parse_args()
@@ -32,8 +39,13 @@ def main() -> int:
         town = make_town(home / "town", repeats=2000)
         for name in ("here", "there"):
             (home / name).mkdir()
-        here = Service(town, home / "here", limits=LIMITS, web_workers=WEB_WORKERS)
-        there = Service(town, home / "there", limits=LIMITS, root=options.other.resolve(), web_workers=WEB_WORKERS)
+        if options.tokens:
+            here = with_a_token(Service(town, home / "here", (), LIMITS, web_workers=WEB_WORKERS, access="tokens"))
+            there, names = Service(town, home / "there", limits=LIMITS, web_workers=WEB_WORKERS), ("tokens", "open")
+        else:
+            here, other = Service(town, home / "here", limits=LIMITS, web_workers=WEB_WORKERS), options.other.resolve()
+            there = Service(town, home / "there", limits=LIMITS, root=other, web_workers=WEB_WORKERS)
+            names = (ROOT.name, other.name)
         with running(here), running(there):
             services = {"here": here, "there": there}
             for service in services.values():
@@ -42,9 +54,18 @@ def main() -> int:
             ratios = [one_round(services, number, options.seconds) for number in range(options.rounds)]
     for name in ("p50", "p95"):
         values = [ratio[name] for ratio in ratios]
-        print(f"{ROOT.name} by {options.other.name}, sync {name}: median ratio {statistics.median(values):.3f} "
+        print(f"{names[0]} by {names[1]}, sync {name}: median ratio {statistics.median(values):.3f} "
               f"({min(values):.3f} to {max(values):.3f})")  # fmt: skip
     return 0
+
+
+def with_a_token(service: Service) -> Service:
+    """Start a service that asks who makes requests, and let them say so."""
+    database = Database(load_settings(service.configuration).job_store)
+    service.headers["Authorization"] = f"Bearer {TokenStore(database).add('load', Role.OPERATOR, 1)}"
+    database.close()
+    service.start("serve")
+    return service
 
 
 def one_round(services: dict[str, Service], number: int, seconds: float) -> dict[str, float]:
