@@ -26,7 +26,11 @@ import yaml
 from affine import Affine
 
 from conftest import definition, save_mean_network
+from processes.access.person import Role
+from processes.jobs.database import Database
 from processes.jobs.slot import NAME
+from processes.jobs.token_store import TokenStore
+from processes.settings import load_settings
 from rasters import make_raster
 from service import ROOT, clean_environment, configure
 from slow_network import save_slow_network
@@ -168,6 +172,14 @@ class Service:
             )
         self.parts[name or command[0]] = process
         return process
+
+    def add_token(self, name: str, role: Role = Role.USER) -> str:
+        """Make a token, and let all requests of this object that have no other one have it."""
+        database = Database(load_settings(self.configuration).job_store)
+        token = str(TokenStore(database).add(name, role, 1))
+        database.close()
+        self.headers["Authorization"] = f"Bearer {token}"
+        return token
 
     def wait_ready(self) -> None:
         """Wait until it answers, and has a runner that takes jobs."""

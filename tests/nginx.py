@@ -26,9 +26,12 @@ class Nginx:
         port: where it listens.
         service: where the service listens, `host:port`.
         max_body_mb: of a request, in MiB.
+        certificate: PEM files of it and of its key, for TLS as docs/proxy.md has it; None = plain HTTP.
     """
 
-    def __init__(self, port: int, service: str, max_body_mb: int = 64) -> None:
+    def __init__(
+        self, port: int, service: str, max_body_mb: int = 64, certificate: tuple[bytes, bytes] | None = None
+    ) -> None:
         program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
         if program is None:
             if os.environ.get("CI"):
@@ -40,9 +43,17 @@ class Nginx:
         self.port = port
         values = {"PROXY_PORT": port, "PROXY_FOLDER": self.folder, "PROXY_MAX_BODY_MB": max_body_mb, "SERVICE": service}
         configuration = self.folder / "nginx.conf"
-        configuration.write_text(
-            substituted(TEMPLATE.read_text(), {name: str(value) for name, value in values.items()})
-        )
+        text = substituted(TEMPLATE.read_text(), {name: str(value) for name, value in values.items()})
+        if certificate is not None:
+            for name, content in zip(("cert.pem", "key.pem"), certificate, strict=True):
+                (self.folder / name).write_bytes(content)
+                if os.geteuid() == 0:
+                    shutil.chown(self.folder / name, USER)
+            (told,) = re.findall(r"```nginx\n(.*?)```", (ROOT / "docs" / "proxy.md").read_text(), re.DOTALL)
+            lines = told.replace("8443", str(port)).replace("/tls/", f"{self.folder}/")
+            assert f"listen {port};" in text
+            text = text.replace(f"listen {port};", lines)
+        configuration.write_text(text)
         self._log = self.folder / "log"
         self._log.touch()
         command = [self._program, "-e", "stderr", "-c", str(configuration), "-g", "daemon off;"]

@@ -20,9 +20,6 @@ from pathlib import Path
 from jobs_service import Service, make_town, running, until
 from mixed_load import LIMITS, WEB_WORKERS, mixed_load, p95
 from processes.access.person import Role
-from processes.jobs.database import Database
-from processes.jobs.token_store import TokenStore
-from processes.settings import load_settings
 from service import ROOT
 
 
@@ -61,9 +58,7 @@ def main() -> int:
 
 def with_a_token(service: Service) -> Service:
     """Start a service that asks who makes requests, and let them say so."""
-    database = Database(load_settings(service.configuration).job_store)
-    service.headers["Authorization"] = f"Bearer {TokenStore(database).add('load', Role.OPERATOR, 1)}"
-    database.close()
+    service.add_token("load", Role.OPERATOR)
     service.start("serve")
     return service
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -67,21 +66,10 @@ def with_tokens(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Serv
     """Return a service that asks for its own tokens, and one of them."""
     town, folder = make_town(tmp_path_factory.mktemp("town"), repeats=1), tmp_path_factory.mktemp("tokens")
     service = Service(town, folder, (), access="tokens")
-    command = [
-        sys.executable,
-        "-m",
-        "processes.programs.cli",
-        "--config",
-        service.configuration,
-        "token",
-        "add",
-        "anna",
-    ]
-    made = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    service.headers["Authorization"] = f"Bearer {made.stdout.strip()}"
+    token = service.add_token("anna")
     service.start("serve")
     with running(service):
-        yield service, made.stdout.strip()
+        yield service, token
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,17 @@ import http.client
 import json
 import re
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
+import trustme
 import yaml
 
 from jobs_service import Service, free_port, freeze, make_town, objects, running, until, wake
@@ -231,3 +234,40 @@ def test_compose_sets_what_the_template_needs() -> None:
     assert f"client_max_body_size {limits['max_body_mb']}m;" in configuration
     assert f"listen {environment['PROXY_PORT']};" in configuration
     assert services["classify-objects"]["environment"]["CLASSIFY_PROXIES"] == 1
+
+
+@pytest.mark.jobs
+def test_people_sign_in_behind_tls(proxied: Proxied, tmp_path: Path) -> None:
+    authority, port = trustme.CA(), free_port()
+    issued = authority.issue_cert("127.0.0.1")
+    certificate = (issued.cert_chain_pems[0].bytes(), issued.private_key_pem.bytes())
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    url = f"https://127.0.0.1:{port}"
+    service = Service(proxied.service.town, tmp_path, (), public_url=url, web_workers=1, proxies=1, access="tokens")
+    token = service.add_token("anna")
+    service.start("serve")
+
+    def ask(method: str, path: str, body: str | None = None, **headers: str) -> http.client.HTTPResponse:
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=trusting)
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        return answer
+
+    nginx = Nginx(port, f"127.0.0.1:{service.port}", certificate=certificate)
+    with running(service), contextlib.closing(nginx):
+        until(nginx.is_ready)
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        assert ask("POST", "/sign-in", f"token={token}", Origin="https://evil.example", **form).status == 403
+        answer = ask("POST", "/sign-in", f"token={token}&next=/jobs", Origin=url, **form)
+        assert (answer.status, answer.headers["Location"]) == (303, "/jobs")
+        cookie = answer.headers["Set-Cookie"]
+        assert cookie.startswith("__Host-classify-session=")
+        assert all(word in cookie for word in ("; Secure", "; HttpOnly", "; Path=/", "; SameSite=Lax"))
+        kept = {"Cookie": cookie.split(";")[0]}
+        answer = ask("GET", "/jobs", **kept)
+        assert (answer.status, answer.headers["Strict-Transport-Security"]) == (200, "max-age=31536000")
+        assert ask("POST", "/sign-out", Origin=url, **kept).status == 303
+        assert ask("GET", "/jobs", **kept).status == 401
