@@ -87,6 +87,8 @@ def test_pages_of_other_origins_change_nothing(origin: str | None, may: bool) ->
         (None, "", False),
         (None, "classify.example.org", False),
         ("open", "0.0.0.0", True),  # noqa: S104
+        ("tokens", "0.0.0.0", True),  # noqa: S104
+        ("oidc", "::", True),
     ],
 )
 def test_a_service_is_open_to_other_machines_only_where_that_is_meant(
