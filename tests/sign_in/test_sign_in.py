@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from chromium import Page, chromium
-from jobs_service import Service, free_port, make_town, running, until
+from jobs_service import Service, free_port, make_town, objects, running, until
 from service import ROOT
 
 pytestmark = [pytest.mark.sign_in, pytest.mark.timeout(300)]
@@ -70,6 +71,24 @@ def with_tokens(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Serv
     service.start("serve")
     with running(service):
         yield service, token
+
+
+PYTHON_CLIENT = """
+import json, sys
+from pathlib import Path
+from ogc_processes import RequestRefused, Service
+
+url, token, image, features = sys.argv[1:]
+with Service(url, token=token) as service:
+    inputs = {"image": Path(image), "features": json.loads(features), "model": "quick"}
+    job = service.process("classify-objects").execute(inputs, wait=True)
+    print(job.status, len(job.result().json()["features"]))
+with Service(url) as service:
+    try:
+        print(service.processes)
+    except RequestRefused as refused:
+        print(refused.status, refused.problem["type"])
+"""
 
 
 @pytest.fixture(scope="module")
@@ -180,3 +199,19 @@ def test_somebody_signs_in_with_a_token(with_tokens: tuple[Service, str], page: 
     assert page.errors == []
     page.click(".visitor button")
     page.until("location.pathname === '/sign-in'")
+
+
+def test_the_python_client_and_gdal_come_with_a_token(
+    with_tokens: tuple[Service, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, token = with_tokens
+    image = next((service.town / "imagery").iterdir())  # which is uploaded
+    command = [sys.executable, "-c", PYTHON_CLIENT, service.url, token, str(image), json.dumps(objects(3))]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "clients" / "python" / "src")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout.splitlines() == ["successful 3", "401 Unauthorized"], done.stderr
+    job = service.get("/jobs").json["jobs"][0]["jobID"]
+    monkeypatch.setitem(os.environ, "GDAL_HTTP_HEADERS", f"Authorization: Bearer {token}")
+    told = f"import pyogrio; print(pyogrio.read_info('{service.url}/jobs/{job}/results/classifiedObjects')['features'])"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout.strip() == "3", done.stderr

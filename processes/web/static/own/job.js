@@ -58,6 +58,7 @@ async function poll() {
   try {
     const answer = await fetch(`${address}?f=json`);
     if (answer.ok) show(await answer.json());
+    else if (answer.status === 401) location.reload(); // the session has ended: the page leads to sign-in, and back
     else if (answer.status < 500) return;
   } catch {
     // the service is away for a moment

@@ -8,6 +8,7 @@ async function refresh() {
   if (!document.hidden && !list.contains(document.activeElement)) {
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+      if (answer.status === 401) location.reload(); // the session has ended: the page leads to sign-in, and back
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = page.getElementById("jobs");
       if (answer.ok && fresh) list.replaceChildren(...fresh.childNodes);
