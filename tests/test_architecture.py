@@ -37,6 +37,7 @@ HOMES: Mapping[str, set[str]] = {
     "sqlalchemy": {
         "jobs/database",
         "jobs/migrations",
+        "jobs/result_names",
         "jobs/retention",
         "jobs/sections_again",
         "jobs/tables",

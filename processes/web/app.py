@@ -23,7 +23,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from processes.errors import FailureError, ServiceError
 from processes.jobs.manager import JobManager
-from processes.ogc.problem import NoSuchProcessError, is_error
+from processes.ogc.problem import NoSuchProcessError, is_error, is_refusal, status_of, type_of
 from processes.settings import load_settings
 from processes.sources.media_types import HTML, JSON
 from processes.web.assets import assets_view, restrict_page
@@ -51,6 +51,7 @@ from processes.web.result_map import imagery_tile_view, map_view, object_tile_vi
 from processes.web.review import review_view
 from processes.web.uploads import uploads_view
 from processes.web.views import OPENAPI, SETTINGS, STOPPING, UPLOADS
+from processes.web.who import audit_refusal
 
 _logger = logging.getLogger(__name__)
 
@@ -89,6 +90,13 @@ def _unexpected_error_response(error: Exception) -> ProblemResponse:
     reference = uuid.uuid4()
     _logger.error("request %s: %s %s failed", reference, request.method, request.path, exc_info=error)
     return problem_response(FailureError(f"the server failed at this request; the log has it as {reference}"))
+
+
+def _service_error_response(error: ServiceError) -> ProblemResponse:
+    """Return the response to an error; the audit is told of one that is a refusal."""
+    if is_refusal(error):
+        audit_refusal(type_of(error), status_of(error), current_app.extensions[SETTINGS].proxies)
+    return problem_response(error)
 
 
 def _complete(response: Response) -> Response:
@@ -199,7 +207,7 @@ def create_application(configuration: Path) -> Flask:
     app.url_map.merge_slashes = False  # it would redirect, to whatever host the client names
     app.before_request(origin_check(settings, api.config["server"]["url"]))
     app.before_request(_refuse_folders)
-    app.register_error_handler(ServiceError, problem_response)
+    app.register_error_handler(ServiceError, _service_error_response)
     app.register_error_handler(HTTPException, http_exception_response)
     app.register_error_handler(Exception, _unexpected_error_response)
     # the last one registered runs first: an error gets its form, is compressed, and gets the headers of CORS

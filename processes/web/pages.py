@@ -21,6 +21,7 @@ from processes.jobs.job import Job, JobStatus
 from processes.jobs.status_info import job_url, output_link
 from processes.ogc.schema import quoted
 from processes.sources.media_types import HTML, JSON, PROBLEM_JSON
+from processes.web.visible import layer_id
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _BROWSERS = "application/xhtml+xml"
@@ -128,6 +129,7 @@ def results_page(api: API, job: Job, forms: Sequence[Mapping[str, str]] = (), st
     data: dict[str, Any] = {
         "job": job.id,
         "name": job.result_name,
+        "collection": layer_id(job),
         "forms": forms,
         "styles": styles,
         "warnings": [],
