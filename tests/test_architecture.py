@@ -40,6 +40,8 @@ HOMES: Mapping[str, set[str]] = {
         "jobs/result_names",
         "jobs/retention",
         "jobs/sections_again",
+        "jobs/shares",
+        "jobs/upload_quota",
         "jobs/tables",
         "jobs/store",
         "jobs/claiming",

@@ -108,6 +108,13 @@ _STEPS: Mapping[int, Sequence[str]] = {
         "INSERT INTO name_count_of_7 (maker, stem, last) SELECT '', stem, last FROM name_count",
         "DROP TABLE name_count",
         "ALTER TABLE name_count_of_7 RENAME TO name_count",
+        "CREATE TABLE share (id VARCHAR(36) NOT NULL PRIMARY KEY, job VARCHAR(36) NOT NULL, "
+        "digest VARCHAR(64) NOT NULL, created DOUBLE PRECISION NOT NULL)",
+        "CREATE INDEX ix_share_job ON share (job)",
+        "CREATE UNIQUE INDEX share_by_digest ON share (digest)",
+        "CREATE TABLE upload (id VARCHAR(32) NOT NULL PRIMARY KEY, client TEXT NOT NULL, size_bytes BIGINT NOT NULL, "
+        "expires DOUBLE PRECISION NOT NULL)",
+        "CREATE INDEX ix_upload_client ON upload (client)",
     ),
 }
 """By the version that they start from."""

@@ -19,7 +19,7 @@ from processes.jobs.job import ENDED, Job, JobStatus, Section
 from processes.jobs.messages import WAITING, waiting_for_gpu
 from processes.jobs.request_summary import request_summary
 from processes.jobs.result_names import free_name, require_free
-from processes.jobs.tables import job, request, runner, section
+from processes.jobs.tables import callback, job, request, runner, section, share
 from processes.ogc.execution import Execution
 from processes.ogc.process import Requirements
 from processes.settings import Limits
@@ -198,6 +198,8 @@ class JobStore:
                     summary=None,
                 )
             )
+            connection.execute(share.delete().where(share.c.job == job_id))
+            connection.execute(callback.delete().where(callback.c.job == job_id))
             dismissed = _find(connection, job_id)
             if dismissed is None or dismissed.is_dry_run != is_dry_run:
                 raise KeyError(job_id)

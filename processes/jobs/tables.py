@@ -97,6 +97,25 @@ callback = sa.Table(
     sa.Index("callback_by_host", "host", "due"),
 )
 
+share = sa.Table(
+    "share",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("job", sa.String(36), nullable=False, index=True),
+    sa.Column("digest", sa.String(64), nullable=False),  # SHA-256 of its secret
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Index("share_by_digest", "digest", unique=True),
+)
+
+upload = sa.Table(  # where the files that a client has sent are counted
+    "upload",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("client", sa.Text, nullable=False, index=True),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("expires", sa.Double, nullable=False),
+)
+
 runner = sa.Table(
     "runner",
     metadata,

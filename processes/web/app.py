@@ -49,6 +49,7 @@ from processes.web.problem import (
 )
 from processes.web.result_map import imagery_tile_view, map_view, object_tile_view
 from processes.web.review import review_view
+from processes.web.shares import keep_shared_private, share_reader, shares_view
 from processes.web.uploads import uploads_view
 from processes.web.views import OPENAPI, SETTINGS, STOPPING, UPLOADS
 from processes.web.who import audit_refusal
@@ -195,6 +196,9 @@ def create_application(configuration: Path) -> Flask:
     tile = "<zoom>/<column>/<row>"
     app.add_url_rule(f"/jobs/<job_id>/map/objects/{tile}.mvt", "object_tile", object_tile_view(api))
     app.add_url_rule(f"/jobs/<job_id>/map/imagery/{tile}.webp", "imagery_tile", imagery_tile_view(api))
+    shares = shares_view(api)
+    app.add_url_rule("/jobs/<job_id>/shares", "shares", shares, methods=["GET", "POST"])
+    app.add_url_rule("/jobs/<job_id>/shares/<share_id>", "share", shares, methods=["DELETE"])
     app.add_url_rule("/jobs/<job_id>/events", "job_events", events_view(api))
     app.add_url_rule("/models", "models", models_view(api, settings))
     app.add_url_rule("/imagery", "imagery", imagery_view(settings))
@@ -207,6 +211,7 @@ def create_application(configuration: Path) -> Flask:
     app.url_map.merge_slashes = False  # it would redirect, to whatever host the client names
     app.before_request(origin_check(settings, api.config["server"]["url"]))
     app.before_request(_refuse_folders)
+    app.before_request(share_reader(api))
     app.register_error_handler(ServiceError, _service_error_response)
     app.register_error_handler(HTTPException, http_exception_response)
     app.register_error_handler(Exception, _unexpected_error_response)
@@ -214,6 +219,7 @@ def create_application(configuration: Path) -> Flask:
     if settings.origins:
         CORS(app, **_cors(settings.origins))
     app.after_request(compress)
+    app.after_request(keep_shared_private)
     app.after_request(_complete)
     return app
 

@@ -41,8 +41,10 @@ def jobs_view(api: API) -> View:
             return _list(manager, api)
         if request.method == "DELETE":
             return _dismiss(manager, job_id, api.base_url)
-        document = _job_document(manager, job_id, api.base_url)
-        return job_page(api, document) if wants_page() else json_response(document)
+        job = find_job(manager, job_id)
+        document = _job_document(manager, job, api.base_url)
+        is_own = current_person().may_see(job.maker)
+        return job_page(api, document, is_own) if wants_page() else json_response(document)
 
     return jobs
 
@@ -89,11 +91,10 @@ def offered(intake: Intake, job: Job) -> tuple[list[dict[str, str]], list[str]]:
     return forms, styles
 
 
-def _job_document(manager: JobManager, job_id: str, base_url: str) -> dict[str, Any]:
+def _job_document(manager: JobManager, job: Job, base_url: str) -> dict[str, Any]:
     """Return a job with its request and, if it failed, with its error."""
-    job = find_job(manager, job_id)
     document = status_info(job, base_url)
-    request_text = manager.intake.store.request(job_id)
+    request_text = manager.intake.store.request(job.id)
     if request_text is not None:
         document["request"] = msgspec.Raw(request_text.encode())
     return document

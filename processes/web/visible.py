@@ -15,6 +15,8 @@ from processes.web.who import audit_refusal, current_person
 
 SHARED_JOB = "shared_job"
 """Name in Flask's `g` of the id of the job that the request's link gives reading of; absent = it has no such link."""
+SHARE = "share"
+"""Name of the parameter and of the cookie that have the secret of a link that shares a job."""
 ANOTHERS = "made by another"
 """Why a request for what is another's is refused, as the audit says it."""
 

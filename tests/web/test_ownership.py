@@ -312,3 +312,106 @@ def test_the_audit_has_a_line_for_each_thing(
     assert [line.get("job") for line in lines[:2]] == [job, job]
     assert lines[2]["path"] == f"/jobs/{made.jobs[0]}"
     assert "secret" not in str(lines)
+
+
+GUEST = Person("", Role.VIEWER)
+PEOPLE["guest"] = GUEST
+_PAGE = {"Accept": "text/html,application/xhtml+xml"}
+
+
+def as_guest(team: Team, path: str, *, with_cookies_of: Any = None, method: str = "GET", **headers: str) -> Any:
+    """Return the response to somebody without a name, in a browser of its own or in one that has been here."""
+    browser = with_cookies_of or team.client.http.application.test_client()
+    return browser.open(path, method=method, headers={_WHO: "guest", **headers}, buffered=True)
+
+
+def path_of(href: str) -> str:
+    return href.removeprefix("http://localhost")
+
+
+def test_a_link_gives_reading_of_one_job_and_no_more(team: Team, made: Made) -> None:
+    done, failed, _ = made.jobs
+    answer = team.ask(ANNA, "POST", f"/jobs/{done}/shares")
+    assert answer.status_code == 201
+    assert "no-store" in answer.headers["Cache-Control"]
+    assert answer.headers["Location"] == f"http://localhost/jobs/{done}/shares/{answer.json['id']}"
+    secret = answer.json["href"].partition("share=")[2]
+    assert len(secret) == 43
+    assert as_guest(team, f"/jobs/{done}").status_code == 404
+    results = f"/jobs/{done}/results"
+    for path in (
+        f"/jobs/{done}",
+        f"/jobs/{done}/events",
+        results,
+        f"{results}/classifiedObjects.gpkg",
+        f"/jobs/{done}/review",
+        f"/jobs/{done}/map",
+        f"/jobs/{done}/map/objects/0/0/0.mvt",
+        f"/jobs/{done}/objects/1/chip.png",
+        f"/collections/{done}",
+        f"/collections/{done}/items?limit=1",
+    ):
+        join = "&" if "?" in path else "?"
+        shared = as_guest(team, f"{path}{join}share={secret}")
+        assert shared.status_code == 200, (path, shared.text)
+        assert shared.headers["Referrer-Policy"] == "no-referrer"
+        assert "private" in shared.headers["Cache-Control"] or "no-store" in shared.headers["Cache-Control"]
+        assert as_guest(team, f"{path}{join}share={secret[::-1]}").status_code in (400, 404), path
+    for path in (f"/jobs/{failed}", f"/collections/{_NAME}", f"/uploads/{made.upload}", f"/jobs/{done}/shares"):
+        assert as_guest(team, f"{path}?share={secret}").status_code == 404, path
+    assert as_guest(team, f"/jobs?share={secret}").json["jobs"] == []
+    for method, path in (("DELETE", f"/jobs/{done}"), ("POST", f"/jobs/{done}/shares")):
+        assert as_guest(team, f"{path}?share={secret}", method=method).status_code == 404
+    assert team.get(BELA, f"/jobs/{done}/shares").status_code == 404
+    assert team.get(ANNA, f"/jobs/{done}/shares").json == {
+        "shares": [{name: answer.json[name] for name in ("id", "created")}]
+    }
+    assert team.ask(BELA, "DELETE", path_of(answer.headers["Location"])).status_code == 404
+    assert team.ask(ANNA, "DELETE", path_of(answer.headers["Location"])).status_code == 204
+    assert team.ask(ANNA, "DELETE", path_of(answer.headers["Location"])).status_code == 404
+    assert as_guest(team, f"/jobs/{done}?share={secret}").status_code == 404
+
+
+def test_a_browser_goes_on_without_the_secret_in_its_address(team: Team, made: Made) -> None:
+    done = made.jobs[0]
+    link = team.ask(ANNA, "POST", f"/jobs/{done}/shares").json
+    browser = team.client.http.application.test_client()
+    first = as_guest(team, path_of(link["href"]) + "&f=html", with_cookies_of=browser, **_PAGE)
+    assert first.status_code == 303
+    assert first.headers["Location"] == f"{done}?f=html"
+    cookies = first.headers.getlist("Set-Cookie")
+    assert sorted(re.findall(r"Path=([^;]*)", " ".join(cookies))) == [f"/collections/{done}", f"/jobs/{done}"]
+    assert all("HttpOnly" in cookie and "SameSite=Lax" in cookie for cookie in cookies)
+    page = as_guest(team, f"/jobs/{done}?f=html", with_cookies_of=browser, **_PAGE)
+    assert page.status_code == 200
+    assert 'id="shares"' not in page.text  # who follows a link cannot share it further, nor delete anything
+    assert re.search(r'name="dismiss"[^>]* hidden disabled', page.text)
+    results = as_guest(team, f"/jobs/{done}/results?f=html", with_cookies_of=browser, **_PAGE)
+    assert f"/collections/{done}?f=html" in results.text
+    assert as_guest(team, f"/collections/{done}?f=html", with_cookies_of=browser, **_PAGE).status_code == 200
+    assert as_guest(team, f"/jobs/{made.jobs[1]}", with_cookies_of=browser).status_code == 404
+    for path in (f"/jobs/{done}?f=html", f"/jobs/{done}/results?f=html"):
+        assert 'id="shares"' in team.get(ANNA, path).text
+    team.ask(ANNA, "DELETE", f"/jobs/{done}/shares/{link['id']}")
+    assert as_guest(team, f"/jobs/{done}", with_cookies_of=browser).status_code == 404
+
+
+def test_links_end_with_the_job_and_no_log_has_them(
+    team: Team, inputs: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        job = team.finished(ANNA, inputs)
+        href = team.ask(ANNA, "POST", f"/jobs/{job}/shares").json["href"]
+        assert as_guest(team, path_of(href)).status_code == 200
+        assert team.ask(ANNA, "DELETE", f"/jobs/{job}").status_code == 200
+        assert as_guest(team, path_of(href)).status_code == 404
+        assert team.get(ANNA, f"/jobs/{job}/shares").json == {"shares": []}
+        assert team.ask(ANNA, "POST", f"/jobs/{job}/shares").status_code == 410
+    secret = href.partition("share=")[2]
+    assert [record.msg for record in caplog.records if record.name == LOGGER] == [
+        "execution",
+        "share",
+        "dismissal",
+        "refusal",
+    ]
+    assert not [record for record in caplog.records if secret in str(record.__dict__)]
