@@ -138,6 +138,8 @@ class Settings:
     """Buckets, or parts of them, that links to object stores may name."""
     raster_function_python: Path | None = None
     """The Python that runs raster functions; None = none does."""
+    uploads_of: str | None = None
+    """Whose uploads links may name, which the request decides; None = everybody's, as an operator makes it."""
 
     @classmethod
     def from_plugin(cls, definition: Mapping[str, Any], base: Path | None = None) -> Settings:

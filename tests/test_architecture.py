@@ -37,8 +37,11 @@ HOMES: Mapping[str, set[str]] = {
     "sqlalchemy": {
         "jobs/database",
         "jobs/migrations",
+        "jobs/result_names",
         "jobs/retention",
         "jobs/sections_again",
+        "jobs/shares",
+        "jobs/upload_quota",
         "jobs/tables",
         "jobs/store",
         "jobs/claiming",

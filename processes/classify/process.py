@@ -116,7 +116,7 @@ class ClassifyObjects(SectionedProcess):
     ) -> Requirements:
         request, faults = execution.request, list(execution.request.faults)
         inputs = read_inputs(request, faults, self._catalog, require_gpu, require_free_name)
-        stamps, stem = stamp_links(request, self._settings, faults)
+        stamps, stem = stamp_links(request, execution.link_settings(self._settings), faults)
         if faults or inputs is None:
             raise RequestError(faults)
         # an image that is an object of its own takes longer than a chip
@@ -130,7 +130,7 @@ class ClassifyObjects(SectionedProcess):
         )
 
     def has_host_links(self, execution: Execution) -> bool:
-        return has_host_links(execution.request, self._settings)
+        return has_host_links(execution.request, execution.link_settings(self._settings))
 
     def execute(
         self,
@@ -239,8 +239,9 @@ class ClassifyObjects(SectionedProcess):
     def _thread_count(self) -> int:
         return self._threads or available_threads()
 
-    def _access(self, near: Path) -> RemoteAccess:
-        return RemoteAccess(self._settings, PartCache(near, self._settings.limits.max_cache_mb * 2**20))
+    def _access(self, near: Path, execution: Execution | None = None) -> RemoteAccess:
+        settings = self._settings if execution is None else execution.link_settings(self._settings)
+        return RemoteAccess(settings, PartCache(near, settings.limits.max_cache_mb * 2**20))
 
     def _prepare(self, execution: Execution, folder: Path, near: Path | None = None) -> tuple[Plan, OutputOptions]:
         """Read the inputs, open what they point to, and plan; `near` is for what later steps may use again.
@@ -255,7 +256,7 @@ class ClassifyObjects(SectionedProcess):
         self._require_same_files(execution)
         opened = folder / OPENED
         opened.mkdir(exist_ok=True)  # it holds what was downloaded before
-        sources = open_sources(request, inputs, faults, self._access(near or folder / "near"), opened)
+        sources = open_sources(request, inputs, faults, self._access(near or folder / "near", execution), opened)
         if inputs is None:
             raise RequestError(faults)
         offers = [item.media_type for item in offered_formats(sources.is_table)]
@@ -272,7 +273,8 @@ class ClassifyObjects(SectionedProcess):
 
     def _require_same_files(self, execution: Execution) -> None:
         if execution.file_stamps is not None:
-            require_same_files(execution.file_stamps, stamp_links(execution.request, self._settings, [])[0])
+            settings = execution.link_settings(self._settings)
+            require_same_files(execution.file_stamps, stamp_links(execution.request, settings, [])[0])
 
     def _require_same_model(self, sources: Sources) -> None:
         """Raise RequestError where the model's files were replaced while it was in use."""

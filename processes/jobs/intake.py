@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import time
 import uuid
@@ -73,7 +74,8 @@ class Intake:
             RequestError: everything that is wrong with it, as far as no file needs to be opened.
         """
         asked = self.with_subscriber_faults(execution)
-        return process.validate(asked, self.store.require_free, self.store.require_gpu if self._is_shared else None)
+        require_free = functools.partial(self.store.require_free, maker=execution.maker)
+        return process.validate(asked, require_free, self.store.require_gpu if self._is_shared else None)
 
     def with_subscriber_faults(self, execution: Execution) -> Execution:
         """Return an execution with a fault for each URL of its subscriber that the configuration does not allow."""

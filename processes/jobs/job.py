@@ -66,6 +66,9 @@ class Job:
     id: str
     process: str
     client: str
+    """Name of who made it, or the address that the request came from."""
+    maker: str | None
+    """Name of who made it, whose the job is; None = nobody had to say who they are, and it is the operator's."""
     priority: int
     status: JobStatus
     message: str
@@ -115,6 +118,7 @@ class Job:
             id=row["id"],
             process=row["process"],
             client=row["client"],
+            maker=row["maker"] or None,
             priority=row["priority"],
             status=JobStatus(row["status"]),
             message=row["message"],
@@ -153,12 +157,18 @@ class Job:
             return 100
         return min(99, 100 * self.done // self.objects) if self.objects else 0
 
+    @property
+    def has_layer(self) -> bool:
+        """Return whether its result is a layer that can be had now."""
+        return self.result is not None and self.result.is_layer and self.result_name is not None
+
     def described(self) -> dict[str, str]:
         """Return what operators see of the job, by name, as text."""
         known = {
             "id": self.id,
             "process": self.process,
             "client": self.client,
+            "maker": self.maker,
             "status": self.status,
             "progress": f"{self.progress} %",
             "message": self.message,

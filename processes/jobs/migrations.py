@@ -12,6 +12,14 @@ import sqlalchemy as sa
 
 from processes.jobs import tables
 
+_OF_JOB_6 = (
+    "id, process, client, priority, status, message, created, updated, started, finished, wanted, result_name, "
+    "parallel_factor, recycle_interval, retries, needs_gpu, subscriber, pace_key, plan, objects, done, result, "
+    "summary, error, owner, lease, fence, has_files, is_expired, is_untidy, is_dry_run, request_bytes, due, is_layer, "
+    "begin_errors, begin_losses, finish_errors, finish_losses"
+)
+"""Columns of the table of jobs in version 6."""
+
 _STEPS: Mapping[int, Sequence[str]] = {
     1: (  # of 0.3.0
         "ALTER TABLE job ADD COLUMN is_dry_run BOOLEAN NOT NULL DEFAULT FALSE",
@@ -47,6 +55,74 @@ _STEPS: Mapping[int, Sequence[str]] = {
         "CREATE TABLE session (digest VARCHAR(64) NOT NULL PRIMARY KEY, token VARCHAR(12), name TEXT NOT NULL, "
         "title TEXT NOT NULL, role VARCHAR(10) NOT NULL, expires DOUBLE PRECISION NOT NULL)",
         "CREATE INDEX ix_session_expires ON session (expires)",
+    ),
+    6: (  # SQLite cannot let go of a column's being unique: the tables are made anew
+        """
+        CREATE TABLE job_of_7 (
+            id VARCHAR(36) NOT NULL PRIMARY KEY,
+            process TEXT NOT NULL,
+            client TEXT NOT NULL,
+            priority INTEGER NOT NULL,
+            status VARCHAR(10) NOT NULL,
+            message TEXT NOT NULL,
+            created DOUBLE PRECISION NOT NULL,
+            updated DOUBLE PRECISION NOT NULL,
+            started DOUBLE PRECISION,
+            finished DOUBLE PRECISION,
+            wanted TEXT NOT NULL,
+            result_name VARCHAR(64),
+            parallel_factor VARCHAR(8) NOT NULL,
+            recycle_interval BIGINT NOT NULL,
+            retries INTEGER NOT NULL,
+            needs_gpu BOOLEAN NOT NULL,
+            subscriber TEXT,
+            pace_key VARCHAR(80),
+            plan TEXT,
+            objects BIGINT,
+            done BIGINT NOT NULL,
+            result TEXT,
+            summary TEXT,
+            error TEXT,
+            owner TEXT,
+            lease DOUBLE PRECISION NOT NULL,
+            fence INTEGER NOT NULL,
+            has_files BOOLEAN NOT NULL,
+            is_expired BOOLEAN NOT NULL,
+            is_untidy BOOLEAN NOT NULL,
+            is_dry_run BOOLEAN NOT NULL DEFAULT FALSE,
+            request_bytes BIGINT NOT NULL DEFAULT 0,
+            due DOUBLE PRECISION NOT NULL DEFAULT 0,
+            is_layer BOOLEAN NOT NULL DEFAULT FALSE,
+            begin_errors INTEGER NOT NULL DEFAULT 0,
+            begin_losses INTEGER NOT NULL DEFAULT 0,
+            finish_errors INTEGER NOT NULL DEFAULT 0,
+            finish_losses INTEGER NOT NULL DEFAULT 0,
+            maker TEXT NOT NULL DEFAULT ''
+        )
+        """,
+        f"INSERT INTO job_of_7 ({_OF_JOB_6}) SELECT {_OF_JOB_6} FROM job",  # noqa: S608 - no text of others
+        "DROP TABLE job",
+        "ALTER TABLE job_of_7 RENAME TO job",
+        "CREATE INDEX ix_job_created ON job (created)",
+        "CREATE INDEX ix_job_is_untidy ON job (is_untidy)",
+        "CREATE INDEX job_by_status ON job (status, created)",
+        "CREATE INDEX job_by_client ON job (client, status)",
+        "CREATE INDEX job_by_end ON job (finished)",
+        "CREATE INDEX job_by_layer ON job (is_layer, created)",
+        "CREATE INDEX job_by_maker ON job (maker, created)",
+        "CREATE UNIQUE INDEX job_by_name ON job (maker, result_name)",
+        "CREATE TABLE name_count_of_7 "
+        "(maker TEXT NOT NULL, stem VARCHAR(64) NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (maker, stem))",
+        "INSERT INTO name_count_of_7 (maker, stem, last) SELECT '', stem, last FROM name_count",
+        "DROP TABLE name_count",
+        "ALTER TABLE name_count_of_7 RENAME TO name_count",
+        "CREATE TABLE share (id VARCHAR(36) NOT NULL PRIMARY KEY, job VARCHAR(36) NOT NULL, "
+        "digest VARCHAR(64) NOT NULL, created DOUBLE PRECISION NOT NULL)",
+        "CREATE INDEX ix_share_job ON share (job)",
+        "CREATE UNIQUE INDEX share_by_digest ON share (digest)",
+        "CREATE TABLE upload (id VARCHAR(32) NOT NULL PRIMARY KEY, client TEXT NOT NULL, size_bytes BIGINT NOT NULL, "
+        "expires DOUBLE PRECISION NOT NULL)",
+        "CREATE INDEX ix_upload_client ON upload (client)",
     ),
 }
 """By the version that they start from."""

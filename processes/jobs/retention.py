@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from processes.jobs.tables import job, request, runner
+from processes.jobs.tables import callback, job, request, runner, section, share, upload
 
 _DAY_S = 86_400
 _DRY_RUN_S = 3600
@@ -25,10 +25,14 @@ def expire(connection: sa.Connection, now: float, retention_days: int) -> None:
         .where(job.c.finished < old, job.c.is_expired.is_(False))
         .values(is_expired=True, is_untidy=job.c.has_files, result=None, result_name=None)
     )
+    over = sa.select(job.c.id).where(job.c.is_expired)
+    connection.execute(share.delete().where(share.c.job.in_(over)))
+    connection.execute(upload.delete().where(upload.c.expires < now))
     left = sa.and_(job.c.is_dry_run, job.c.finished < now - _DRY_RUN_S)
     expired = job.update().where(left, job.c.is_expired.is_(False))
     connection.execute(expired.values(is_expired=True, is_untidy=job.c.has_files))
     gone = (sa.or_(left, job.c.finished < old - retention_days * _DAY_S), job.c.has_files.is_(False))
-    connection.execute(request.delete().where(request.c.job.in_(sa.select(job.c.id).where(*gone))))
+    for table in (request, section, callback, share):
+        connection.execute(table.delete().where(table.c.job.in_(sa.select(job.c.id).where(*gone))))
     connection.execute(job.delete().where(*gone))
     connection.execute(runner.delete().where(runner.c.seen < now - _DAY_S))

@@ -32,7 +32,7 @@ def status_info(job: Job, base_url: str) -> dict[str, Any]:
         "status": job.status.value,
         "message": job.message,
         "progress": job.progress,
-        **{name: _rfc3339(time) for name, time in times.items() if time is not None},
+        **{name: rfc3339(time) for name, time in times.items() if time is not None},
     }
     if job.summary is not None:
         info["summary"] = job.summary
@@ -78,5 +78,6 @@ def _type(job: Job) -> str:
     return JSON if job.response.is_document or job.result is None else job.result.media_type
 
 
-def _rfc3339(time: datetime) -> str:
+def rfc3339(time: datetime) -> str:
+    """Return a time as documents have it, in milliseconds."""
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -10,21 +10,22 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from processes.errors import ClientQueueFullError, NameTakenError, QueueFullError
+from processes.access.person import EVERYBODY, Person, Role
+from processes.errors import ClientQueueFullError, QueueFullError
 from processes.jobs.counters import Counts, read_counts, read_pace
 from processes.jobs.database import Database, serialise
 from processes.jobs.gpu_reports import are_gpus_away, require_gpu
 from processes.jobs.job import ENDED, Job, JobStatus, Section
 from processes.jobs.messages import WAITING, waiting_for_gpu
 from processes.jobs.request_summary import request_summary
-from processes.jobs.tables import job, name_count, request, runner, section
+from processes.jobs.result_names import free_name, require_free
+from processes.jobs.tables import callback, job, request, runner, section, share
 from processes.ogc.execution import Execution
 from processes.ogc.process import Requirements
 from processes.settings import Limits
 
 AWAITED_PRIORITY = 10
 """Priority of a job that a client waits for; that of any other is 0."""
-_MAX_NAME = 64
 _TIME_STEP_S = 0.001
 """Clients see times in milliseconds, so a time that they name stands for one."""
 
@@ -40,6 +41,8 @@ class JobFilter:
     min_duration_s: float | None = None
     """Of jobs that run or have ended; with a bound on it others are left out."""
     max_duration_s: float | None = None
+    person: Person = EVERYBODY
+    """Who asks; they see what is theirs."""
 
 
 class JobStore:
@@ -61,7 +64,7 @@ class JobStore:
             requirements: what it needs.
 
         Raises:
-            NameTakenError: another job has the result name.
+            NameTakenError: another job of the same maker has the result name.
             QueueFullError: too many jobs wait.
             ClientQueueFullError: too many jobs of the client wait.
         """
@@ -69,9 +72,9 @@ class JobStore:
         with self._database.write(is_durable=not execution.is_awaited) as connection:
             serialise(connection)
             self._require_room(connection, execution)
-            name = requirements.result_name or _free_name(connection, requirements.name_stem)
+            name = requirements.result_name or free_name(connection, requirements.name_stem, execution.maker)
             if name is not None:
-                _require_free(connection, name)
+                require_free(connection, name, execution.maker)
             now = self._database.now(connection)
             row = _row(job_id, execution, requirements) | {"created": now, "updated": now, "result_name": name}
             connection.execute(job.insert().values(**row, due=now + requirements.delay_s))
@@ -123,7 +126,7 @@ class JobStore:
             limit: number of jobs at most.
             offset: number of jobs to skip.
         """
-        query = job.select().where(job.c.is_dry_run.is_(False))
+        query = job.select().where(job.c.is_dry_run.is_(False), _is_seen_by(job_filter.person))
         query = query.order_by(job.c.created.desc(), job.c.id).limit(limit).offset(offset)
         if job_filter.processes:
             query = query.where(job.c.process.in_(job_filter.processes))
@@ -146,21 +149,22 @@ class JobStore:
             found = [Job.from_row(row) for row in connection.execute(query).mappings()]
             return self._as_they_wait(connection, found)
 
-    def layers(self, limit: int, offset: int) -> list[Job]:
+    def layers(self, limit: int, offset: int, person: Person = EVERYBODY) -> list[Job]:
         """Return the jobs whose results are layers that can be had now, the newest first.
 
         Args:
             limit: number of jobs at most.
             offset: number of jobs to skip.
+            person: who asks.
         """
-        query = job.select().where(job.c.is_layer, job.c.result_name.is_not(None))
+        query = job.select().where(job.c.is_layer, job.c.result_name.is_not(None), _is_seen_by(person))
         query = query.order_by(job.c.created.desc(), job.c.id).limit(limit).offset(offset)
         with self._database.read() as connection:
             return [Job.from_row(row) for row in connection.execute(query).mappings()]
 
-    def layer(self, name: str) -> Job | None:
-        """Return the job whose result is the layer of this name; None = there is none."""
-        query = job.select().where(job.c.result_name == name, job.c.is_layer)
+    def layer(self, name: str, maker: str | None = None) -> Job | None:
+        """Return the job whose result is the layer of this name of a maker; None = there is none."""
+        query = job.select().where(job.c.maker == (maker or ""), job.c.result_name == name, job.c.is_layer)
         with self._database.read() as connection:
             row = connection.execute(query).mappings().first()
             return None if row is None else Job.from_row(row)
@@ -194,6 +198,8 @@ class JobStore:
                     summary=None,
                 )
             )
+            connection.execute(share.delete().where(share.c.job == job_id))
+            connection.execute(callback.delete().where(callback.c.job == job_id))
             dismissed = _find(connection, job_id)
             if dismissed is None or dismissed.is_dry_run != is_dry_run:
                 raise KeyError(job_id)
@@ -207,10 +213,10 @@ class JobStore:
                 connection.execute(section.delete().where(section.c.job == job_id))
                 connection.execute(request.delete().where(request.c.job == job_id))
 
-    def require_free(self, name: str) -> None:
-        """Raise NameTakenError where a job has a result name."""
+    def require_free(self, name: str, maker: str | None = None) -> None:
+        """Raise NameTakenError where a job of a maker has a result name; None = nobody has to say who they are."""
         with self._database.read() as connection:
-            _require_free(connection, name)
+            require_free(connection, name, maker)
 
     def require_gpu(self) -> None:
         """Raise InputError where no runner has had a GPU for long, or UnavailableError where nobody knows."""
@@ -259,10 +265,8 @@ class JobStore:
         waiting = sa.select(sa.func.count()).select_from(job).where(job.c.status == JobStatus.ACCEPTED)
         waiting = waiting.where(job.c.is_dry_run.is_(execution.dry_run is not None))
         limits, number = self._limits, connection.scalar(waiting) or 0
-        if number >= limits.max_waiting_jobs:
-            raise QueueFullError(
-                "max_waiting_jobs", limits.max_waiting_jobs, f"with {number} jobs that wait one more is"
-            )
+        if number >= limits.max_waiting_jobs:  # not how many wait: they are others'
+            raise QueueFullError("max_waiting_jobs", limits.max_waiting_jobs, "with the jobs that wait one more is")
         own = connection.scalar(waiting.where(job.c.client == execution.client)) or 0
         if own >= limits.max_waiting_jobs_per_client:
             raise ClientQueueFullError(
@@ -278,6 +282,7 @@ def _row(job_id: str, execution: Execution, requirements: Requirements) -> dict[
         "id": job_id,
         "process": execution.process_id,
         "client": execution.client,
+        "maker": execution.maker or "",
         "priority": AWAITED_PRIORITY if execution.is_awaited else 0,
         "status": JobStatus.ACCEPTED,
         "message": WAITING,
@@ -293,6 +298,13 @@ def _row(job_id: str, execution: Execution, requirements: Requirements) -> dict[
     }
 
 
+def _is_seen_by(person: Person) -> sa.ColumnElement[bool]:
+    """Return the condition that a job is one that somebody may see, as `Person.may_see` has it."""
+    if person.role is Role.OPERATOR:
+        return sa.true()
+    return sa.and_(job.c.maker == person.name, job.c.maker != "")
+
+
 def _find(connection: sa.Connection, job_id: str) -> Job | None:
     row = connection.execute(job.select().where(job.c.id == job_id)).mappings().first()
     return None if row is None else Job.from_row(row)
@@ -303,32 +315,3 @@ def _get(connection: sa.Connection, job_id: str) -> Job:
     if stored is None:
         raise KeyError(job_id)
     return stored
-
-
-def _require_free(connection: sa.Connection, name: str) -> None:
-    if _is_taken(connection, name):
-        raise NameTakenError(f"there is a result {name!r} already; choose another resultName")
-
-
-def _is_taken(connection: sa.Connection, name: str) -> bool:
-    return connection.scalar(sa.select(job.c.id).where(job.c.result_name == name)) is not None
-
-
-def _free_name(connection: sa.Connection, stem: str | None) -> str | None:
-    """Return a name that nobody has: the stem, with a number behind it if need be; None where there is no stem."""
-    if stem is None or not _is_taken(connection, stem):
-        return stem
-    query = sa.select(name_count.c.last).where(name_count.c.stem == stem)
-    last = connection.scalar(query)
-    number = 1 if last is None else last
-    while True:
-        number += 1
-        ending = f"-{number}"
-        name = stem[: _MAX_NAME - len(ending)] + ending
-        if not _is_taken(connection, name):
-            break
-    if last is None:
-        connection.execute(name_count.insert().values(stem=stem, last=number))
-    else:
-        connection.execute(name_count.update().where(name_count.c.stem == stem).values(last=number))
-    return name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-VERSION = 6
+VERSION = 7
 """Of the tables. Each change of them needs a new one, and a step in `migrations.py`."""
 
 metadata = sa.MetaData()
@@ -29,7 +29,7 @@ job = sa.Table(
     sa.Column("started", sa.Double),
     sa.Column("finished", sa.Double),
     sa.Column("wanted", sa.Text, nullable=False),
-    sa.Column("result_name", sa.String(64), unique=True),  # null: the name is free again
+    sa.Column("result_name", sa.String(64)),  # among its maker's; null: the name is free again
     sa.Column("parallel_factor", sa.String(8), nullable=False),
     sa.Column("recycle_interval", sa.BigInteger, nullable=False),
     sa.Column("retries", sa.Integer, nullable=False),
@@ -52,6 +52,7 @@ job = sa.Table(
     sa.Column("request_bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),  # its body's size
     sa.Column("due", sa.Double, nullable=False, server_default=sa.text("0")),  # before that it is not claimed
     sa.Column("is_layer", sa.Boolean, nullable=False, server_default=sa.false()),  # its result is one of features
+    sa.Column("maker", sa.Text, nullable=False, server_default=""),  # empty: nobody had to say who they are
     # attempts that reported an error, and slot processes that ended in a row, of the steps that run alone
     sa.Column("begin_errors", sa.Integer, nullable=False, server_default=sa.text("0")),
     sa.Column("begin_losses", sa.Integer, nullable=False, server_default=sa.text("0")),
@@ -61,6 +62,8 @@ job = sa.Table(
     sa.Index("job_by_client", "client", "status"),
     sa.Index("job_by_end", "finished"),
     sa.Index("job_by_layer", "is_layer", "created"),
+    sa.Index("job_by_maker", "maker", "created"),
+    sa.Index("job_by_name", "maker", "result_name", unique=True),
 )
 
 request = sa.Table(
@@ -94,6 +97,25 @@ callback = sa.Table(
     sa.Index("callback_by_host", "host", "due"),
 )
 
+share = sa.Table(
+    "share",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("job", sa.String(36), nullable=False, index=True),
+    sa.Column("digest", sa.String(64), nullable=False),  # SHA-256 of its secret
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Index("share_by_digest", "digest", unique=True),
+)
+
+upload = sa.Table(  # where the files that a client has sent are counted
+    "upload",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("client", sa.Text, nullable=False, index=True),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("expires", sa.Double, nullable=False),
+)
+
 runner = sa.Table(
     "runner",
     metadata,
@@ -107,6 +129,7 @@ runner = sa.Table(
 name_count = sa.Table(
     "name_count",
     metadata,
+    sa.Column("maker", sa.Text, primary_key=True),
     sa.Column("stem", sa.String(64), primary_key=True),
     sa.Column("last", sa.Integer, nullable=False),
 )

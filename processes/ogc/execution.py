@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import msgspec
 
 from processes.ogc.media_types import Accept
 from processes.ogc.request import Description, ExecuteRequest, read_request
+from processes.settings import Settings
 from processes.sources.stamps import FileStamp
 
 
@@ -47,6 +48,7 @@ class _Stored(msgspec.Struct, frozen=True):
     """`dry_run` in 0.3.0."""
     is_delayed: bool = False
     model_sha256: str | None = None
+    uploads_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,11 @@ class Execution:
     accept: Accept = ()
     """What the client accepts as the output, where `outputs` names no media type."""
     client: str = ""
-    """Address that the request came from."""
+    """Whose limits and turns count: the name of who makes the request, or the address that it came from."""
+    maker: str | None = None
+    """Name of who makes the request; None = nobody has to say who they are."""
+    uploads_of: str | None = None
+    """Whose uploads its links may name; None = everybody's: an operator makes the request."""
     is_awaited: bool = False
     """True = a client waits for the result."""
     by_reference: bool = False
@@ -111,9 +117,14 @@ class Execution:
             result_name=result_name,
             file_stamps=None if stored.file_stamps is None else tuple(stored.file_stamps),
             model_sha256=stored.model_sha256,
+            uploads_of=stored.uploads_of,
             dry_run=stored.dry_run or stored.trial,
             is_delayed=stored.is_delayed,
         )
+
+    def link_settings(self, settings: Settings) -> Settings:
+        """Return settings that let its links name the uploads that it may use."""
+        return replace(settings, uploads_of=self.uploads_of)
 
     def encode(self) -> bytes:
         """Return what a slot needs of the execution, as the content of a file."""
@@ -125,6 +136,7 @@ class Execution:
             stamps,
             dry_run=self.dry_run,
             is_delayed=self.is_delayed,
+            uploads_of=self.uploads_of,
             model_sha256=self.model_sha256,
         )
         return msgspec.msgpack.encode(stored)

@@ -124,6 +124,8 @@ _TYPES: Mapping[int, str] = {status: name for status, name in _ANSWERS.values() 
 }
 """Type of an error of which only the status is known."""
 
+_REFUSALS = (401, 403, 413, 421, 429)
+"""Statuses of errors that are refusals."""
 _MAX_FAULTS = 1000
 """Faults that a document lists. A request can consist of nothing but faults."""
 _MAX_FAULT, _MAX_DETAIL = 2000, 20_000
@@ -151,6 +153,11 @@ def is_error(status: int) -> bool:
 def is_server_fault(status: int) -> bool:
     """Return whether an HTTP status means that the server failed, not the client."""
     return status >= 500
+
+
+def is_refusal(error: ServiceError) -> bool:
+    """Return whether an error says that somebody may not do what they ask for, or not so much of it."""
+    return status_of(error) in _REFUSALS or isinstance(error, QueueFullError)
 
 
 def is_temporary(status: int) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from processes.access.audit import AuditEvent, audit
 from processes.access.person import Role
 from processes.programs.cli_jobs import reported
 
@@ -34,7 +35,9 @@ def token(context: click.Context) -> None:
 def add(config: Path, name: str, role: str, days: int | None) -> None:
     """Make a token for somebody, and print it. It cannot be printed again."""
     with _tokens(config) as tokens:
-        click.echo(str(tokens.add(name, Role(role), days)))
+        made = tokens.add(name, Role(role), days)
+        audit(AuditEvent.TOKEN, None, token=name, token_role=role)
+        click.echo(str(made))
 
 
 @token.command("list")
@@ -58,6 +61,7 @@ def revoke(config: Path, name: str) -> None:
     with _tokens(config) as tokens:
         if not tokens.revoke(name):
             raise click.ClickException(f"there is no good token {name!r}")
+        audit(AuditEvent.TOKEN_REVOKED, None, token=name)
         click.echo(f"{name} revoked")
 
 
@@ -67,8 +71,10 @@ def _tokens(config: Path) -> Iterator[TokenStore]:
     from processes.errors import ServiceError
     from processes.jobs.database import Database
     from processes.jobs.token_store import TokenStore
+    from processes.programs.logs import set_up_logs
     from processes.settings import load_settings
 
+    set_up_logs()
     with reported():
         database = Database(load_settings(config).job_store)
         try:

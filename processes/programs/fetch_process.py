@@ -50,7 +50,7 @@ def _fetched(step: Step, storage: Storage, settings: Settings) -> StepOutcome:
         scratch = Path(step.scratch)
         folder = scratch / OPENED
         folder.mkdir()
-        download_links(execution.request, settings, folder)
+        download_links(execution.request, execution.link_settings(settings), folder)
         keep_inputs(storage, step.job, scratch, folder)
     except ServiceError as err:
         return StepFailed(to_record(err))

@@ -57,6 +57,8 @@ class Upload(msgspec.Struct, frozen=True):
     """When it goes, in seconds since 1970."""
     file: str
     """Name of the file in which it lies."""
+    maker: str | None = None
+    """Name of who sent it; None = nobody had to say who they are, and it is the operator's."""
 
     @property
     def href(self) -> str:
@@ -147,13 +149,14 @@ def require_uploads(settings: Settings) -> None:
         raise ForbiddenError("this service takes no files: its limit max_upload_mb is 0")
 
 
-def keep_upload(settings: Settings, name: str, content: BinaryIO) -> Upload:
+def keep_upload(settings: Settings, name: str, content: BinaryIO, maker: str | None = None) -> Upload:
     """Keep a file that a client has sent; nobody sees it before it is whole.
 
     Args:
         settings: say where files are kept, and for how long.
         name: as the client calls it.
         content: what was sent, all of it.
+        maker: name of who sends it; None = nobody has to say who they are.
 
     Raises:
         OSError: there is no room for it.
@@ -173,6 +176,7 @@ def keep_upload(settings: Settings, name: str, content: BinaryIO) -> Upload:
         digest.hexdigest(),
         time.time() + settings.limits.retention_days * _DAY_S,
         f"file{ending if _ENDING.fullmatch(ending) else ''}",
+        maker,
     )
     try:
         place.put(upload_id, upload.file, content)
@@ -233,7 +237,7 @@ def upload_path(path: str, settings: Settings) -> Path | None:
         settings: say where files are kept.
 
     Raises:
-        InputError: there is no such upload.
+        InputError: there is no such upload, or it is not of whom the settings name.
     """
     upload_id, _, name = path.partition("/")
     if upload_id == SAMPLE:
@@ -275,6 +279,6 @@ def copy_upload(path: str, settings: Settings, target: Path, spend: Callable[[in
 def _require(path: str, settings: Settings) -> Upload:
     upload_id = path.partition("/")[0]
     upload = find_upload(settings, upload_id)
-    if upload is None:
+    if upload is None or settings.uploads_of not in (None, upload.maker):
         raise InputError(f"there is no upload {upload_id[:64]!r}: it was removed, or its time is over")
     return upload

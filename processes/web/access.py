@@ -21,6 +21,7 @@ from processes.settings import OPEN, Settings
 from processes.web.pages import wants_error_page
 from processes.web.roles import Openness, need_of
 from processes.web.session_cookie import CookiePlace, asked_path
+from processes.web.visible import SHARED_JOB
 
 SIGN_IN = "/sign-in"
 """Path of the page where people sign in."""
@@ -110,7 +111,7 @@ def access_check(settings: Settings, visitors: Visitors | None) -> Callable[[], 
             return None
         try:
             person = visitors.person()
-            if person is None and not (need is Openness.IF_ANONYMOUS and settings.anonymous):
+            if person is None and not (SHARED_JOB in g or (need is Openness.IF_ANONYMOUS and settings.anonymous)):
                 raise UnauthorizedError(_UNKNOWN)
         except UnauthorizedError:
             if wants_error_page():

@@ -23,7 +23,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from processes.errors import FailureError, ServiceError
 from processes.jobs.manager import JobManager
-from processes.ogc.problem import NoSuchProcessError, is_error
+from processes.ogc.problem import NoSuchProcessError, is_error, is_refusal, status_of, type_of
 from processes.settings import load_settings
 from processes.sources.media_types import HTML, JSON
 from processes.web.access import access_check, keep_private, visitors_of
@@ -50,10 +50,12 @@ from processes.web.problem import (
 )
 from processes.web.result_map import imagery_tile_view, map_view, object_tile_view
 from processes.web.review import review_view
+from processes.web.shares import keep_shared_private, share_reader, shares_view
 from processes.web.sign_in import add_sign_in, add_sign_out
 from processes.web.sign_in_at_issuer import add_sign_in_at_issuer
 from processes.web.uploads import uploads_view
 from processes.web.views import OPENAPI, SETTINGS, STOPPING, UPLOADS
+from processes.web.who import audit_refusal
 
 _logger = logging.getLogger(__name__)
 
@@ -92,6 +94,13 @@ def _unexpected_error_response(error: Exception) -> ProblemResponse:
     reference = uuid.uuid4()
     _logger.error("request %s: %s %s failed", reference, request.method, request.path, exc_info=error)
     return problem_response(FailureError(f"the server failed at this request; the log has it as {reference}"))
+
+
+def _service_error_response(error: ServiceError) -> ProblemResponse:
+    """Return the response to an error; the audit is told of one that is a refusal."""
+    if is_refusal(error):
+        audit_refusal(type_of(error), status_of(error), current_app.extensions[SETTINGS].proxies)
+    return problem_response(error)
 
 
 def _complete(response: Response) -> Response:
@@ -195,6 +204,9 @@ def create_application(configuration: Path) -> Flask:
     tile = "<zoom>/<column>/<row>"
     app.add_url_rule(f"/jobs/<job_id>/map/objects/{tile}.mvt", "object_tile", object_tile_view(api))
     app.add_url_rule(f"/jobs/<job_id>/map/imagery/{tile}.webp", "imagery_tile", imagery_tile_view(api))
+    shares = shares_view(api)
+    app.add_url_rule("/jobs/<job_id>/shares", "shares", shares, methods=["GET", "POST"])
+    app.add_url_rule("/jobs/<job_id>/shares/<share_id>", "share", shares, methods=["DELETE"])
     app.add_url_rule("/jobs/<job_id>/events", "job_events", events_view(api))
     app.add_url_rule("/models", "models", models_view(api, settings))
     app.add_url_rule("/imagery", "imagery", imagery_view(settings))
@@ -214,15 +226,17 @@ def create_application(configuration: Path) -> Flask:
         app.after_request(keep_private)
     app.url_map.merge_slashes = False  # it would redirect, to whatever host the client names
     app.before_request(origin_check(settings, api.config["server"]["url"]))
-    app.before_request(access_check(settings, visitors))
     app.before_request(_refuse_folders)
-    app.register_error_handler(ServiceError, problem_response)
+    app.before_request(share_reader(api))
+    app.before_request(access_check(settings, visitors))
+    app.register_error_handler(ServiceError, _service_error_response)
     app.register_error_handler(HTTPException, http_exception_response)
     app.register_error_handler(Exception, _unexpected_error_response)
     # the last one registered runs first: an error gets its form, is compressed, and gets the headers of CORS
     if settings.origins:
         CORS(app, **_cors(settings.origins))
     app.after_request(compress)
+    app.after_request(keep_shared_private)
     app.after_request(_complete)
     return app
 

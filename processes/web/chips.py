@@ -19,11 +19,11 @@ from processes.jobs.manager import JobManager
 from processes.ogc.problem import GoneError, NotFoundError
 from processes.sources.links import allowed_path
 from processes.sources.uploads import is_upload
-from processes.web.client import client_address
 from processes.web.forms import made_form, stored_result
-from processes.web.jobs import find_job
 from processes.web.results import OutputFile, file_response, job_error
 from processes.web.views import View
+from processes.web.visible import find_job
+from processes.web.who import current_client
 
 _PNG = "image/png"
 
@@ -63,7 +63,7 @@ def _response(intake: Intake, job: Job, stored: StoredResult, row: int, object_i
     if not found.is_quick:
         name = made_form(intake, job, f"{CHIP}{row}")
         return file_response(intake, job, OutputFile(f"{FORMS}/{name}", _PNG, f"{job.id}-{job.fence}-chip-{row}", None))
-    with intake.waiting_permit(client_address(request, intake.settings.proxies)) as is_permitted:
+    with intake.waiting_permit(current_client(intake.settings.proxies)) as is_permitted:
         if not is_permitted:
             raise UnavailableError("too many clients wait for results; try again later")
         content = found.png()

@@ -33,6 +33,8 @@ from processes.web.pages import wants_page
 from processes.web.paging import HTML_FORM, JSON_FORM, ListPage
 from processes.web.styles import STYLES
 from processes.web.views import View
+from processes.web.visible import find_layer, layer_id
+from processes.web.who import current_person
 
 _FEATURES = "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/"
 CONFORMANCE = (
@@ -71,7 +73,7 @@ def items_view(api: API, original: View) -> View:
             return cast(Response, original(collection_id, item_id))
         if request.method not in ("GET", "HEAD"):
             raise MethodNotAllowed(valid_methods=["GET", "HEAD", "OPTIONS"])
-        job = _job(manager, collection_id)
+        job = find_layer(manager, collection_id)
         if item_id is None:
             return _items(api, manager, job)
         return _item(api, manager, job, item_id)
@@ -83,20 +85,13 @@ def _is_configured(api: API, collection_id: str) -> bool:
     return bool(api.config["resources"].get(collection_id, {}).get("type") == "collection")
 
 
-def _job(manager: JobManager, collection_id: str) -> Job:
-    job = manager.intake.store.layer(collection_id)
-    if job is None:
-        raise NotFoundError(f"there is no collection {quoted(collection_id)}")
-    return job
-
-
 def _list(api: API, manager: JobManager) -> Response:
     faults: list[Fault] = []
     page, is_page = ListPage.read(faults), _wants_page(faults)
     require_known(("f", "limit", "offset"), faults)
     if faults:
         raise RequestError(faults)
-    jobs = manager.intake.store.layers(page.limit + 1, page.offset)
+    jobs = manager.intake.store.layers(page.limit + 1, page.offset, current_person())
     form = HTML_FORM if is_page else JSON_FORM
     document = {
         "links": page.links(f"{api.base_url}/collections", len(jobs) > page.limit, form),
@@ -111,7 +106,7 @@ def _describe(api: API, manager: JobManager, collection_id: str) -> Response:
     require_known(("f",), faults)
     if faults:
         raise RequestError(faults)
-    job = _job(manager, collection_id)
+    job = find_layer(manager, collection_id)
     stored = stored_result(manager.intake, job)
     served, document = served_crs(stored), _summary(api, job)
     extent = _index(manager, job).extent
@@ -149,10 +144,9 @@ def _summary(api: API, job: Job) -> dict[str, Any]:
         ),
         {"href": job_url(job, api.base_url), "rel": "via", "type": JSON, "title": "The job that made it"},
     ]
-    name = job.result_name or job.id
     return {
-        "id": name,
-        "title": name,
+        "id": layer_id(job),
+        "title": job.result_name or job.id,
         "description": job.message,
         "itemType": "feature",
         "crs": [CRS84],
@@ -179,7 +173,7 @@ def _items(api: API, manager: JobManager, job: Job) -> Response:
     head = {"type": "FeatureCollection", **numbers, "links": links}
     content = msgspec.json.encode(head)[:-1] + b',"features":[\n' + b",\n".join(features) + b"\n]}"
     if is_page:
-        return items_page(api, _url(api, job).rpartition("/")[2], msgspec.json.decode(content))
+        return items_page(api, layer_id(job), msgspec.json.decode(content))
     return _features_response(content, stored, is_own)
 
 
@@ -196,7 +190,7 @@ def _item(api: API, manager: JobManager, job: Job, item_id: str) -> Response:
         raise RequestError(faults)
     row = stored.row_of(item_id)
     if row is None:
-        raise NotFoundError(f"the collection {quoted(job.result_name or job.id)} has no feature {quoted(item_id)}")
+        raise NotFoundError(f"the collection {quoted(layer_id(job))} has no feature {quoted(item_id)}")
     (feature,) = item_texts(stored, np.array([row]), crs, is_own)
     url = f"{_url(api, job)}/items/{quote(item_id, safe='')}"
     links = [
@@ -206,12 +200,12 @@ def _item(api: API, manager: JobManager, job: Job, item_id: str) -> Response:
     ]
     content = feature[:-1] + b', "links": ' + msgspec.json.encode(links) + b"}"
     if is_page:
-        return item_page(api, job.result_name or job.id, msgspec.json.decode(content))
+        return item_page(api, layer_id(job), msgspec.json.decode(content))
     return _features_response(content, stored, is_own)
 
 
 def _url(api: API, job: Job) -> str:
-    return f"{api.base_url}/collections/{quote(job.result_name or job.id, safe='')}"
+    return f"{api.base_url}/collections/{quote(layer_id(job), safe='')}"
 
 
 def _wants_page(faults: list[Fault]) -> bool:

@@ -18,8 +18,8 @@ from pygeoapi.api import API
 
 from processes.jobs.manager import JobManager
 from processes.jobs.status_info import status_info
-from processes.web.jobs import find_job
 from processes.web.views import View
+from processes.web.visible import find_job
 
 EVENTS = "text/event-stream"
 _AGAIN_MS = 1000

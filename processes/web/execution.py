@@ -12,6 +12,8 @@ from typing import Any, cast
 from flask import Response, current_app, request
 from pygeoapi.api import API
 
+from processes.access.audit import AuditEvent
+from processes.access.person import Role
 from processes.errors import RequestError, UnavailableError
 from processes.jobs.intake import Intake
 from processes.jobs.job import Job, JobStatus
@@ -26,11 +28,11 @@ from processes.ogc.results import blocks_of, results_document
 from processes.plugin import Plugin, work_folder
 from processes.sources.media_types import JSON, plain_media_type
 from processes.web.body import request_body
-from processes.web.client import client_address
 from processes.web.prefer import Preferences
 from processes.web.problem import problem_response
 from processes.web.results import job_error, results_response
 from processes.web.views import STOPPING, View, json_response
+from processes.web.who import audit_request, current_client, current_person
 
 _MEMORY_WAIT_S = 30
 """Seconds that a large request waits until others have been read."""
@@ -107,12 +109,15 @@ def _read(process_id: str, plugin: Plugin, body: bytes) -> _WebRequest:
     wait_s = preferences.wait_s if is_async or is_sectioned else None
     prefers_link = preferences.returns == "minimal" and is_sectioned and not execute_request.says_how
     by_reference = prefers_link or execute_request.by_reference
+    person = current_person()
     is_applied = preferences.returns == ("minimal" if by_reference else "representation")
     execution = Execution(
         process_id=process_id,
         request=execute_request,
         accept=_result_accept(execute_request, description, is_async),
         client=_client(plugin),
+        maker=person.name or None,
+        uploads_of=None if person.role is Role.OPERATOR else person.name,
         is_awaited=not is_async or wait_s is not None,
         by_reference=by_reference,
         max_objects=plugin.settings.limits.sync_max_objects if not is_async and wait_s is None else None,
@@ -136,6 +141,8 @@ def _execute(api: API, process_id: str, plugin: Plugin) -> Response:
     intake = _intake(api)
     with intake.waiting_permit(_client(plugin)) as is_permitted:
         begun = _begin(intake, process_id, plugin, is_permitted)
+        told = {} if isinstance(begun, Response) else {"job": begun.job.id}
+        audit_request(AuditEvent.EXECUTION, plugin.settings.proxies, process_id=process_id, **told)
         if isinstance(begun, Response):
             return begun
         if begun.is_async or begun.wait_s is not None:
@@ -278,7 +285,7 @@ def _plugin(api: API, process_id: str) -> Any:
 
 
 def _client(plugin: Plugin) -> str:
-    return client_address(request, plugin.settings.proxies)
+    return current_client(plugin.settings.proxies)
 
 
 def _intake(api: API) -> Intake:

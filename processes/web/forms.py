@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from flask import Response, current_app, request
+from flask import Response, current_app
 
 from processes.errors import FailureError, UnavailableError
 from processes.features.serving.stored_result import StoredResult
@@ -13,9 +13,9 @@ from processes.jobs.files import FORMS
 from processes.jobs.intake import Intake
 from processes.jobs.job import Job
 from processes.ogc.problem import GoneError, NotFoundError
-from processes.web.client import client_address
 from processes.web.results import OutputFile, file_response, job_error, output_response
 from processes.web.views import STOPPING
+from processes.web.who import current_client
 
 
 def form_response(intake: Intake, job: Job, output: str) -> Response | None:
@@ -71,7 +71,7 @@ def made_form(intake: Intake, job: Job, form: str) -> str:
         UnavailableError: many clients wait for such work.
         GoneError: the result went meanwhile.
     """
-    client = client_address(request, intake.settings.proxies)
+    client = current_client(intake.settings.proxies)
     with intake.waiting_permit(client) as is_permitted:
         if not is_permitted:
             raise UnavailableError("too many clients wait for results; try again later")

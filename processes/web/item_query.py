@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
-from flask import request
+from flask import g, request
 
 from processes.crs import is_longitude_latitude, is_north_first
 from processes.errors import Fault, InputError, RequestError, collect_faults
@@ -16,6 +16,7 @@ from processes.features.serving.stored_result import StoredResult
 from processes.ogc.schema import quoted
 from processes.web.jobs import requested_interval
 from processes.web.paging import ListPage
+from processes.web.visible import SHARE, SHARED_JOB
 
 _PARAMETERS = ("bbox", "bbox-crs", "crs", "datetime", "f", "limit", "offset")
 _TURN = 360.0
@@ -24,7 +25,7 @@ _TURN = 360.0
 def require_known(parameters: Collection[str], faults: list[Fault]) -> None:
     """Add a fault for each of the request's parameters that is not known (Part 1, 7.8.1)."""
     for name in request.args:
-        if name not in parameters:
+        if name not in parameters and not (name == SHARE and SHARED_JOB in g):
             known = ", ".join(sorted(parameters))
             faults.append(
                 Fault(f"/{name}", InputError(f"there is no parameter {quoted(name)} here; there are {known}"))
@@ -38,7 +39,8 @@ def read_item_query(stored: StoredResult) -> tuple[ItemQuery, ListPage, ChosenCr
         RequestError: everything that is wrong with its parameters.
     """
     faults: list[Fault] = []
-    fields = [name for name in (ID, *item_fields(stored).names) if name not in _PARAMETERS]
+    taken = (*_PARAMETERS, SHARE) if SHARED_JOB in g else _PARAMETERS
+    fields = [name for name in (ID, *item_fields(stored).names) if name not in taken]
     require_known({*_PARAMETERS, *fields}, faults)
     page, served = ListPage.read(faults), served_crs(stored)
     requested_interval(faults)  # features here have no time of their own, so that any one matches

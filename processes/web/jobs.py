@@ -11,10 +11,11 @@ import msgspec
 from flask import Response, request
 from pygeoapi.api import API
 
+from processes.access.audit import AuditEvent
 from processes.errors import Fault, InputError, RequestError, ServiceError, collect_faults
 from processes.features.writing.formats import FORMATS
 from processes.jobs.intake import Intake
-from processes.jobs.job import Job, JobStatus, is_job_id
+from processes.jobs.job import Job, JobStatus
 from processes.jobs.manager import JobManager
 from processes.jobs.status_info import execution_path, status_info
 from processes.jobs.store import JobFilter
@@ -27,6 +28,8 @@ from processes.web.problem import problem_response
 from processes.web.results import job_error, output_response, results_response
 from processes.web.styles import STYLES, style_response
 from processes.web.views import View, json_response
+from processes.web.visible import find_job
+from processes.web.who import audit_request, current_person
 
 
 def jobs_view(api: API) -> View:
@@ -38,8 +41,10 @@ def jobs_view(api: API) -> View:
             return _list(manager, api)
         if request.method == "DELETE":
             return _dismiss(manager, job_id, api.base_url)
-        document = _job_document(manager, job_id, api.base_url)
-        return job_page(api, document) if wants_page() else json_response(document)
+        job = find_job(manager, job_id)
+        document = _job_document(manager, job, api.base_url)
+        is_own = current_person().may_see(job.maker)
+        return job_page(api, document, is_own) if wants_page() else json_response(document)
 
     return jobs
 
@@ -86,36 +91,24 @@ def offered(intake: Intake, job: Job) -> tuple[list[dict[str, str]], list[str]]:
     return forms, styles
 
 
-def find_job(manager: JobManager, job_id: str) -> Job:
-    """Return a job.
-
-    Raises:
-        NoSuchJobError: there is no job of that id.
-    """
-    job = manager.intake.store.get(job_id) if is_job_id(job_id) else None
-    if job is None:
-        raise NoSuchJobError(f"there is no job {job_id!r}")
-    return job
-
-
-def _job_document(manager: JobManager, job_id: str, base_url: str) -> dict[str, Any]:
+def _job_document(manager: JobManager, job: Job, base_url: str) -> dict[str, Any]:
     """Return a job with its request and, if it failed, with its error."""
-    job = find_job(manager, job_id)
     document = status_info(job, base_url)
-    request_text = manager.intake.store.request(job_id)
+    request_text = manager.intake.store.request(job.id)
     if request_text is not None:
         document["request"] = msgspec.Raw(request_text.encode())
     return document
 
 
 def _dismiss(manager: JobManager, job_id: str, base_url: str) -> Response:
-    find_job(manager, job_id)
+    find_job(manager, job_id, to_change=True)
     try:
         job = manager.intake.dismiss(job_id)
     except KeyError as err:
         raise NoSuchJobError(f"there is no job {job_id!r}") from err
     if job is None:
         raise GoneError(f"the job {job_id} was dismissed already, or its time is over")
+    audit_request(AuditEvent.DISMISSAL, manager.intake.settings.proxies, job=job_id)
     return json_response(status_info(job, base_url))
 
 
@@ -152,6 +145,7 @@ def _filter(faults: list[Fault]) -> JobFilter:
         created_to=created_to,
         min_duration_s=_seconds("minDuration", faults),
         max_duration_s=_seconds("maxDuration", faults),
+        person=current_person(),
     )
 
 

@@ -21,7 +21,8 @@ from processes.jobs.job import Job, JobStatus
 from processes.jobs.status_info import job_url, output_link
 from processes.ogc.schema import quoted
 from processes.sources.media_types import HTML, JSON, PROBLEM_JSON
-from processes.web.who import shown_visitor
+from processes.web.visible import layer_id
+from processes.web.who import current_person, shown_visitor
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _BROWSERS = "application/xhtml+xml"
@@ -115,11 +116,18 @@ def jobs_page(
     return page(api, "jobs/index.html", {**data, "chosen": chosen, **choices})
 
 
-def job_page(api: API, job: Mapping[str, Any]) -> Response:
-    """Return the page of a job, given its `statusInfo`."""
+def job_page(api: API, job: Mapping[str, Any], is_own: bool) -> Response:
+    """Return the page of a job.
+
+    Args:
+        api: pygeoapi's API object.
+        job: its `statusInfo`.
+        is_own: whether it is of who asks, who may dismiss and share it.
+    """
     request_text = msgspec.json.format(msgspec.json.encode(job["request"])).decode() if "request" in job else ""
     has_ended = JobStatus(job["status"]).has_ended
-    return page(api, "jobs/job.html", {"jobs": _row(job), "links": [], "has_ended": has_ended, "request": request_text})
+    data = {"jobs": _row(job), "links": [], "has_ended": has_ended, "request": request_text, "is_own": is_own}
+    return page(api, "jobs/job.html", data)
 
 
 def results_page(api: API, job: Job, forms: Sequence[Mapping[str, str]] = (), styles: Sequence[str] = ()) -> Response:
@@ -134,6 +142,8 @@ def results_page(api: API, job: Job, forms: Sequence[Mapping[str, str]] = (), st
     data: dict[str, Any] = {
         "job": job.id,
         "name": job.result_name,
+        "collection": layer_id(job),
+        "is_own": current_person().may_see(job.maker),
         "forms": forms,
         "styles": styles,
         "warnings": [],

@@ -30,12 +30,12 @@ from processes.ogc.problem import GoneError, NotFoundError
 from processes.settings import Settings
 from processes.sources.links import allowed_path
 from processes.sources.uploads import is_upload
-from processes.web.client import client_address
 from processes.web.forms import made_form, stored_result
-from processes.web.jobs import find_job
 from processes.web.object_query import read_object_filter
 from processes.web.results import job_error
 from processes.web.views import View, json_response
+from processes.web.visible import find_job
+from processes.web.who import current_client
 
 MVT, WEBP = "application/vnd.mapbox-vector-tile", "image/webp"
 _NUMBER = re.compile(r"\d{1,8}", re.ASCII)
@@ -166,7 +166,7 @@ def _turn(intake: Intake, turns: threading.BoundedSemaphore) -> Iterator[None]:
     Raises:
         UnavailableError: it takes too long.
     """
-    with intake.waiting_permit(client_address(request, intake.settings.proxies)) as is_permitted:
+    with intake.waiting_permit(current_client(intake.settings.proxies)) as is_permitted:
         if not is_permitted or not turns.acquire(timeout=_WAIT_S):
             raise UnavailableError("too many clients look at maps; try again later")
         try:

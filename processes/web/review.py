@@ -20,11 +20,11 @@ from processes.jobs.job import JobStatus
 from processes.jobs.manager import JobManager
 from processes.sources.media_types import JSON
 from processes.web.forms import stored_result
-from processes.web.jobs import find_job
 from processes.web.object_query import read_object_filter, read_row
 from processes.web.paging import ListPage
 from processes.web.results import job_error
 from processes.web.views import View
+from processes.web.visible import find_job
 
 _BINS = 20
 _MAX_OBJECTS = 100

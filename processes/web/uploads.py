@@ -11,12 +11,15 @@ from flask import Response, request
 from pygeoapi.api import API
 from werkzeug.http import parse_options_header
 
+from processes.access.audit import AuditEvent
 from processes.errors import DiskFullError, InputError, LimitError
 from processes.jobs.disk import require_space
 from processes.ogc.problem import NotFoundError, UnsupportedMediaTypeError
 from processes.settings import Settings
 from processes.sources.uploads import Upload, find_upload, keep_upload, remove_upload, require_uploads
 from processes.web.views import UPLOADS, View, json_response
+from processes.web.visible import ANOTHERS
+from processes.web.who import audit_refusal, audit_request, current_person
 
 _ENDINGS = {
     "image/tiff": ".tif",
@@ -39,17 +42,17 @@ def uploads_view(api: API, settings: Settings) -> View:
     def uploads(upload_id: str | None = None) -> Response:
         if upload_id is None:
             upload = _keep(settings)
+            audit_request(AuditEvent.UPLOAD, settings.proxies, upload=upload.id, bytes=upload.size_bytes)
             response = json_response(_document(upload), HTTPStatus.CREATED)
             response.headers["Location"] = f"{api.base_url}{UPLOADS}/{upload.id}"
             return response
         if request.method == "DELETE":
+            _find(settings, upload_id)
             if not remove_upload(settings, upload_id):
                 raise _missing(upload_id)
+            audit_request(AuditEvent.UPLOAD_REMOVED, settings.proxies, upload=upload_id)
             return Response(status=HTTPStatus.NO_CONTENT)
-        found = find_upload(settings, upload_id)
-        if found is None:
-            raise _missing(upload_id)
-        return json_response(_document(found))
+        return json_response(_document(_find(settings, upload_id)))
 
     return uploads
 
@@ -80,7 +83,7 @@ def _keep(settings: Settings) -> Upload:
         raise InputError("the body is empty; it is the file itself")
     require_space(settings)
     try:
-        return keep_upload(settings, _name(), request.environ["wsgi.input"])
+        return keep_upload(settings, _name(), request.environ["wsgi.input"], current_person().name or None)
     except OSError as err:
         raise DiskFullError("there is no room for the file where the service keeps its files; try again later") from err
 
@@ -103,6 +106,21 @@ def _document(upload: Upload) -> dict[str, Any]:
         "sha256": upload.sha256,
         "expires": expires,
     }
+
+
+def _find(settings: Settings, upload_id: str) -> Upload:
+    """Return an upload that this request may see.
+
+    Raises:
+        NotFoundError: there is none of that id, or it is another's.
+    """
+    upload = find_upload(settings, upload_id)
+    if upload is None:
+        raise _missing(upload_id)
+    if not current_person().may_see(upload.maker):
+        audit_refusal(ANOTHERS, HTTPStatus.NOT_FOUND, settings.proxies)
+        raise _missing(upload_id)
+    return upload
 
 
 def _missing(upload_id: str) -> NotFoundError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import sqlite3
@@ -17,7 +18,8 @@ import sqlalchemy as sa
 from jobs_service import Service, make_town, running, until
 from model_oracle import package_digest
 from postgres import Postgres
-from processes.errors import RequestError
+from processes.access.person import Person, Role
+from processes.errors import NameTakenError, RequestError
 from processes.jobs import tables
 from processes.jobs.database import Database
 from processes.jobs.job import JobStatus
@@ -28,6 +30,8 @@ from processes.settings import Limits
 
 OLD = Path(__file__).parent / "store_of_0_3_0"
 """A job store of version 0.3.0 as SQL, with the files of its jobs that had not ended."""
+RESULT = {"type": "FeatureCollection", "features": [], "summary": {"counts": {}}}
+"""What lies where the results of its jobs lay."""
 UNFINISHED = {path.stem: path for path in OLD.glob("*.order")}
 
 
@@ -106,6 +110,20 @@ def test_jobs_are_read_as_before(migrated: Database) -> None:
             assert connection.scalar(sa.select(tables.name_count.c.last)) == 7
 
 
+def test_jobs_and_names_are_the_operators(migrated: Database) -> None:
+    """And somebody with a name can give one that is taken among them."""
+    olga, anna = Person("olga", Role.OPERATOR), Person("anna", Role.USER)
+    with closing(migrated):
+        store = JobStore(migrated, Limits())
+        assert {job.maker for job in store.find(JobFilter(), 100, 0)} == {None}
+        assert len(store.find(JobFilter(person=olga), 100, 0)) == 9
+        assert store.find(JobFilter(person=anna), 100, 0) == []
+        assert [job.result_name for job in store.layers(9, 0, anna)] == []
+        with pytest.raises(NameTakenError):
+            store.require_free("storm")
+        store.require_free("storm", "anna")
+
+
 def test_jobs_that_have_not_ended_begin_anew(migrated: Database) -> None:
     with closing(migrated):
         store, runner_store = JobStore(migrated, Limits()), RunnerStore(migrated, "another")
@@ -172,6 +190,13 @@ def test_the_service_goes_on_with_jobs_of_the_version_before(
         postgres.empty()
         url = postgres.url
     restore(url, tmp_path)
+    old = tmp_path / "of_0_3_0.sqlite3"
+    restore(f"sqlite:///{old}", tmp_path)
+    with closing(sqlite3.connect(old)) as connection:
+        for job, result in connection.execute("SELECT id, result FROM job WHERE result IS NOT NULL"):
+            path = tmp_path / "service" / "state" / "results" / job / json.loads(result)["name"]
+            path.parent.mkdir(parents=True)
+            path.write_text(json.dumps(RESULT))
     for job, order in UNFINISHED.items():
         (tmp_path / "service" / "state" / "results" / job).mkdir(parents=True)
         shutil.copy(order, tmp_path / "service" / "state" / "results" / job / "order")
@@ -182,6 +207,20 @@ def test_the_service_goes_on_with_jobs_of_the_version_before(
             assert found["status"] == "successful", found
             assert {label for _, label, _ in service.labels(job)} == {"bright"}
         assert service.execute(service.inputs(1, resultName="storm")).status == 409
+        with sa.create_engine(f"sqlite:///{old}").connect() as connection:
+            before = {row.id: row for row in connection.execute(sa.text("SELECT id, status, result FROM job"))}
+        listed = {job["jobID"]: job["status"] for job in service.get("/jobs?limit=100").json["jobs"]}
+        assert listed == {job: "successful" if job in UNFINISHED else row.status for job, row in before.items()}
+        for job, row in before.items():
+            answer = service.get(f"/jobs/{job}/results")
+            if row.result is not None:
+                assert (answer.status, answer.json) == (200, RESULT)
+            else:
+                assert answer.status == {"successful": 200, "failed": 400, "dismissed": 410}[listed[job]]
+            assert service.request("DELETE", f"/jobs/{job}").status == (410 if row.status == "dismissed" else 200)
+            assert service.get(f"/jobs/{job}").json["status"] == "dismissed"
+        assert service.execute(service.inputs(1, resultName="storm")).status == 200
+        until(lambda: not list((tmp_path / "service" / "state" / "results").glob(f"{next(iter(before))}*")), 10)
 
 
 @pytest.mark.jobs

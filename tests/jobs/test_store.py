@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from processes.access.person import EVERYBODY, Person, Role
 from processes.errors import (
     ClientQueueFullError,
     ImageError,
@@ -568,6 +569,54 @@ def test_layers_are_the_results_that_can_be_had(database: Database, store: JobSt
     assert [job.result_name for job in store.layers(1, 1)] == ["first"]
     found = {name: store.layer(name) for name in [*names, "waiting"]}
     assert [name for name, job in found.items() if job is not None] == ["first", "last"]
+
+
+ANNA, BELA, OLGA = Person("anna", Role.USER), Person("bela", Role.USER), Person("olga", Role.OPERATOR)
+
+
+def test_a_name_is_taken_among_the_results_of_its_maker(store: JobStore) -> None:
+    made = {maker: put(store, result_name="storm", maker=maker) for maker in (None, "anna", "bela")}
+    assert {maker: job.maker for maker, job in made.items()} == {None: None, "anna": "anna", "bela": "bela"}
+    for maker in (None, "anna", "bela"):
+        with pytest.raises(NameTakenError):
+            put(store, result_name="storm", maker=maker)
+        with pytest.raises(NameTakenError):
+            store.require_free("storm", maker)
+    store.dismiss(made["anna"].id)
+    assert put(store, result_name="storm", maker="anna").result_name == "storm"
+    with pytest.raises(NameTakenError):
+        store.require_free("storm", "bela")
+
+
+def test_numbers_of_names_count_among_those_of_their_maker(store: JobStore) -> None:
+    makers = ["anna", "anna", None, "bela", "anna", None]
+    names = [put(store, name_stem="field", maker=maker).result_name for maker in makers]
+    assert names == ["field", "field-2", "field", "field", "field-3", "field-2"]
+
+
+def test_lists_have_what_somebody_may_see(database: Database, store: JobStore, runner_store: RunnerStore) -> None:
+    layer = ResultFile("classifiedObjects", "application/geo+json", "plan-1/result-1.geojson", 17, is_layer=True)
+    for maker in (None, "anna", "bela"):
+        job = put(store, result_name="storm", maker=maker)
+        runner_store.succeed(job.id, claim(runner_store).fence, "", layer, SUMMARY, 1, {})
+    nobody = Person("", Role.VIEWER)
+    seen = {EVERYBODY: {None, "anna", "bela"}, OLGA: {None, "anna", "bela"}, ANNA: {"anna"}, nobody: set()}
+    for person, makers in seen.items():
+        assert {job.maker for job in store.find(JobFilter(person=person), 9, 0)} == makers
+        assert {job.maker for job in store.layers(9, 0, person)} == makers
+    found = [store.layer("storm", maker) for maker in (None, "anna", "carl")]
+    assert [job and job.maker for job in found] == [None, "anna", None]
+    assert found[0] is not None
+
+
+def test_a_full_queue_does_not_tell_how_many_jobs_of_others_wait(database: Database) -> None:
+    store = JobStore(database, Limits(max_waiting_jobs=3))
+    for _ in range(3):
+        put(store, client="anna")
+    fewer = JobStore(database, Limits(max_waiting_jobs=2))
+    with pytest.raises(QueueFullError) as info:
+        put(fewer, client="bela")
+    assert "3" not in info.value.detail
 
 
 def test_layers_are_listed_by_an_index(database: Database) -> None:

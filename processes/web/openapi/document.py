@@ -39,6 +39,7 @@ from processes.web.openapi.responses import HEADERS, RESPONSES, error_responses,
 from processes.web.openapi.results import FILE_HEADERS, form_names, result_paths
 from processes.web.openapi.schemas import OBJECT, SCHEMAS, ref
 from processes.web.openapi.security import secured
+from processes.web.openapi.shares import SHARE_SCHEMAS, share_paths
 
 MEDIA_TYPE = "application/vnd.oai.openapi+json;version=3.0"
 
@@ -74,7 +75,7 @@ def openapi_document(processes: Mapping[str, Process], url: str, title: str, des
         description: description of the service.
     """
     descriptions = {name: process.frame() for name, process in processes.items()}
-    components: Components = {**SCHEMAS, **COLLECTION_SCHEMAS, **PAGE_SCHEMAS, **MAP_SCHEMAS}
+    components: Components = {**SCHEMAS, **COLLECTION_SCHEMAS, **PAGE_SCHEMAS, **MAP_SCHEMAS, **SHARE_SCHEMAS}
     for item in descriptions.values():
         named(components, request_name(item), request_schema(item, components))
         named(components, results_name(item), results_schema(item, components))
@@ -88,6 +89,7 @@ def openapi_document(processes: Mapping[str, Process], url: str, title: str, des
             **_service_paths(),
             **_process_paths(processes, descriptions, components),
             **_job_paths(),
+            **share_paths(),
             **result_paths(with_jobs, form_names(processes), components),
             **collection_paths(),
             **page_paths(),

@@ -30,7 +30,7 @@ function show(job) {
   hasEnded = ENDED.includes(job.status);
   const button = document.querySelector("button[name=dismiss]");
   button.textContent = hasEnded ? "Delete the result" : "Cancel";
-  button.hidden = ["dismissed", "failed"].includes(job.status);
+  button.hidden = button.disabled || ["dismissed", "failed"].includes(job.status);
   document.getElementById("result").hidden = job.status !== "successful";
   if (job.exception) tell(job.exception);
   if (!wasEnded && job.status === "successful") location.assign(document.getElementById("result").href);
