@@ -30,6 +30,7 @@ OPERATIONS = {
     "user": [
         "POST /processes/echo/execution", "POST /processes/classify-objects/execution", "POST /processes/classify-objects/validate",
         f"DELETE {JOB}", "POST /uploads", "GET /uploads/x", "DELETE /uploads/x", "GET /imagery",
+        f"GET {JOB}/shares", f"POST {JOB}/shares", f"DELETE {JOB}/shares/x",
     ],
     "operator": ["GET /metrics", "PUT /collections/x/items/1", "DELETE /collections/x/items/1"],
 }  # fmt: skip

@@ -79,6 +79,24 @@ def test_refusals_are_problems(app: Any, bearers: dict[str, dict[str, str]]) -> 
     assert "private" in answer.headers["Cache-Control"]
 
 
+def test_a_link_that_shares_a_job_needs_no_token(app: Any, bearers: dict[str, dict[str, str]]) -> None:
+    client, maker = app.test_client(use_cookies=False), bearers[Role.USER]
+    execution = {"path": "/processes/echo/execution", "json": {"inputs": {"echo": "x"}}}
+    first, second = (
+        client.post(**execution, headers={**maker, "Prefer": "respond-async"}).headers["Location"] for _ in range(2)
+    )
+    made = client.post(f"{first}/shares", headers=maker)
+    href = made.json["href"]
+    query = href.partition("?")[2]
+    assert client.get(href).json["jobID"] == first.rpartition("/")[2]
+    assert client.get(href, headers=bearer("classify_wrong")).status_code == 401
+    assert client.get(f"{second}?{query}").status_code == 404
+    assert [client.open(href, method=method).status_code for method in ("DELETE", "POST")] == [401, 405]
+    assert [client.get(address).status_code for address in (first, f"{first}/shares?{query}", "/jobs")] == [401] * 3
+    assert client.delete(made.headers["Location"], headers=maker).status_code == 204
+    assert client.get(href).status_code == 401
+
+
 def test_what_is_not_there_is_not_there_for_anybody(app: Any) -> None:
     assert ask(app, "GET /nothing").status_code == 404
     assert ask(app, "DELETE /jobs").status_code == 405
