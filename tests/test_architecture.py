@@ -38,6 +38,7 @@ HOMES: Mapping[str, set[str]] = {
         "jobs/database",
         "jobs/migrations",
         "jobs/retention",
+        "jobs/class_counts",
         "jobs/sections_again",
         "jobs/tables",
         "jobs/store",
