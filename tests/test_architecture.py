@@ -39,6 +39,7 @@ HOMES: Mapping[str, set[str]] = {
         "jobs/migrations",
         "jobs/result_names",
         "jobs/retention",
+        "jobs/class_counts",
         "jobs/sections_again",
         "jobs/shares",
         "jobs/upload_quota",

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from processes.classify.labels import Labels
+from processes.ogc.process import JobFiles, LostFilesError
 
 _BATCH_LIMITS, _WARNINGS = "batch_limits", "warnings"
 """Entries of a file's metadata."""
@@ -40,6 +41,34 @@ def save_labels(path: Path, rows: NDArray[np.int64], labels: Labels) -> None:
     table = pa.table(columns, metadata={_BATCH_LIMITS: limits, _WARNINGS: json.dumps(sorted(labels.warnings))})
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
+
+
+def labels_name(section: int) -> str:
+    """Return the name of the file that has the labels of a section."""
+    return f"labels-{section:06}.arrow"
+
+
+def gather_sections(files: JobFiles, sections: int, labels: Labels) -> None:
+    """Copy the labels of all sections to those of all rows.
+
+    Args:
+        files: of the job.
+        sections: number of sections.
+        labels: of all rows, `(n,)`.
+
+    Raises:
+        LostFilesError: files of sections are gone or damaged. The first section is a part of the plan.
+    """
+    lost = []
+    for section in range(sections):
+        name = labels_name(section)
+        try:
+            gather_labels(files.fetch(name), labels)
+        except (FileNotFoundError, pa.ArrowInvalid):
+            lost.append(section)
+            files.discard(name)
+    if lost:
+        raise LostFilesError(() if 0 in lost else lost)
 
 
 def gather_labels(path: Path, labels: Labels) -> None:

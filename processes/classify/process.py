@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from processes.classify.batches import Pause, pause_after
@@ -21,8 +20,7 @@ from processes.classify.description import describe
 from processes.classify.downloads import has_host_links
 from processes.classify.inference import Classified
 from processes.classify.inputs import name_stem, open_sources, read_inputs, stamp_links
-from processes.classify.label_files import gather_labels, labels_of, save_labels
-from processes.classify.labels import Labels
+from processes.classify.label_files import gather_sections, labels_name, labels_of, save_labels
 from processes.classify.outputs import chips_of, published, saved_chips
 from processes.classify.paused_sections import SectionProgress, keep_step
 from processes.classify.pipeline import classify_rows, empty_labels, session_for
@@ -50,6 +48,7 @@ from processes.classify.sections import (
     save_rows,
 )
 from processes.classify.stopwatch import Stopwatch
+from processes.classify.summary import class_counts, counted_classes
 from processes.errors import RequestError, at_pointer, collect_faults
 from processes.features.writing.formats import format_of_media_type, offered_formats
 from processes.imagery.chip_plan import reading_order
@@ -63,13 +62,13 @@ from processes.ogc.media_types import choose_media_type
 from processes.ogc.process import (
     Estimate,
     JobFiles,
-    LostFilesError,
     Output,
     Progress,
     RequireFreeName,
     RequireGpu,
     Requirements,
     SectionedProcess,
+    SectionPart,
     Sections,
 )
 from processes.ogc.request import Description
@@ -192,12 +191,14 @@ class ClassifyObjects(SectionedProcess):
             chips = chips_of(plan, stamps, files.scratch / OPENED)
             return published(plan.rows, found.labels, output, files.scratch, True, chips)
         sections = cut_sections(plan.chips, rows, found.done, pace.rows_per_s(), _SECTION_S)
-        _save(plan, output, stamps, rows[found.done], found, sections, files)
-        return Sections((int(found.done.sum()), *map(len, sections)), len(plan.rows) - len(rows))
+        done = rows[found.done]
+        _save(plan, output, stamps, done, found, sections, files)
+        classes = tuple(counted_classes(plan.rows.sources, labels_of(found.labels, done)))
+        return Sections((int(found.done.sum()), *map(len, sections)), len(plan.rows) - len(rows), classes)
 
-    def run_section(self, files: JobFiles, section: int, progress: Progress) -> float:
-        if files.has(_labels_name(section)):  # another process did it, and ended before it could report
-            return 1.0
+    def run_section(self, files: JobFiles, section: int, progress: Progress) -> SectionPart:
+        if files.has(labels_name(section)):  # another process did it, and ended before it could report
+            return SectionPart(1)
         with plan_kept():
             saved = decode_plan(files.fetch(PLAN).read_bytes())
             images = load_images(saved, files.fetch, self._access(files.near()))
@@ -217,13 +218,13 @@ class ClassifyObjects(SectionedProcess):
         self._require_same_model(sources)
         before.add(todo, found)
         if before.done.all():
-            path = files.scratch / _labels_name(section)
+            path = files.scratch / labels_name(section)
             save_labels(path, rows, before.labels)
             files.keep(path.name, path)
-        else:
-            done = todo[found.done]
-            keep_step(files, section, before.steps, done, labels_of(found.labels, done), found.parts)
-        return before.share()
+            return SectionPart(1, tuple(class_counts(sources, before.labels)))
+        done = todo[found.done]
+        keep_step(files, section, before.steps, done, labels_of(found.labels, done), found.parts)
+        return SectionPart(before.share())
 
     def finish(self, files: JobFiles) -> Output:
         with plan_kept():
@@ -232,7 +233,7 @@ class ClassifyObjects(SectionedProcess):
         with plan_kept():
             rows = _loaded_rows(saved, sources, files)
         labels = empty_labels(len(rows), sources)
-        _gather(files, saved.sections, labels)
+        gather_sections(files, saved.sections, labels)
         chips = saved_chips(saved, load_placement(files.fetch(ROWS)))
         return published(rows, labels, saved.output, files.scratch, True, chips)
 
@@ -301,28 +302,6 @@ def _loaded_rows(saved: SavedPlan, sources: Sources, files: JobFiles) -> Planned
     return load_rows(saved, sources, files.fetch(ROWS), files.fetch(LAYER))
 
 
-def _gather(files: JobFiles, sections: int, labels: Labels) -> None:
-    """Copy the labels of all sections to those of all rows.
-
-    Raises:
-        LostFilesError: files of sections are gone or damaged. The first section is a part of the plan.
-    """
-    lost = []
-    for section in range(sections):
-        name = _labels_name(section)
-        try:
-            gather_labels(files.fetch(name), labels)
-        except (FileNotFoundError, pa.ArrowInvalid):
-            lost.append(section)
-            files.discard(name)
-    if lost:
-        raise LostFilesError(() if 0 in lost else lost)
-
-
-def _labels_name(section: int) -> str:
-    return f"labels-{section:06}.arrow"
-
-
 def _save(
     plan: Plan,
     output: OutputOptions,
@@ -336,7 +315,7 @@ def _save(
     folder = files.scratch / "plan"
     folder.mkdir()
     save_rows(plan, sections, folder)
-    save_labels(folder / _labels_name(0), done, labels_of(found.labels, done))
+    save_labels(folder / labels_name(0), done, labels_of(found.labels, done))
     images = save_images(plan.chips.images, files.scratch / OPENED, files.keep)
     saved = describe_plan(plan, images, len(sections) + 1, file_stamps, output)
     (folder / PLAN).write_bytes(encode_plan(saved))

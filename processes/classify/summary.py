@@ -22,20 +22,26 @@ def counts_summary(rows: PlannedRows, labels: Labels) -> dict[str, Any]:
     """
     sources = rows.sources
     classes, by_status = sources.model.definition.classes, np.bincount(labels.status, minlength=len(ClassStatus))
-    numbers, counts = _counts_of_classes(rows, labels), dict.fromkeys((item.name for item in classes), 0)
-    for item, number in zip(classes, numbers, strict=True):
-        counts[item.name] += number
+    counted, counts = counted_classes(sources, labels), dict.fromkeys((item.name for item in classes), 0)
+    for item in counted:
+        counts[item["name"]] += item["count"]
     return {
         "model": {"id": sources.model.id, "sha256": sources.model.sha256},
         "counts": counts,
-        "classes": [
-            {"name": item.name, "value": item.value, "color": hex_color(color), "count": number}
-            for item, color, number in zip(classes, class_style(sources).colors, numbers, strict=True)
-        ],
+        "classes": counted,
         "status": {
             item.label: int(by_status[item]) for item in ClassStatus if by_status[item] or item is ClassStatus.OK
         },
     }
+
+
+def counted_classes(sources: Sources, labels: Labels) -> list[dict[str, Any]]:
+    """Return the classes with their colours, and how many rows have each."""
+    classes, colors = sources.model.definition.classes, class_style(sources).colors
+    return [
+        {"name": item.name, "value": item.value, "color": hex_color(color), "count": number}
+        for item, color, number in zip(classes, colors, class_counts(sources, labels), strict=True)
+    ]
 
 
 def class_style(sources: Sources) -> ClassStyle:
@@ -44,15 +50,15 @@ def class_style(sources: Sources) -> ClassStyle:
     return ClassStyle(sources.options.label_field, classes)
 
 
-def _counts_of_classes(rows: PlannedRows, labels: Labels) -> Sequence[int]:
-    """Return how many rows have each class as their label, or as one of several."""
-    definition = rows.sources.model.definition
+def class_counts(sources: Sources, labels: Labels) -> Sequence[int]:
+    """Return how many rows have each class as their label, or as one of several, in the model's order."""
+    definition = sources.model.definition
     if labels.values is not None:
         names = [item.name for item in definition.classes]
         by_name = _counts_of_labels(labels, names, definition.multi_label)
         return [by_name.pop(name, 0) for name in names]  # of classes that share a name the first one has them all
     if definition.multi_label and labels.scores is not None:
-        found = (labels.scores >= rows.sources.arguments.score_threshold).sum(axis=0)
+        found = (labels.scores >= sources.arguments.score_threshold).sum(axis=0)
     else:
         found = np.bincount(labels.winner[labels.status == ClassStatus.OK], minlength=len(definition.classes))
     return [int(number) for number in found]

@@ -15,6 +15,7 @@ from typing import Any
 from processes.errors import FailureError, ServiceError, UnavailableError, from_record
 from processes.jobs.admission import EngineLostError
 from processes.jobs.attempts import MAX_LOSSES, Attempts, FailedError, lost_too_often
+from processes.jobs.class_counts import counted
 from processes.jobs.counters import PACE_OBJECTS, PACE_SECONDS
 from processes.jobs.engine import Engine
 from processes.jobs.fetched_inputs import FETCHED
@@ -46,7 +47,6 @@ _MAX_PAUSE_S = 5
 _POLL_S = 1
 _WRITE_S = 0.1
 """Sections that end within this time are recorded together."""
-
 _TIDY_S = 10
 """Seconds that the end of a job waits until its files are removed; an object store may hang."""
 
@@ -152,7 +152,7 @@ class JobExecution:
                     state = running.pop(task)
                     retried = self._evaluate("section", state, task.result())
                     if retried is None:
-                        done.append(state)
+                        done.append(counted(state, task.result()))
                     else:
                         again.append(retried)
                         todo.appendleft(retried)

@@ -57,6 +57,8 @@ class Section:
     """Number of attempts that reported an error."""
     losses: int
     """Number of slot processes that it ended, one after the other."""
+    counts: tuple[int, ...] = ()
+    """Its objects of each class; none = it is not done, or they are not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class Job:
     result: ResultFile | None
     """None = there is none, or it is gone."""
     summary: Mapping[str, Any] | None
+    """Before the job is successful nothing but `classes`, as far as they have been counted."""
     error: ServiceError | None
     """Why it failed."""
     fence: int

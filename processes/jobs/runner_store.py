@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from processes.errors import ServiceError, to_record
 from processes.jobs.callbacks import add_callback
 from processes.jobs.claiming import LEASE_S, is_over, next_job, ready
+from processes.jobs.class_counts import first_counts, more_counts
 from processes.jobs.counters import Counts, add_counts
 from processes.jobs.database import Database
 from processes.jobs.gpu_reports import GpuReport, save_report
@@ -140,6 +141,7 @@ class RunnerStore:
                 objects=sections.without_chip + sum(sections.objects),
                 done=sections.without_chip + sections.objects[0],
                 message=message,
+                summary=first_counts(sections.classes),
             )
             connection.execute(
                 section.insert(),
@@ -154,9 +156,8 @@ class RunnerStore:
         """Return the sections of a job that are not done, in their order."""
         query = section.select().where(section.c.job == job_id, section.c.is_done.is_(False)).order_by(section.c.number)
         with self._database.read() as connection:
-            return [
-                Section(row.number, row.objects, False, row.errors, row.losses) for row in connection.execute(query)
-            ]
+            rows = connection.execute(query)
+            return [Section(row.number, row.objects, False, row.errors, row.losses) for row in rows]
 
     def record_sections(
         self,
@@ -182,8 +183,8 @@ class RunnerStore:
             rows = (section.c.job == job_id, section.c.number.in_(numbers))
             # some of it may have been recorded before, and the answer was lost
             recorded = set(connection.scalars(sa.select(section.c.number).where(*rows, section.c.is_done)))
-            objects = sum(item.objects for item in done if item.number not in recorded)
-            self._update(connection, job_id, fence, done=job.c.done + objects, message=message)
+            new = [item for item in done if item.number not in recorded]
+            self._update(connection, job_id, fence, message=message, **more_counts(connection, job_id, new))
             connection.execute(section.update().where(*rows).values(is_done=True))
             for item in failed:
                 row = section.update().where(section.c.job == job_id, section.c.number == item.number)
@@ -314,9 +315,9 @@ class RunnerStore:
 
     def with_files(self, job_ids: Iterable[str]) -> set[str]:
         """Return those of some ids that are jobs whose files may be needed."""
-        candidates = list(job_ids)
+        query = sa.select(job.c.id).where(job.c.id.in_(list(job_ids)), job.c.has_files)
         with self._database.read() as connection:
-            return set(connection.scalars(sa.select(job.c.id).where(job.c.id.in_(candidates), job.c.has_files)))
+            return set(connection.scalars(query))
 
     def add_counts(self, counts: Counts) -> None:
         """Add to counters."""

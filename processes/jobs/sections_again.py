@@ -21,8 +21,8 @@ def mark_again(connection: sa.Connection, job_id: str, sections: Sequence[int]) 
     rows = section.c.job == job_id
     if not sections:
         connection.execute(section.delete().where(rows))
-        return {"plan": None, "objects": None, "done": 0}
+        return {"plan": None, "objects": None, "done": 0, "summary": None}
     lost = (rows, section.c.number.in_(sections), section.c.is_done)
     objects = connection.scalar(sa.select(sa.func.sum(section.c.objects)).where(*lost)) or 0
     connection.execute(section.update().where(*lost).values(is_done=False))
-    return {"done": job.c.done - int(objects)}
+    return {"done": job.c.done - int(objects), "summary": None}  # what was counted of them is not known

@@ -34,8 +34,10 @@ def status_info(job: Job, base_url: str) -> dict[str, Any]:
         "progress": job.progress,
         **{name: rfc3339(time) for name, time in times.items() if time is not None},
     }
-    if job.summary is not None:
+    if job.summary is not None and job.status is JobStatus.SUCCESSFUL:
         info["summary"] = job.summary
+    elif job.summary is not None:
+        info["classes"] = job.summary["classes"]
     if job.status is JobStatus.FAILED:
         info["exception"] = problem_document(failure(job), execution_path(job))
     url = job_url(job, base_url)

@@ -61,6 +61,9 @@ class ResultPublished(msgspec.Struct, frozen=True, tag=True):
 class SectionDone(msgspec.Struct, frozen=True, tag=True):
     """The section is done."""
 
+    counts: tuple[int, ...] = ()
+    """Its objects of each class, as `SectionPart` has them."""
+
 
 class SectionPaused(msgspec.Struct, frozen=True, tag=True):
     """The section is done in part, and goes on in another step: others may use the slot in between."""
@@ -194,8 +197,8 @@ def _outcome(
                 begun = process.begin(execution, files, begin_section, progress)
                 return begun if isinstance(begun, Sections) else _finished(begun, files, storage, step, total)
             case "section":
-                share = _sectioned(process).run_section(files, step.section, progress)
-                return SectionDone() if share == 1 else SectionPaused(share)
+                part = _sectioned(process).run_section(files, step.section, progress)
+                return SectionDone(part.counts) if part.share == 1 else SectionPaused(part.share)
             case "finish":
                 return _finished(_sectioned(process).finish(files), files, storage, step, total)
             case "fetch":

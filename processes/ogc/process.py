@@ -70,6 +70,17 @@ class Sections(msgspec.Struct, frozen=True, tag=True):
     """Number of objects of each section; the first section is done."""
     without_chip: int
     """Number of objects that belong to no section, as they touch no image."""
+    classes: tuple[dict[str, Any], ...] = ()
+    """The classes with the counts of the first section, as the summary will have them; none = not known."""
+
+
+class SectionPart(msgspec.Struct, frozen=True):
+    """How far a section is done."""
+
+    share: float
+    """How much of it is done, 0..1; below 1 it is to be called again, and goes on from there."""
+    counts: tuple[int, ...] = ()
+    """When all is done, its objects of each class, in the order of `Sections.classes`; none = not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,11 +238,8 @@ class SectionedProcess(Process):
         """
 
     @abstractmethod
-    def run_section(self, files: JobFiles, section: int, progress: Progress) -> float:
+    def run_section(self, files: JobFiles, section: int, progress: Progress) -> SectionPart:
         """Do a section of work that was begun, or some seconds of it, and keep its labels.
-
-        Returns:
-            How much of the section is done, 0..1; below 1 it is to be called again, and goes on from there.
 
         Args:
             files: of the job.

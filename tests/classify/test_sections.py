@@ -177,11 +177,16 @@ def test_sections_give_what_work_at_once_gives(
     begun, done = work.begin()
     assert len(begun.objects) > 5
     assert sum(done) == begun.without_chip + begun.objects[0]
+    found_so_far = np.array([item["count"] for item in begun.classes])
     for section in np.random.default_rng(0).permutation(range(1, len(begun.objects))).tolist():
         counted: list[int] = []
-        work.process.run_section(work.files(), section, counted.append)
+        found_so_far += work.process.run_section(work.files(), section, counted.append).counts
         assert sum(counted) == begun.objects[section]
     found = work.finish()
+    assert found.summary is not None
+    assert found.summary["classes"] == [
+        {**item, "count": count} for item, count in zip(begun.classes, found_so_far.tolist(), strict=True)
+    ]
     assert (found.media_type, found.summary) == (expected.media_type, expected.summary)
     assert content(found, tmp_path) == content(expected, tmp_path)
     assert expected.stored == {}
@@ -230,7 +235,7 @@ def test_a_section_that_takes_long_goes_on_where_it_stopped(
     for section in range(1, len(begun.objects)):
         shares = [0.0]
         while shares[-1] < 1:
-            shares.append(work.process.run_section(work.files(), section, lambda _: None))
+            shares.append(work.process.run_section(work.files(), section, lambda _: None).share)
             assert shares[-1] > shares[-2]
         steps.append(len(shares) - 1)
     assert sum(steps) > 3 * 6
@@ -253,7 +258,7 @@ def test_a_whole_image_is_begun_in_the_first_section_and_goes_on_from_there(
     kept = [path.name for path in sorted((work.storage.folder / "job" / "plan").glob("paused-*"))]
     assert kept == ["paused-000001-0000.msgpack"]
     steps = 1
-    while work.process.run_section(work.files(), 1, lambda _: None) < 1:
+    while work.process.run_section(work.files(), 1, lambda _: None).share < 1:
         steps += 1
     assert steps == 8  # the ninth part, of 3 x 3, was the first one
     assert content(work.finish(), tmp_path) == content(expected, tmp_path)
@@ -407,7 +412,7 @@ def test_batches_that_were_halved_for_want_of_memory_are_told_once(
     for section in range(1, len(begun.objects)):
         open_session.cache_clear()
         monkeypatch.setattr(runtimes, "RUNTIMES", (SmallGpu(1 if section == 2 else 5),))
-        while work.process.run_section(work.files(), section, lambda _: None) < 1:
+        while work.process.run_section(work.files(), section, lambda _: None).share < 1:
             pass
     found = work.finish()
     assert found.summary is not None
@@ -426,7 +431,7 @@ def test_precision_that_is_not_computed_in_is_told_once(
     work = Sectioned(process, execution_of(process, inputs), tmp_path)
     begun, _ = work.begin()
     for section in range(1, len(begun.objects)):
-        while work.process.run_section(work.files(), section, lambda _: None) < 1:
+        while work.process.run_section(work.files(), section, lambda _: None).share < 1:
             pass
     found = work.finish()
     assert found.summary is not None

@@ -30,6 +30,7 @@ from processes.jobs.gpu_reports import GpuReport
 from processes.jobs.job import Job, JobStatus, ResultFile, Section
 from processes.jobs.migrations import JobStoreError
 from processes.jobs.runner_store import LeaseLostError, RunnerStore
+from processes.jobs.status_info import status_info
 from processes.jobs.store import AWAITED_PRIORITY, JobFilter, JobStore
 from processes.ogc.execution import DryRun, Execution, ResponseOptions
 from processes.ogc.process import Requirements, Sections
@@ -298,6 +299,49 @@ def test_progress_follows_the_objects_and_is_full_only_with_the_result(
     assert seen[-1] is not None
     assert (seen[-1].result, seen[-1].summary, seen[-1].plan) == (RESULT, SUMMARY, "plan-1")
     assert store.counts() == {("sections", "done"): 3}
+
+
+def counts(store: JobStore, job: Job) -> list[int] | None:
+    """Return what a running job has found of each class so far."""
+    found = store.get(job.id)
+    assert found is not None
+    info = status_info(found, "")
+    assert "summary" not in info
+    return [item["count"] for item in info["classes"]] if "classes" in info else None
+
+
+def test_what_sections_have_found_is_counted_once(store: JobStore, runner_store: RunnerStore) -> None:
+    put(store)
+    job = claim(runner_store)
+    classes = tuple({"name": name, "value": 0, "color": "#000000", "count": 1} for name in "ab")
+    runner_store.save_plan(job.id, job.fence, "plan-1", Sections((2, 4, 5, 6), 0, classes), "", {})
+    seen = [counts(store, job)]
+    first, second = Section(1, 4, False, 0, 0, (4, 0)), Section(2, 5, False, 0, 0, (2, 3))
+    for done in ([first], [first, second], [second]):  # as where answers were lost
+        runner_store.record_sections(job.id, job.fence, done, [], "", {})
+        seen.append(counts(store, job))
+    assert seen == [[1, 1], [5, 1], [7, 4], [7, 4]]
+    runner_store.record_sections(job.id, job.fence, [Section(3, 6, False, 0, 0)], [], "", {})
+    assert counts(store, job) is None, "a section that another process did does not say what it found"
+
+
+def test_what_was_found_is_not_known_when_sections_are_done_again(store: JobStore, runner_store: RunnerStore) -> None:
+    put(store)
+    job = claim(runner_store)
+    classes = ({"name": "a", "value": 0, "color": "#000000", "count": 1},)
+    runner_store.save_plan(job.id, job.fence, "plan-1", Sections((1, 4), 0, classes), "", {})
+    runner_store.record_sections(job.id, job.fence, [Section(1, 4, False, 0, 0, (4,))], [], "", {})
+    assert counts(store, job) == [5]
+    assert runner_store.redo(job.id, job.fence, [1], 5)
+    assert counts(store, job) is None
+
+
+def test_of_very_many_classes_nothing_is_counted_before_the_end(store: JobStore, runner_store: RunnerStore) -> None:
+    put(store)
+    job = claim(runner_store)
+    classes = tuple({"name": str(number), "value": number, "color": "#000000", "count": 1} for number in range(101))
+    runner_store.save_plan(job.id, job.fence, "plan-1", Sections((101, 4), 0, classes), "", {})
+    assert counts(store, job) is None
 
 
 def test_a_failed_job_keeps_its_error(store: JobStore, runner_store: RunnerStore) -> None:

@@ -179,6 +179,11 @@ def test_upload_pick_run_watch_and_see_the_result(service: Service, page: Page, 
     job = page.evaluate("location.pathname.split('/')[2]")
     page.open(f"{service.url}/jobs/{job}?f=html")
     assert "successful" in page.text("#status")
+    bars = "[...document.querySelectorAll('#classes tbody tr')].map((row) => [row.cells[0].innerText, Number(row.cells[1].innerText), Number(row.querySelector('rect').getAttribute('width'))])"
+    shown = page.until(bars)
+    assert [name for name, _, _ in shown] == ["intact", "damaged"]
+    assert sum(count for _, count, _ in shown) == 16
+    assert all(width == pytest.approx(100 * count / 16) for _, count, width in shown)
     look_at(page, pictures, "job")
     page.open(f"{service.url}/jobs?f=html&status=successful")
     assert job in page.text("#jobs")

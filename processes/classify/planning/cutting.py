@@ -18,6 +18,8 @@ _LARGE_CHIP_S = 0.3
 """Seconds that a large chip takes beside its reading, about."""
 _LEAST_SECTION_S, _SECONDS_OF_ROOT = 0.3, 0.4
 _GB = 10**9
+MAX_SECTIONS = 10_000
+"""Sections of chips that are not large; each costs some milliseconds beside its work."""
 
 
 def require_readable(chips: ChipPlan, max_read_gb: int) -> None:
@@ -61,7 +63,9 @@ def cut_sections(
 ) -> list[NDArray[np.int64]]:
     """Cut the rows that are not done into sections of some seconds each, as `seconds_of_section` has it.
 
-    Sections have equally many rows; those of large chips, which cost what is read for them, are cut by that.
+    Sections have equally many rows; those of large chips, which cost what is read for them, are cut by that. There are
+    no more than `MAX_SECTIONS` of the former: a machine that had much else to do at first seems to be very slow, and a
+    section that takes longer is done in several steps.
 
     Args:
         chips: the plan.
@@ -75,7 +79,8 @@ def cut_sections(
     sections: list[NDArray[np.int64]] = []
     if len(small):
         section_s = seconds_of_section(len(small) / max(1, rows_per_s), most_s)
-        sections += np.array_split(small, math.ceil(len(small) / max(1, rows_per_s * section_s)))
+        number = math.ceil(len(small) / max(1, rows_per_s * section_s))
+        sections += np.array_split(small, min(number, MAX_SECTIONS))
     if len(large):
         read_bytes = _cost(chips).windows
         seconds = _LARGE_CHIP_S + read_bytes / READ_BYTES_PER_S
@@ -83,6 +88,6 @@ def cut_sections(
         if len(known) and not (~is_large).any():  # all that was done was of this kind
             seconds *= np.clip(1 / rows_per_s / seconds[known].mean(), 0.1, 100)
         ends = np.cumsum(seconds[large])
-        number = np.floor((ends - seconds[large] / 2) / seconds_of_section(float(ends[-1]), most_s))
-        sections += np.split(large, np.flatnonzero(np.diff(number)) + 1)
+        numbers = np.floor((ends - seconds[large] / 2) / seconds_of_section(float(ends[-1]), most_s))
+        sections += np.split(large, np.flatnonzero(np.diff(numbers)) + 1)
     return sections

@@ -10,6 +10,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pyarrow as pa
 from gunicorn.workers.base import Worker
 
 from processes.web.http.body import BodyMemory
@@ -102,7 +103,11 @@ class HttpWorker(Worker):  # type: ignore[misc] # gunicorn is not typed
 
 
 def _return_memory() -> None:
-    """Let the C library give large blocks back to the system as soon as they are free, in place of keeping them."""
+    """Let large blocks go back to the system as soon as they are free, in place of being kept.
+
+    Arrow's own allocator keeps some for each thread that has used it, and a process has many threads.
+    """
+    pa.set_memory_pool(pa.system_memory_pool())
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):  # glibc's alone
         libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)

@@ -110,6 +110,9 @@ _STATUS_INFO = record(
         "started": TIME,
         "finished": TIME,
         "updated": TIME,
+        "classes": array(
+            ref("schemas", "classCount"), description="What has been found so far, before there is a summary"
+        ),
         "summary": ref("schemas", "summary"),
         "exception": ref("schemas", "problem"),
         "request": {
@@ -118,7 +121,7 @@ _STATUS_INFO = record(
         },
         "links": LINKS,
     },
-    optional=("started", "finished", "summary", "exception", "request"),
+    optional=("started", "finished", "classes", "summary", "exception", "request"),
 )
 _PROCESS_SUMMARY: Schema = {
     "id": {"type": "string"},

@@ -11,7 +11,7 @@ import pytest
 import rasterio
 from rasterio.windows import Window
 
-from processes.classify.planning.cutting import cut_sections, require_readable, seconds_of_section
+from processes.classify.planning.cutting import MAX_SECTIONS, cut_sections, require_readable, seconds_of_section
 from processes.errors import LimitError
 from processes.imagery.chip_plan import ChipPlan, reading_order
 from processes.imagery.chips import Placement
@@ -81,6 +81,12 @@ def test_whole_images_are_sections_of_their_own_where_reading_takes_long(tmp_pat
     assert [len(section) for section in cut_sections(plan, order, np.zeros(4, bool), 0, 4)] == [1, 2, 1]
     done = np.array([True, False, False, False])
     assert len(cut_sections(plan, order, done, 0.25, 4)) == 3
+
+
+def test_work_that_seems_to_be_very_slow_is_not_cut_into_a_section_for_each_object(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path / "a.tif", [(column % SIDE, 0, 64, 64) for column in range(50_000)], stored=100)
+    sections = cut_sections(plan, reading_order(plan), np.zeros(50_000, bool), 0.1, 4)
+    assert [len(section) for section in sections] == [5] * MAX_SECTIONS
 
 
 def test_short_work_is_cut_into_short_sections() -> None:

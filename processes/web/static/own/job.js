@@ -1,9 +1,12 @@
 // A job, live: server-sent events, or polling where they cannot be; never more than one request a second.
+import { showCounts } from "./counts.js";
+
 const home = document.getElementById("job");
 const root = document.documentElement.dataset.root;
 const address = `${root}/jobs/${home.dataset.job}`;
 const log = document.getElementById("log");
 const ENDED = ["successful", "failed", "dismissed"];
+const classes = document.getElementById("classes");
 const POLL_MS = 2000;
 let last = { status: document.getElementById("status").textContent, message: document.getElementById("message").textContent };
 let hasEnded = "ended" in home.dataset;
@@ -32,6 +35,7 @@ function show(job) {
   button.textContent = hasEnded ? "Delete the result" : "Cancel";
   button.hidden = button.disabled || ["dismissed", "failed"].includes(job.status);
   document.getElementById("result").hidden = job.status !== "successful";
+  showCounts(classes, job.summary?.classes ?? job.classes ?? []);
   if (job.exception) tell(job.exception);
   if (!wasEnded && job.status === "successful") location.assign(document.getElementById("result").href);
 }
@@ -86,4 +90,5 @@ document.querySelector("button[name=dismiss]").addEventListener("click", async (
   else tell(document_);
 });
 
+showCounts(classes, JSON.parse(classes.dataset.classes));
 if (!hasEnded) (window.EventSource ? watch : poll)();
