@@ -113,7 +113,7 @@ class Service:
     ) -> None:
         self.town, self.folder, self._root = town, folder, root
         self.port = free_port()
-        folders = {"models": [town / "models"], "imagery": [town / "imagery"]}
+        folders: dict[str, Any] = {"models": [town / "models"], "imagery": [town / "imagery"]}
         self.configuration = configure(folder, **folders, limits=limits, root=root)
         document = yaml.safe_load(self.configuration.read_text())
         document["server"]["bind"]["port"] = self.port

@@ -88,7 +88,7 @@ def download_images(request: ExecuteRequest, settings: Settings, folder: Path, b
         images = FolderBudget.of(settings)
         with suppress(ServiceError):
             if link.is_service:
-                found: Iterable[object] = service_images(link, lambda url: get(url, False).path.read_bytes(), settings)
+                found: Iterable[object] = service_images(link, lambda url: get(url, False).path.read_bytes(), None)
             else:
                 found = linked_images(link.href, get)
             for _ in found:

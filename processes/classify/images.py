@@ -253,7 +253,9 @@ def _service_sources(
     if scratch is None:
         return [_NamedSource(link.name, None)]
     named = []
-    for source in service_images(link, lambda url: _resolve(url, False, settings, scratch).path.read_bytes(), settings):
+    for source in service_images(
+        link, lambda url: _resolve(url, False, settings, scratch).path.read_bytes(), scratch.access
+    ):
         folders.spend_file(link.href)
         named.append(_NamedSource(source.name, source))
     return named

@@ -9,13 +9,13 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from processes.errors import ImageError
+from processes.imagery.remote_source import RemoteAccess
 from processes.imagery.services.arcgis_image import image_server_images, is_image_server
 from processes.imagery.services.grid_source import GridSource
 from processes.imagery.services.tile_content import decode_tile
 from processes.imagery.services.wms import is_wms, wms_capabilities_link, wms_service
 from processes.imagery.services.wmts import is_wmts, wmts_capabilities_link, wmts_service
 from processes.imagery.services.xyz import is_xyz, xyz_service
-from processes.settings import Settings
 from processes.sources.host_links import display_link
 from processes.sources.queries import parameter, service_link
 
@@ -57,29 +57,29 @@ class ServiceLink:
         return layer or (plain[-1] if plain else parts.hostname or "image")
 
 
-def service_images(link: ServiceLink, get: Callable[[str], bytes], settings: Settings) -> Iterator[GridSource]:
+def service_images(link: ServiceLink, get: Callable[[str], bytes], access: RemoteAccess | None) -> Iterator[GridSource]:
     """Yield the images that a service gives.
 
     Args:
         link: to the service.
         get: requests a URL.
-        settings: name the allowed hosts.
+        access: how its tiles are reached; None = they are not.
 
     Raises:
         ServiceError: the service does not answer, or not as such a service does.
     """
     if is_image_server(link.href):
         for image in image_server_images(link.href, get, link.cell_size, link.separate):
-            yield GridSource(image.request, image.grid, image.name, image.bands, image.dtype, (), settings)
+            yield GridSource(image.request, image.grid, image.name, image.bands, image.dtype, (), access)
     elif is_xyz(link.href):
         template, grid = xyz_service(link.href, link.cell_size)
-        yield GridSource(template, grid, link.name, settings=settings)
+        yield GridSource(template, grid, link.name, access=access)
     elif is_wmts(link.href, link.media_type):
         template, grid = wmts_service(link.href, get(wmts_capabilities_link(link.href)), link.cell_size)
-        yield GridSource(template, grid, link.name, settings=settings)
+        yield GridSource(template, grid, link.name, access=access)
     else:
         request, grid = wms_service(link.href, get(wms_capabilities_link(link.href)), link.cell_size)
-        yield _tried(GridSource(request, grid, link.name, settings=settings), get)
+        yield _tried(GridSource(request, grid, link.name, access=access), get)
 
 
 def _tried(source: GridSource, get: Callable[[str], bytes]) -> GridSource:
@@ -99,5 +99,5 @@ def _tried(source: GridSource, get: Callable[[str], bytes]) -> GridSource:
         raise ImageError(f"image {source.name!r}: its maps have {len(tile.cells)} bands of type {tile.cells.dtype}")
     if bool(np.all(tile.cells == _WHITE)) or (tile.valid is not None and not tile.valid.any()):
         warning = "the map in the middle is empty, or white all over: look at layer, CRS and box"
-        return GridSource(source.service, grid, source.name, warnings=(warning,), settings=source.settings)
+        return GridSource(source.service, grid, source.name, warnings=(warning,), access=source.access)
     return source

@@ -24,6 +24,10 @@ class TileService(Protocol):
     def may_be_absent(self) -> bool:
         """Whether the service may lack tiles."""
 
+    @property
+    def takes_any_box(self) -> bool:
+        """Whether it gives any box with any size of cells."""
+
     def href(self, window: TileWindow) -> str:
         """Return the request of a tile."""
 
@@ -41,6 +45,7 @@ class TileTemplate(msgspec.Struct, frozen=True, tag="template"):
 
     accept = PICTURES
     may_be_absent = True
+    takes_any_box = False
 
     def href(self, window: TileWindow) -> str:
         row, column = window.row + self.first_row, window.column + self.first_column
@@ -67,6 +72,10 @@ class BoxRequest(msgspec.Struct, frozen=True, tag="box"):
     accept: str = PICTURES
 
     may_be_absent = False
+
+    @property
+    def takes_any_box(self) -> bool:
+        return bool(self.size)
 
     def href(self, window: TileWindow) -> str:
         left, bottom, right, top = window.bounds
