@@ -19,7 +19,7 @@ from processes.errors import ServiceError
 from processes.features.reading.oddities import Oddities
 from processes.features.reading.paging import PageReader
 from processes.imagery.endings import ENDINGS
-from processes.imagery.services.links import ServiceLink, service_images
+from processes.imagery.services.links import ServedFile, ServiceLink, service_images
 from processes.imagery.tiled_tiff import can_be_read_by_parts
 from processes.ogc.request import Description, ExecuteRequest, InputValue
 from processes.settings import Settings
@@ -91,8 +91,10 @@ def download_images(request: ExecuteRequest, settings: Settings, folder: Path, b
                 found: Iterable[object] = service_images(link, lambda url: get(url, False).path.read_bytes(), None)
             else:
                 found = linked_images(link.href, get)
-            for _ in found:
+            for image in found:
                 images.spend_file(link.href)
+                if isinstance(image, ServedFile):
+                    get(image.href, True)
 
     todo = [link for link in _image_links(request, settings) if recall(folder, link.href, ANY) is None]
     if todo:

@@ -12,6 +12,8 @@ from processes.errors import ImageError
 from processes.imagery.remote_source import RemoteAccess
 from processes.imagery.services.arcgis_image import image_server_images, is_image_server
 from processes.imagery.services.grid_source import GridSource
+from processes.imagery.services.ogc_coverage import coverage_of, is_coverage
+from processes.imagery.services.ogc_map import is_ogc_map, ogc_map
 from processes.imagery.services.tile_content import decode_tile
 from processes.imagery.services.wms import is_wms, wms_capabilities_link, wms_service
 from processes.imagery.services.wmts import is_wmts, wmts_capabilities_link, wmts_service
@@ -20,6 +22,8 @@ from processes.sources.host_links import display_link
 from processes.sources.queries import parameter, service_link
 
 _WHITE = 255
+_NO_NAMES = ("/", "ImageServer", "map", "coverage")
+"""Parts of paths that no image is called by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class ServiceLink:
         return (
             is_xyz(self.href)
             or is_image_server(self.href)
+            or is_ogc_map(self.href)
+            or is_coverage(self.href)
             or is_wms(self.href, self.media_type)
             or is_wmts(self.href, self.media_type)
         )
@@ -51,13 +57,21 @@ class ServiceLink:
         """What the image is called before the service is asked."""
         parts, given = service_link(self.href)
         layer = parameter(given, "layers") or parameter(given, "layer")
-        plain = [
-            part for part in PurePosixPath(parts.path).parts if "{" not in part and part not in ("/", "ImageServer")
-        ]
+        plain = [part for part in PurePosixPath(parts.path).parts if "{" not in part and part not in _NO_NAMES]
         return layer or (plain[-1] if plain else parts.hostname or "image")
 
 
-def service_images(link: ServiceLink, get: Callable[[str], bytes], access: RemoteAccess | None) -> Iterator[GridSource]:
+@dataclass(frozen=True, slots=True)
+class ServedFile:
+    """An image that a service gives as one file."""
+
+    href: str
+    name: str
+
+
+def service_images(
+    link: ServiceLink, get: Callable[[str], bytes], access: RemoteAccess | None
+) -> Iterator[GridSource | ServedFile]:
     """Yield the images that a service gives.
 
     Args:
@@ -71,6 +85,15 @@ def service_images(link: ServiceLink, get: Callable[[str], bytes], access: Remot
     if is_image_server(link.href):
         for image in image_server_images(link.href, get, link.cell_size, link.separate):
             yield GridSource(image.request, image.grid, image.name, image.bands, image.dtype, (), access)
+    elif is_coverage(link.href):
+        coverage = coverage_of(link.href, get)
+        if coverage.request is None or coverage.grid is None:
+            yield ServedFile(coverage.href, coverage.name)
+        else:
+            yield GridSource(coverage.request, coverage.grid, coverage.name, coverage.bands, coverage.dtype, (), access)
+    elif is_ogc_map(link.href):
+        name, maps, grid = ogc_map(link.href, get, link.cell_size)
+        yield _tried(GridSource(maps, grid, name, access=access), get)
     elif is_xyz(link.href):
         template, grid = xyz_service(link.href, link.cell_size)
         yield GridSource(template, grid, link.name, access=access)
