@@ -31,6 +31,7 @@ def configure(
     models: Sequence[Path],
     imagery: Sequence[Path],
     limits: Mapping[str, int] | None = None,
+    hosts: str = "",
     root: Path = ROOT,
     settings: Mapping[str, Any] | None = None,
 ) -> Path:
@@ -48,7 +49,7 @@ def configure(
     values = {
         "${CLASSIFY_MODELS:-models}": ":".join(map(str, models)),
         "${CLASSIFY_IMAGERY:-}": ":".join(map(str, imagery)),
-        "${CLASSIFY_HOSTS:-}": "",
+        "${CLASSIFY_HOSTS:-}": f"'{hosts}'",
         "${CLASSIFY_BUCKETS:-}": "",
         "${CLASSIFY_STATE:-state}": str(folder / "state"),
         "${CLASSIFY_SLOTS:-}": "1",

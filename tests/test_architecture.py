@@ -60,13 +60,14 @@ HOMES: Mapping[str, set[str]] = {
     "openvino": {"model/runtime/openvino_runtime"},
     "onnx": {"model/graph"},
     "rasterio": {"imagery/image", "imagery/services", "imagery/source", "imagery/stack", "imagery/tiles"}
-    | {"imagery/map_tiles", "imagery/remote_source", "imagery/tile_fetching", "imagery/window_cells"},
+    | {"imagery/cell_reader", "imagery/map_cells", "imagery/map_tiles", "imagery/remote_source"}
+    | {"imagery/tile_fetching", "imagery/window_cells"},
     "pyogrio": {"features/reading/curves", "features/reading/gdal", "features/writing/gdal"},
     "obstore": {"sources/buckets"},
     "PIL": {"imagery/chips", "imagery/pictures"},
     "owslib": {"features/reading/wfs", "imagery/services/wms", "imagery/services/wmts"},
     "lxml": {"features/reading/wfs", "imagery/services/wms", "imagery/services/wmts"},
-    "urllib3": {"sources/connections", "sources/host_ranges", "sources/hosts"},
+    "urllib3": {"sources/connections", "sources/host_ranges", "sources/host_requests", "sources/hosts"},
     "sqlite3": {
         "jobs/database",  # its error codes
         "features/reading/geopackage",

@@ -18,8 +18,9 @@ from processes.classify.image_links import linked_images, may_be_stac, service_l
 from processes.errors import ServiceError
 from processes.features.reading.oddities import Oddities
 from processes.features.reading.paging import PageReader
+from processes.features.reading.parts import can_be_read_in_part
 from processes.imagery.endings import ENDINGS
-from processes.imagery.services.links import ServiceLink, service_images
+from processes.imagery.services.links import ServedFile, ServiceLink, service_images
 from processes.imagery.tiled_tiff import can_be_read_by_parts
 from processes.ogc.request import Description, ExecuteRequest, InputValue
 from processes.settings import Settings
@@ -27,7 +28,7 @@ from processes.sources.bucket_links import is_bucket_link
 from processes.sources.download_budget import DownloadBudget
 from processes.sources.downloads import recall
 from processes.sources.folder_budget import FolderBudget
-from processes.sources.links import ANY, LinkedFile, fetch, is_folder, list_bucket_folder, resolve
+from processes.sources.links import ANY, LinkedFile, SuitsRanges, fetch, is_folder, list_bucket_folder, resolve
 from processes.sources.media_types import plain_media_type
 from processes.sources.uploads import SCHEME
 
@@ -66,7 +67,8 @@ def download_links(request: ExecuteRequest, settings: Settings, folder: Path) ->
         features = _host_link(value, settings)
         if features is not None:
             with suppress(ServiceError):
-                _download_features(features, _link_type(value), settings, folder, budget)
+                suits = can_be_read_in_part if "extent" in request.inputs else None
+                _download_features((features, _link_type(value)), settings, folder, budget, suits)
 
 
 def download_images(request: ExecuteRequest, settings: Settings, folder: Path, budget: DownloadBudget) -> None:
@@ -88,11 +90,13 @@ def download_images(request: ExecuteRequest, settings: Settings, folder: Path, b
         images = FolderBudget.of(settings)
         with suppress(ServiceError):
             if link.is_service:
-                found: Iterable[object] = service_images(link, lambda url: get(url, False).path.read_bytes(), settings)
+                found: Iterable[object] = service_images(link, lambda url: get(url, False).path.read_bytes(), None)
             else:
                 found = linked_images(link.href, get)
-            for _ in found:
+            for image in found:
                 images.spend_file(link.href)
+                if isinstance(image, ServedFile):
+                    get(image.href, True)
 
     todo = [link for link in _image_links(request, settings) if recall(folder, link.href, ANY) is None]
     if todo:
@@ -116,8 +120,11 @@ def _image_links(request: ExecuteRequest, settings: Settings) -> Iterator[Servic
                     yield service_link_of(each, "", request)
 
 
-def _download_features(href: str, media_type: str, settings: Settings, folder: Path, budget: DownloadBudget) -> None:
-    """Download the file that a link names, or the pages of a layer."""
+def _download_features(
+    link: tuple[str, str], settings: Settings, folder: Path, budget: DownloadBudget, suits: SuitsRanges | None
+) -> None:
+    """Download the file that a link names, or its first bytes if it can be read in part, or the pages of a layer."""
+    href, media_type = link
 
     def get(url: str) -> LinkedFile:
         return fetch(url, settings, folder, ACCEPT, budget)
@@ -126,7 +133,7 @@ def _download_features(href: str, media_type: str, settings: Settings, folder: P
     if service is not None:
         _, first_page, following = service
     else:
-        first = first_file(href, settings, folder, budget)
+        first = first_file(href, settings, folder, budget, suits)
         if first.url is None or not has_pages(first):
             return
         first_page, following = read_page(first), lambda url: read_page(get(url))

@@ -17,7 +17,7 @@ from processes.features.reading.paging import FeaturePage, FetchPage
 from processes.features.reading.wfs import is_wfs, wfs_layer
 from processes.settings import Settings
 from processes.sources.download_budget import DownloadBudget
-from processes.sources.links import LinkedFile, resolve
+from processes.sources.links import LinkedFile, SuitsRanges, resolve
 from processes.sources.media_types import GEOJSON
 
 ACCEPT = f"{GEOJSON}, application/json;q=0.9, */*;q=0.1"
@@ -29,8 +29,11 @@ _PAGE_FEATURES = 1000
 """Features to ask a host for at once."""
 
 
-def first_file(href: str, settings: Settings, folder: Path, budget: DownloadBudget) -> LinkedFile:
-    """Return the file that a link names; of the items of a collection, as many as the host gives in one answer.
+def first_file(
+    href: str, settings: Settings, folder: Path, budget: DownloadBudget, suits: SuitsRanges | None = None
+) -> LinkedFile:
+    """Return the file that a link names, or the first bytes of one that can be read in part; of the items of a
+    collection, as many as the host gives in one answer.
 
     OGC API - Features lets a host give ten items where a request has no `limit`, and fewer than the limit, but not an
     error. Where a host gives one all the same, the link is requested as it is.
@@ -40,6 +43,7 @@ def first_file(href: str, settings: Settings, folder: Path, budget: DownloadBudg
         settings: what is allowed.
         folder: for downloaded files.
         budget: of the request's downloads.
+        suits: says whether a file can be read in part; None = it is not to be.
     """
     try:
         parts = urlsplit(href)
@@ -53,7 +57,7 @@ def first_file(href: str, settings: Settings, folder: Path, budget: DownloadBudg
         except InputError as err:
             if err.__cause__ is not None:  # the host does not answer at all
                 raise
-    return resolve(href, settings, folder, ACCEPT, budget, folders=_FOLDERS)
+    return resolve(href, settings, folder, ACCEPT, budget, suits, folders=_FOLDERS)
 
 
 def service_layer(

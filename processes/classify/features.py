@@ -14,6 +14,8 @@ from processes.features.reading.files import read_layer, refuse_options
 from processes.features.reading.geojson import read_geojson, read_pages
 from processes.features.reading.page_links import leads_to_items
 from processes.features.reading.paging import FeaturePage
+from processes.features.reading.parts import can_be_read_in_part, read_layer_part
+from processes.features.reading.remote_layer import BoxesIn, RemoteLayerFile
 from processes.ogc.request import InputValue
 from processes.ogc.schema import quoted
 from processes.settings import Settings
@@ -21,6 +23,8 @@ from processes.sources.download_budget import DownloadBudget
 from processes.sources.host_links import display_link
 from processes.sources.links import LinkedFile, allowed_path, fetch, file_name
 from processes.sources.media_types import GEOJSON, plain_media_type
+from processes.sources.ranges import RemoteBytes, open_ranges
+from processes.sources.remote_files import RemoteFile
 from processes.sources.stamps import DATABASE_ENDINGS, SHAPEFILE_ENDINGS, FileStamp, stamp_file
 
 _ITEMS = "a link to features names a file, or the items of a collection as GeoJSON, as …/collections/NAME/items?f=json"
@@ -36,7 +40,13 @@ class _Members(msgspec.Struct):
     mediaType: str | msgspec.UnsetType = msgspec.UNSET  # noqa: N815 - OGC's spelling
 
 
-def read_features(value: InputValue, settings: Settings, folder: Path, budget: DownloadBudget) -> Layer:
+def read_features(
+    value: InputValue,
+    settings: Settings,
+    folder: Path,
+    budget: DownloadBudget,
+    boxes_in: BoxesIn | None = None,
+) -> Layer:
     """Read the features of a request.
 
     Args:
@@ -44,6 +54,7 @@ def read_features(value: InputValue, settings: Settings, folder: Path, budget: D
         settings: what is allowed.
         folder: for fetched files.
         budget: of the request's downloads.
+        boxes_in: returns the boxes outside which features of a remote file may be empty; None = all are asked for.
 
     Raises:
         ServiceError: they cannot be fetched or read; a RequestError where a member of the value is wrong.
@@ -51,7 +62,8 @@ def read_features(value: InputValue, settings: Settings, folder: Path, budget: D
     members = _members(value)
     if members.href is not msgspec.UNSET:
         try:
-            return _linked(_href(members.href), _stated_type(members.type), settings, folder, budget)
+            link = _href(members.href), _stated_type(members.type)
+            return _linked(link, settings, folder, budget, boxes_in)
         except ServiceError as err:
             raise RequestError.at(f"{value.pointer}/href", err) from err
     if members.value is msgspec.UNSET:
@@ -107,12 +119,15 @@ def _stated_type(text: msgspec.Raw) -> str:
     return plain_media_type(value) if isinstance(value, str) else ""
 
 
-def _linked(href: str, media_type: str, settings: Settings, folder: Path, budget: DownloadBudget) -> Layer:
+def _linked(
+    link: tuple[str, str], settings: Settings, folder: Path, budget: DownloadBudget, boxes_in: BoxesIn | None
+) -> Layer:
+    href, media_type = link
     service = service_layer(href, media_type, lambda url: fetch(url, settings, folder, ACCEPT, budget))
     if service is not None:
         name, first, following = service
         return read_pages(first, following, name, settings.limits)
-    file = first_file(href, settings, folder, budget)
+    file = first_file(href, settings, folder, budget, None if boxes_in is None else can_be_read_in_part)
     key, _, value = file.fragment.partition("=")
     named = {key: value} if value else {}
     if file.url is not None:
@@ -123,7 +138,31 @@ def _linked(href: str, media_type: str, settings: Settings, folder: Path, budget
         if head and looks_like_json(head):
             refuse_options(head, file.name, named.get("layer"), named.get("crs"))
             return _read_pages(file, settings, folder, budget)
+    if file.remote is not None and boxes_in is not None:
+        refuse_options(file.path.read_bytes()[:4096], file.name, named.get("layer"), named.get("crs"))
+        return _read_part(file, file.remote, settings, folder, budget, boxes_in)
     return read_layer(file.path, file.name, named.get("layer"), settings.limits, folder, named.get("crs"))
+
+
+def _read_part(
+    first: LinkedFile, remote: RemoteFile, settings: Settings, folder: Path, budget: DownloadBudget, boxes_in: BoxesIn
+) -> Layer:
+    """Read the features in some boxes of a file whose first bytes are there."""
+    with budget.spending_time(remote.href) as deadline:
+        reader = open_ranges(remote, settings, deadline.remaining_s())
+
+        def read(start: int, end: int) -> bytes:
+            budget.spend(end - start, remote.href)
+            return reader.read(start, end)
+
+        try:
+            with RemoteBytes(remote, reader, first=first.path.read_bytes()) as file:
+                part = RemoteLayerFile(file.as_file(), remote.size_bytes, read, remote.digest)
+                layer = read_layer_part(part, boxes_in, first.name, settings.limits, folder)
+                budget.spend(file.fetched_bytes, remote.href)
+                return layer
+        finally:
+            reader.close()
 
 
 def _read_pages(first: LinkedFile, settings: Settings, folder: Path, budget: DownloadBudget) -> Layer:

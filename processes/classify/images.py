@@ -25,7 +25,7 @@ from processes.imagery.endings import ENDINGS
 from processes.imagery.image import Image, open_image
 from processes.imagery.remote_source import RemoteAccess, RemoteTiffSource
 from processes.imagery.services.grid_source import GridSource
-from processes.imagery.services.links import ServiceLink, service_images
+from processes.imagery.services.links import ServedFile, ServiceLink, service_images
 from processes.imagery.sidecars import ImageFolders
 from processes.imagery.source import FileSource, ImageSource, unique_names
 from processes.imagery.stack import StackSource
@@ -252,10 +252,16 @@ def _service_sources(
     allowed_path(link.href, settings)
     if scratch is None:
         return [_NamedSource(link.name, None)]
-    named = []
-    for source in service_images(link, lambda url: _resolve(url, False, settings, scratch).path.read_bytes(), settings):
+    named: list[_NamedSource] = []
+    for source in service_images(
+        link, lambda url: _resolve(url, False, settings, scratch).path.read_bytes(), scratch.access
+    ):
         folders.spend_file(link.href)
-        named.append(_NamedSource(source.name, source))
+        if isinstance(source, ServedFile):
+            file = _resolve(source.href, True, settings, scratch)
+            named.append(_NamedSource(source.name, _source_of(file, source.name, scratch)))
+        else:
+            named.append(_NamedSource(source.name, source))
     return named
 
 

@@ -13,7 +13,7 @@ from processes.classify.description import OUTPUT, PROCESS_ID, describe
 from processes.classify.features import read_features, stamp_features
 from processes.classify.images import open_images, stamp_images
 from processes.classify.planning.bands import model_for
-from processes.classify.planning.extent import Extent, read_extent
+from processes.classify.planning.extent import Extent, everywhere, read_extent
 from processes.classify.planning.options import Options
 from processes.classify.planning.plan import checked
 from processes.classify.planning.sources import Sources
@@ -21,6 +21,7 @@ from processes.classify.publish import require_crs84
 from processes.crs import parse_crs
 from processes.errors import Fault, NameTakenError, RequestError, collect_faults
 from processes.features.layer import Layer
+from processes.features.reading.remote_layer import BoxesIn
 from processes.features.writing.format import Format
 from processes.features.writing.formats import format_of_media_type
 from processes.features.writing.label_fields import DEFAULT_FIELD
@@ -146,7 +147,9 @@ def open_sources(
     settings = access.settings
     budget = DownloadBudget.of(settings)
     images = open_images(request, access, folder, budget, faults)
-    layer = _layer(request, settings, folder, budget, faults)
+    extent = None if inputs is None else inputs.options.extent
+    boxes_in = everywhere if extent is None else extent.boxes_in
+    layer = _layer(request, settings, folder, budget, boxes_in if "extent" in request.inputs else None, faults)
     if inputs is None:
         raise RequestError(faults)
     model = inputs.model
@@ -217,11 +220,16 @@ def _extent(literal: LiteralValue | None, faults: list[Fault]) -> Extent | None:
 
 
 def _layer(
-    request: ExecuteRequest, settings: Settings, folder: Path, budget: DownloadBudget, faults: list[Fault]
+    request: ExecuteRequest,
+    settings: Settings,
+    folder: Path,
+    budget: DownloadBudget,
+    boxes_in: BoxesIn | None,
+    faults: list[Fault],
 ) -> Layer | None:
     if "features" not in request.inputs:
         return None
     (value,) = request.inputs["features"]
     with collect_faults(faults, value.pointer):
-        return read_features(value, settings, folder, budget)
+        return read_features(value, settings, folder, budget, boxes_in)
     return None

@@ -6,6 +6,7 @@ common is in the metadata.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,7 +27,7 @@ from processes.imagery.grid import ChipRule
 from processes.imagery.image import Image
 from processes.imagery.mosaic import Mosaic
 from processes.imagery.pictures import chip_png
-from processes.imagery.remote_source import RemoteImageSource
+from processes.imagery.remote_source import RemoteAccess, RemoteImageSource
 from processes.imagery.separate import ObjectImagePairs
 from processes.imagery.source import gdal_settings, require_unchanged
 from processes.imagery.tiles import BandSelection
@@ -110,15 +111,19 @@ class StoredChip:
         _, _, width, height = self._placement.windows[0].tolist()
         return bool(width * height * len(self._sources.selections[0].bands) <= _QUICK_CELLS)
 
-    def png(self) -> bytes:
+    def png(self, access: RemoteAccess | None) -> bytes:
         """Return the chip as PNG, as the model saw it before normalisation.
 
+        Args:
+            access: how remote images are reached; None = they are not.
+
         Raises:
+            ForbiddenError: the configuration does not allow the host of an image any more.
             ChipGoneError: its images are gone or have changed, or cannot be read any more.
         """
         sources = self._sources
         try:
-            images = [located(image, index == self._image) for index, image in enumerate(sources.images)]
+            images = [located(image, index == self._image, access) for index, image in enumerate(sources.images)]
             used = images if sources.is_mosaic else [images[self._image]]
             require_unchanged((image.source for image in used), stamps_of(used, sources.file_stamps))
             return self._read(images)
@@ -150,14 +155,25 @@ class StoredChip:
         return chip_png(placed.batch.chips[0], ranges, reader.dtype == np.uint8)
 
 
-def located(image: Image, is_own: bool) -> Image:
-    """Return an image as it was; raise ChipGoneError where it came with the request and is needed."""
+def located(image: Image, is_own: bool, access: RemoteAccess | None) -> Image:
+    """Return an image as it was.
+
+    Args:
+        image: as it was kept.
+        is_own: True = it is needed; False = it may be.
+        access: how remote images are reached; None = they are not.
+
+    Raises:
+        ChipGoneError: it came with the request and is needed, or cannot be reached.
+    """
 
     def fetch(_: str) -> NoReturn:
         raise ChipGoneError(f"the image {image.name!r} came with the request, or was downloaded for it; it is not kept")
 
     if isinstance(image.source, RemoteImageSource):
-        raise ChipGoneError(f"the image {image.name!r} was read from its host; no part of it is kept")
+        if access is None:
+            raise ChipGoneError(f"the image {image.name!r} is on another host, and its part is too large")
+        return dataclasses.replace(image, source=image.source.locate(fetch, access))
     if is_own:
         image.source.locate(fetch, None)
     return image

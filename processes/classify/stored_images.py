@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from processes.crs.web_mercator import TileAddress, WorldBox
 from processes.errors import ImageError, RequestError
 from processes.imagery.map_tiles import TILE_PX, ShownImage, draw, shown_image, zooms
 from processes.imagery.pictures import picture_webp
+from processes.imagery.remote_source import RemoteAccess
 from processes.imagery.source import require_unchanged
 
 _MOST_OF_A_TILE = 12
@@ -48,15 +50,17 @@ class StoredImages:
             return None
         return WorldBox(*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist())
 
-    def zooms(self) -> tuple[int, int]:
+    def zooms(self, access: RemoteAccess) -> tuple[int, int]:
         """Return the first zoom at which tiles are made, and the last one that shows more than the one before.
+
+        `access` says how remote images are reached.
 
         Raises:
             ChipGoneError: images are gone or have changed, or cannot be read any more.
         """
         numbers = np.flatnonzero(~np.isnan(self._boxes[:, 0])).tolist()
         try:
-            found = [zooms(shown) for shown in self._opened(numbers[:_LOOKED_AT])]
+            found = [zooms(shown) for shown in self._opened(numbers[:_LOOKED_AT], access)]
         except (ImageError, FileNotFoundError) as err:
             raise ChipGoneError("they cannot be read any more") from err
         return max(first for first, _ in found), max(last for _, last in found)
@@ -66,14 +70,19 @@ class StoredImages:
         numbers = range(len(self._shown))[:_LOOKED_AT] if address is None else self._near(address)
         return [path for number in numbers for path in self._sources.images[number].source.paths]
 
-    def tile(self, address: TileAddress) -> bytes | None:
+    def tile(self, address: TileAddress, access: RemoteAccess) -> bytes | None:
         """Return a tile as WebP, None = nothing is to be seen there.
 
+        Args:
+            address: of the tile.
+            access: how remote images are reached.
+
         Raises:
+            ForbiddenError: the configuration does not allow the host of an image any more.
             ChipGoneError: images are gone or have changed, or cannot be read any more.
         """
         picture = np.zeros((4, TILE_PX, TILE_PX), np.uint8)
-        for shown in self._opened(self._near(address)):
+        for shown in self._opened(self._near(address), access):
             try:
                 draw(shown, address, picture)
             except (ImageError, FileNotFoundError) as err:
@@ -93,20 +102,15 @@ class StoredImages:
         numbers: list[int] = np.flatnonzero(touching | beyond)[:_MOST_OF_A_TILE].tolist()
         return numbers
 
-    def _opened(self, numbers: Sequence[int]) -> list[ShownImage]:
+    def _opened(self, numbers: Sequence[int], access: RemoteAccess) -> list[ShownImage]:
         """Return images, whose files are as they were."""
         sources = self._sources
-        images = [located(sources.images[number], True) for number in numbers]
-        for image in images:
-            if len(image.source.paths) != 1:
-                raise ChipGoneError(f"the image {image.name!r} is not one file, and a map shows files alone")
-            if not image.source.paths[0].is_absolute():
-                raise ChipGoneError("it is on another host, and is not kept")
+        images = [located(sources.images[number], True, access) for number in numbers]
         try:
             require_unchanged((image.source for image in images), stamps_of(images, sources.file_stamps))
         except RequestError as err:
             raise ChipGoneError("; ".join(fault.detail for fault in err.faults)) from err
-        return [self._shown[number] for number in numbers]
+        return [replace(self._shown[number], image=image) for number, image in zip(numbers, images, strict=True)]
 
 
 @lru_cache(maxsize=8)

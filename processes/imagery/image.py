@@ -15,6 +15,7 @@ from processes.crs import names_places
 from processes.errors import ImageError, LimitError
 from processes.imagery.grid import Grid
 from processes.imagery.headers import png_is_interlaced, png_orientation, tiff_orientation
+from processes.imagery.remote_source import RemoteImageSource
 from processes.imagery.source import GDAL_ERRORS, ImageSource, gdal_settings, lacks_codec, stated_compression
 
 _COLORS = {ColorInterp.red: "Red", ColorInterp.green: "Green", ColorInterp.blue: "Blue"}
@@ -110,7 +111,8 @@ def _describe(dataset: DatasetReader, source: ImageSource, max_pixels: int) -> I
         raise LimitError(
             "max_image_pixels", max_pixels, f"image {name!r} has {dataset.width} x {dataset.height} pixels"
         )
-    tile = _tile(dataset, name)
+    own_tile = source.tile if isinstance(source, RemoteImageSource) else None
+    tile = own_tile or _tile(dataset, name)
     _refuse_long_reading(dataset, source)
     dtypes = {np.dtype(dtype) for dtype in dataset.dtypes}
     if any(dtype.kind not in "uif" for dtype in dtypes):

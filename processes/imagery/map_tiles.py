@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.io import DatasetReader
 from rasterio.transform import Affine
 from rasterio.warp import reproject
 from rasterio.windows import Window
@@ -27,8 +26,7 @@ from processes.crs import CRS84, horizontal, parse_crs
 from processes.crs.transform import transformer_between
 from processes.crs.web_mercator import MAX_ZOOM, WORLD_METRES, TileAddress, WorldBox, to_longitude_latitude, to_world
 from processes.imagery.image import Image
-from processes.imagery.source import gdal_settings, readable
-from processes.imagery.window_cells import read_window
+from processes.imagery.map_cells import MapCells, map_cells
 
 TILE_PX = 512
 _MAX_BYTES = 2**26
@@ -90,11 +88,11 @@ def zooms(shown: ShownImage) -> tuple[int, int]:
     image, box = shown.image, shown.box
     last = max(0, min(MAX_ZOOM, math.ceil(-math.log2(shown.cell_size * TILE_PX))))
     middle = (box.west + box.east) / 2, (box.north + box.south) / 2
-    with gdal_settings(), readable(image.source), image.source.open() as dataset:
+    with map_cells(image) as cells:
         for zoom in range(last):
             address = TileAddress(zoom, *(int(place * 2**zoom) for place in middle))
             window = _window(shown, address)
-            if window is None or _cost(dataset, image, window, _factor(shown, address)) <= _MAX_BYTES:
+            if window is None or cells.cost(window, _factor(shown, address)) <= _MAX_BYTES:
                 return zoom, last
     return last, last
 
@@ -114,10 +112,10 @@ def draw(shown: ShownImage, address: TileAddress, picture: Picture) -> None:
     window, factor = _window(shown, address), _factor(shown, address)
     if window is None:
         return
-    with gdal_settings(), readable(image.source), image.source.open() as dataset:
-        if _cost(dataset, image, window, factor) > _MAX_BYTES:
+    with map_cells(image) as cells:
+        if cells.cost(window, factor) > _MAX_BYTES:
             return
-        own = _read(dataset, shown, window, factor)
+        own = _read(cells, shown, window, factor)
         side = WORLD_METRES / 2**address.zoom
         drawn = np.zeros_like(picture)
         reproject(
@@ -182,46 +180,32 @@ def _factor(shown: ShownImage, address: TileAddress) -> float:
     return max(1.0, 0.5**address.zoom / TILE_PX / shown.cell_size)
 
 
-def _cost(dataset: DatasetReader, image: Image, window: Window, factor: float) -> int:
-    """Return how many bytes are decoded for a window."""
-    overview = max((level for level in dataset.overviews(1) if level <= factor * 1.2), default=1)
-    cell_bytes = sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
-    if overview > 1:
-        return int(window.width * window.height * cell_bytes / overview**2)
-    if image.is_sequential:
-        return int(image.grid.width * image.grid.height * cell_bytes)
-    height, width = dataset.block_shapes[0]
-    rows = -(-(window.row_off + window.height) // height) - window.row_off // height
-    columns = -(-(window.col_off + window.width) // width) - window.col_off // width
-    return int(rows * columns * height * width * cell_bytes)
-
-
-def _read(dataset: DatasetReader, shown: ShownImage, window: Window, factor: float) -> Picture:
+def _read(opened: MapCells, shown: ShownImage, window: Window, factor: float) -> Picture:
     """Return a window in colours, so many times smaller."""
     shape = max(1, round(window.height / factor)), max(1, round(window.width / factor))
-    cells, mask = read_window(dataset, shown.image, shown.bands, window, shape=shape)
-    ranges = None if cells.dtype == np.uint8 else _ranges(dataset, shown, cells)
+    cells, mask = opened.read(shown.bands, window, shape)
+    ranges = None if cells.dtype == np.uint8 else _ranges(opened, shown, cells)
     planes = [_in_bytes(band, None if ranges is None else ranges[number]) for number, band in enumerate(cells)]
     opaque = np.full(shape, 255, np.uint8) if mask is None else np.where(mask, 255, 0).astype(np.uint8)
     return np.stack([*(planes if len(planes) == _COLORS else planes * _COLORS), opaque])
 
 
-def _ranges(dataset: DatasetReader, shown: ShownImage, cells: NDArray[Any]) -> list[tuple[float, float]]:
+def _ranges(opened: MapCells, shown: ShownImage, cells: NDArray[Any]) -> list[tuple[float, float]]:
     """Return which values of each band are black and white: its statistics, else what is usual in a sample of it."""
     image = shown.image
     known = [image.ranges[band] for band in shown.bands]
-    whole = [_of_type(np.dtype(dataset.dtypes[band])) for band in shown.bands]
-    if all(found is not None and found != limits for found, limits in zip(known, whole, strict=True)):
+    whole = _of_type(cells.dtype)
+    if all(found is not None and found != whole for found in known):
         return [found for found in known if found is not None]
     width, height = image.grid.width, image.grid.height
     window = Window(0, 0, width, height)
     factor = max(1.0, max(width, height) / _SAMPLE_PX)
-    if _cost(dataset, image, window, factor) > _MAX_BYTES // 8:
+    if opened.cost(window, factor) > _MAX_BYTES // 8:
         side = min(width, height, 2 * _SAMPLE_PX)
         window = Window((width - side) // 2, (height - side) // 2, side, side)
         factor = max(1.0, side / _SAMPLE_PX)
     shape = max(1, int(window.height / factor)), max(1, int(window.width / factor))
-    sample, mask = read_window(dataset, image, shown.bands, window, shape=shape)
+    sample, mask = opened.read(shown.bands, window, shape)
     ranges = []
     for band, here in zip(sample, cells, strict=True):
         values = band[np.isfinite(band) if mask is None else mask & np.isfinite(band)]

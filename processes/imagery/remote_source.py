@@ -19,7 +19,7 @@ from rasterio.io import DatasetReader
 
 from processes.errors import ImageError
 from processes.imagery.sidecars import refuse_overview_file
-from processes.imagery.tiled_tiff import TiledTiff, merged, read_tiled_tiff
+from processes.imagery.tiled_tiff import TiledTiff, merged, overview_shapes, read_tiled_tiff
 from processes.settings import Settings
 from processes.sources.part_cache import PartCache
 from processes.sources.ranges import RemoteBytes, open_ranges
@@ -30,6 +30,9 @@ _GAP_BYTES = 2**12
 """Longest gap between blocks that is fetched with them: COGs have some bytes between theirs."""
 _REQUEST_BYTES = 2**20
 """A request gets no further tile once it has so many bytes."""
+
+_ROUNDED = 1.01
+"""Sides of overviews are rounded up: their cells are a little smaller than they are meant to be, or larger."""
 
 TilePlace = tuple[int, int]
 """Row and column of a tile, among the tiles of its image."""
@@ -86,6 +89,10 @@ class RemoteImageSource(Protocol):
     def access(self) -> RemoteAccess | None:
         """How it is reached; None = in a saved plan."""
 
+    @property
+    def tile(self) -> tuple[int, int] | None:
+        """(height, width) of the tiles in which it is read, in cells; None = as its blocks suggest."""
+
     def open_tiles(self, shape: tuple[int, int], tile: tuple[int, int], bands: Collection[int] | None) -> RemoteImage:
         """Open the image to read tiles of it.
 
@@ -99,6 +106,15 @@ class RemoteImageSource(Protocol):
             ValueError: it is broken.
         """
 
+    def coarser(self, factor: int) -> tuple[Self, tuple[float, float]] | None:
+        """Return a source of the same image with larger cells, to be looked at; None = there is none.
+
+        Its cells are at most so many times as high and wide. Beside it stands how many times they are.
+
+        Raises:
+            ForbiddenError, InputError: the image cannot be reached.
+        """
+
 
 class RemoteTiffSource(msgspec.Struct, frozen=True, tag="remote-tiff"):
     """A TIFF of tiles on a host or in an object store."""
@@ -106,6 +122,12 @@ class RemoteTiffSource(msgspec.Struct, frozen=True, tag="remote-tiff"):
     file: RemoteFile
     name: str
     access: RemoteAccess | None = None
+    level: int = 0
+    """Of its overviews, counted from 1, the one that is read; 0 = the image itself."""
+
+    @property
+    def tile(self) -> None:
+        return None
 
     @property
     def location(self) -> str:
@@ -117,7 +139,7 @@ class RemoteTiffSource(msgspec.Struct, frozen=True, tag="remote-tiff"):
 
     def open(self) -> DatasetReader:
         with self._bytes() as file:
-            tiff = read_tiled_tiff(file.as_file(), self.file.size_bytes)
+            tiff = read_tiled_tiff(file.as_file(), self.file.size_bytes, level=self.level)
         if tiff is None:
             raise ValueError("not a TIFF that can be read by parts")
         dataset = open_content(tiff.header(), "GTiff")
@@ -151,10 +173,20 @@ class RemoteTiffSource(msgspec.Struct, frozen=True, tag="remote-tiff"):
 
     def open_tiles(self, shape: tuple[int, int], tile: tuple[int, int], bands: Collection[int] | None) -> RemoteImage:
         with self._bytes() as file:
-            tiff = read_tiled_tiff(file.as_file(), self.file.size_bytes, tile)
+            tiff = read_tiled_tiff(file.as_file(), self.file.size_bytes, tile, self.level)
         if tiff is None or (tiff.height, tiff.width) != shape:
             raise ValueError("not the TIFF that it was")
-        return _RemoteTiff(self.file.digest, tiff, tile, bands, self._reader())
+        return _RemoteTiff(f"{self.file.digest} level {self.level}", tiff, tile, bands, self._reader())
+
+    def coarser(self, factor: int) -> tuple[Self, tuple[float, float]] | None:
+        with self._bytes() as file:
+            shapes = overview_shapes(file.as_file())
+        (height, width), found = shapes[0], None
+        for level, shape in enumerate(shapes[1:], 1):
+            factors = height / shape[0], width / shape[1]
+            if max(factors) <= factor * _ROUNDED:
+                found = msgspec.structs.replace(self, level=level), factors
+        return found
 
     def _reader(self) -> RangeReader:
         return open_ranges(self.file, self._access().settings)
@@ -173,6 +205,7 @@ class _RemoteTiff:
     """The tiles of a TIFF."""
 
     digest: str
+    """Of the file, with what is read of it."""
     tiff: TiledTiff
     tile: tuple[int, int]
     bands: Collection[int] | None

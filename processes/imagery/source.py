@@ -109,6 +109,7 @@ class ImageSource(Protocol):
         """Open the image's own bytes, for what GDAL does not tell of them.
 
         Raises:
+            UnsupportedOperation: it is no single file.
             OSError: they cannot be opened.
         """
 

@@ -6,10 +6,10 @@ is interpolated bilinearly between its cells that are valid.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import msgspec
@@ -22,6 +22,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from processes.errors import ImageError
+from processes.imagery.cell_reader import CellReader
 from processes.imagery.grid import Mask
 from processes.imagery.remote_source import RemoteAccess
 from processes.imagery.source import FileSource
@@ -58,7 +59,7 @@ class StackSource(msgspec.Struct, frozen=True, tag="stack"):
             return reader
 
     def open_bytes(self) -> BinaryIO:
-        raise OSError("several files have no bytes of one image")
+        raise io.UnsupportedOperation("several files have no bytes of one image")
 
     def crs_beside(self) -> CRS | None:
         return self.sources[0].crs_beside()
@@ -84,8 +85,8 @@ class StackSource(msgspec.Struct, frozen=True, tag="stack"):
         return msgspec.structs.replace(self, sources=tuple(source.locate(fetch, access) for source in self.sources))
 
 
-class StackReader:
-    """Reads the bands of several files as those of one dataset, with as much of its interface as is used.
+class StackReader(CellReader):
+    """Reads the bands of several files as those of one image.
 
     Args:
         datasets: the files, opened; they are closed with this.
@@ -97,90 +98,46 @@ class StackReader:
     """
 
     driver = "stack"
-    gcps: tuple[list[Any], None] = ([], None)
 
     def __init__(self, datasets: Sequence[DatasetReader], bands: Sequence[str], name: str) -> None:
         first = datasets[0]
-        self._opened = ExitStack()
-        for dataset in datasets:
-            self._opened.push(dataset)
-        self.transform, self.crs = first.transform, first.crs
-        self.width, self.height = first.width, first.height
         self._layers = [
             _Layer(item, first, f"image {name!r}: {band!r}") for item, band in zip(datasets, bands, strict=True)
         ]
-        for layer in self._layers:
-            if layer.reader is not layer.dataset:
-                self._opened.push(layer.reader)
-        places = [(layer, index) for layer in self._layers for index in layer.indexes]
-        self._places = places
-        self.count = len(places)
-        self.indexes = tuple(range(1, self.count + 1))
-        self.dtypes = tuple(layer.dataset.dtypes[index - 1] for layer, index in places)
+        self._places = places = [(layer, index) for layer in self._layers for index in layer.indexes]
+        dtypes = [layer.dataset.dtypes[index - 1] for layer, index in places]
+        super().__init__((first.transform, first.crs, first.height, first.width), dtypes, first.block_shapes[0])
+        for opened in {*datasets, *(layer.reader for layer in self._layers)}:
+            self._opened.push(opened)
         self.descriptions = tuple(
             band if len(layer.indexes) == 1 else layer.dataset.descriptions[index - 1]
             for layer, band in zip(self._layers, bands, strict=True)
             for index in layer.indexes
         )
-        self.colorinterp = (ColorInterp.undefined,) * self.count
         self.scales = tuple(layer.dataset.scales[index - 1] for layer, index in places)
         self.offsets = tuple(layer.dataset.offsets[index - 1] for layer, index in places)
-        self.block_shapes = [first.block_shapes[0]] * self.count
-        is_valid = all(layer.is_all_valid for layer in self._layers)
-        self.mask_flag_enums = [[MaskFlags.all_valid if is_valid else MaskFlags.per_dataset]] * self.count
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the files."""
-        self._opened.close()
+        if all(layer.is_all_valid for layer in self._layers):
+            self.mask_flag_enums = [[MaskFlags.all_valid]] * self.count
 
     def tags(self, index: int | None = None, ns: str | None = None) -> dict[str, str]:
-        """Return the tags of a band, those of its file.
-
-        Args:
-            index: of the band, from 1; None = those of the image, which has none.
-            ns: their domain.
-        """
         if index is None:
             return {}
         layer, own = self._places[index - 1]
         return dict(layer.dataset.tags(own, ns=ns))
 
-    def read(self, indexes: int | Sequence[int], window: Window, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return cells, `(bands, height, width)`, of one band `(height, width)`.
+    def overviews(self, index: int) -> list[int]:
+        """Return the overviews of the first file, where each file has some; a band that is read has its own."""
+        found = [list(layer.reader.overviews(layer.indexes[0])) for layer in self._layers]
+        return found[0] if all(found) else []
 
-        Args:
-            indexes: of the bands, from 1.
-            window: of the image.
-            out: gets the cells.
-        """
-        if isinstance(indexes, int):
-            cells: NDArray[Any] = self.read([indexes], window)[0]
-            return cells
-        shape = (len(indexes), int(window.height), int(window.width))
-        all_cells = np.empty(shape, np.result_type(*self.dtypes)) if out is None else out
-        for place, index in enumerate(indexes):
-            layer, own = self._places[index - 1]
-            all_cells[place] = layer.reader.read(own, window=window)
-        return all_cells
+    def _band(self, index: int, window: Window, shape: tuple[int, int]) -> NDArray[Any]:
+        layer, own = self._places[index - 1]
+        cells: NDArray[Any] = layer.reader.read(own, window=window, out_shape=shape)
+        return cells
 
-    def read_masks(self, indexes: int | Sequence[int], window: Window) -> NDArray[np.uint8]:
-        """Return which cells are valid in a file at least, 255 = valid: `(height, width)`, or that for each band.
-
-        Args:
-            indexes: of the bands, from 1; all have the same mask.
-            window: of the image.
-        """
-        masks = [layer.mask(window) for layer in self._layers]
-        mask = np.logical_or.reduce(masks).astype(np.uint8) * 255
-        return mask if isinstance(indexes, int) else np.stack([mask] * len(indexes))
+    def _mask(self, window: Window, shape: tuple[int, int]) -> Mask:
+        """Return which cells are valid in a file at least."""
+        return np.asarray(np.logical_or.reduce([layer.mask(window, shape) for layer in self._layers]))
 
 
 class _Layer:
@@ -206,12 +163,13 @@ class _Layer:
         has_mask = any(MaskFlags.all_valid not in self.dataset.mask_flag_enums[index - 1] for index in self.indexes)
         return self._is_own_grid and not has_mask
 
-    def mask(self, window: Window) -> Mask:
-        """Return which cells are valid in one of its bands, `(height, width)`."""
+    def mask(self, window: Window, shape: tuple[int, int]) -> Mask:
+        """Return which cells of a window are valid in one of its bands, `shape`."""
         if not self._is_own_grid:  # the alpha of what is warped tells of nodata, masks, alpha and the edge
             alpha = self.reader.colorinterp.index(ColorInterp.alpha) + 1
-            return np.asarray(self.reader.read(alpha, window=window) != 0)
-        return np.asarray(np.logical_or.reduce(self.dataset.read_masks(self.indexes, window=window)))
+            return np.asarray(self.reader.read(alpha, window=window, out_shape=shape) != 0)
+        masks = self.dataset.read_masks(self.indexes, window=window, out_shape=(len(self.indexes), *shape))
+        return np.asarray(np.logical_or.reduce(masks))
 
 
 def _on_grid(dataset: DatasetReader, first: DatasetReader) -> WarpedVRT:

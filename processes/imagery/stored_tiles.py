@@ -7,6 +7,7 @@ which takes minutes where there are millions.
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -73,7 +74,11 @@ def read_stored_tiles(image: Image) -> StoredTiles | None:
     rows, columns = (-(-side // tile) for side, tile in zip(image.shape, image.tile, strict=True))
     if rows * columns <= _FEW_TILES or image.has_mask_apart:
         return None
-    with image.source.open_bytes() as file:
+    try:
+        opened = image.source.open_bytes()
+    except io.UnsupportedOperation:  # of several files, or of a service
+        return None
+    with opened as file:
         directory = tiff_directory(file)
         layout = None if directory is None else _layout(directory, image)
         if directory is None or layout is None:

@@ -122,27 +122,33 @@ class TiledTiff:
         return _compose(self.order, (height, width), self.rasters, blocks, left_out=_OF_PLACE)
 
 
-def read_tiled_tiff(file: BinaryIO, size_bytes: int, tile: tuple[int, int] | None = None) -> TiledTiff | None:
+def overview_shapes(file: BinaryIO) -> list[tuple[int, int]]:
+    """Return (height, width) of each level of a TIFF, as `read_tiled_tiff` counts them."""
+    directories = list(tiff_directories(file))
+    return [_shape(item) for item in (*directories[:1], *_overviews(directories))]
+
+
+def read_tiled_tiff(
+    file: BinaryIO, size_bytes: int, tile: tuple[int, int] | None = None, level: int = 0
+) -> TiledTiff | None:
     """Read where the blocks of a TIFF lie; None = it is none, or cannot be read by parts.
 
     Args:
         file: the TIFF.
         size_bytes: of the file.
         tile: (height, width) of the windows that parts are made of; None = any.
+        level: of the overviews, counted from 1, the one that is read; 0 = the image itself.
 
     Raises:
         OSError: it cannot be read.
     """
     directories = list(tiff_directories(file))
-    if not directories:
+    levels = [*directories[:1], *_overviews(directories)]
+    if level >= len(levels):
         return None
-    first, shape = directories[0], (directories[0].number(_HEIGHT) or 0, directories[0].number(_WIDTH) or 0)
-    masks = [
-        item
-        for item in directories[1:]
-        if ((item.number(_SUBFILE) or 0) & (_MASK | _REDUCED)) == _MASK
-        and (item.number(_HEIGHT), item.number(_WIDTH)) == shape
-    ]
+    first, shape = levels[level], _shape(levels[level])
+    kind = _MASK | _REDUCED if level else _MASK
+    masks = [item for item in directories[1:] if _kind(item) == kind and _shape(item) == shape]
     rasters = [_raster(item, file, size_bytes) for item in (first, *masks[:1])]
     read = [raster for raster in rasters if raster is not None]
     if len(read) < len(rasters):
@@ -156,6 +162,19 @@ def read_tiled_tiff(file: BinaryIO, size_bytes: int, tile: tuple[int, int] | Non
     ):
         return None
     return TiledTiff(first.order, shape[1], shape[0], read)
+
+
+def _overviews(directories: Sequence[TiffDirectory]) -> list[TiffDirectory]:
+    """Return the overviews of the first directory, the largest one first."""
+    return sorted((item for item in directories[1:] if _kind(item) == _REDUCED), key=_shape, reverse=True)
+
+
+def _kind(directory: TiffDirectory) -> int:
+    return (directory.number(_SUBFILE) or 0) & (_MASK | _REDUCED)
+
+
+def _shape(directory: TiffDirectory) -> tuple[int, int]:
+    return directory.number(_HEIGHT) or 0, directory.number(_WIDTH) or 0
 
 
 def _raster(directory: TiffDirectory, file: BinaryIO, size_bytes: int) -> _Raster | None:

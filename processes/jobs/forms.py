@@ -20,6 +20,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -30,10 +31,12 @@ from processes.features.serving.feature_index import write_index
 from processes.features.serving.map_index import write_map_index
 from processes.features.serving.stored_result import StoredResult
 from processes.features.writing.formats import format_of_ending
+from processes.imagery.remote_source import RemoteAccess
 from processes.jobs.files import FORMS, Storage
 from processes.jobs.form_names import CHIP, CHIPS, INDEX, MAP, form_name, stored_name
 from processes.jobs.job import Job
 from processes.settings import Settings
+from processes.sources.part_cache import PartCache
 
 _logger = logging.getLogger(__name__)
 
@@ -45,6 +48,8 @@ _SMALL_BYTES = 2**20
 _WAIT_S = 110
 """Seconds that a request waits for a form; then the client is told to ask again."""
 _POLL_S = 0.05
+_SHOWN_S, _SHOWN_REQUESTS, _SHOWN_BYTES = 30, 4, 2**26
+"""Seconds and requests at the same time for what is shown of images that lie elsewhere, and what is kept of them."""
 _GONE = "gone"
 """Member of an answer that says why a chip is gone."""
 _LATER = "this form of the result is still being made; ask again later"
@@ -93,6 +98,18 @@ class Forms:
             FileNotFoundError: it is not there.
         """
         return self._storage.files(job.id, FORMS, self._folder).fetch(name)
+
+    def access(self, job: Job) -> RemoteAccess:
+        """Return how images of a job that lie elsewhere are reached while somebody waits to see them."""
+        limits = self._settings.limits
+        shown = replace(
+            limits,
+            section_timeout_s=min(limits.section_timeout_s, _SHOWN_S),
+            request_timeout_s=min(limits.request_timeout_s, _SHOWN_S // 2),
+            max_requests=min(limits.max_requests, _SHOWN_REQUESTS),
+        )
+        near = self._storage.files(job.id, FORMS, self._folder).near()
+        return RemoteAccess(replace(self._settings, limits=shown), PartCache(near, _SHOWN_BYTES))
 
     def make(self, job: Job, form: str, is_stopping: Callable[[], bool]) -> str:
         """Return the name of the file that a form has in the folder `FORMS`, when it is there.
@@ -177,7 +194,7 @@ def make_form(order: FormOrder, storage: Storage) -> None:
         elif order.form.startswith(CHIP):
             row = int(order.form.removeprefix(CHIP))
             chips = files.fetch(stored_name(order.fence, CHIPS))
-            target.write_bytes(StoredChip(chips, row, StoredResult(source).geometry_at(row)).png())
+            target.write_bytes(StoredChip(chips, row, StoredResult(source).geometry_at(row)).png(None))
         elif (output_format := format_of_ending(order.form)) is not None:
             target = target.with_suffix(order.form)
             StoredResult(source).write(output_format, target)

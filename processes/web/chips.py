@@ -66,7 +66,7 @@ def _response(intake: Intake, job: Job, stored: StoredResult, row: int, object_i
     with intake.waiting_permit(current_client(intake.settings.proxies)) as is_permitted:
         if not is_permitted:
             raise UnavailableError("too many clients wait for results; try again later")
-        content = found.png()
+        content = found.png(intake.forms.access(job))
     response = Response(content, content_type=_PNG)
     response.add_etag()
     response.make_conditional(request)

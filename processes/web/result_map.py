@@ -93,7 +93,7 @@ def imagery_tile_view(api: API) -> View:
             images = _images(manager.intake, job)
             _require_allowed(images, address, manager.intake.settings)
             try:
-                content = images.tile(address)
+                content = images.tile(address, manager.intake.forms.access(job))
             except ChipGoneError as err:
                 raise GoneError(f"the imagery of job {job.id} is gone: {err}") from err
             return Response(content or b"", 200 if content else 204, content_type=WEBP)
@@ -189,7 +189,7 @@ def _document(intake: Intake, job: Job, stored: StoredResult, index: MapIndex, u
     try:
         images = _images(intake, job)
         _require_allowed(images, None, intake.settings)
-        first, last = images.zooms()
+        first, last = images.zooms(intake.forms.access(job))
     except (ChipGoneError, ServiceError) as err:
         document["problem"] = f"the imagery cannot be shown: {err}"
     else:

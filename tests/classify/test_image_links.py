@@ -301,3 +301,18 @@ def test_a_stack_travels_with_its_plan(host: ToldHost, tmp_path: Path) -> None:
     with gdal_settings(), back.locate(kept.__getitem__, None).open() as dataset:
         assert dataset.count == 6
         assert dataset.read(4, window=Window(0, 0, 1, 1)).shape == (1, 1)
+
+
+def test_a_stack_of_many_blocks(host: ToldHost, tmp_path: Path) -> None:
+    """It has no list of blocks of its own, as a file has."""
+    bands = random_values((2, 1280, 1024), seed=2)
+    for number, name in enumerate("rg"):
+        give(
+            host, f"/{name}.tif", make_raster(tmp_path / f"{name}.tif", values=bands[number : number + 1], tiled=False)
+        )
+    give(host, "/i", item("s", r=asset("r.tif"), g=asset("g.tif")))
+    (image,) = opened(f"{host.url}/i#assets=r,g", host, tmp_path)
+    tiled = dataclasses.replace(image, tile=(256, 256))
+    found, valid = cells(tiled)
+    assert valid.all()
+    assert (found == bands).all()

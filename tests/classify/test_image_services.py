@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import threading
+import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +22,7 @@ from esri_services import ImageServer
 from linked_images import opened
 from mapserver import wms_of
 from processes.classify.sections import from_plain_value, to_plain_value
-from processes.errors import Fault, ImageError
+from processes.errors import Fault, ForbiddenError, ImageError
 from processes.imagery.image import Image
 from processes.imagery.remote_source import RemoteAccess
 from processes.imagery.services.grid_source import GridSource
@@ -141,37 +143,69 @@ def test_passing_faults_are_tried_again_and_others_fail(host: ToldHost, tmp_path
     host.services["/t"] = lambda _: answers.pop(0)
     (image,) = asked(f"{host.url}/t/{{z}}/{{x}}/{{y}}", host, tmp_path, cellSize=CELL)
     assert part(image, (COLUMN * 256, ROW * 256, 1, 1))[1].all()
-    for answer, said in (
+    cases: tuple[tuple[Answer, str], ...] = (
         ((500, "text/plain", b""), "status 500"),
         ((200, "text/html", b"<html>"), "no PNG, JPEG or GeoTIFF"),
         ((200, "image/png", content[: len(content) // 2]), "truncated or broken"),
         ((200, "image/png", picture(random_values((3, 512, 512)), "PNG")), "512 x 512 cells to a request for 256"),
         ((200, "text/xml", b"<ServiceException code='x'>No &lt; such</ServiceException>"), "exception: No"),
-    ):
+    )
+    for column, (answer, said) in enumerate(cases, COLUMN + 1):
         host.services["/t"] = lambda _, answer=answer: answer  # type: ignore[misc]
         with pytest.raises(ImageError, match=said):
-            part(image, (COLUMN * 256, ROW * 256, 1, 1))
+            part(image, (column * 256, ROW * 256, 1, 1))
+
+
+def test_tiles_are_fetched_ahead_several_at_a_time_and_each_once(host: ToldHost, tmp_path: Path) -> None:
+    content = picture(random_values((3, 256, 256)), "PNG")
+    busy, most, lock = 0, 0, threading.Lock()
+
+    def answer(_: dict[str, str]) -> Answer:
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+        time.sleep(0.03)
+        with lock:
+            busy -= 1
+        return 200, "image/png", content
+
+    host.services["/t"] = answer
+    (image,) = opened(f"{host.url}/t/{{z}}/{{x}}/{{y}}", host, tmp_path, inputs={"cellSize": CELL}, max_requests=5)
+    corners = [((COLUMN + number % 8) * 256 + 200, (ROW + number // 8) * 256 + 9, 100, 9) for number in range(32)]
+    windows = np.array(corners, np.int32)
+    for _ in range(2):  # the second time as a slot that takes over from one that was killed
+        with gdal_settings(), TileReader([image], [BandSelection(image.data_bands)]) as tiles:
+            tiles.expect(np.zeros(len(windows), np.int32), windows)
+            for window in corners:
+                cells, valid = np.zeros((3, 9, 100), np.uint8), np.zeros((9, 100), bool)
+                assert tiles.cut(0, window, cells, valid)
+                assert valid.all()
+        assert len(host.asked) == len(set(host.asked)) == 4 * 9
+    assert most == 5
 
 
 def test_images_of_services_travel_with_their_plan(host: ToldHost, tmp_path: Path) -> None:
     whole = give_pyramid(host, "PNG")
     (image,) = asked(f"{host.url}/t/{{z}}/{{x}}/{{y}}.img?key=a%2Fb", host, tmp_path, cellSize=CELL)
     assert isinstance(image.source, GridSource)
-    settings = image.source.settings
-    assert settings is not None
-    cache = PartCache(tmp_path / "near", 2**20)
+    assert image.source.access is not None
+    settings, cache = image.source.access.settings, PartCache(tmp_path / "later", 2**20)
     saved = dataclasses.replace(image, source=image.source.save(tmp_path, lambda *_: None))
     content = msgspec.msgpack.encode(saved, enc_hook=to_plain_value)
-    assert host.authority not in str(msgspec.msgpack.decode(content)["source"].get("settings"))
+    assert host.authority not in str(msgspec.msgpack.decode(content)["source"].get("access"))
     loaded = msgspec.msgpack.decode(content, type=Image, dec_hook=from_plain_value)
     with pytest.raises(ImageError, match="cannot be reached"):
         part(loaded, (0, 0, 1, 1))
     back = dataclasses.replace(loaded, source=loaded.source.locate(Path, RemoteAccess(settings, cache)))
     assert (part(back, (COLUMN * 256, ROW * 256, 256, 256))[0] == whole[:, :256, :256]).all()
     refused = dataclasses.replace(settings, hosts=())  # allowed once, and no more
-    elsewhere = dataclasses.replace(loaded, source=loaded.source.locate(Path, RemoteAccess(refused, cache)))
-    with pytest.raises(ImageError, match="does not allow links to the host"):
-        part(elsewhere, (COLUMN * 256, ROW * 256, 1, 1))
+    elsewhere = dataclasses.replace(
+        loaded, source=loaded.source.locate(Path, RemoteAccess(refused, cache))
+    )  # what is there is used
+    assert part(elsewhere, (COLUMN * 256, ROW * 256, 1, 1))[1].all()
+    with pytest.raises(ForbiddenError, match="does not allow links to the host"):
+        part(elsewhere, (COLUMN * 256 + 256, ROW * 256, 1, 1))
 
 
 UTM = Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import rasterio
+from rasterio.warp import transform_bounds
 
-from esri_services import FeatureServer, ImageServer
+from esri_services import FeatureServer, ImageServer, answer
 from linked_images import asset, give, item, items, opened
 from linked_layers import read_layer
 from mapserver import wfs_of, wms_of
 from rasters import make_raster
 from service import ROOT
-from told_host import ToldHost, told_host
+from told_host import Answer, ToldHost, told_host
 
 PAGE = (ROOT / "docs" / "imagery.md").read_text()
 EXAMPLE = "https://data.example.org"
@@ -72,9 +75,24 @@ def _give_services(host: ToldHost, folder: Path) -> None:
     scene = make_raster(folder / "scene.tif", width=640, height=480)
     host.services["/wms"] = wms_of(folder, scene, 32633)
     host.services["/arcgis/rest/services/Town/ImageServer"] = ImageServer([scene])
+    host.services["/collections/town"] = partial(_town, scene, wms_of(folder, scene, 32633, max_size=600))
     document = (Path(__file__).parents[1] / "wmts.xml").read_text().replace("HOST", host.url)
     for target in ("/wmts?SERVICE=WMTS&VERSION=1.0.0&REQUEST=GetCapabilities", "/wmts.xml"):
         host.files[target] = "application/xml", document.encode()
+
+
+def _town(scene: Path, wms: Callable[[dict[str, str]], Answer], query: dict[str, str]) -> Answer:
+    """Answer as a collection with a coverage, which it gives as a whole, and with maps."""
+    if query["path"] == "/coverage":
+        return 200, "image/tiff", scene.read_bytes()
+    if query["path"] == "/map":
+        assert query["crs"] == query["bbox-crs"]
+        names = {"SERVICE": "WMS", "VERSION": "1.3.0", "REQUEST": "GetMap", "LAYERS": "scene", "STYLES": ""}
+        given = {name: query[name] for name in ("bbox", "width", "height")}
+        return wms({**names, "CRS": f"EPSG:{query['crs'].rpartition('/')[2]}", "FORMAT": "image/png", **given})
+    with rasterio.open(scene) as dataset:
+        box = transform_bounds(dataset.crs, "EPSG:4326", *dataset.bounds)
+    return answer({"id": "town", "extent": {"spatial": {"bbox": [box]}}})
 
 
 def value_of(link: str, host: ToldHost) -> dict[str, str]:
@@ -97,5 +115,5 @@ def test_layers_of_the_page_are_read(host: ToldHost, tmp_path: Path, link: str) 
 
 
 def test_the_page_has_links() -> None:
-    assert len(IMAGES) >= 12
+    assert len(IMAGES) >= 14
     assert len(LAYERS) >= 5

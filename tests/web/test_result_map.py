@@ -15,7 +15,7 @@ from PIL import Image as PillowImage
 
 from features.serving.vector_tiles import read_tile
 from processes.crs.web_mercator import TileAddress, to_world
-from rasters import make_raster
+from rasters import make_raster, random_values
 from service import Client, configure, link, load_application
 from web.test_chips import layer
 
@@ -148,8 +148,13 @@ def test_imagery_is_shown_as_long_as_it_is_there_unchanged_and_allowed(tmp_path:
         get(client, f"{job}/{gone}", 410)
 
 
-def test_imagery_of_several_files_is_told_and_not_shown(tmp_path: Path, home: Path) -> None:
-    bands = {name: make_raster(tmp_path / f"{name}.tif", bands=1) for name in "abc"}
+def test_bands_of_several_files_are_shown_as_those_of_one(tmp_path: Path, home: Path) -> None:
+    values = random_values((3, 48, 64), seed=3)
+    whole = make_raster(tmp_path / "whole.tif", values=values, overviews=(2, 4))
+    bands = {
+        name: make_raster(tmp_path / f"{name}.tif", values=values[place : place + 1], overviews=(2, 4))
+        for place, name in enumerate("abc")
+    }
     item: dict[str, Any] = {
         "type": "Feature",
         "stac_version": "1.0.0",
@@ -162,8 +167,12 @@ def test_imagery_of_several_files_is_told_and_not_shown(tmp_path: Path, home: Pa
     (tmp_path / "item.json").write_text(json.dumps(item | {"assets": assets}))
     client = Client(load_application(configure(tmp_path, models=[home / "models"], imagery=[tmp_path])))
     stacked = classify(client, {"href": f"{(tmp_path / 'item.json').as_uri()}#assets=a,b,c"})
+    single = classify(client, link(whole))
     document = get(client, f"{stacked}/map").json
-    assert "'stack' is not one file" in document["problem"]
-    assert list(document["style"]["sources"]) == ["objects"]
-    place = address(document, 10)
-    get(client, f"{stacked}/map/imagery/10/{place.column}/{place.row}.webp", 410)
+    assert "problem" not in document
+    last = document["style"]["sources"]["imagery"]["maxzoom"]
+    for zoom in (last - 1, last - 3):
+        path = tile(document, "imagery", zoom)
+        assert get(client, path).data == get(client, path.replace(stacked, single)).data
+    bands["b"].unlink()
+    assert "'stack'" in get(client, path, 410).json["detail"]

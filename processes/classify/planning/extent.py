@@ -16,13 +16,17 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 
-from processes.crs import CRS84, CrsTransform, is_in_x_y_order, is_north_first, parse_crs
+from processes.crs import CRS84, CrsTransform, is_in_x_y_order, is_north_first, parse_crs, same_coordinates
 from processes.crs.longitudes import full_turn, turned
+from processes.crs.transform import transformer_between
 from processes.errors import InputError, RequestError
 
 _TOLERANCE = 1e-7
 """A corner has a true position in another CRS where its transform there and back changes it by no more than this, as a
 share of its coordinates and in units of the CRS."""
+
+_EDGE_POINTS, _MARGIN = 21, 0.1
+"""Points of an edge that is transformed into another CRS, and share of the sides by which the box around is wider."""
 
 Box = tuple[float, float, float, float]
 """West, south, east, north."""
@@ -55,6 +59,23 @@ class Extent:
             return
         near = np.flatnonzero(np.isfinite(shapely.bounds(geometries)).all(axis=1))
         yield near, geometries[near], 0.0
+
+    def boxes_in(self, crs: pyproj.CRS) -> list[Box]:
+        """Return boxes in a CRS that hold all that touches the extent.
+
+        An object whose edges are so long that another CRS bends them by a tenth of the extent may be left out.
+
+        Args:
+            crs: of the objects.
+        """
+        if same_coordinates(crs, self.crs):
+            boxes = list(self.boxes)
+        else:
+            transformer = transformer_between(self.crs.to_wkt(), crs.to_wkt())
+            boxes = [_wider(transformer.transform_bounds(*box, densify_pts=_EDGE_POINTS)) for box in self.boxes]
+        turn = full_turn(crs)
+        shifts = (0.0,) if turn is None else (0.0, turn, -turn)
+        return [(west + shift, south, east + shift, north) for west, south, east, north in boxes for shift in shifts]
 
     def parts(self, outline: NDArray[np.float64], crs: pyproj.CRS) -> list[NDArray[np.float64]]:
         """Return for each box that an image touches points around the part they share, `(n, 2)`, in the image's CRS.
@@ -105,6 +126,20 @@ class Extent:
         if np.allclose(returned, there, rtol=_TOLERANCE, atol=_TOLERANCE):
             return moved
         return moved_back(shapely.intersection(shape, footprint))
+
+
+def everywhere(_crs: pyproj.CRS) -> list[Box]:
+    """Return a box that holds all."""
+    return [(-math.inf, -math.inf, math.inf, math.inf)]
+
+
+def _wider(box: Box) -> Box:
+    """Return a box with a margin; one that is not finite, or is none, becomes the plane."""
+    west, south, east, north = box
+    if not all(map(math.isfinite, box)) or west > east or south > north:
+        return -math.inf, -math.inf, math.inf, math.inf
+    across, along = (east - west) * _MARGIN, (north - south) * _MARGIN
+    return west - across, south - along, east + across, north + along
 
 
 def _turns(difference: NDArray[np.float64]) -> NDArray[np.float64]:

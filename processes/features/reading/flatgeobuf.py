@@ -15,20 +15,12 @@ import pyarrow as pa
 from processes.errors import LayerError
 from processes.features.layer import Layer
 from processes.features.reading.attributes import plain_attributes
+from processes.features.reading.flatgeobuf_header import FlatGeobufHeader
 from processes.features.reading.gdal import plain_link, read_with_gdal
 from processes.features.reading.limits import require_few_features
 from processes.settings import Limits
 
-_MAGIC_BYTES = 8
-_MAX_HEADER_BYTES = 10 * 2**20
-"""GDAL's limit."""
-_COLUMNS, _FEATURES_COUNT, _INDEX_NODE_SIZE = 7, 8, 9
-"""Indices of fields in the table `Header` of FlatGeobuf's header.fbs."""
-_COLUMN_TYPE, _ULONG = 1, 8
-"""Index of a field in the table `Column`, and its value for unsigned whole numbers of 64 bits."""
 _EXACT_IN_DOUBLE = 2**53
-_INDEX_NODE_BYTES = 40
-_MIN_FEATURE_BYTES = 8
 
 
 def read_flatgeobuf(path: Path, name: str, limits: Limits, scratch: Path | None) -> Layer:
@@ -39,11 +31,14 @@ def read_flatgeobuf(path: Path, name: str, limits: Limits, scratch: Path | None)
     subject = f"features {name!r}"
     try:
         with path.open("rb") as file:
-            count = _count_features(file, path.stat().st_size, subject, limits)
-            file.seek(_MAGIC_BYTES)
-            is_unsigned = _are_unsigned(file.read(struct.unpack("<I", file.read(4))[0]))
+            size_bytes = path.stat().st_size
+            header = FlatGeobufHeader.read(file, size_bytes)
+            if header is None:
+                raise _broken(subject)
+            count = _count_features(file, header, size_bytes, subject, limits)
+            is_unsigned = header.are_unsigned()
     except struct.error as err:
-        raise LayerError(f"{subject} cannot be read; the FlatGeobuf is broken") from err
+        raise _broken(subject) from err
     with plain_link(path, ".fgb", scratch) as link:
         read_attributes = partial(_with_whole_numbers, is_unsigned)
         result = read_with_gdal(link, "FlatGeobuf", subject, count, read_attributes=read_attributes)
@@ -77,22 +72,11 @@ def _with_whole_numbers(
     return table, warnings
 
 
-def _are_unsigned(header: bytes) -> list[bool]:
-    """Return of each attribute whether it has unsigned whole numbers of 64 bits."""
-    (root,) = struct.unpack_from("<I", header)
-    place = _place(header, root, _COLUMNS)
-    if place is None:
-        return []
-    vector = place + struct.unpack_from("<I", header, place)[0]
-    (count,) = struct.unpack_from("<I", header, vector)
-    result = []
-    for slot in range(vector + 4, vector + 4 + 4 * min(count, len(header)), 4):
-        place = _place(header, slot + struct.unpack_from("<I", header, slot)[0], _COLUMN_TYPE)
-        result.append(place is not None and struct.unpack_from("<B", header, place)[0] == _ULONG)
-    return result
+def _broken(subject: str) -> LayerError:
+    return LayerError(f"{subject} cannot be read; the FlatGeobuf is broken")
 
 
-def _count_features(file: BufferedReader, size: int, subject: str, limits: Limits) -> int:
+def _count_features(file: BufferedReader, header: FlatGeobufHeader, size: int, subject: str, limits: Limits) -> int:
     """Count the features, from one to the next to the end of the file.
 
     Raises:
@@ -100,19 +84,8 @@ def _count_features(file: BufferedReader, size: int, subject: str, limits: Limit
         LimitError: more features than allowed.
         struct.error: the file ends within a number.
     """
-    broken = LayerError(f"{subject} cannot be read; the FlatGeobuf is broken")
-    file.seek(_MAGIC_BYTES)
-    (header_bytes,) = struct.unpack("<I", file.read(4))
-    if not 8 <= header_bytes <= min(_MAX_HEADER_BYTES, size):
-        raise broken
-    header = file.read(header_bytes)
-    claimed, node_size = _field(header, _FEATURES_COUNT, "<Q", 0), _field(header, _INDEX_NODE_SIZE, "<H", 16)
-    if claimed > size // _MIN_FEATURE_BYTES or node_size == 1:
-        raise broken
-    position = _MAGIC_BYTES + 4 + header_bytes
-    if claimed and node_size:
-        position += _index_bytes(claimed, node_size)
-        file.seek(position)
+    position, claimed = header.features_start, header.count
+    file.seek(position)
     count = 0
     while position < size:
         (feature_bytes,) = struct.unpack("<I", file.read(4))
@@ -122,35 +95,5 @@ def _count_features(file: BufferedReader, size: int, subject: str, limits: Limit
         if count > limits.max_objects:  # the file may claim more than was counted
             require_few_features(max(claimed, count), limits, subject)
     if position != size or (claimed and claimed != count):
-        raise broken
+        raise _broken(subject)
     return count
-
-
-def _field(data: bytes, field: int, form: str, default: int) -> int:
-    """Return a number of the root table of a flatbuffer."""
-    (root,) = struct.unpack_from("<I", data)
-    place = _place(data, root, field)
-    return default if place is None else int(struct.unpack_from(form, data, place)[0])
-
-
-def _place(data: bytes, table: int, field: int) -> int | None:
-    """Return where a flatbuffer has a field of a table; None = the table does not have it."""
-    (back,) = struct.unpack_from("<i", data, table)
-    vtable = table - back
-    if vtable < 0:
-        raise struct.error
-    (vtable_bytes,) = struct.unpack_from("<H", data, vtable)
-    slot = 4 + 2 * field
-    (offset,) = struct.unpack_from("<H", data, vtable + slot) if slot + 2 <= vtable_bytes else (0,)
-    return table + offset if offset else None
-
-
-def _index_bytes(count: int, node_size: int) -> int:
-    """Return the size of the packed Hilbert R-tree."""
-    nodes = level = count
-    while True:  # a single feature has a node above it, too
-        level = -(-level // node_size)
-        nodes += level
-        if level == 1:
-            break
-    return nodes * _INDEX_NODE_BYTES

@@ -5,8 +5,10 @@ Without that metadata, columns of Parquet's types GEOMETRY and GEOGRAPHY are rea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,8 +34,10 @@ _POINTS = (1, 4)
 _BROKEN = (pa.ArrowException, OSError, ValueError, OverflowError, KeyError)
 
 
-def read_geoparquet(path: Path, name: str, limits: Limits) -> Layer:
+def read_geoparquet(path: Path, name: str, limits: Limits, groups: Sequence[int] | None = None) -> Layer:
     """Read the primary geometry column and the attributes, in the order of the rows; there are no ids.
+
+    `groups` are the groups of rows that are read; None = all.
 
     Other geometry columns are left out with a warning, and columns of bounding boxes without one. Arguments and errors
     as `read_layer` has them.
@@ -41,16 +45,19 @@ def read_geoparquet(path: Path, name: str, limits: Limits) -> Layer:
     subject = f"features {name!r}"
     try:
         with pq.ParquetFile(path) as file:
-            rows = file.metadata.num_rows
-            require_few_features(rows, limits, subject)
+            metadata = file.metadata
+            require_few_features(metadata.num_rows, limits, subject)
             geo = describe_geometry(file, subject)
-        return _layer(path, rows, geo, subject, Path(name).stem)
+        return _layer(path, metadata, geo, (subject, Path(name).stem), groups)
     except _BROKEN as err:
         raise LayerError(f"{subject} cannot be read; the Parquet file is broken") from err
 
 
-def _layer(path: Path, rows: int, geo: GeometryColumns, subject: str, stem: str) -> Layer:
-    primary = geo.primary
+def _layer(
+    path: Path, metadata: Any, geo: GeometryColumns, names: tuple[str, str], groups: Sequence[int] | None
+) -> Layer:
+    (subject, stem), primary = names, geo.primary
+    rows = metadata.num_rows if groups is None else sum(metadata.row_group(group).num_rows for group in groups)
     crs = read_crs(primary, subject)
     if primary.encoding != "WKB" and primary.encoding not in ENCODINGS:
         encodings = ", ".join(("WKB", *ENCODINGS))
@@ -60,7 +67,7 @@ def _layer(path: Path, rows: int, geo: GeometryColumns, subject: str, stem: str)
     geometry: list[pa.Array] = []
     attributes: list[pa.Table] = []
     read_count = 0
-    for batch in chain([empty], read_batches(path, schema.names, subject)):
+    for batch in chain([empty], read_batches(path, schema.names, subject, groups)):
         geometry.append(_wkb(batch.column(geo.primary_column), primary.encoding, read_count, subject))
         attributes.append(plain_table(pa.Table.from_batches([batch]).drop_columns([geo.primary_column])))
         read_count += batch.num_rows

@@ -25,13 +25,16 @@ _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT96": 12}
 _OFFSET_BYTES = 8
 
 
-def read_batches(path: Path, names: Sequence[str], subject: str) -> Iterator[pa.RecordBatch]:
-    """Yield all rows, texts in dictionaries as the file has them.
+def read_batches(
+    path: Path, names: Sequence[str], subject: str, groups: Sequence[int] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Yield rows, texts in dictionaries as the file has them.
 
     Args:
         path: the file.
         names: of the columns, each in the file once.
         subject: how messages name the file.
+        groups: of the rows; None = all.
 
     Raises:
         LayerError: the rows unpack to far more than the file's size.
@@ -39,7 +42,7 @@ def read_batches(path: Path, names: Sequence[str], subject: str) -> Iterator[pa.
     """
     allowed = max(MAX_RATIO * path.stat().st_size, FREE_BYTES)
     with pq.ParquetFile(path) as file:
-        chunks = list(_chunks(file, subject))
+        chunks = list(_chunks(file, subject, groups))
     if any(chunk.total_uncompressed_size < 0 or chunk.num_values < 0 for chunk in chunks):
         raise LayerError(f"{subject} cannot be read; the Parquet file is broken")
     _check(sum(map(_claimed_bytes, chunks)), allowed, subject)
@@ -49,18 +52,18 @@ def read_batches(path: Path, names: Sequence[str], subject: str) -> Iterator[pa.
     )
     unpacked_bytes = 0
     with pq.ParquetFile(path, read_dictionary=sorted(in_dictionaries)) as file:
-        for batch in file.iter_batches(max(rows, 1), columns=list(names), use_threads=False):
+        for batch in file.iter_batches(max(rows, 1), row_groups=groups, columns=list(names), use_threads=False):
             unpacked_bytes += sum(map(_plain_bytes, batch.columns))
             _check(unpacked_bytes, allowed, subject)
             yield batch
 
 
-def _chunks(file: pq.ParquetFile, subject: str) -> Iterator[Any]:
+def _chunks(file: pq.ParquetFile, subject: str, groups: Sequence[int] | None) -> Iterator[Any]:
     """Yield the metadata of each column of each group of rows."""
     metadata = file.metadata
     if metadata.num_row_groups * metadata.num_columns > _MAX_CHUNKS:
         raise LayerError(f"{subject} has {metadata.num_row_groups} groups of rows, too many to be read")
-    for group in range(metadata.num_row_groups):
+    for group in range(metadata.num_row_groups) if groups is None else groups:
         if metadata.row_group(group).num_rows <= 0:
             continue
         # broken metadata of a column end the whole process where the last line of this function reads them first; the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
@@ -24,6 +25,10 @@ class TileService(Protocol):
     def may_be_absent(self) -> bool:
         """Whether the service may lack tiles."""
 
+    @property
+    def takes_any_box(self) -> bool:
+        """Whether it gives any box with any size of cells."""
+
     def href(self, window: TileWindow) -> str:
         """Return the request of a tile."""
 
@@ -41,6 +46,7 @@ class TileTemplate(msgspec.Struct, frozen=True, tag="template"):
 
     accept = PICTURES
     may_be_absent = True
+    takes_any_box = False
 
     def href(self, window: TileWindow) -> str:
         row, column = window.row + self.first_row, window.column + self.first_column
@@ -52,7 +58,7 @@ class TileTemplate(msgspec.Struct, frozen=True, tag="template"):
 
 
 class BoxRequest(msgspec.Struct, frozen=True, tag="box"):
-    """Requests of a box with its size in cells: WMS, and Esri's image services."""
+    """Requests of a box with its size in cells: WMS, OGC API - Maps and Coverages, and Esri's image services."""
 
     base: str
     """Without a query."""
@@ -65,14 +71,27 @@ class BoxRequest(msgspec.Struct, frozen=True, tag="box"):
     size: tuple[str, ...] = ("width", "height")
     """Names of the parameters of the size: of width and height, or of both in one; empty = it follows from the box."""
     accept: str = PICTURES
+    inset: float = 0.0
+    """Share of a cell by which the box is smaller on each side."""
 
     may_be_absent = False
 
+    @property
+    def takes_any_box(self) -> bool:
+        return bool(self.size)
+
     def href(self, window: TileWindow) -> str:
-        left, bottom, right, top = window.bounds
-        edges = (bottom, left, top, right) if self.is_north_first else (left, bottom, right, top)
+        across = (window.right - window.left) / window.width * self.inset
+        along = (window.top - window.bottom) / window.height * self.inset
+        box = window.left + across, window.bottom + along, window.right - across, window.top - along
         values = [str(window.width), str(window.height)]
         sizes = (
             dict(zip(self.size, values if len(self.size) > 1 else [",".join(values)], strict=True)) if self.size else {}
         )
-        return link_with(self.base, {**self.query, self.box: ",".join(map(repr, edges)), **sizes})
+        return self.href_of(box, sizes)
+
+    def href_of(self, box: tuple[float, float, float, float], sizes: Mapping[str, str] | None = None) -> str:
+        """Return the request of a box: minx, miny, maxx, maxy; `sizes` are the parameters of its size."""
+        left, bottom, right, top = box
+        edges = (bottom, left, top, right) if self.is_north_first else (left, bottom, right, top)
+        return link_with(self.base, {**self.query, self.box: ",".join(map(repr, edges)), **(sizes or {})})

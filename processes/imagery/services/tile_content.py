@@ -1,9 +1,8 @@
-"""The answer of a service to the request of a tile: fetched, checked and decoded."""
+"""The answer of a service to the request of a tile: checked and decoded."""
 
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -14,27 +13,14 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader
 
-from processes.errors import HostStatusError, ImageError, InputError
+from processes.errors import ImageError
 from processes.imagery.decoded_tile import Cells
 from processes.imagery.grid import Mask
 from processes.imagery.headers import png_orientation
 from processes.imagery.services.tile_grid import TileWindow
 from processes.imagery.source import GDAL_ERRORS, driver_of, gdal_settings
-from processes.settings import Settings
-from processes.sources.download_budget import DownloadBudget
-from processes.sources.host_links import display_link
-from processes.sources.hosts import open_link
 
-_PAUSES_S = (0.5, 1, 2, 4)
-"""Seconds before a request is made once more."""
-_TILE_S = 60
-"""Seconds that a request of a tile may take."""
-_MAX_TILE_BYTES = 2**26
 _BLOCK_BYTES = 2**20
-_PASSING = (429, 502, 503, 504)
-"""Statuses after which a request is made once more."""
-ABSENT = (204, 404)
-"""Statuses of tiles that are not there, in pyramids that may lack some."""
 _DRIVERS = ("GTiff", "PNG", "JPEG")
 _FAULT_TEXT = re.compile(
     r"<(?:\w+:)?(?:ExceptionText|ServiceException)\b[^>]*>\s*(?:<!\[CDATA\[)?\s*(.*?)\s*(?:\]\]>)?\s*</", re.DOTALL
@@ -62,41 +48,10 @@ class _EsriFailure(msgspec.Struct):
     error: _EsriError
 
 
-def fetch_tile(href: str, settings: Settings, accept: str, may_be_absent: bool) -> bytes | None:
-    """Return what a service answers; None = it has no such tile. Passing faults are tried again.
-
-    Args:
-        href: the request.
-        settings: name the allowed hosts.
-        accept: media types for the header `Accept`.
-        may_be_absent: True = a tile that is not there is no fault.
-
-    Raises:
-        ForbiddenError, InputError: it does not answer, or with another status than 200.
-    """
-    for pause_s in (*_PAUSES_S, None):
-        budget = DownloadBudget.of(settings)
-        budget.remaining_s = min(budget.remaining_s, _TILE_S)
-        try:
-            with open_link(href, settings, accept, budget) as (response, _):
-                content = b""
-                while block := response.read1(_BLOCK_BYTES):
-                    content += block
-                    if len(content) > _MAX_TILE_BYTES:
-                        raise ImageError(f"{display_link(href)} answers with more than {_MAX_TILE_BYTES // 2**20} MiB")
-            return content
-        except HostStatusError as err:
-            if may_be_absent and err.status in ABSENT:
-                return None
-            if pause_s is None or err.status not in _PASSING:
-                raise
-        except ImageError:
-            raise
-        except InputError:
-            if pause_s is None:
-                raise
-        time.sleep(pause_s)
-    return None
+def require_picture(content: bytes, shown: str) -> None:
+    """Raise ImageError where what a service answers does not begin as a picture does; `shown` is what it is called."""
+    if driver_of(content[:16]) not in _DRIVERS:
+        raise ImageError(f"{shown} answers with {_said(content)}")
 
 
 def decode_tile(content: bytes, window: TileWindow, bands: int, shown: str) -> ServedTile:
@@ -111,9 +66,8 @@ def decode_tile(content: bytes, window: TileWindow, bands: int, shown: str) -> S
     Raises:
         ImageError: the service answers with something else.
     """
+    require_picture(content, shown)
     driver = driver_of(content[:16])
-    if driver not in _DRIVERS:
-        raise ImageError(f"{shown} answers with {_said(content)}")
     try:
         if driver == "PNG":
             png_orientation(BytesIO(content))  # which reads to its end: GDAL gives noise for what is missing

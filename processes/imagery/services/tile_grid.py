@@ -51,8 +51,6 @@ class TileGrid(msgspec.Struct, frozen=True):
     tile_width: int
     """In cells."""
     tile_height: int
-    is_padded: bool = False
-    """True = tiles at the right and the lower edge are as large as the others."""
 
     @classmethod
     def covering(
@@ -79,6 +77,17 @@ class TileGrid(msgspec.Struct, frozen=True):
     def transform(self) -> Affine:
         return Affine(self.cell_width, 0, self.left, 0, -self.cell_height, self.top)
 
+    def coarser(self, factor: int) -> Self:
+        """Return the grid whose cells are so many times as long. It may end up to a cell later."""
+        bounds = (
+            self.left,
+            self.top - self.height * self.cell_height,
+            self.left + self.width * self.cell_width,
+            self.top,
+        )
+        cell = self.cell_width * factor, self.cell_height * factor
+        return self.covering(self.crs_wkt, bounds, cell, (self.tile_width, self.tile_height))
+
     def window(self, row: int, column: int) -> TileWindow:
         """Return a tile.
 
@@ -87,8 +96,8 @@ class TileGrid(msgspec.Struct, frozen=True):
             column: among the tiles.
         """
         x, y = column * self.tile_width, row * self.tile_height
-        width = self.tile_width if self.is_padded else min(self.tile_width, self.width - x)
-        height = self.tile_height if self.is_padded else min(self.tile_height, self.height - y)
+        width = min(self.tile_width, self.width - x)
+        height = min(self.tile_height, self.height - y)
         left, top = self.left + x * self.cell_width, self.top - y * self.cell_height
         right, bottom = self.left + (x + width) * self.cell_width, self.top - (y + height) * self.cell_height
         return TileWindow(row, column, left, bottom, right, top, width, height)

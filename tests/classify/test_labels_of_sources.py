@@ -1,0 +1,207 @@
+"""Labels of images, whatever they come from: those of the same pixels in a file of this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+
+from classify.test_image_services import picture
+from classify.test_ogc_images import coverage
+from conftest import definition, save_mean_network
+from esri_services import ImageServer
+from linked_images import asset, give, item, items
+from mapserver import wms_of
+from processes.allowed_hosts import AllowedHost
+from processes.classify.process import ClassifyObjects
+from processes.model.catalog import Catalog
+from processes.ogc.execution import Execution
+from processes.settings import Settings
+from pygeoapi_server import pygeoapi_server
+from range_host import RangeHost, range_host
+from rasters import make_raster, random_values
+from service import link, models_checked_here
+from told_host import Answer, ToldHost, told_host
+
+WIDTH, HEIGHT = 700, 600
+UTM = Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)
+ZOOM, COLUMN, ROW = 14, 8874, 5710
+HALF_WORLD = 20_037_508.342789244
+CELL = 2 * HALF_WORLD / 256 / 2**ZOOM
+MERCATOR = Affine(CELL, 0, COLUMN * 256 * CELL - HALF_WORLD, 0, -CELL, HALF_WORLD - ROW * 256 * CELL)
+
+
+@dataclass
+class Hosts:
+    """Where the images of the tests are."""
+
+    folder: Path
+    told: ToldHost
+    ranges: RangeHost
+    pygeoapi: str
+    settings: Settings
+
+    @property
+    def scene(self) -> Path:
+        return self.folder / "scene.tif"
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    home = tmp_path_factory.mktemp("sources")
+    folder = home / "imagery"
+    folder.mkdir()
+    values = random_values((3, HEIGHT, WIDTH), seed=3)
+    scene = make_raster(folder / "scene.tif", values=values, transform=UTM, blocksize=256, compress="deflate")
+    for number in range(3):
+        make_raster(folder / f"band-{number}.tif", values=values[number : number + 1], transform=UTM, blocksize=128)
+    (home / "models" / "mean").mkdir(parents=True)
+    save_mean_network(home / "models" / "mean" / "net.onnx", 3, None)
+    (home / "models" / "mean" / "mean.emd").write_text(json.dumps(definition()))
+    with (
+        told_host() as told,
+        range_host(folder) as ranges,
+        pygeoapi_server(home, {"town": coverage(scene)}) as url,
+        models_checked_here(),
+    ):
+        allowed = f"{told.authority},{ranges.host},{url.removeprefix('http://')}"
+        settings = Settings.from_plugin(
+            {"models": "models", "imagery": "imagery", "state": "state", "hosts": allowed}, home
+        )
+        assert AllowedHost.parse(ranges.host) in settings.hosts
+        yield Hosts(folder, told, ranges, url, settings)
+
+
+def tiles(hosts: Hosts, driver: str, y: str = "{y}") -> tuple[dict[str, Any], Path]:
+    """Let a host give 2 x 2 tiles, and save their cells as a file, as the driver decodes them."""
+    whole, path = np.zeros((3, 512, 512), np.uint8), f"{driver}-{'up' if y == '{y}' else 'down'}"
+    smooth = np.repeat(np.repeat(random_values((3, 128, 128), seed=5), 4, axis=1), 4, axis=2)
+    for row in range(2):
+        for column in range(2):
+            place = np.s_[:, row * 256 : row * 256 + 256, column * 256 : column * 256 + 256]
+            content = picture(smooth[place], driver)
+            number = ROW + row if y == "{y}" else 2**ZOOM - 1 - ROW - row
+            hosts.told.files[f"/{path}/{ZOOM}/{COLUMN + column}/{number}"] = "image/any", content
+            with rasterio.open(BytesIO(content)) as dataset:
+                whole[place] = dataset.read()
+    local = make_raster(hosts.folder / f"tiles-{driver}.tif", values=whole, crs="EPSG:3857", transform=MERCATOR)
+    return {"href": f"{hosts.told.url}/{path}/{{z}}/{{x}}/{y}"}, local
+
+
+def wmts(hosts: Hosts) -> tuple[dict[str, Any], Path]:
+    values = random_values((3, 128, 256), seed=6)
+
+    def tile(query: dict[str, str]) -> Answer:
+        *_, row, column = query["path"].split("/")
+        y, x = (int(row) - 1) * 64, (int(column) - 2) * 128
+        return 200, "image/png", picture(values[:, y : y + 64, x : x + 128], "PNG")
+
+    hosts.told.services["/tiles"] = tile
+    document = (Path(__file__).parents[1] / "wmts.xml").read_text().replace("HOST", hosts.told.url)
+    hosts.told.files["/wmts.xml"] = "application/xml", document.encode()
+    local = make_raster(
+        hosts.folder / "wmts.tif", values=values, transform=Affine(0.5, 0, 500_128, 0, -0.5, 5_000_000 - 32)
+    )
+    return {"href": f"{hosts.told.url}/wmts.xml?layer=town", "type": "application/vnd.ogc.wmts"}, local
+
+
+def stac(hosts: Hosts, fragment: str = "") -> tuple[dict[str, Any], Path]:
+    bands = {f"b{number}": asset(hosts.ranges.link(f"band-{number}.tif"), "data") for number in range(3)}
+    give(hosts.told, "/item", item("scene", visual=asset(hosts.ranges.link("scene.tif"), "visual"), **bands))
+    return {"href": f"{hosts.told.url}/item{fragment}"}, hosts.scene
+
+
+def search(hosts: Hosts) -> tuple[dict[str, Any], Path]:
+    scene = item("scene", visual=asset(hosts.ranges.link("scene.tif"), "visual"))
+    give(hosts.told, "/search", items(scene, links=[]))
+    return {"href": f"{hosts.told.url}/search"}, hosts.scene
+
+
+def by_ranges(hosts: Hosts, takes_ranges: bool) -> tuple[dict[str, Any], Path]:
+    hosts.ranges.takes_ranges = takes_ranges
+    return {"href": hosts.ranges.link("scene.tif")}, hosts.scene
+
+
+def wms(hosts: Hosts) -> tuple[dict[str, Any], Path]:
+    hosts.told.services["/wms"] = wms_of(hosts.folder, hosts.scene, 32633)
+    return {"href": f"{hosts.told.url}/wms?LAYERS=scene", "type": "application/vnd.ogc.wms"}, hosts.scene
+
+
+def image_server(hosts: Hosts) -> tuple[dict[str, Any], Path]:
+    hosts.told.services["/arcgis/rest/services/Town/ImageServer"] = ImageServer([hosts.scene])
+    return {"href": f"{hosts.told.url}/arcgis/rest/services/Town/ImageServer"}, hosts.scene
+
+
+SOURCES: dict[str, Callable[[Hosts], tuple[dict[str, Any], Path]]] = {
+    "by ranges": lambda hosts: by_ranges(hosts, True),
+    "whole": lambda hosts: by_ranges(hosts, False),
+    "STAC item": stac,
+    "STAC bands": lambda hosts: stac(hosts, "#assets=b0,b1,b2"),
+    "STAC search": search,
+    "WMS": wms,
+    "WMTS": wmts,
+    "XYZ, PNG": lambda hosts: tiles(hosts, "PNG"),
+    "XYZ, JPEG": lambda hosts: tiles(hosts, "JPEG"),
+    "XYZ from below": lambda hosts: tiles(hosts, "PNG", "{-y}"),
+    "OGC API - Coverages": lambda hosts: ({"href": f"{hosts.pygeoapi}/collections/town/coverage"}, hosts.scene),
+    "image service": image_server,
+    "raster items": image_server,
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_labels_are_those_of_the_same_pixels_in_a_file(hosts: Hosts, tmp_path: Path, source: str) -> None:
+    image, local = SOURCES[source](hosts)
+    features, count = objects(local)
+    inputs: dict[str, Any] = {"features": features, "model": "mean", "cellSize": CELL if "XYZ" in source else 0.5}
+    if source == "raster items":
+        inputs["processingMode"] = "separate"
+    found = classified(hosts.settings, tmp_path / "remote", {"image": image, **inputs})
+    expected = classified(hosts.settings, tmp_path / "local", {"image": link(local), **inputs})
+    if source == "raster items":
+        for row in [*found, *expected]:
+            row["id"], row["properties"]["ImageID"] = None, None  # called `scene` there, and `scene.tif` here
+    if "XYZ" in source:
+        for row in expected:  # tiles are an image of the world
+            status = row["properties"]["ClassStatus"]
+            row["properties"]["ClassStatus"] = "nodata" if status == "outside-image" else status
+    assert found == expected
+    labels = {row["properties"]["ClassLabel"] for row in found}
+    assert labels == {"dark", "bright", None}
+    assert len({row["properties"]["Confidence"] for row in found}) > count / 2
+    hosts.ranges.takes_ranges = True
+
+
+def objects(local: Path) -> tuple[dict[str, Any], int]:
+    """Return objects all over an image, over its edges, and beyond; and how many there are."""
+    with rasterio.open(local) as dataset:
+        width, height, transform, code = dataset.width, dataset.height, dataset.transform, dataset.crs.to_epsg()
+    rng = np.random.default_rng(1)
+    places: NDArray[Any] = np.concatenate([rng.uniform((-3, -3), (width + 3, height + 3), (80, 2)), [[-99, 5]]])
+    shapes = [shapely.Point(*(transform @ tuple(place))) for place in places.tolist()]
+    features = [
+        {"type": "Feature", "id": number, "properties": {}, "geometry": shapely.geometry.mapping(shape)}
+        for number, shape in enumerate(shapes)
+    ]
+    crs = {"type": "name", "properties": {"name": f"EPSG:{code}"}}
+    return {"type": "FeatureCollection", "crs": crs, "features": features}, len(shapes)
+
+
+def classified(settings: Settings, folder: Path, inputs: dict[str, Any]) -> list[dict[str, Any]]:
+    folder.mkdir()
+    process = ClassifyObjects(settings, Catalog.from_settings(settings), 2)
+    body = json.dumps({"inputs": inputs}).encode()
+    output = process.execute(Execution.read("classify-objects", body, process.describe(), result_name="a"), folder)
+    content = output.content if isinstance(output.content, bytes) else output.content.read_bytes()
+    rows: list[dict[str, Any]] = json.loads(content)["features"]
+    return rows
