@@ -45,14 +45,11 @@ class Refreshed[T]:
         Raises:
             UnavailableError: there is none yet, and the host does not answer.
         """
-        with self._changed:
-            now_s = time.monotonic()
-            value = self._value
-            is_due = now_s - self._fetched_s > self._lasts_s and now_s - self._tried_s > _PAUSE_S
-            if value is None or not is_due or self._is_under_way:
-                return self._renew() if value is None else value
-            self._begin()
-        threading.Thread(target=self._try_to_fetch, daemon=True).start()
+        value = self._value
+        if value is None:
+            return self.renewed()
+        if time.monotonic() - self._fetched_s > self._lasts_s and self._begins():
+            threading.Thread(target=self._fetch_now, daemon=True).start()
         return value
 
     def renewed(self) -> T:
@@ -61,32 +58,25 @@ class Refreshed[T]:
         Raises:
             UnavailableError: the host does not answer.
         """
+        if self._begins():
+            self._fetch_now()
+        else:
+            self._wait()
         with self._changed:
-            return self._renew()
+            if self._is_under_way or self._value is None or self._fetched_s < self._tried_s:
+                raise UnavailableError(f"{self._what} cannot be had now; try again later")
+            return self._value
 
-    def _renew(self) -> T:
-        """Fetch the value, or let another one do so; the lock is held, and let go of meanwhile."""
-        if not self._is_under_way:
+    def _begins(self) -> bool:
+        """Return whether this thread is to fetch the value now; then no other one does."""
+        with self._changed:
             now_s = time.monotonic()
-            if now_s - self._tried_s > _PAUSE_S:
-                self._begin()
-                self._changed.release()
-                try:
-                    self._try_to_fetch()
-                finally:
-                    self._changed.acquire()
-        elif self._waiting < _WAITING:
-            self._waiting += 1
-            self._changed.wait_for(lambda: not self._is_under_way, _WAIT_S)
-            self._waiting -= 1
-        if self._is_under_way or self._value is None or self._fetched_s < self._tried_s:
-            raise UnavailableError(f"{self._what} cannot be had now; try again later")
-        return self._value
+            if self._is_under_way or now_s - self._tried_s <= _PAUSE_S:
+                return False
+            self._is_under_way, self._tried_s = True, now_s
+            return True
 
-    def _begin(self) -> None:
-        self._is_under_way, self._tried_s = True, time.monotonic()
-
-    def _try_to_fetch(self) -> None:
+    def _fetch_now(self) -> None:
         value = None
         try:
             value = self._fetch()
@@ -98,3 +88,11 @@ class Refreshed[T]:
                 if value is not None:
                     self._value, self._fetched_s = value, time.monotonic()
                 self._changed.notify_all()
+
+    def _wait(self) -> None:
+        """Wait a moment for what another thread fetches, unless enough others do."""
+        with self._changed:
+            if self._waiting < _WAITING:
+                self._waiting += 1
+                self._changed.wait_for(lambda: not self._is_under_way, _WAIT_S)
+                self._waiting -= 1
