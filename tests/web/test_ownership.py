@@ -19,6 +19,7 @@ from processes.access.person import EVERYBODY, Person, Role
 from service import Client, configure, link, load_application
 from tables import each_row
 
+LIMITS = {"max_objects_per_day": 40, "max_uploads_mb_per_client": 1}
 ANNA, BELA, OLGA = Person("anna", Role.USER), Person("bela", Role.USER), Person("olga", Role.OPERATOR)
 PEOPLE = {person.name: person for person in (ANNA, BELA, OLGA, EVERYBODY)}
 _WHO = "X-Test-Person"
@@ -97,7 +98,9 @@ class Team:
 @pytest.fixture(scope="module")
 def team(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Team:
     folder = tmp_path_factory.mktemp("team")
-    application = load_application(configure(folder, models=[home / "models"], imagery=[home / "imagery"]))
+    application = load_application(
+        configure(folder, models=[home / "models"], imagery=[home / "imagery"], limits=LIMITS)
+    )
 
     def sign_in() -> None:
         g.person = PEOPLE[request.headers.get(_WHO, "")]
@@ -312,6 +315,39 @@ def test_the_audit_has_a_line_for_each_thing(
     assert [line.get("job") for line in lines[:2]] == [job, job]
     assert lines[2]["path"] == f"/jobs/{made.jobs[0]}"
     assert "secret" not in str(lines)
+
+
+CARL = Person("carl", Role.USER)
+PEOPLE["carl"] = CARL
+
+
+def test_objects_of_a_day_are_limited_by_person(team: Team, inputs: dict[str, Any]) -> None:
+    (feature,) = inputs["features"]["features"]
+
+    def status(objects: int, is_async: bool = False) -> int:
+        features = inputs["features"] | {"features": [feature | {"id": number} for number in range(objects)]}
+        if is_async:
+            job = team.finished(CARL, inputs | {"features": features})
+            return int(team.get(CARL, f"/jobs/{job}/results").status_code)
+        return int(team.execute(CARL, inputs | {"features": features}).status_code)
+
+    assert [status(41), status(41, is_async=True), status(40)] == [429, 429, 200]
+    refused = team.execute(CARL, inputs)
+    assert refused.status_code == 429
+    assert refused.json["type"] == "TooManyRequests"
+    assert "max_objects_per_day = 40" in refused.json["detail"]
+    assert team.execute(BELA, inputs).status_code == 200
+
+
+def test_uploads_are_limited_by_person(team: Team, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(600_000))
+    first = team.upload(CARL, tmp_path / "large", "large.tif")
+    refused = team.upload(CARL, tmp_path / "large", "large.tif")
+    assert (refused["status"], refused["type"]) == (413, "TooLarge")
+    assert "max_uploads_mb_per_client = 1" in refused["detail"]
+    assert "href" in team.upload(BELA, tmp_path / "large", "large.tif")
+    assert team.ask(CARL, "DELETE", f"/uploads/{first['href'][7:39]}").status_code == 204
+    assert "href" in team.upload(CARL, tmp_path / "large", "large.tif")
 
 
 GUEST = Person("", Role.VIEWER)
