@@ -173,7 +173,8 @@ class JobStore:
     def dismiss(self, job_id: str, *, is_dry_run: bool = False) -> Job | None:
         """Dismiss a job and return it as it is then; None = it was dismissed, or its time was over, before.
 
-        A queued one is never begun and a running one is stopped by its runner, which also removes the files.
+        A queued one is never begun and a running one is stopped by its runner, which also removes the files. Of all
+        else no more is left than that it was there.
 
         Args:
             job_id: the job.
@@ -197,10 +198,12 @@ class JobStore:
                     result_name=None,
                     result=None,
                     summary=None,
+                    error=None,
+                    subscriber=None,
                 )
             )
-            connection.execute(share.delete().where(share.c.job == job_id))
-            connection.execute(callback.delete().where(callback.c.job == job_id))
+            for table in (share, callback, request):
+                connection.execute(table.delete().where(table.c.job == job_id))
             dismissed = _find(connection, job_id)
             if dismissed is None or dismissed.is_dry_run != is_dry_run:
                 raise KeyError(job_id)
