@@ -11,7 +11,8 @@
     ├── ForbiddenError             the configuration does not allow a link, or a role does not allow the request
     ├── LimitError                 a configured limit is exceeded; the message has its name and value
     │   ├── QueueFullError         too many jobs wait; a later request may be accepted
-    │   └── ClientQueueFullError   too many jobs of this client wait; a later request may be accepted
+    │   ├── ClientQueueFullError   too many jobs of this client wait; a later request may be accepted
+    │   └── QuotaError             this client has had as much as it may have in a day; a later request may be accepted
     ├── NotAcceptableError         the client accepts none of the result's media types
     ├── NameTakenError             another job has the requested result name
     ├── UnavailableError           a part of the service does not answer, such as the job store
@@ -105,6 +106,10 @@ class QueueFullError(LimitError):
 
 class ClientQueueFullError(LimitError):
     """Too many jobs of this client wait; a later request may be accepted."""
+
+
+class QuotaError(LimitError):
+    """A client has had as much as it may have in a day; a later request may be accepted."""
 
 
 class NotAcceptableError(ServiceError):

@@ -25,7 +25,7 @@ SHIPPED = Path(__file__).resolve().with_name("shipped")
 """Where a wheel has what stands at the root of a checkout: the configuration, the models and the demonstration."""
 _WEB_WORKERS, _WEB_THREADS = 2, 64
 _MAX_PAUSE_S = 60
-_MAY_BE_0 = ("max_upload_mb",)
+_MAY_BE_0 = ("max_upload_mb", "max_uploads_mb_per_client", "max_objects_per_day")
 """Limits that are switched off by a 0."""
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -39,6 +39,8 @@ class Limits:
     """Size of a request's body, in MiB."""
     max_upload_mb: int = 4096
     """Size of a file that a client sends for `image` and `features`, in MiB; 0 = none is taken."""
+    max_uploads_mb_per_client: int = 0
+    """Size of all such files of one client that are kept, in MiB; 0 = as much as there is room for."""
     max_image_pixels: int = 40_000_000_000
     """Width times height of one image, in cells."""
     max_read_gb: int = 10_000
@@ -65,6 +67,8 @@ class Limits:
     """Jobs that wait, of all clients."""
     max_waiting_jobs_per_client: int = 100
     """Jobs that wait, of one client."""
+    max_objects_per_day: int = 0
+    """Objects that the jobs of one client may have in 24 hours; 0 = as many as it wants."""
     max_running_jobs: int = 16
     """Jobs that one runner works on at the same time; as many again are synchronous requests."""
     min_free_mb: int = 200

@@ -46,6 +46,7 @@ HOMES: Mapping[str, set[str]] = {
         "jobs/tables",
         "jobs/store",
         "jobs/claiming",
+        "jobs/client_limits",
         "jobs/counters",
         "jobs/gpu_reports",
         "jobs/runner_store",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from processes.errors import FailureError, ServiceError, UnavailableError, from_record
+from processes.errors import FailureError, QuotaError, ServiceError, UnavailableError, from_record
 from processes.jobs.admission import EngineLostError
 from processes.jobs.attempts import MAX_LOSSES, Attempts, FailedError, lost_too_often
 from processes.jobs.class_counts import counted
@@ -89,6 +89,8 @@ class JobExecution:
             await self._succeed(await self._work())
         except FailedError as err:
             await self._fail(err.args[0])
+        except QuotaError as err:
+            await self._fail(err)
         except LostFilesError as err:
             await self._redo(err.sections)
         except (_StoppedError, LeaseLostError):
@@ -186,8 +188,7 @@ class JobExecution:
         self.job = dataclasses.replace(self.job, done=self.job.done + objects)
         self._count("objects", "", objects)
         total, now = self.job.objects or 0, self.job.done + sum(self._begun.values())
-        here = now - before
-        message = running_message(now, total, (total - now) * seconds / here if here else None)
+        message = running_message(now, total, (total - now) * seconds / (now - before) if now > before else None)
         await self._write(self._store.record_sections, done, again, message, self._pop_counts())
 
     async def _run_alone(self, action: Action, plan: str) -> StepOutcome:
@@ -212,8 +213,8 @@ class JobExecution:
 
     async def _attempt(self, action: Action, plan: str, state: Section) -> StepReport | None:
         """Do a step once; None = it was lost in the engine."""
-        job = self.job
         await self._pause(min(0.1 * 2**state.errors, _MAX_PAUSE_S) if state.errors else 0)
+        job = self.job
         step = Step(job.id, job.fence, job.process, action, plan, state.number, job.result_name)
         try:
             report = await self._engine.run(step, job, lambda: self._attempts.expect_loss(action, state))

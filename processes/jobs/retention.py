@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from processes.jobs.tables import callback, job, request, runner, section, share, upload
+from processes.jobs.tables import callback, job, name_count, request, runner, section, share, upload
 
 _DAY_S = 86_400
 _DRY_RUN_S = 3600
@@ -13,6 +13,8 @@ _DRY_RUN_S = 3600
 
 def expire(connection: sa.Connection, now: float, retention_days: int) -> None:
     """Mark results that are older than the retention, and remove the records of those twice as old.
+
+    What was asked for, who was to be told, and the links that share a result go with it.
 
     Args:
         connection: a transaction that writes.
@@ -23,11 +25,14 @@ def expire(connection: sa.Connection, now: float, retention_days: int) -> None:
     connection.execute(
         job.update()
         .where(job.c.finished < old, job.c.is_expired.is_(False))
-        .values(is_expired=True, is_untidy=job.c.has_files, result=None, result_name=None)
+        .values(is_expired=True, is_untidy=job.c.has_files, result=None, result_name=None, subscriber=None)
     )
     over = sa.select(job.c.id).where(job.c.is_expired)
-    connection.execute(share.delete().where(share.c.job.in_(over)))
+    for table in (request, callback, share):
+        connection.execute(table.delete().where(table.c.job.in_(over)))
     connection.execute(upload.delete().where(upload.c.expires < now))
+    named = sa.select(job.c.maker).where(job.c.result_name.is_not(None))
+    connection.execute(name_count.delete().where(name_count.c.maker.not_in(named)))
     left = sa.and_(job.c.is_dry_run, job.c.finished < now - _DRY_RUN_S)
     expired = job.update().where(left, job.c.is_expired.is_(False))
     connection.execute(expired.values(is_expired=True, is_untidy=job.c.has_files))

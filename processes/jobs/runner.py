@@ -69,7 +69,7 @@ class Runner:
     def __init__(self, configuration: Path, settings: Settings, base_url: str, name: str) -> None:
         self._settings = settings
         self._database = Database(settings.job_store)
-        self._store = RunnerStore(self._database, name)
+        self._store = RunnerStore(self._database, name, settings.limits)
         self._storage = storage_of(settings)
         self._engine = Engine(configuration, settings)
         self._callback_sender = CallbackSender(Callbacks(self._database, self._storage, settings, base_url))

@@ -16,6 +16,7 @@ from processes.errors import ServiceError, to_record
 from processes.jobs.callbacks import add_callback
 from processes.jobs.claiming import LEASE_S, is_over, next_job, ready
 from processes.jobs.class_counts import first_counts, more_counts
+from processes.jobs.client_limits import require_objects
 from processes.jobs.counters import Counts, add_counts
 from processes.jobs.database import Database
 from processes.jobs.gpu_reports import GpuReport, save_report
@@ -24,6 +25,7 @@ from processes.jobs.retention import expire
 from processes.jobs.sections_again import mark_again
 from processes.jobs.tables import job, section
 from processes.ogc.process import Sections
+from processes.settings import Limits
 
 
 class LeaseLostError(Exception):
@@ -39,11 +41,13 @@ class RunnerStore:
     Args:
         database: the job store.
         owner: the runner's name, which no other runner has.
+        limits: of the configuration.
     """
 
-    def __init__(self, database: Database, owner: str) -> None:
+    def __init__(self, database: Database, owner: str, limits: Limits = Limits()) -> None:  # noqa: B008 - it is frozen
         self._database = database
         self._owner = owner
+        self._limits = limits
 
     def claim(
         self, busy: Iterable[str], room: int, priority_room: int, beyond: int = 0, has_gpu: bool = True
@@ -62,8 +66,7 @@ class RunnerStore:
         """
         with self._database.write(is_durable=False) as connection:
             now = self._database.now(connection)
-            query = next_job(now, busy, room, priority_room, beyond, has_gpu)
-            job_id = connection.scalar(query)
+            job_id = connection.scalar(next_job(now, busy, room, priority_room, beyond, has_gpu))
             if job_id is None:
                 return None
             connection.execute(
@@ -79,8 +82,7 @@ class RunnerStore:
                     updated=now,
                 )
             )
-            row = connection.execute(job.select().where(job.c.id == job_id)).mappings().one()
-            claimed = Job.from_row(row)
+            claimed = Job.from_row(connection.execute(job.select().where(job.c.id == job_id)).mappings().one())
             if claimed.fence == 1 and claimed.subscriber is not None and claimed.subscriber.in_progress_uri is not None:
                 add_callback(connection, claimed, "in-progress", claimed.subscriber.in_progress_uri, now)
             return claimed
@@ -129,27 +131,28 @@ class RunnerStore:
             sections: that the work was cut into.
             message: that clients read.
             counts: for the counters.
+
+        Raises:
+            QuotaError: they are too many objects for the job's client today.
         """
         with self._database.write() as connection:
             if connection.scalar(sa.select(job.c.plan).where(job.c.id == job_id, job.c.fence == fence)) == plan:
                 return  # it was recorded before, and the answer was lost
+            objects = sections.without_chip + sum(sections.objects)
+            require_objects(connection, job_id, objects, self._limits, self._database.now(connection))
             self._update(
                 connection,
                 job_id,
                 fence,
                 plan=plan,
-                objects=sections.without_chip + sum(sections.objects),
+                objects=objects,
                 done=sections.without_chip + sections.objects[0],
                 message=message,
                 summary=first_counts(sections.classes),
             )
-            connection.execute(
-                section.insert(),
-                [
-                    {"job": job_id, "number": number, "objects": objects, "is_done": number == 0}
-                    for number, objects in enumerate(sections.objects)
-                ],
-            )
+            sizes = enumerate(sections.objects)
+            rows = [{"job": job_id, "number": number, "objects": size, "is_done": not number} for number, size in sizes]
+            connection.execute(section.insert(), rows)
             add_counts(connection, counts)
 
     def sections(self, job_id: str) -> list[Section]:
@@ -179,8 +182,7 @@ class RunnerStore:
             counts: for the counters.
         """
         with self._database.write() as connection:
-            numbers = [item.number for item in done]
-            rows = (section.c.job == job_id, section.c.number.in_(numbers))
+            rows = (section.c.job == job_id, section.c.number.in_([item.number for item in done]))
             # some of it may have been recorded before, and the answer was lost
             recorded = set(connection.scalars(sa.select(section.c.number).where(*rows, section.c.is_done)))
             new = [item for item in done if item.number not in recorded]
@@ -301,9 +303,8 @@ class RunnerStore:
             now = self._database.now(connection)
             query = (
                 sa.select(job.c.id)
-                .where(job.c.is_untidy)
+                .where(job.c.is_untidy, job.c.id.not_in(list(busy)))
                 .where(sa.or_(job.c.owner.is_(None), job.c.owner == self._owner, is_over(job.c.lease, now)))
-                .where(job.c.id.not_in(list(busy)))
                 .limit(limit)
             )
             return list(connection.scalars(query))
@@ -315,9 +316,8 @@ class RunnerStore:
 
     def with_files(self, job_ids: Iterable[str]) -> set[str]:
         """Return those of some ids that are jobs whose files may be needed."""
-        query = sa.select(job.c.id).where(job.c.id.in_(list(job_ids)), job.c.has_files)
         with self._database.read() as connection:
-            return set(connection.scalars(query))
+            return set(connection.scalars(sa.select(job.c.id).where(job.c.id.in_(list(job_ids)), job.c.has_files)))
 
     def add_counts(self, counts: Counts) -> None:
         """Add to counters."""
@@ -340,10 +340,11 @@ class RunnerStore:
     def _end(self, job_id: str, fence: int, event: str, counts: Counts, **values: Any) -> None:
         with self._database.write() as connection:
             now = self._database.now(connection)
+            if event == "success":
+                require_objects(connection, job_id, values["objects"], self._limits, now)
             self._update(connection, job_id, fence, finished=now, owner=None, lease=0, **values)
             add_counts(connection, counts)
-            row = connection.execute(job.select().where(job.c.id == job_id)).mappings().one()
-            ended = Job.from_row(row)
+            ended = Job.from_row(connection.execute(job.select().where(job.c.id == job_id)).mappings().one())
             if ended.subscriber is not None:
                 url = ended.subscriber.success_uri if event == "success" else ended.subscriber.failed_uri
                 if url is not None:

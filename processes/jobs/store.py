@@ -11,7 +11,7 @@ import msgspec
 import sqlalchemy as sa
 
 from processes.access.person import EVERYBODY, Person, Role
-from processes.errors import ClientQueueFullError, QueueFullError
+from processes.jobs.client_limits import require_room
 from processes.jobs.counters import Counts, read_counts, read_pace
 from processes.jobs.database import Database, serialise
 from processes.jobs.gpu_reports import are_gpus_away, require_gpu
@@ -67,11 +67,12 @@ class JobStore:
             NameTakenError: another job of the same maker has the result name.
             QueueFullError: too many jobs wait.
             ClientQueueFullError: too many jobs of the client wait.
+            QuotaError: the client's jobs have had too many objects since yesterday.
         """
         summary = None if execution.dry_run is not None else request_summary(execution.request.body)
         with self._database.write(is_durable=not execution.is_awaited) as connection:
             serialise(connection)
-            self._require_room(connection, execution)
+            require_room(connection, execution, self._limits, self._database.now(connection))
             name = requirements.result_name or free_name(connection, requirements.name_stem, execution.maker)
             if name is not None:
                 require_free(connection, name, execution.maker)
@@ -83,12 +84,12 @@ class JobStore:
             return _get(connection, job_id)
 
     def require_room(self, execution: Execution) -> None:
-        """Raise QueueFullError or ClientQueueFullError where no further job like an execution may wait now.
+        """Raise an error, as `accept` does, where no further job like an execution may be accepted now.
 
         It is asked before anything is written for a job. `accept` asks again, and then nobody can come in between.
         """
         with self._database.read() as connection:
-            self._require_room(connection, execution)
+            require_room(connection, execution, self._limits, self._database.now(connection))
 
     def get(self, job_id: str, *, is_dry_run: bool = False) -> Job | None:
         """Return a job, or a dry run; None = there is none."""
@@ -172,7 +173,8 @@ class JobStore:
     def dismiss(self, job_id: str, *, is_dry_run: bool = False) -> Job | None:
         """Dismiss a job and return it as it is then; None = it was dismissed, or its time was over, before.
 
-        A queued one is never begun and a running one is stopped by its runner, which also removes the files.
+        A queued one is never begun and a running one is stopped by its runner, which also removes the files. Of all
+        else no more is left than that it was there.
 
         Args:
             job_id: the job.
@@ -196,10 +198,12 @@ class JobStore:
                     result_name=None,
                     result=None,
                     summary=None,
+                    error=None,
+                    subscriber=None,
                 )
             )
-            connection.execute(share.delete().where(share.c.job == job_id))
-            connection.execute(callback.delete().where(callback.c.job == job_id))
+            for table in (share, callback, request):
+                connection.execute(table.delete().where(table.c.job == job_id))
             dismissed = _find(connection, job_id)
             if dismissed is None or dismissed.is_dry_run != is_dry_run:
                 raise KeyError(job_id)
@@ -259,21 +263,6 @@ class JobStore:
         if not waiting or not are_gpus_away(connection, self._database.now(connection)):
             return jobs
         return [replace(item, message=waiting_for_gpu(item.message)) if item.id in waiting else item for item in jobs]
-
-    def _require_room(self, connection: sa.Connection, execution: Execution) -> None:
-        """Raise QueueFullError or ClientQueueFullError; dry runs have the same limits, but take no room of jobs."""
-        waiting = sa.select(sa.func.count()).select_from(job).where(job.c.status == JobStatus.ACCEPTED)
-        waiting = waiting.where(job.c.is_dry_run.is_(execution.dry_run is not None))
-        limits, number = self._limits, connection.scalar(waiting) or 0
-        if number >= limits.max_waiting_jobs:  # not how many wait: they are others'
-            raise QueueFullError("max_waiting_jobs", limits.max_waiting_jobs, "with the jobs that wait one more is")
-        own = connection.scalar(waiting.where(job.c.client == execution.client)) or 0
-        if own >= limits.max_waiting_jobs_per_client:
-            raise ClientQueueFullError(
-                "max_waiting_jobs_per_client",
-                limits.max_waiting_jobs_per_client,
-                f"with {own} jobs of this client that wait one more is",
-            )
 
 
 def _row(job_id: str, execution: Execution, requirements: Requirements) -> dict[str, Any]:

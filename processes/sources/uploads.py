@@ -149,7 +149,14 @@ def require_uploads(settings: Settings) -> None:
         raise ForbiddenError("this service takes no files: its limit max_upload_mb is 0")
 
 
-def keep_upload(settings: Settings, name: str, content: BinaryIO, maker: str | None = None) -> Upload:
+def new_upload_id() -> str:
+    """Return the id of an upload to come, which nobody can guess."""
+    return uuid.uuid4().hex
+
+
+def keep_upload(
+    settings: Settings, name: str, content: BinaryIO, maker: str | None = None, upload_id: str | None = None
+) -> Upload:
     """Keep a file that a client has sent; nobody sees it before it is whole.
 
     Args:
@@ -157,11 +164,12 @@ def keep_upload(settings: Settings, name: str, content: BinaryIO, maker: str | N
         name: as the client calls it.
         content: what was sent, all of it.
         maker: name of who sends it; None = nobody has to say who they are.
+        upload_id: its id; None = a new one.
 
     Raises:
         OSError: there is no room for it.
     """
-    place, upload_id, name = _place(settings.results), uuid.uuid4().hex, tidy_name(name)
+    place, upload_id, name = _place(settings.results), upload_id or new_upload_id(), tidy_name(name)
     digest, size = hashlib.sha256(), 0
     content.seek(0)
     while block := content.read(_BLOCK_BYTES):

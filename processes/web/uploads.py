@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from flask import Response, request
 from pygeoapi.api import API
@@ -14,12 +14,21 @@ from werkzeug.http import parse_options_header
 from processes.access.audit import AuditEvent
 from processes.errors import DiskFullError, InputError, LimitError
 from processes.jobs.disk import require_space
+from processes.jobs.manager import JobManager
+from processes.jobs.upload_quota import UploadQuota
 from processes.ogc.problem import NotFoundError, UnsupportedMediaTypeError
 from processes.settings import Settings
-from processes.sources.uploads import Upload, find_upload, keep_upload, remove_upload, require_uploads
+from processes.sources.uploads import (
+    Upload,
+    find_upload,
+    keep_upload,
+    new_upload_id,
+    remove_upload,
+    require_uploads,
+)
 from processes.web.views import UPLOADS, View, json_response
 from processes.web.visible import ANOTHERS
-from processes.web.who import audit_refusal, audit_request, current_person
+from processes.web.who import audit_refusal, audit_request, current_client, current_person
 
 _ENDINGS = {
     "image/tiff": ".tif",
@@ -40,8 +49,10 @@ def uploads_view(api: API, settings: Settings) -> View:
     """Return the view that keeps a file, and that tells of one and removes it."""
 
     def uploads(upload_id: str | None = None) -> Response:
+        limits, database = settings.limits, cast(JobManager, api.manager).intake.database
+        quota = UploadQuota(database, limits.max_uploads_mb_per_client, limits.retention_days)
         if upload_id is None:
-            upload = _keep(settings)
+            upload = _keep(settings, quota)
             audit_request(AuditEvent.UPLOAD, settings.proxies, upload=upload.id, bytes=upload.size_bytes)
             response = json_response(_document(upload), HTTPStatus.CREATED)
             response.headers["Location"] = f"{api.base_url}{UPLOADS}/{upload.id}"
@@ -50,6 +61,7 @@ def uploads_view(api: API, settings: Settings) -> View:
             _find(settings, upload_id)
             if not remove_upload(settings, upload_id):
                 raise _missing(upload_id)
+            quota.release(upload_id)
             audit_request(AuditEvent.UPLOAD_REMOVED, settings.proxies, upload=upload_id)
             return Response(status=HTTPStatus.NO_CONTENT)
         return json_response(_document(_find(settings, upload_id)))
@@ -57,8 +69,8 @@ def uploads_view(api: API, settings: Settings) -> View:
     return uploads
 
 
-def _keep(settings: Settings) -> Upload:
-    """Keep the file that is the request's body.
+def _keep(settings: Settings, quota: UploadQuota) -> Upload:
+    """Keep the file that is the request's body, where the client has room for it.
 
     Raises:
         ForbiddenError: the service takes no files.
@@ -82,9 +94,13 @@ def _keep(settings: Settings) -> Upload:
     if not size_bytes:
         raise InputError("the body is empty; it is the file itself")
     require_space(settings)
+    upload_id = new_upload_id()
+    quota.reserve(upload_id, current_client(settings.proxies), size_bytes)
     try:
-        return keep_upload(settings, _name(), request.environ["wsgi.input"], current_person().name or None)
+        maker = current_person().name or None
+        return keep_upload(settings, _name(), request.environ["wsgi.input"], maker, upload_id)
     except OSError as err:
+        quota.release(upload_id)
         raise DiskFullError("there is no room for the file where the service keeps its files; try again later") from err
 
 

@@ -18,8 +18,10 @@ from processes.access.person import EVERYBODY, Person, Role
 from processes.errors import (
     ClientQueueFullError,
     ImageError,
+    LimitError,
     NameTakenError,
     QueueFullError,
+    QuotaError,
     RequestError,
     UnavailableError,
 )
@@ -32,6 +34,7 @@ from processes.jobs.migrations import JobStoreError
 from processes.jobs.runner_store import LeaseLostError, RunnerStore
 from processes.jobs.status_info import status_info
 from processes.jobs.store import AWAITED_PRIORITY, JobFilter, JobStore
+from processes.jobs.upload_quota import UploadQuota
 from processes.ogc.execution import DryRun, Execution, ResponseOptions
 from processes.ogc.process import Requirements, Sections
 from processes.ogc.request import ExecuteRequest, Subscriber
@@ -661,6 +664,47 @@ def test_a_full_queue_does_not_tell_how_many_jobs_of_others_wait(database: Datab
     with pytest.raises(QueueFullError) as info:
         put(fewer, client="bela")
     assert "3" not in info.value.detail
+
+
+def test_objects_of_a_day_are_counted_by_client(database: Database) -> None:
+    limits = Limits(max_objects_per_day=10)
+    store, runner_store = JobStore(database, limits), RunnerStore(database, "one", limits)
+
+    def done(client: str, objects: int) -> Job:
+        job = put(store, client=client)
+        runner_store.succeed(job.id, claim(runner_store).fence, "", RESULT, SUMMARY, objects, {})
+        return job
+
+    with pytest.raises(QuotaError, match=r"max_objects_per_day = 10"):
+        done("anna", 11)
+    store.dismiss(store.find(JobFilter(), 1, 0)[0].id)
+    first = done("anna", 6)
+    with pytest.raises(QuotaError, match=r"with the 6 objects .* 5 objects more"):
+        done("anna", 5)
+    runner_store.fail(store.find(JobFilter(), 1, 0)[0].id, 1, ImageError("no"), {})  # its objects were not done
+    planned = put(store, client="anna")
+    runner_store.save_plan(planned.id, claim(runner_store).fence, "plan-1", Sections((2, 2), 0), "", {})
+    with pytest.raises(QuotaError, match=r"with the 10 objects .* one object more"):
+        put(store, client="anna")
+    runner_store.succeed(planned.id, 1, "", RESULT, SUMMARY, 4, {})  # a job that was let in is not refused at its end
+    assert done("bela", 10).client == "bela"
+    put(store, client="anna", dry_run=DryRun())
+    change(database, first.id, created=1000.0)
+    put(store, client="anna")
+
+
+def test_uploads_of_a_client_take_no_more_than_their_limit(database: Database) -> None:
+    quota = UploadQuota(database, 1, 30)
+    quota.reserve("one", "anna", 2**19)
+    quota.reserve("two", "bela", 2**20)
+    with pytest.raises(LimitError, match=r"with the 524288 bytes .* max_uploads_mb_per_client = 1 "):
+        quota.reserve("three", "anna", 2**19 + 1)
+    quota.release("one")
+    quota.reserve("three", "anna", 2**20)
+    with database.write() as connection:
+        connection.execute(tables.upload.update().values(expires=1.0))
+    quota.reserve("four", "anna", 2**20)
+    UploadQuota(database, 0, 30).reserve("five", "anna", 2**40)
 
 
 def test_layers_are_listed_by_an_index(database: Database) -> None:

@@ -16,9 +16,12 @@ from flask import g, request
 
 from processes.access.audit import LOGGER
 from processes.access.person import EVERYBODY, Person, Role
+from processes.jobs import tables
+from processes.jobs.runner_store import RunnerStore
 from service import Client, configure, link, load_application
 from tables import each_row
 
+LIMITS = {"max_objects_per_day": 40, "max_uploads_mb_per_client": 1}
 ANNA, BELA, OLGA = Person("anna", Role.USER), Person("bela", Role.USER), Person("olga", Role.OPERATOR)
 PEOPLE = {person.name: person for person in (ANNA, BELA, OLGA, EVERYBODY)}
 _WHO = "X-Test-Person"
@@ -97,7 +100,9 @@ class Team:
 @pytest.fixture(scope="module")
 def team(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Team:
     folder = tmp_path_factory.mktemp("team")
-    application = load_application(configure(folder, models=[home / "models"], imagery=[home / "imagery"]))
+    application = load_application(
+        configure(folder, models=[home / "models"], imagery=[home / "imagery"], limits=LIMITS)
+    )
 
     def sign_in() -> None:
         g.person = PEOPLE[request.headers.get(_WHO, "")]
@@ -314,6 +319,39 @@ def test_the_audit_has_a_line_for_each_thing(
     assert "secret" not in str(lines)
 
 
+CARL = Person("carl", Role.USER)
+PEOPLE["carl"] = CARL
+
+
+def test_objects_of_a_day_are_limited_by_person(team: Team, inputs: dict[str, Any]) -> None:
+    (feature,) = inputs["features"]["features"]
+
+    def status(objects: int, is_async: bool = False) -> int:
+        features = inputs["features"] | {"features": [feature | {"id": number} for number in range(objects)]}
+        if is_async:
+            job = team.finished(CARL, inputs | {"features": features})
+            return int(team.get(CARL, f"/jobs/{job}/results").status_code)
+        return int(team.execute(CARL, inputs | {"features": features}).status_code)
+
+    assert [status(41), status(41, is_async=True), status(40)] == [429, 429, 200]
+    refused = team.execute(CARL, inputs)
+    assert refused.status_code == 429
+    assert refused.json["type"] == "TooManyRequests"
+    assert "max_objects_per_day = 40" in refused.json["detail"]
+    assert team.execute(BELA, inputs).status_code == 200
+
+
+def test_uploads_are_limited_by_person(team: Team, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(600_000))
+    first = team.upload(CARL, tmp_path / "large", "large.tif")
+    refused = team.upload(CARL, tmp_path / "large", "large.tif")
+    assert (refused["status"], refused["type"]) == (413, "TooLarge")
+    assert "max_uploads_mb_per_client = 1" in refused["detail"]
+    assert "href" in team.upload(BELA, tmp_path / "large", "large.tif")
+    assert team.ask(CARL, "DELETE", f"/uploads/{first['href'][7:39]}").status_code == 204
+    assert "href" in team.upload(CARL, tmp_path / "large", "large.tif")
+
+
 GUEST = Person("", Role.VIEWER)
 PEOPLE["guest"] = GUEST
 _PAGE = {"Accept": "text/html,application/xhtml+xml"}
@@ -415,3 +453,48 @@ def test_links_end_with_the_job_and_no_log_has_them(
         "refusal",
     ]
     assert not [record for record in caplog.records if secret in str(record.__dict__)]
+
+
+@pytest.mark.parametrize("end", ["dismissed", "expired", "dismissed after a failure"])
+def test_what_is_over_leaves_nothing(team: Team, home: Path, inputs: dict[str, Any], end: str) -> None:
+    """No file of the state folder has the job's id, and no row of the store but that of the job itself."""
+    intake = team.client.intake
+    if end == "dismissed after a failure":
+        job = team.finished(ANNA, inputs | {"image": link(home / "imagery" / "broken.tif")})
+    else:
+        job = team.finished(ANNA, inputs | {"resultName": "of_short_life"})
+        for name in (
+            "results/classifiedObjects.gpkg",
+            "map/objects/0/0/0.mvt",
+            "objects/1/chip.png",
+            "results/style.qml",
+        ):
+            assert team.get(ANNA, f"/jobs/{job}/{name}").status_code == 200, name
+        assert team.get(ANNA, "/collections/of_short_life/items?bbox=0,0,90,90").status_code == 200
+        assert list(intake.settings.state.rglob(f"*{job}*"))
+    assert team.ask(ANNA, "POST", f"/jobs/{job}/shares").status_code == 201
+    with intake.database.write() as connection:
+        subscriber = '{"success_uri":"https://example.org/secret","in_progress_uri":null,"failed_uri":null}'
+        changed = {"subscriber": subscriber} | ({"finished": 1.0} if end == "expired" else {})
+        connection.execute(tables.job.update().where(tables.job.c.id == job).values(changed))
+        told = {"job": job, "event": "success", "url": "https://example.org/secret", "due": 1e11}
+        connection.execute(tables.callback.insert().values(told))
+    if end == "expired":
+        RunnerStore(intake.database, "another").expire(20_000)  # results go, records stay
+    else:
+        assert team.ask(ANNA, "DELETE", f"/jobs/{job}").status_code == 200
+    row, until = tables.job.select().where(tables.job.c.id == job), time.monotonic() + 20
+    left: Any = {"has_files": True}
+    while left["has_files"]:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+        with intake.database.read() as connection:
+            left = connection.execute(row).mappings().one()
+    assert not list(intake.settings.state.rglob(f"*{job}*"))
+    assert not [path for path in (intake.settings.state / "forms").iterdir() if path.is_dir()]
+    assert (left["result"], left["result_name"], left["subscriber"]) == (None, None, None)
+    with intake.database.read() as connection:
+        for table in (tables.request, tables.section, tables.share, tables.callback):
+            assert connection.execute(table.select().where(table.c.job == job)).first() is None, table.name
+    assert "request" not in team.get(ANNA, f"/jobs/{job}").json
+    assert team.get(ANNA, f"/jobs/{job}/results").status_code == 410

@@ -38,7 +38,7 @@ ERRORS: Mapping[int, str] = {
     413: "It is over a configured limit, which is named",
     415: "The request's body is of another media type than application/json",
     416: "The part lies beyond the end",
-    429: "Too many jobs of this client wait",
+    429: "Too many jobs of this client wait, or its jobs have had as many objects as they may in a day",
     500: "A fault of the server; its log has more",
     503: "Too many jobs or clients wait, or the job store cannot be reached",
 }
