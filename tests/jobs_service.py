@@ -26,7 +26,7 @@ import yaml
 from affine import Affine
 
 from conftest import definition, save_mean_network
-from processes.jobs.slot import NAME
+from processes.jobs.step_process import NAME
 from rasters import make_raster
 from service import ROOT, clean_environment, configure
 from slow_network import save_slow_network

@@ -180,6 +180,7 @@ class Process(ABC):
         Raises:
             RequestError: everything that is wrong with the request.
             LimitError: there are more objects than allowed.
+            NetworkNeededError: it links to hosts, and this process may not ask them.
         """
 
 
@@ -224,6 +225,7 @@ class SectionedProcess(Process):
 
         Raises:
             RequestError: everything that is wrong with the request. Before `planned` is called a retry cannot help.
+            NetworkNeededError: it links to hosts, and this process may not ask them.
         """
 
     @abstractmethod
@@ -241,6 +243,7 @@ class SectionedProcess(Process):
         Raises:
             RequestError: an image cannot be read, or was changed, or the model fails.
             LostFilesError: the plan is lost.
+            NetworkNeededError: an image lies on a host, and this process may not ask it.
         """
 
     @abstractmethod
