@@ -211,8 +211,7 @@ def save_images(images: Sequence[Image], folder: Path, keep: Callable[[str, Path
 def load_images(saved: SavedPlan, fetch: Callable[[str], Path], access: RemoteAccess) -> list[Image]:
     """Return the images of a plan as this machine reaches them; arguments as `ImageSource.locate` has them.
 
-    Raises:
-        NetworkNeededError: one lies on a host, and this process may not ask it.
+    Raises NetworkNeededError where one lies on a host, and this process may not ask it.
     """
     require_network(any(isinstance(image.source, RemoteImageSource) for image in saved.images))
     return [dataclasses.replace(image, source=image.source.locate(fetch, access)) for image in saved.images]
