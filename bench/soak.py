@@ -22,7 +22,7 @@ import urllib3
 import data
 import jobs
 import networks
-from processes.jobs.slot import NAME
+from processes.jobs.step_process import NAME
 
 FOLDER = Path(__file__).parent / "data"
 SIDE_PX = 12_000

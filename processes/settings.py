@@ -25,7 +25,7 @@ SHIPPED = Path(__file__).resolve().with_name("shipped")
 """Where a wheel has what stands at the root of a checkout: the configuration, the models and the demonstration."""
 _WEB_WORKERS, _WEB_THREADS = 2, 64
 _MAX_PAUSE_S = 60
-_MAY_BE_0 = ("max_upload_mb", "max_uploads_mb_per_client", "max_objects_per_day")
+_MAY_BE_0 = ("max_upload_mb", "max_uploads_mb_per_client", "max_objects_per_day", "max_slot_mb")
 """Limits that are switched off by a 0."""
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -77,6 +77,10 @@ class Limits:
     """Seconds after which a section is stopped."""
     check_timeout_s: int = 60
     """Seconds that the trial run of a new model's network may take."""
+    max_slot_mb: int = 0
+    """Memory that each process may use which does the work of jobs, in MiB; 0 = three quarters of the machine's."""
+    max_file_mb: int = 65_536
+    """Size of each file that such a process writes, in MiB."""
     max_raster_function_mb: int = 8192
     """Memory that each process of a package's raster function may use, in MiB."""
     retention_days: int = 30

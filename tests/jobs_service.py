@@ -28,7 +28,7 @@ from affine import Affine
 from conftest import definition, save_mean_network
 from processes.access.person import Role
 from processes.jobs.database import Database
-from processes.jobs.slot import NAME
+from processes.jobs.step_process import NAME
 from processes.jobs.token_store import TokenStore
 from processes.settings import load_settings
 from rasters import make_raster

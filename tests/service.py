@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from processes.jobs.intake import Intake
-from processes.jobs.slot import NAME
+from processes.jobs.step_process import NAME
 from processes.model.catalog import Catalog
 from processes.model.check_process import check
 from processes.settings import Settings

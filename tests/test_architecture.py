@@ -17,7 +17,7 @@ PACKAGE = ROOT / "processes"
 
 LAYERS = (
     {"__init__", "allowed_hosts", "errors", "settings"},
-    {"sources", "crs"},
+    {"sources", "crs", "confinement"},
     {"ogc", "imagery", "features", "model", "convert", "access"},
     {"classify", "describe_model", "echo"},
     {"registry", "plugin"},

@@ -26,6 +26,7 @@ from processes.classify.planning.bands import model_for
 from processes.classify.planning.feature_rows import footprints_of
 from processes.classify.planning.options import Options
 from processes.classify.planning.sources import Plan, PlannedRows, Sources
+from processes.confinement.confinement import require_network
 from processes.crs import crs_from_text
 from processes.errors import at_pointer
 from processes.features.layer import Layer
@@ -34,7 +35,7 @@ from processes.imagery.chips import Placement
 from processes.imagery.grid import ChipRule
 from processes.imagery.image import Image
 from processes.imagery.mosaic import Mosaic
-from processes.imagery.remote_source import RemoteAccess
+from processes.imagery.remote_source import RemoteAccess, RemoteImageSource
 from processes.imagery.separate import ObjectImagePairs
 from processes.imagery.services.any_source import AnySource
 from processes.imagery.source import ImageSource
@@ -208,7 +209,11 @@ def save_images(images: Sequence[Image], folder: Path, keep: Callable[[str, Path
 
 
 def load_images(saved: SavedPlan, fetch: Callable[[str], Path], access: RemoteAccess) -> list[Image]:
-    """Return the images of a plan as this machine reaches them; arguments as `ImageSource.locate` has them."""
+    """Return the images of a plan as this machine reaches them; arguments as `ImageSource.locate` has them.
+
+    Raises NetworkNeededError where one lies on a host, and this process may not ask it.
+    """
+    require_network(any(isinstance(image.source, RemoteImageSource) for image in saved.images))
     return [dataclasses.replace(image, source=image.source.locate(fetch, access)) for image in saved.images]
 
 

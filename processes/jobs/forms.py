@@ -26,6 +26,7 @@ from pathlib import Path
 import msgspec
 
 from processes.classify.stored_chips import ChipGoneError, StoredChip
+from processes.confinement.confinement import Confinement
 from processes.errors import FailureError, LimitError, ServiceError, UnavailableError, from_record, to_record
 from processes.features.serving.feature_index import write_index
 from processes.features.serving.map_index import write_map_index
@@ -68,6 +69,8 @@ class FormOrder(msgspec.Struct, frozen=True):
     scratch: str
     """An empty folder, which is the process's own from now on."""
     timeout_s: int
+    confinement: Confinement
+    """What is left to the process."""
 
 
 class Forms:
@@ -145,7 +148,10 @@ class Forms:
         scratch = tempfile.mkdtemp(dir=self._folder)
         timeout_s = self._settings.limits.section_timeout_s
         settings = self._settings
-        order = FormOrder(settings.results, str(settings.state), job.id, job.fence, form, scratch, timeout_s)
+        confinement = Confinement.of(settings)
+        order = FormOrder(
+            settings.results, str(settings.state), job.id, job.fence, form, scratch, timeout_s, confinement
+        )
         if is_small:
             make_form(order, self._storage)
             return

@@ -2,45 +2,26 @@
 
 The process keeps the models that it has opened from step to step and from job to job. It is replaced when it ends, when
 it does not stop when it is asked to, when a step takes too long, and after as many sections of a job as the job wants.
+
+It has no network. A step that needs it is done by a second process, which is there as long as there are such steps.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import multiprocessing
-import multiprocessing.util
-import os
-import shutil
-import signal
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-import msgspec
+from processes.jobs.step_process import REMEMBERED, StepProcess
+from processes.jobs.steps import SlotEnded, Step, StepNotTaken, StepReport
 
-from processes.errors import LimitError, to_record
-from processes.jobs.steps import STOP, PlanMade, SlotEnded, Step, StepFailed, StepReport, StepStopped
-
-_GRACE_S = 0.4
-"""Seconds that a step has to stop; after that its process is killed."""
-_POLL_S = 0.05
-_END_S = 5
-_LONG = 6
-"""The work before the first section and after the last one may take this many times the time of a section."""
 SLOT_PROGRAM, SLOT_TEMPLATE = "processes.programs.slot_process", "processes.programs.slot_template"
 """Modules: what a slot's process runs, and what has been imported where it is forked."""
-NAME = "classify-slot"
-"""Of the processes, as the system shows it; at most 15 characters."""
-_FORKS = multiprocessing.get_context("forkserver")
-_REMEMBERED = 1000
-"""Number of jobs whose sections are counted. A process never works on so many at the same time."""
-_template: str | None = None
-_DECODER: msgspec.msgpack.Decoder[StepReport | PlanMade] = msgspec.msgpack.Decoder(StepReport | PlanMade)
+_TAKES = 3
+"""Processes that a step is given to: one that sees too little, one without network, one with it."""
+_UNUSED_S = 60
+"""Seconds after which a process that has a network and no step that needs it is ended, at the next step."""
 
 
 class Slot:
@@ -62,55 +43,31 @@ class Slot:
         program: str = SLOT_PROGRAM,
         is_kept: bool = True,
     ) -> None:
-        self._program = program
         self._is_kept = is_kept
-        self._used_s = 0.0
-        """Time at which a step ended last."""
-        self._configuration = configuration
-        self._cores = cores
-        self._variables = variables
-        self._process: ForkServerProcess | None = None
-        self._connection: Connection | None = None
-        self._sections: OrderedDict[str, int] = OrderedDict()
-        """Sections that the process has done of each job, the job that it worked for last at the end."""
+        self._confined, self._networked = (
+            StepProcess(program, configuration, cores, variables, has_network) for has_network in (False, True)
+        )
+        self._needs_network: OrderedDict[str, None] = OrderedDict()
+        """The last jobs that do, the oldest first."""
         self._stop = threading.Event()
 
     def knows(self, job_id: str) -> bool:
-        """Return whether the process has worked for a job before."""
-        return job_id in self._sections
+        """Return whether one of the processes has worked for a job before."""
+        return self._confined.knows(job_id) or self._networked.knows(job_id)
 
     def start(self) -> None:
         """Start the process, without waiting until it is ready."""
-        ours, theirs = _FORKS.Pipe()
-        with theirs:
-            arguments = (self._program, theirs, self._configuration, self._cores, dict(self._variables))
-            # a daemon, lest this program wait for it at its end
-            self._process = _FORKS.Process(target=_run_program, args=arguments, daemon=True)
-            try:
-                self._process.start()
-            except EOFError as err:
-                self._process = None
-                raise OSError("no process can be forked") from err
-        self._connection = ours
-        self._sections.clear()
+        self._confined.start()
 
     def close(self) -> None:
-        """End the process, and all that it has started."""
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # it has no group of its own yet
-                os.killpg(self._process.pid or 0, signal.SIGKILL)
-            self._process.kill()
-            self._process.join()
-            self._process.close()
-            self._process = None
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """End the processes, and all that they have started."""
+        self._confined.close()
+        self._networked.close()
 
     def end_unused(self, seconds: float) -> None:
-        """End a process that has had no step for so long."""
-        if self._process is not None and time.monotonic() - self._used_s > seconds:
-            self.close()
+        """End the processes that have had no step for so long."""
+        self._confined.end_unused(seconds)
+        self._networked.end_unused(seconds)
 
     def reserve(self) -> None:
         """Reserve the slot for a step: from now on `stop` stops this step."""
@@ -128,93 +85,27 @@ class Slot:
             timeout_s: seconds that a section may take.
             recycle_interval: number of sections of the job after which the process is replaced; 0 = never.
         """
-        report = self._run(step, timeout_s)
-        if step.action != "finish":
-            self._sections[step.job] = self._sections.pop(step.job, 0) + 1
-            while len(self._sections) > _REMEMBERED:
-                self._sections.popitem(last=False)
-            if 0 < recycle_interval <= self._sections[step.job]:
-                self.close()
-        if self._process is None and self._is_kept:
+        report, process = self._taken(step, timeout_s)
+        if 0 < recycle_interval <= process.sections(step.job) and step.action != "finish":
+            process.close()
+        if process is self._confined:
+            self._networked.end_unused(_UNUSED_S)
+        if not self._confined.is_started() and self._is_kept:
             self.start()  # now rather than for the next step, which then need not wait for it
-        self._used_s = time.monotonic()
         return report
 
-    def _run(self, step: Step, timeout_s: float) -> StepReport:
-        if self._process is None or not self._process.is_alive():
-            self.close()
-            self.start()
-        if self._connection is None:
-            raise RuntimeError("the slot's process has no connection")
-        pid = 0 if self._process is None else self._process.pid or 0
-        limit_s = timeout_s if step.action == "section" else _LONG * timeout_s
-        first_s = start_s = time.monotonic()
-        stop_s: float | None = None
-        try:
-            self._connection.send_bytes(msgspec.msgpack.encode(step))
-            while True:
-                if self._connection.poll(_POLL_S):
-                    message: StepReport | PlanMade = _DECODER.decode(self._connection.recv_bytes())
-                    if not isinstance(message, PlanMade):
-                        return message
-                    start_s, limit_s = time.monotonic(), timeout_s
-                now_s = time.monotonic()
-                if stop_s is None and self._stop.is_set():
-                    stop_s = now_s
-                    self._connection.send_bytes(STOP)
-                if stop_s is not None and now_s - stop_s > _GRACE_S:
-                    self.close()
-                    return StepReport(StepStopped(), now_s - first_s, pid=pid)
-                if now_s - start_s > limit_s:
-                    self.close()
-                    slow = LimitError("section_timeout_s", int(timeout_s), _too_slow(step, limit_s))
-                    return StepReport(StepFailed(to_record(slow)), now_s - first_s, pid=pid)
-        except (EOFError, OSError):
-            outcome = StepStopped() if stop_s is not None else SlotEnded(self._reason())
-            return StepReport(outcome, time.monotonic() - first_s, pid=pid)
-
-    def _reason(self) -> str:
-        """Return how the process ended, and end what is left of it."""
-        status = None
-        if self._process is not None:
-            self._process.join(_END_S)
-            status = self._process.exitcode
-        self.close()
-        if status is None:
-            return "it closed its connection"
-        return f"it was ended by {signal.Signals(-status).name}" if status < 0 else f"it exited with status {status}"
-
-
-def use_template(module: str) -> None:
-    """Let the processes be forked where a module has been imported; the first one named counts."""
-    global _template
-    if _template is None:
-        _template = module
-        _FORKS.set_forkserver_preload([module])
-
-
-def end_template() -> None:
-    """Remove the socket at which processes are forked, as a program does that ends without its exit handlers."""
-    shutil.rmtree(multiprocessing.util.get_temp_dir(), ignore_errors=True)
-
-
-def _run_program(
-    program: str, connection: Connection, configuration: Path, cores: int, variables: Mapping[str, str]
-) -> None:
-    """Be the process of a slot, from the fork to its end."""
-    os.setsid()
-    with contextlib.suppress(OSError):
-        Path("/proc/self/comm").write_text(NAME)
-    os.environ.update(variables)
-    multiprocessing.current_process().daemon = False  # else it could have no processes of its own
-    importlib.import_module(program).main(connection, configuration, cores)
-
-
-def _too_slow(step: Step, limit_s: float) -> str:
-    what = {
-        "fetch": "the download of the inputs",
-        "begin": "the beginning",
-        "section": f"section {step.section}",
-        "finish": "the end",
-    }[step.action]
-    return f"{what} of the job took longer than {limit_s:g} s"
+    def _taken(self, step: Step, timeout_s: float) -> tuple[StepReport, StepProcess]:
+        """Do a step in a process that takes it; return that, too."""
+        for _ in range(_TAKES):
+            process = self._networked if step.job in self._needs_network else self._confined
+            report = process.do(step, timeout_s, self._stop)
+            if not isinstance(report.outcome, StepNotTaken):
+                return report, process
+            if report.outcome.needs_network:
+                self._needs_network[step.job] = None
+                while len(self._needs_network) > REMEMBERED:
+                    self._needs_network.popitem(last=False)
+            else:
+                process.close()
+        ended = SlotEnded("none of its processes could take the step")
+        return StepReport(ended, report.seconds, pid=report.pid), process

@@ -16,8 +16,10 @@ from pathlib import Path
 
 import msgspec
 
+from processes.confinement.confinement import missing
 from processes.errors import NO_SPACE, FailureError, to_record
-from processes.jobs.slot import SLOT_PROGRAM, SLOT_TEMPLATE, Slot, use_template
+from processes.jobs.slot import SLOT_PROGRAM, SLOT_TEMPLATE, Slot
+from processes.jobs.step_process import use_template
 from processes.jobs.steps import Step, StepFailed, StepReport, StepStopped
 from processes.model.runtime.cuda_devices import VISIBLE_DEVICES
 from processes.model.runtime.runtimes import available_threads, count_gpus, gpus
@@ -84,6 +86,8 @@ class SlotPool:
             slot.start()
         if self._is_kept:
             _logger.info("slots started", extra={"slots": self.count})
+            for words in missing():
+                _logger.warning("slots are not confined in all: %s", words)
 
     def close(self) -> None:
         """End all slots and remove their files; they cannot be started again."""

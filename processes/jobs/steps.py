@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from processes.errors import NO_SPACE, FailureError, RequestError, ServiceError, from_record, to_record
+from processes.confinement.confinement import NetworkNeededError, file_limit_mb, memory_limit_mb, require_network
+from processes.errors import NO_SPACE, FailureError, LimitError, RequestError, ServiceError, from_record, to_record
 from processes.jobs.fetched_inputs import place_inputs
 from processes.jobs.files import FORMS, Storage
 from processes.jobs.form_names import stored_name
@@ -105,6 +106,13 @@ class StepStopped(msgspec.Struct, frozen=True, tag=True):
     """The step was stopped on request."""
 
 
+class StepNotTaken(msgspec.Struct, frozen=True, tag=True):
+    """The step was not begun, as the process has given up what it needs; another one is to do it."""
+
+    needs_network: bool
+    """True = the network. False = folders that came, or changed their place, since the process began."""
+
+
 class PlanMade(msgspec.Struct, frozen=True, tag=True):
     """The first section begins; comes before the report."""
 
@@ -120,6 +128,7 @@ StepOutcome = (
     | FilesLost
     | SlotEnded
     | StepStopped
+    | StepNotTaken
 )
 
 
@@ -187,7 +196,9 @@ def _outcome(
             case "begin":
                 content = storage.execution(step.job)
                 execution = Execution.decode(content, step.process, process.frame(), step.result_name)
-                if process.has_host_links(execution) and not place_inputs(storage, step.job, files.scratch):
+                has_links = process.has_host_links(execution)
+                require_network(has_links)  # before anything is done
+                if has_links and not place_inputs(storage, step.job, files.scratch):
                     return InputsMissing()
                 if execution.dry_run is not None:
                     output = _estimated(_sectioned(process), execution, files, execution.dry_run)
@@ -205,6 +216,8 @@ def _outcome(
                 raise TypeError("a slot fetches nothing")
     except StopError:
         return StepStopped()
+    except NetworkNeededError:
+        return StepNotTaken(needs_network=True)
     except LostFilesError as err:
         return FilesLost(err.sections)
     except ServiceError as err:
@@ -212,7 +225,7 @@ def _outcome(
         return StepFailed(to_record(err), is_final)
     except Exception as err:
         _logger.exception("a step failed", extra={"job": step.job, "action": step.action, "section": step.section})
-        return StepFailed(to_record(failure_of(err, step)))
+        return StepFailed(to_record(_limit_of(err) or failure_of(err, step)))
 
 
 def _estimated(process: SectionedProcess, execution: Execution, files: JobFiles, dry_run: DryRun) -> Output:
@@ -257,6 +270,15 @@ def _finished(output: Output, files: JobFiles, storage: Storage, step: Step, obj
     files.sync()
     result = ResultFile(output.id, output.media_type, f"{step.plan}/{name}", size, output.is_layer)
     return ResultPublished(result, None if output.summary is None else dict(output.summary), objects)
+
+
+def _limit_of(err: Exception) -> LimitError | None:
+    """Return the error of work that needs more than a slot's process may have; None = it is another one."""
+    if isinstance(err, MemoryError) and (memory_mb := memory_limit_mb()) is not None:
+        return LimitError("max_slot_mb", memory_mb, "the work needs more memory")
+    if isinstance(err, OSError) and err.errno == errno.EFBIG and (file_mb := file_limit_mb()) is not None:
+        return LimitError("max_file_mb", file_mb, "a file that the work writes becomes larger")
+    return None
 
 
 def failure_of(err: Exception, step: Step) -> FailureError:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from processes.confinement.confinement import Confinement, memory_bytes
 from processes.errors import ForeignNetworkError, PackageError
 from processes.model.card import contradictions, read_card
 from processes.model.check import CheckedPackage, CheckOutcome
@@ -35,8 +36,6 @@ from processes.model.trial import try_network
 
 _PR_SET_PDEATHSIG = 1
 _MAX_OUTPUT_BYTES = 2**20
-_GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
-"""The memory that a container may use, as Linux states it within; absent or `max` = no limit."""
 
 
 def check(
@@ -147,15 +146,17 @@ def _end_with(owner: int) -> None:
         sys.exit(1)
 
 
-def _limit_memory() -> None:
-    """Limit this process to half of the memory, and make it the first to be killed where memory runs out."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with contextlib.suppress(OSError, ValueError):  # there is no limit
-        memory = min(memory, int(_GROUP_LIMIT.read_text()))
-    with contextlib.suppress(OSError, ValueError):  # a lower limit holds already
-        resource.setrlimit(resource.RLIMIT_DATA, (memory // 2, memory // 2))
+def _confine(package: str, unpack_folder: str, functions: FunctionSettings) -> None:
+    """Make this process the first to be killed where memory runs out, and leave it what a check needs."""
     with contextlib.suppress(OSError):  # not Linux
         Path("/proc/self/oom_score_adj").write_text("1000")
+    folders = (functions.scratch,) if functions.scratch else ()
+    Confinement(
+        readable=(package,),
+        writable=(unpack_folder, *folders),
+        memory_bytes=memory_bytes() // 2,
+        has_own_mounts=bool(functions.trusted) and functions.python is not None,
+    ).apply()
 
 
 def _print(checked: CheckedPackage) -> None:
@@ -166,7 +167,8 @@ def _print(checked: CheckedPackage) -> None:
 def _has_read(checked: CheckedPackage) -> None:
     """Tell what is known, and let this process write no more than an outcome from now on."""
     _print(checked)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_OUTPUT_BYTES, resource.RLIM_INFINITY))
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_OUTPUT_BYTES, hard))
 
 
 def _log_to(descriptor: int) -> None:
@@ -181,6 +183,6 @@ if __name__ == "__main__":
     owner, log, path, unpack_folder, max_bytes, functions = sys.argv[1:]
     _end_with(int(owner))
     _log_to(int(log))
-    _limit_memory()
     decided = msgspec.json.decode(functions, type=FunctionSettings)
+    _confine(path, unpack_folder, decided)
     _print(check(Path(path), Path(unpack_folder), int(max_bytes), decided, _has_read))

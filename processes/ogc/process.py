@@ -191,6 +191,7 @@ class Process(ABC):
         Raises:
             RequestError: everything that is wrong with the request.
             LimitError: there are more objects than allowed.
+            NetworkNeededError: it links to hosts, and this process may not ask them.
         """
 
 
@@ -235,6 +236,7 @@ class SectionedProcess(Process):
 
         Raises:
             RequestError: everything that is wrong with the request. Before `planned` is called a retry cannot help.
+            NetworkNeededError: it links to hosts, and this process may not ask them.
         """
 
     @abstractmethod
@@ -249,6 +251,7 @@ class SectionedProcess(Process):
         Raises:
             RequestError: an image cannot be read, or was changed, or the model fails.
             LostFilesError: the plan is lost.
+            NetworkNeededError: an image lies on a host, and this process may not ask it.
         """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""A process that downloads the inputs of jobs, started by `processes.jobs.slot`, until its owner ends.
+"""A process that downloads the inputs of jobs, started by `processes.jobs.step_process`, until its owner ends.
 
 It opens no image and no model.
 """
@@ -15,27 +15,29 @@ import msgspec
 
 import processes.sources.hosts  # noqa: F401 # which links would import when the first one is downloaded
 from processes.classify.downloads import FRAME, download_links
+from processes.confinement.confinement import Confinement
 from processes.errors import ServiceError, to_record
 from processes.jobs.fetched_inputs import keep_inputs
 from processes.jobs.files import Storage, storage_of
 from processes.jobs.steps import InputsFetched, Step, StepFailed, StepOutcome, StepReport, failure_of
 from processes.ogc.execution import Execution
-from processes.programs.steps_from_owner import steps_from_owner
+from processes.programs.steps_from_owner import prepare_process, steps_from_owner
 from processes.settings import Settings, load_settings
 from processes.sources.downloads import OPENED
 
 _logger = logging.getLogger(__name__)
 
 
-def main(connection: Connection, configuration: Path, _cores: int) -> None:
+def main(connection: Connection, configuration: Path, _cores: int, _has_network: bool) -> None:
     """Download for each step that arrives, until the connection closes.
 
     Args:
         connection: to the owner.
         configuration: the `pygeoapi-config.yml`.
     """
-    steps = steps_from_owner(connection, configuration)
     settings = load_settings(configuration)
+    prepare_process(configuration, Confinement.of(settings, configuration, has_network=True))
+    steps = steps_from_owner(connection)
     storage = storage_of(settings)
     for step, _ in steps:  # one that is to stop is ended with this process, as a host may be waited for
         start_s = time.perf_counter()

@@ -31,6 +31,7 @@ def main() -> None:
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
     set_up_logs()
+    order.confinement.apply()
     answer = answer_of(order, storage_at(order.results, Path(order.state)))
     with contextlib.suppress(BrokenPipeError):  # who asked for it has given up
         sys.stdout.buffer.write(answer)

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 from processes.jobs.runner import Runner
-from processes.jobs.slot import end_template
+from processes.jobs.step_process import end_template
 from processes.jobs.struct_types import prepare_struct_types
 from processes.settings import base_folder, load_configuration, load_settings
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from processes.confinement.confinement import Confinement
 from processes.jobs.steps import STOP, Step
 from processes.programs.logs import set_up_logs
 from processes.settings import base_folder
@@ -21,14 +22,14 @@ _OOM_SCORE = "500"
 """Where memory runs out, the system kills this process rather than its owner."""
 
 
-def steps_from_owner(connection: Connection, configuration: Path) -> Iterator[tuple[Step, Callable[[], bool]]]:
-    """Return each step that the owner sends, with a function that returns whether it is to end as soon as it can.
+def prepare_process(configuration: Path, confinement: Confinement) -> None:
+    """Let this process be one that does steps, and give up what it does not need, before it has a second thread.
 
-    The owner decides when this process ends: signals do not, but the end of the owner does.
+    The owner decides when it ends: signals do not, but the end of the owner does.
 
     Args:
-        connection: to the owner.
         configuration: the `pygeoapi-config.yml`; relative paths in it start at its `base_folder`.
+        confinement: what is left to it.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -36,6 +37,15 @@ def steps_from_owner(connection: Connection, configuration: Path) -> Iterator[tu
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
     set_up_logs()
     os.chdir(base_folder(configuration))
+    confinement.apply()
+
+
+def steps_from_owner(connection: Connection) -> Iterator[tuple[Step, Callable[[], bool]]]:
+    """Return each step that the owner sends, with a function that returns whether it is to end as soon as it can.
+
+    Args:
+        connection: to the owner.
+    """
     steps: queue.SimpleQueue[Step] = queue.SimpleQueue()
     stopped = threading.Event()
 

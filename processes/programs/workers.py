@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 
 from processes.jobs.dask_parts import HeadlessScheduler, HeadlessWorker, LentSlotsPlugin, security_of, set_up_dask
-from processes.jobs.slot import end_template
 from processes.jobs.slots import SlotPool, slot_count
+from processes.jobs.step_process import end_template
 from processes.jobs.struct_types import prepare_struct_types
 from processes.model.runtime.runtimes import count_gpus, missing_gpu
 from processes.model.runtime.runtimes import gpus as gpu_names

@@ -26,7 +26,7 @@ from model_networks import THREE, endless, hungry
 from postgres import Postgres
 from power_loss import cut_back, record_syncs
 from processes.jobs.attempts import MAX_LOSSES
-from processes.jobs.slot import NAME
+from processes.jobs.step_process import NAME
 
 pytestmark = pytest.mark.jobs
 
@@ -566,20 +566,21 @@ def test_section_that_needs_more_memory_than_there_is(town: Path, tmp_path: Path
     with running(Service(town, tmp_path, models=model_folders(town, tmp_path / "models"))) as service:
         until(lambda: service.execute(service.inputs(1)).status == 200, 60)
         slots = service.of_kind("slot")
+        _, usual = slots[0].rlimit(psutil.RLIMIT_DATA)
         for slot in slots:
-            slot.rlimit(psutil.RLIMIT_DATA, (slot.memory_info().data + 200 * 2**20, psutil.RLIM_INFINITY))
-        reason = "its memory is not enough for the work"
-        until(lambda: service.execute(service.inputs(200, "hungry")).status == 500, 60)  # once its package is checked
+            slot.rlimit(psutil.RLIMIT_DATA, (slot.memory_info().data + 200 * 2**20, usual))
+        reason = "the work needs more memory: more than the limit max_slot_mb = "
+        until(lambda: service.execute(service.inputs(200, "hungry")).status == 413, 60)  # once its package is checked
         reply = service.execute(service.inputs(200, "hungry"))
-        assert (reply.status, reply.json["type"]) == (500, "ServerError"), reply.body
+        assert (reply.status, reply.json["type"]) == (413, "TooLarge"), reply.body
         assert reason in reply.json["detail"]
         job = service.submit(200, "hungry")
         found = service.wait(job)
         assert (found["status"], reason in found["message"]) == ("failed", True), found
-        assert service.get(f"/jobs/{job}/results").status == 500
+        assert service.get(f"/jobs/{job}/results").status == 413
         assert service.wait(service.submit(1))["status"] == "successful"
         for slot in slots:
-            slot.rlimit(psutil.RLIMIT_DATA, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
+            slot.rlimit(psutil.RLIMIT_DATA, (usual, usual))
         assert service.wait(service.submit(1, "hungry"))["status"] == "successful"
         assert {slot.pid for slot in service.of_kind("slot")} == {slot.pid for slot in slots}
 

@@ -25,11 +25,13 @@ import pytest
 
 from conftest import definition, save_mean_network
 from jobs_service import until
+from large_images import write_sparse
+from processes.confinement import kernel
 from processes.errors import LimitError, RequestError, from_record
 from processes.jobs.dask_parts import LentSlotsPlugin, OwnSlotsPlugin
 from processes.jobs.files import FolderStorage
-from processes.jobs.slot import NAME
 from processes.jobs.slots import SlotPool, slot_count
+from processes.jobs.step_process import NAME
 from processes.jobs.steps import ResultPublished, SlotEnded, Step, StepFailed, StepReport, StepStopped
 from processes.ogc.execution import Execution
 from processes.ogc.request import ExecuteRequest
@@ -322,3 +324,86 @@ def test_closing_twice_closes_no_file_of_others(configuration: Path, settings: S
     with socket.socket() as other:  # it gets the number that is free
         slots.close()
         assert other.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
+
+
+def test_slots_are_left_with_what_they_need_and_a_second_process_with_the_network(
+    configuration: Path, settings: Settings
+) -> None:
+    (settings.state / "jobs.sqlite3").touch()
+    slots = SlotPool(configuration, settings, 1, "confined_probe")
+    slots.start()
+    try:
+        local, remote, again, after = (
+            slots.run(Step(job, 1, process, "section", "plan-1", 1), 60, 0)
+            for job, process in (("a", "echo"), ("b", "hosts"), ("b", "hosts"), ("a", "echo"))
+        )
+        assert (local.pid, remote.pid) == (after.pid, again.pid)
+        assert local.pid != remote.pid
+        for report in (local, remote):
+            assert isinstance(report.outcome, StepFailed)
+            found = report.outcome.error
+            assert found["privileges"] == "1"
+            assert found["files"] == settings.limits.max_file_mb * 2**20
+            assert found["memory"] < 2**40
+            if kernel.can_refuse_calls():
+                assert found["filters"] == "2"
+            if kernel.landlock_version() >= 1:
+                assert found["reads"] == ["work", "results"]
+    finally:
+        slots.close()
+    assert not children()
+
+
+@pytest.fixture
+def other_slot(configuration: Path, tmp_path: Path) -> Iterator[Callable[..., SlotPool]]:
+    """Return a function that gives one slot with imagery, and limits, of its own; jobs' files are those of `put`."""
+    with contextlib.ExitStack() as stack:
+
+        def make(imagery: Path, **limits: int) -> SlotPool:
+            own = configure(tmp_path, models=[configuration.parent / "models"], imagery=[imagery], limits=limits)
+            own.write_text(own.read_text().replace(str(tmp_path / "state"), str(configuration.parent / "state")))
+            slots = SlotPool(own, load_settings(own), 1)
+            slots.start()
+            stack.callback(slots.close)
+            return slots
+
+        yield make
+
+
+def test_imagery_that_comes_later_is_read(
+    other_slot: Callable[..., SlotPool], tmp_path: Path, put: Callable[..., Step]
+) -> None:
+    """A slot's process cannot see a folder that was not there when it gave up all others."""
+    late = tmp_path / "late"
+    slots = other_slot(late)
+
+    def run() -> StepReport:
+        return slots.run(put("classify-objects", image=link(late / "b.tif"), model="quick"), 60, 0)
+
+    before = run()
+    late.mkdir()
+    make_raster(late / "b.tif")
+    after = run()
+    assert isinstance(before.outcome, StepFailed)
+    assert isinstance(after.outcome, ResultPublished), after.outcome
+    assert before.pid != after.pid == run().pid
+
+
+def test_an_image_that_takes_all_memory_fails_its_own_job_by_the_limits_name(
+    other_slot: Callable[..., SlotPool], tmp_path: Path, put: Callable[..., Step]
+) -> None:
+    make_raster(tmp_path / "small.tif")
+    block = {"blockxsize": 16_384, "blockysize": 16_384}  # 805 MB
+    write_sparse(tmp_path / "large.tif", 16_384, compress="deflate", sparse_ok=False, **block)
+    slots = other_slot(tmp_path, max_slot_mb=900)
+    before, large, after = (
+        slots.run(put("classify-objects", image=link(tmp_path / name), model="quick"), 60, 0)
+        for name in ("small.tif", "large.tif", "small.tif")
+    )
+    assert isinstance(large.outcome, StepFailed)
+    error = from_record(large.outcome.error)
+    assert isinstance(error, LimitError)
+    assert "the limit max_slot_mb = 900 allows" in error.detail
+    for report in (before, after):
+        assert isinstance(report.outcome, ResultPublished), report
+    assert psutil.pid_exists(before.pid)

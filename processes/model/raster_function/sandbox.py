@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from processes.model.raster_function import kernel
+from processes.confinement import kernel
 
 _END_S = 2
 """Seconds that the end of all processes may take where they have no namespace of their own."""
@@ -166,7 +166,7 @@ def _become(options: dict[str, Any], own: int, holds: list[str]) -> NoReturn:
     os.chdir(options["scratch"])
     kernel.drop_capabilities()
     holds += ["Landlock"] if kernel.restrict_files([options["scratch"], _DEVICES]) else []
-    has_filter = kernel.refuse_sockets()
+    has_filter = kernel.refuse_calls()
     holds += ["no sockets"] if has_filter else []
     if not has_filter and not own & kernel.NEW_NETWORK:
         _refuse("this machine cannot shut off its network")
