@@ -140,16 +140,9 @@ class RunnerStore:
                 return  # it was recorded before, and the answer was lost
             objects = sections.without_chip + sum(sections.objects)
             require_objects(connection, job_id, objects, self._limits, self._database.now(connection))
-            self._update(
-                connection,
-                job_id,
-                fence,
-                plan=plan,
-                objects=objects,
-                done=sections.without_chip + sections.objects[0],
-                message=message,
-                summary=first_counts(sections.classes),
-            )
+            done, counted = sections.without_chip + sections.objects[0], first_counts(sections.classes)
+            values = {"plan": plan, "objects": objects, "done": done, "message": message, "summary": counted}
+            self._update(connection, job_id, fence, **values)
             sizes = enumerate(sections.objects)
             rows = [{"job": job_id, "number": number, "objects": size, "is_done": not number} for number, size in sizes]
             connection.execute(section.insert(), rows)
