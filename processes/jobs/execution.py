@@ -87,10 +87,8 @@ class JobExecution:
             if self.job.fence > 1:  # what is left of the former claim must not work beside this one
                 await self._engine.stop(self.job.id, self.job.fence - 1)
             await self._succeed(await self._work())
-        except FailedError as err:
-            await self._fail(err.args[0])
-        except QuotaError as err:
-            await self._fail(err)
+        except (FailedError, QuotaError) as err:
+            await self._fail(err.args[0] if isinstance(err, FailedError) else err)
         except LostFilesError as err:
             await self._redo(err.sections)
         except (_StoppedError, LeaseLostError):
