@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { command -v "$$p"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo serve test test-jobs test-pages test-sign-in test-compose test-convert convert-env test-openvino chaos siege fuzz soak check bench bench-growth bench-remote gpu-check audit lock openapi clean test-qgis qgis-plugin test-clients test-generators test-wheel
+.PHONY: demo serve test test-jobs test-pages test-sign-in test-compose test-convert convert-env test-openvino chaos siege fuzz soak check bench bench-growth bench-remote gpu-check audit lock openapi clean test-qgis qgis-plugin test-clients test-generators test-wheel bench-peers bench-layers
 
 demo: .venv/ready
 	$(BIN)/python examples/storm/demo.py
@@ -97,6 +97,14 @@ bench-growth: .venv/ready-dev .venv/plots/ready
 	$(BIN)/python bench/growth.py
 	.venv/plots/bin/python bench/plot.py bench/data/growth.json docs/growth.svg
 
+# a million polygons in each format, with BESIDE=CHECKOUT beside 0.3.0; twenty minutes
+bench-layers: .venv/ready-dev
+	$(BIN)/python bench/layers.py $(BESIDE)
+
+# TorchGeo, Raster Vision, DeepForest and a plain script on the same objects and weights; half an hour, 5 GB of libraries
+bench-peers: .venv/ready-dev .venv/openvino/ready .venv/peers/ready
+	PYTHONPATH=. .venv/openvino/bin/python bench/peers.py .venv/peers/bin/python
+
 # a GPU: labels, speed, options, memory; stops with the reason where there is none, before 2 GB of libraries are installed
 gpu-check: .venv/ready
 	$(BIN)/python bench/gpu_check.py --driver
@@ -136,6 +144,11 @@ soak: .venv/ready-dev
 .venv/convert/ready: requirements-convert.lock | .venv/bin/python
 	$(BIN)/python -m venv .venv/convert
 	.venv/convert/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-convert.lock
+	@touch $@
+
+.venv/peers/ready: requirements-peers.lock | .venv/bin/python
+	$(BIN)/python -m venv .venv/peers
+	.venv/peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-peers.lock
 	@touch $@
 
 .venv/clients/ready: requirements-clients.lock tests/clients/package.json tests/clients/package-lock.json | .venv/bin/python
@@ -187,6 +200,7 @@ lock:
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group clients -o requirements-clients.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group generators -o requirements-generators.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group plots -o requirements-plots.lock
+	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group peers -o requirements-peers.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group inventory -o requirements-inventory.lock
 
 clean:

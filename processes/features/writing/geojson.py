@@ -14,6 +14,7 @@ import shapely
 from numpy.typing import NDArray
 
 from processes.crs import CRS84, CrsTransform, parse_crs
+from processes.features.layer import OMIT_NULLS, is_json_text
 from processes.features.writing.format import HEIGHTS, Format
 from processes.features.writing.geometry import OutputTransform
 from processes.features.writing.result import ResultLayer
@@ -29,9 +30,10 @@ def write_geojson(result: ResultLayer, _crs: pyproj.CRS | None, path: Path) -> S
     with path.open("xb") as file:
         file.write(b'{"type": "FeatureCollection", "name": %s, "features": [' % encode_json(result.name))
         separator = b"\n"
-        for feature in feature_texts(result, transform):
-            file.write(separator + feature)
-            separator = b",\n"
+        for features in feature_texts(result, transform):
+            if features:
+                file.write(separator + b",\n".join(features))
+                separator = b",\n"
         file.write(b'\n], "summary": %s}\n' % encode_json(result.summary(transform.warnings)))
     return transform.warnings
 
@@ -42,18 +44,17 @@ def crs84_transform(result: ResultLayer) -> OutputTransform:
     return OutputTransform(CrsTransform(result.crs or lonlat, lonlat), only_finite=True)
 
 
-def feature_texts(result: ResultLayer, transform: OutputTransform) -> Iterator[bytes]:
-    """Yield each row as the JSON text of a Feature, on one line."""
+def feature_texts(result: ResultLayer, transform: OutputTransform) -> Iterator[list[bytes]]:
+    """Yield the rows of each batch as JSON texts of Features, on one line each."""
     for rows in result.rows():
         texts = geometry_texts(transform.apply(rows.geometry, rows.attributes.num_rows))
-        ids = id_texts(rows.ids, len(texts))
-        for identifier, geometry, properties in zip(ids, texts, properties_of(rows.attributes), strict=True):
-            member = b'"id": %s, ' % identifier if identifier else b""
-            yield b'{"type": "Feature", %s"geometry": %s, "properties": %s}' % (
-                member,
-                geometry.encode(),
-                encode_json(properties),
+        yield [
+            b'{"type": "Feature", %s"geometry": %s, "properties": %s}'
+            % (b'"id": %s, ' % identifier if identifier else b"", geometry.encode(), encode_json(properties))
+            for identifier, geometry, properties in zip(
+                id_texts(rows.ids, len(texts)), texts, properties_of(rows.attributes), strict=True
             )
+        ]
 
 
 def geometry_texts(geometries: NDArray[np.object_]) -> list[str]:
@@ -80,6 +81,9 @@ def properties_of(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
     columns = [
         json_values(item, values, msgspec.UNSET) for item, values in zip(batch.schema, batch.columns, strict=True)
     ]
+    if not any(is_json_text(item) or item.metadata == OMIT_NULLS for item in batch.schema):  # each has them all
+        yield from (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
+        return
     for values in zip(*columns, strict=True):
         yield {name: value for name, value in zip(names, values, strict=True) if value is not msgspec.UNSET}
 

@@ -18,8 +18,8 @@ def write_geojson_sequence(result: ResultLayer, _crs: pyproj.CRS | None, path: P
     """Write a feature per line; a sequence has no place for the summary. Arguments as `Format.write` has them."""
     transform = crs84_transform(result)
     with path.open("xb") as file:
-        for feature in feature_texts(result, transform):
-            file.write(b"%s%s\n" % (_RECORD_SEPARATOR, feature))
+        for features in feature_texts(result, transform):
+            file.writelines(b"%s%s\n" % (_RECORD_SEPARATOR, feature) for feature in features)
     return transform.warnings
 
 
