@@ -62,3 +62,10 @@ def refusals(app: Any, headers: Mapping[str, str] | None) -> dict[str, int]:
     """Return which operations are refused for want of a role or a name, with the status."""
     asked = {operation: ask(app, operation, headers).status_code for rows in OPERATIONS.values() for operation in rows}
     return {operation: status for operation, status in asked.items() if status in (401, 403)}
+
+
+def operations_of(app: Any) -> set[tuple[str, str]]:
+    """Return all that an application serves, by endpoint and method."""
+    return {
+        (rule.endpoint, method) for rule in app.url_map.iter_rules() for method in (rule.methods or set()) - {"OPTIONS"}
+    }

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
-from access_modes import BROWSER, JOB, OPERATIONS, ORDER, OWN, application, ask, bearer, refusals
+from access_modes import BROWSER, JOB, OPERATIONS, ORDER, OWN, application, ask, bearer, operations_of, refusals
 from processes.access.person import Role
 from processes.jobs import tables
 from processes.jobs.token_store import REMEMBERED_S
@@ -33,11 +33,7 @@ def bearers(app: Any) -> dict[str, dict[str, str]]:
 
 
 def test_every_endpoint_has_a_role(app: Any) -> None:
-    served = {
-        (rule.endpoint, method) for rule in app.url_map.iter_rules() for method in (rule.methods or set()) - {"OPTIONS"}
-    }
-    missing = served - set(NEEDS)
-    assert not missing
+    assert not operations_of(app) - set(NEEDS)
     assert need_of("an endpoint of tomorrow", "GET") is Role.OPERATOR
 
 

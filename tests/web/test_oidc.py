@@ -9,9 +9,10 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from joserfc.jwk import RSAKey
 
-from access_modes import BROWSER, JOB, OPERATIONS, ORDER, OWN, application, ask, bearer, refusals
+from access_modes import BROWSER, JOB, OPERATIONS, ORDER, OWN, application, ask, bearer, operations_of, refusals
 from processes.access import refreshed
 from processes.access.person import Role
+from processes.web.roles import NEEDS
 from small_issuer import AUDIENCE, CLIENT, SmallIssuer, small_issuer
 from tables import each_row
 
@@ -28,6 +29,11 @@ def issuer() -> Iterator[SmallIssuer]:
 def app(issuer: SmallIssuer, tmp_path_factory: pytest.TempPathFactory) -> Any:
     oidc = {"issuer": issuer.url, "audience": AUDIENCE, "client_id": CLIENT}
     return application(tmp_path_factory.mktemp("oidc"), access="oidc", oidc=oidc)
+
+
+def test_every_endpoint_has_a_role(app: Any) -> None:
+    assert ("sign_in_end", "GET") in operations_of(app)
+    assert not operations_of(app) - set(NEEDS)
 
 
 @each_row("role", list(Role))
