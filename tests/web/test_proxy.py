@@ -231,3 +231,11 @@ def test_compose_sets_what_the_template_needs() -> None:
     assert f"client_max_body_size {limits['max_body_mb']}m;" in configuration
     assert f"listen {environment['PROXY_PORT']};" in configuration
     assert services["classify-objects"]["environment"]["CLASSIFY_PROXIES"] == 1
+
+
+@pytest.mark.jobs
+def test_no_query_stands_in_the_log(proxied: Proxied) -> None:
+    """It can have the secret of a link that shares a job."""
+    assert proxied.ask("GET", "/conformance?share=a-secret", Referer="http://localhost/jobs?share=a-secret")[0] == 200
+    until(lambda: '"GET /conformance" 200' in proxied.nginx.log(), 10)
+    assert "a-secret" not in proxied.nginx.log()
