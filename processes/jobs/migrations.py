@@ -111,8 +111,8 @@ _STEPS: Mapping[int, Sequence[str]] = {
         "CREATE INDEX job_by_layer ON job (is_layer, created)",
         "CREATE INDEX job_by_maker ON job (maker, created)",
         "CREATE UNIQUE INDEX job_by_name ON job (maker, result_name)",
-        "CREATE TABLE name_count_of_7 "
-        "(maker TEXT NOT NULL, stem VARCHAR(64) NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (maker, stem))",
+        "CREATE TABLE name_count_of_7 (maker TEXT NOT NULL DEFAULT '', stem VARCHAR(64) NOT NULL, "
+        "last INTEGER NOT NULL, PRIMARY KEY (maker, stem))",
         "INSERT INTO name_count_of_7 (maker, stem, last) SELECT '', stem, last FROM name_count",
         "DROP TABLE name_count",
         "ALTER TABLE name_count_of_7 RENAME TO name_count",

@@ -129,7 +129,7 @@ runner = sa.Table(
 name_count = sa.Table(
     "name_count",
     metadata,
-    sa.Column("maker", sa.Text, primary_key=True),
+    sa.Column("maker", sa.Text, primary_key=True, server_default=""),
     sa.Column("stem", sa.String(64), primary_key=True),
     sa.Column("last", sa.Integer, nullable=False),
 )

@@ -163,6 +163,7 @@ def test_programs_of_the_version_before_go_on_beside(migrated: Database, databas
         with before.begin() as connection:
             row = connection.execute(metadata.tables["job"].select().limit(1)).mappings().one()
             connection.execute(metadata.tables["job"].insert().values(dict(row) | {"id": "new", "result_name": None}))
+            connection.execute(metadata.tables["name_count"].insert().values(stem="new", last=2))
         assert JobStore(migrated, Limits()).get("new") is not None
     before.dispose()
 

@@ -271,3 +271,11 @@ def test_people_sign_in_behind_tls(proxied: Proxied, tmp_path: Path) -> None:
         assert (answer.status, answer.headers["Strict-Transport-Security"]) == (200, "max-age=31536000")
         assert ask("POST", "/sign-out", Origin=url, **kept).status == 303
         assert ask("GET", "/jobs", **kept).status == 401
+
+
+@pytest.mark.jobs
+def test_no_query_stands_in_the_log(proxied: Proxied) -> None:
+    """It can have the secret of a link that shares a job."""
+    assert proxied.ask("GET", "/conformance?share=a-secret", Referer="http://localhost/jobs?share=a-secret")[0] == 200
+    until(lambda: '"GET /conformance" 200' in proxied.nginx.log(), 10)
+    assert "a-secret" not in proxied.nginx.log()

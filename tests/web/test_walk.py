@@ -238,6 +238,26 @@ def test_the_map_is_filtered_clicked_and_downloaded(service: Service, page: Page
         ), form
 
 
+def test_a_job_is_shared_by_a_link_and_the_link_revoked(service: Service, page: Page, pictures: Path) -> None:
+    job = service.execute({"image": {"href": "upload:sample/scene.tif"}, "model": "roof-damage"}, "respond-async").json
+    service.wait(job["jobID"])
+    for path in (f"/jobs/{job['jobID']}?f=html", f"/jobs/{job['jobID']}/results?f=html"):
+        page.open(f"{service.url}{path}")
+        page.click("[name=share]")
+        link = page.until("document.getElementById('share-link').value")
+        page.until("document.querySelectorAll('#share-list li').length === 1")
+        look_at(page, pictures, f"share-{path.count('/')}", IN_SHORT)
+        page.open(f"{link}&f=html")
+        assert page.evaluate("location.pathname + location.search") == f"/jobs/{job['jobID']}?f=html"
+        assert page.evaluate("document.cookie") == ""  # no script reads it
+        assert "successful" in page.text("#status")
+        page.open(f"{service.url}{path}")
+        page.until("document.querySelectorAll('#share-list li').length === 1")
+        page.click("[name=revoke]")
+        page.until("document.querySelectorAll('#share-list li').length === 0")
+        assert service.get(f"/jobs/{job['jobID']}/shares").json == {"shares": []}
+
+
 def test_a_job_is_watched_and_cancelled(service: Service, page: Page, pictures: Path) -> None:
     page.open(f"{service.url}/processes/echo?f=html")
     page.fill("echo", "one\ntwo")
