@@ -138,6 +138,8 @@ class Settings:
     """Buckets, or parts of them, that links to object stores may name."""
     raster_function_python: Path | None = None
     """The Python that runs raster functions; None = none does."""
+    link_key: Path | None = None
+    """File whose content is the key of stored links with credentials; None = the cluster's, or one that is made."""
 
     @classmethod
     def from_plugin(cls, definition: Mapping[str, Any], base: Path | None = None) -> Settings:
@@ -173,6 +175,7 @@ class Settings:
             buckets=tuple(map(AllowedBucket.parse, _names(definition.get("buckets")))),
             trusted=_digests(definition.get("trusted")),
             raster_function_python=_program(definition.get("raster_function_python"), base),
+            link_key=base / str(definition["link_key"]) if definition.get("link_key") else None,
         )
 
 

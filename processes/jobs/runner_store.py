@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from processes.errors import ServiceError, to_record
-from processes.jobs.callbacks import add_callback
+from processes.jobs.callbacks import add_callback, end_callbacks
 from processes.jobs.claiming import LEASE_S, is_over, next_job, ready
 from processes.jobs.counters import Counts, add_counts
 from processes.jobs.database import Database
@@ -342,8 +342,4 @@ class RunnerStore:
             self._update(connection, job_id, fence, finished=now, owner=None, lease=0, **values)
             add_counts(connection, counts)
             row = connection.execute(job.select().where(job.c.id == job_id)).mappings().one()
-            ended = Job.from_row(row)
-            if ended.subscriber is not None:
-                url = ended.subscriber.success_uri if event == "success" else ended.subscriber.failed_uri
-                if url is not None:
-                    add_callback(connection, ended, event, url, now)
+            end_callbacks(connection, Job.from_row(row), event, now)

@@ -17,7 +17,7 @@ from processes.jobs.gpu_reports import are_gpus_away, require_gpu
 from processes.jobs.job import ENDED, Job, JobStatus, Section
 from processes.jobs.messages import WAITING, waiting_for_gpu
 from processes.jobs.request_summary import request_summary
-from processes.jobs.tables import job, name_count, request, runner, section
+from processes.jobs.tables import callback, job, name_count, request, runner, section
 from processes.ogc.execution import Execution
 from processes.ogc.process import Requirements
 from processes.settings import Limits
@@ -192,8 +192,11 @@ class JobStore:
                     result_name=None,
                     result=None,
                     summary=None,
+                    subscriber=None,
                 )
             )
+            if done.rowcount:
+                connection.execute(callback.delete().where(callback.c.job == job_id))
             dismissed = _find(connection, job_id)
             if dismissed is None or dismissed.is_dry_run != is_dry_run:
                 raise KeyError(job_id)
