@@ -148,6 +148,8 @@ class Settings:
     """The Python that runs raster functions; None = none does."""
     uploads_of: str | None = None
     """Whose uploads links may name, which the request decides; None = everybody's, as an operator makes it."""
+    link_key: Path | None = None
+    """File whose content is the key of stored links with credentials; None = the cluster's, or one that is made."""
 
     @classmethod
     def from_plugin(cls, definition: Mapping[str, Any], base: Path | None = None) -> Settings:
@@ -185,6 +187,7 @@ class Settings:
             buckets=tuple(map(AllowedBucket.parse, _names(definition.get("buckets")))),
             trusted=_digests(definition.get("trusted")),
             raster_function_python=_program(definition.get("raster_function_python"), base),
+            link_key=base / str(definition["link_key"]) if definition.get("link_key") else None,
         )
 
 

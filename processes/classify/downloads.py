@@ -30,6 +30,7 @@ from processes.sources.downloads import recall
 from processes.sources.folder_budget import FolderBudget
 from processes.sources.links import ANY, LinkedFile, SuitsRanges, fetch, is_folder, list_bucket_folder, resolve
 from processes.sources.media_types import plain_media_type
+from processes.sources.seal import seal_of
 from processes.sources.uploads import SCHEME
 
 FRAME: Description = {
@@ -98,7 +99,9 @@ def download_images(request: ExecuteRequest, settings: Settings, folder: Path, b
                 if isinstance(image, ServedFile):
                     get(image.href, True)
 
-    todo = [link for link in _image_links(request, settings) if recall(folder, link.href, ANY) is None]
+    todo = [
+        link for link in _image_links(request, settings) if recall(folder, link.href, ANY, seal_of(settings)) is None
+    ]
     if todo:
         with ThreadPoolExecutor(min(len(todo), settings.limits.max_requests), "download") as pool:
             for done in [pool.submit(download, link) for link in dict.fromkeys(todo)]:

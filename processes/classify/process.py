@@ -75,6 +75,7 @@ from processes.ogc.request import Description
 from processes.settings import Settings
 from processes.sources.downloads import OPENED
 from processes.sources.part_cache import PartCache
+from processes.sources.seal import Seal, seal_of
 from processes.sources.stamps import FileStamp, require_same_files, require_unchanged_files
 
 _FIRST_SECTION_S = 0.4
@@ -192,7 +193,7 @@ class ClassifyObjects(SectionedProcess):
             return published(plan.rows, found.labels, output, files.scratch, True, chips)
         sections = cut_sections(plan.chips, rows, found.done, pace.rows_per_s(), _SECTION_S)
         done = rows[found.done]
-        _save(plan, output, stamps, done, found, sections, files)
+        _save(plan, output, stamps, done, found, sections, files, seal_of(self._settings))
         classes = tuple(counted_classes(plan.rows.sources, labels_of(found.labels, done)))
         return Sections((int(found.done.sum()), *map(len, sections)), len(plan.rows) - len(rows), classes)
 
@@ -200,7 +201,7 @@ class ClassifyObjects(SectionedProcess):
         if files.has(labels_name(section)):  # another process did it, and ended before it could report
             return SectionPart(1)
         with plan_kept():
-            saved = decode_plan(files.fetch(PLAN).read_bytes())
+            saved = decode_plan(seal_of(self._settings).open(files.fetch(PLAN).read_bytes()))
             images = load_images(saved, files.fetch, self._access(files.near()))
             with files.open(SECTIONS) as source:
                 chips, rows = load_section(saved, images, source, section - 1)
@@ -228,7 +229,7 @@ class ClassifyObjects(SectionedProcess):
 
     def finish(self, files: JobFiles) -> Output:
         with plan_kept():
-            saved = decode_plan(files.fetch(PLAN).read_bytes())
+            saved = decode_plan(seal_of(self._settings).open(files.fetch(PLAN).read_bytes()))
         sources = load_sources(saved, saved.images, self._catalog)
         with plan_kept():
             rows = _loaded_rows(saved, sources, files)
@@ -310,6 +311,7 @@ def _save(
     found: Classified,
     sections: Sequence[NDArray[np.int64]],
     files: JobFiles,
+    seal: Seal,
 ) -> None:
     """Keep the plan, what the first section found, and the images that came with the request or were fetched."""
     folder = files.scratch / "plan"
@@ -318,7 +320,7 @@ def _save(
     save_labels(folder / labels_name(0), done, labels_of(found.labels, done))
     images = save_images(plan.chips.images, files.scratch / OPENED, files.keep)
     saved = describe_plan(plan, images, len(sections) + 1, file_stamps, output)
-    (folder / PLAN).write_bytes(encode_plan(saved))
+    (folder / PLAN).write_bytes(seal.close_if_needed(encode_plan(saved)))
     for path in sorted(folder.iterdir()):
         files.keep(path.name, path)
     for number, rows in enumerate(sections if found.parts else (), 1):

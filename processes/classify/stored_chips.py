@@ -27,10 +27,11 @@ from processes.imagery.grid import ChipRule
 from processes.imagery.image import Image
 from processes.imagery.mosaic import Mosaic
 from processes.imagery.pictures import chip_png
-from processes.imagery.remote_source import RemoteAccess, RemoteImageSource
+from processes.imagery.remote_source import RemoteAccess, RemoteImageSource, RemoteTiffSource
 from processes.imagery.separate import ObjectImagePairs
 from processes.imagery.source import gdal_settings, require_unchanged
 from processes.imagery.tiles import BandSelection
+from processes.sources.remote_files import RemoteFile
 from processes.sources.stamps import FileStamp
 
 ABOUT = b"chips"
@@ -65,7 +66,8 @@ def store_chips(sources: ChipSources, placement: Placement, path: Path) -> None:
         placement: of each row.
         path: the file.
     """
-    about = msgspec.msgpack.encode(sources, enc_hook=to_plain_value)
+    images = [_without_link(image) for image in sources.images]
+    about = msgspec.msgpack.encode(msgspec.structs.replace(sources, images=images), enc_hook=to_plain_value)
     columns = {
         "image": pa.array(placement.image),
         "window": pa.FixedSizeListArray.from_arrays(pa.array(placement.windows.reshape(-1)), 4),
@@ -177,6 +179,13 @@ def located(image: Image, is_own: bool, access: RemoteAccess | None) -> Image:
     if is_own:
         image.source.locate(fetch, None)
     return image
+
+
+def _without_link(image: Image) -> Image:
+    """Return an image that was read from its host without the link to it, which may be a secret."""
+    if not isinstance(image.source, RemoteImageSource):
+        return image
+    return dataclasses.replace(image, source=RemoteTiffSource(RemoteFile("", 0), image.name))
 
 
 def stamps_of(images: Iterable[Image], stamps: Iterable[FileStamp]) -> list[FileStamp]:

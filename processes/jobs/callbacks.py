@@ -142,7 +142,7 @@ class Callbacks:
         """Send a callback, and record that it is sent, or when the next try is due."""
         context = {"job": due.job.id, "callback": due.event, "url": display_link(due.url)}
         try:
-            status = post(due.url, self._settings, self._body(due), _JSON, _TIMEOUT_S)
+            status = post(self._storage.seal.open_link(due.url), self._settings, self._body(due), _JSON, _TIMEOUT_S)
             if not 200 <= status < 300:
                 raise InputError(f"the host answers with status {status}")
         except (ServiceError, OSError) as err:
@@ -195,6 +195,23 @@ def add_callback(connection: sa.Connection, subject: Job, event: str, url: str, 
     due = now if connection.execute(before).first() is None else _AFTER_ANOTHER
     values = {"job": subject.id, "event": event, "url": url, "host": host_and_port(url), "due": due}
     connection.execute(callback.insert().values(values))
+
+
+def end_callbacks(connection: sa.Connection, subject: Job, event: str, now: float) -> None:
+    """Add the last callback of a job, if its subscriber wants one, and forget the subscriber.
+
+    Args:
+        connection: a transaction.
+        subject: the job, which has ended.
+        event: `success` or `failed`.
+        now: the time by the database's clock.
+    """
+    if subject.subscriber is None:
+        return
+    url = subject.subscriber.success_uri if event == "success" else subject.subscriber.failed_uri
+    if url is not None:
+        add_callback(connection, subject, event, url, now)
+    connection.execute(job.update().where(job.c.id == subject.id).values(subscriber=None))
 
 
 def _path(url: str) -> str:

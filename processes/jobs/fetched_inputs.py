@@ -25,7 +25,8 @@ def keep_inputs(storage: Storage, job_id: str, scratch: Path, folder: Path) -> N
         folder: with the downloads.
     """
     files, index = storage.files(job_id, FETCHED, scratch), scratch / _INDEX
-    index.write_bytes(msgspec.msgpack.encode(keep_downloads(folder, files.keep)))
+    kept = msgspec.msgpack.encode(keep_downloads(folder, files.keep, storage.seal))
+    index.write_bytes(storage.seal.close_if_needed(kept))
     files.keep(_INDEX, index)
 
 
@@ -41,5 +42,6 @@ def place_inputs(storage: Storage, job_id: str, scratch: Path) -> bool:
     if not files.has(_INDEX):
         return False
     folder.mkdir()
-    place_downloads(msgspec.msgpack.decode(files.fetch(_INDEX).read_bytes(), type=list[Download]), folder, files.fetch)
+    kept = msgspec.msgpack.decode(storage.seal.open(files.fetch(_INDEX).read_bytes()), type=list[Download])
+    place_downloads(kept, folder, files.fetch, storage.seal)
     return True

@@ -31,6 +31,7 @@ from processes.errors import NO_SPACE, FailureError
 from processes.jobs.disk import leaves_reserve, publish, remove_all, sync_folder
 from processes.ogc.process import JobFiles
 from processes.settings import Settings
+from processes.sources.seal import Seal, seal_of
 
 _logger = logging.getLogger(__name__)
 
@@ -43,10 +44,15 @@ _ORDER = "order"
 _UNUSED_S = 3600
 """Seconds after which unused copies of a job's files are removed."""
 _COPY_BYTES = 8 * 2**20
+_NO_SEAL = Seal(None)
 
 
 class Storage(Protocol):
     """Where the files of all jobs are."""
+
+    @property
+    def seal(self) -> Seal:
+        """For what holds links with credentials."""
 
     def put_execution(self, job_id: str, content: bytes, *, is_durable: bool = True) -> None:
         """Keep an execution; it is the first file of a job.
@@ -95,13 +101,19 @@ class Storage(Protocol):
 
 def storage_of(settings: Settings) -> Storage:
     """Return the storage that the configuration names."""
-    return storage_at(settings.results, settings.state)
+    return storage_at(settings.results, settings.state, seal_of(settings))
 
 
-def storage_at(results: str, state: Path) -> Storage:
-    """Return the storage at `results` of the settings, with copies below the state folder."""
+def storage_at(results: str, state: Path, seal: Seal = _NO_SEAL) -> Storage:
+    """Return the storage of a deployment.
+
+    Args:
+        results: as the settings have it.
+        state: the state folder, for copies.
+        seal: for executions; forms of results need none.
+    """
     is_object_store, folder = results.startswith("s3://"), Path(results.removeprefix("file://"))
-    return ObjectStorage(results, state / "copies") if is_object_store else FolderStorage(folder)
+    return ObjectStorage(results, state / "copies", seal) if is_object_store else FolderStorage(folder, seal)
 
 
 @contextlib.contextmanager
@@ -119,6 +131,7 @@ class FolderStorage:
     """Files in a folder of this machine, or of a file system that several machines share."""
 
     folder: Path
+    seal: Seal = _NO_SEAL
 
     def put_execution(self, job_id: str, content: bytes, *, is_durable: bool = True) -> None:
         with _storing():
@@ -133,7 +146,7 @@ class FolderStorage:
 
     def execution(self, job_id: str) -> bytes:
         try:
-            return (self.folder / job_id / _EXECUTION).read_bytes()
+            return self.seal.open((self.folder / job_id / _EXECUTION).read_bytes())
         except FileNotFoundError:
             return (self.folder / job_id / _ORDER).read_bytes()
 
@@ -216,9 +229,11 @@ class ObjectStorage:
     Args:
         url: `s3://bucket/prefix`.
         copies: folder of this machine for copies.
+        seal: for executions.
     """
 
-    def __init__(self, url: str, copies: Path) -> None:
+    def __init__(self, url: str, copies: Path, seal: Seal = _NO_SEAL) -> None:
+        self.seal = seal
         self._url = url
         self._copies = copies
         self._opened: tuple[fs.FileSystem, str] | None = None
@@ -235,7 +250,7 @@ class ObjectStorage:
         except FileNotFoundError:
             file = store.open_input_file(f"{root}/{job_id}/{_ORDER}")
         with file:
-            return bytes(file.read())
+            return self.seal.open(bytes(file.read()))
 
     def files(self, job_id: str, plan: str, scratch: Path) -> JobFiles:
         store, root = self._store()

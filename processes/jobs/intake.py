@@ -36,9 +36,11 @@ from processes.jobs.store import JobStore
 from processes.jobs.wakeup_pipe import WakeupPipe
 from processes.ogc.execution import DryRun, Execution
 from processes.ogc.process import Estimate, Process, Requirements, SectionedProcess
+from processes.ogc.request import Subscriber
 from processes.settings import Settings
 from processes.sources.host_links import split_link
 from processes.sources.links import allowed_path
+from processes.sources.seal import Seal
 from processes.sources.uploads import SCHEME
 
 _LOOK_S = 0.25
@@ -255,11 +257,25 @@ class Intake:
         self.database.take_reserve()
         self.store.require_room(execution)  # before the files are written, which may be large
         job_id = str(uuid.uuid4())
-        self.storage.put_execution(job_id, execution.encode(), is_durable=not execution.is_awaited)
+        content = execution.encode()
+        if execution.request.may_hold_credentials():
+            content = self.storage.seal.close(content)
+        self.storage.put_execution(job_id, content, is_durable=not execution.is_awaited)
         try:
-            job = self.store.accept(job_id, execution, requirements)
+            job = self.store.accept(job_id, _with_sealed_subscriber(execution, self.storage.seal), requirements)
         except BaseException:
             self.storage.remove(job_id)
             raise
         self._wakeup_pipe.wake()
         return job
+
+
+def _with_sealed_subscriber(execution: Execution, seal: Seal) -> Execution:
+    """Return an execution as the job store may have it: the subscriber's URLs without what may be a credential."""
+    request, subscriber = execution.request, execution.request.subscriber
+    if subscriber is None:
+        return execution
+    urls = dataclasses.asdict(subscriber).items()
+    sealed_urls = {name: url and seal.close_link(url) for name, url in urls}
+    sealed = dataclasses.replace(request, subscriber=Subscriber(**sealed_urls))
+    return dataclasses.replace(execution, request=sealed)

@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from processes.errors import ServiceError, to_record
-from processes.jobs.callbacks import add_callback
+from processes.jobs.callbacks import add_callback, end_callbacks
 from processes.jobs.claiming import LEASE_S, is_over, next_job, ready
 from processes.jobs.class_counts import first_counts, more_counts
 from processes.jobs.client_limits import require_objects
@@ -337,8 +337,5 @@ class RunnerStore:
                 require_objects(connection, job_id, values["objects"], self._limits, now)
             self._update(connection, job_id, fence, finished=now, owner=None, lease=0, **values)
             add_counts(connection, counts)
-            ended = Job.from_row(connection.execute(job.select().where(job.c.id == job_id)).mappings().one())
-            if ended.subscriber is not None:
-                url = ended.subscriber.success_uri if event == "success" else ended.subscriber.failed_uri
-                if url is not None:
-                    add_callback(connection, ended, event, url, now)
+            row = connection.execute(job.select().where(job.c.id == job_id)).mappings().one()
+            end_callbacks(connection, Job.from_row(row), event, now)

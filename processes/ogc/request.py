@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Literal, cast
 
 import msgspec
@@ -17,6 +17,7 @@ import msgspec
 from processes.errors import Fault, InputError, RequestError, collect_faults, pointer_token
 from processes.ogc.schema import check_value, quoted
 from processes.sources.media_types import plain_media_type
+from processes.sources.seal import may_hold_credentials, values_may_hold_credentials
 
 Description = Mapping[str, Any]
 """A process description as OGC's schema `process.yaml` has it."""
@@ -99,6 +100,12 @@ class ExecuteRequest:
     def says_how(self) -> bool:
         """Whether the client says for an output if it wants a link."""
         return any(output.by_reference is not None for output in (self.outputs or {}).values())
+
+    def may_hold_credentials(self) -> bool:
+        """Return whether a link of the request has a user or a query."""
+        urls = () if self.subscriber is None else astuple(self.subscriber)
+        values = (bytes(value.text) for given in self.inputs.values() for value in given)
+        return any(map(may_hold_credentials, filter(None, urls))) or values_may_hold_credentials(values)
 
 
 class _Body(msgspec.Struct):

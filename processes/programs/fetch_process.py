@@ -36,9 +36,9 @@ def main(connection: Connection, configuration: Path, _cores: int, _has_network:
         configuration: the `pygeoapi-config.yml`.
     """
     settings = load_settings(configuration)
+    storage = storage_of(settings)  # whose key is out of reach afterwards
     prepare_process(configuration, Confinement.of(settings, configuration, has_network=True))
     steps = steps_from_owner(connection)
-    storage = storage_of(settings)
     for step, _ in steps:  # one that is to stop is ended with this process, as a host may be waited for
         start_s = time.perf_counter()
         outcome = _fetched(step, storage, settings)

@@ -29,9 +29,10 @@ def main(connection: Connection, configuration: Path, cores: int, has_network: b
     settings = load_settings(configuration)
     confinement = Confinement.of(settings, configuration, has_network)
     places = confinement.places()
+    storage = storage_of(settings)  # whose key is out of reach afterwards
     prepare_process(configuration, confinement)
     steps = steps_from_owner(connection)
-    processes, storage = load_processes(configuration, cores), storage_of(settings)
+    processes = load_processes(configuration, cores)
     load_runtime()
 
     def send(message: StepReport | PlanMade) -> None:

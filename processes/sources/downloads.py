@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from processes.sources.remote_files import RemoteFile
+from processes.sources.seal import Seal
 
 OPENED = "opened"
 """Folder in a step's scratch folder for images and features that came with the request or were downloaded."""
@@ -45,40 +46,48 @@ class Download(msgspec.Struct, frozen=True):
     """True = the error is what the host answered, False = it did not answer."""
 
 
-def remember(folder: Path, download: Download) -> None:
-    """Write down what came of a request to a host."""
+def remember(folder: Path, download: Download, seal: Seal) -> None:
+    """Write down what came of a request to a host, encrypted where its links may hold credentials.
+
+    Args:
+        folder: for downloaded files.
+        download: what came of it.
+        seal: of the deployment.
+    """
     path = _record(folder, download.href, download.accept)
     scratch = path.with_suffix(".scratch")
-    scratch.write_bytes(msgspec.msgpack.encode(download))
+    scratch.write_bytes(seal.close_if_needed(msgspec.msgpack.encode(download)))
     os.replace(scratch, path)
 
 
-def recall(folder: Path, href: str, accept: str) -> Download | None:
+def recall(folder: Path, href: str, accept: str, seal: Seal) -> Download | None:
     """Return what came of a request to a host; None = there was none, or its file is used up.
 
     Args:
         folder: for downloaded files.
         href: the link.
         accept: media types of the header `Accept`.
+        seal: that `remember` had.
     """
     try:
         content = _record(folder, href, accept).read_bytes()
     except FileNotFoundError:
         return None
-    download = msgspec.msgpack.decode(content, type=Download)
+    download = msgspec.msgpack.decode(seal.open(content), type=Download)
     return download if download.path is None or os.path.exists(download.path) else None
 
 
-def keep_downloads(folder: Path, keep: Callable[[str, Path], None]) -> list[Download]:
+def keep_downloads(folder: Path, keep: Callable[[str, Path], None], seal: Seal) -> list[Download]:
     """Keep all that was downloaded into a folder, and return what came of each request.
 
     Args:
         folder: with the downloads.
         keep: keeps a file under a name.
+        seal: that `remember` had.
     """
     kept = []
     for record in sorted(folder.glob(f"*{_ENDING}")):
-        download = msgspec.msgpack.decode(record.read_bytes(), type=Download)
+        download = msgspec.msgpack.decode(seal.open(record.read_bytes()), type=Download)
         if download.path is not None:
             path = Path(download.path)
             if not path.exists():  # used up by who asked for it, who would ask again
@@ -89,17 +98,18 @@ def keep_downloads(folder: Path, keep: Callable[[str, Path], None]) -> list[Down
     return kept
 
 
-def place_downloads(downloads: list[Download], folder: Path, fetch: Callable[[str], Path]) -> None:
+def place_downloads(downloads: list[Download], folder: Path, fetch: Callable[[str], Path], seal: Seal) -> None:
     """Let a folder hold what was kept by `keep_downloads`.
 
     Args:
         downloads: what came of each request.
         folder: for downloaded files.
         fetch: returns the path of a kept file.
+        seal: for `remember`.
     """
     for download in downloads:
         path = None if download.path is None else str(fetch(download.path).absolute())
-        remember(folder, msgspec.structs.replace(download, path=path))
+        remember(folder, msgspec.structs.replace(download, path=path), seal)
 
 
 def copy_quickly(path: Path, copy: Path) -> None:

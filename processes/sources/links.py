@@ -27,6 +27,7 @@ from processes.sources.host_links import display_link, require_host, split_link
 from processes.sources.media_types import plain_media_type
 from processes.sources.ranges import PIECE_BYTES, RemoteBytes, open_ranges
 from processes.sources.remote_files import RemoteFile, first_part
+from processes.sources.seal import seal_of
 from processes.sources.uploads import SCHEME, copy_upload, upload_path
 
 SuitsRanges = Callable[[BinaryIO, int], bool]
@@ -158,15 +159,16 @@ def fetch(
 
     Arguments and errors are those of `resolve`.
     """
-    earlier = recall(folder, href, accept)
+    seal = seal_of(settings)
+    earlier = recall(folder, href, accept, seal)
     if earlier is not None:
         return _recalled(earlier, folder)
     try:
         file = _download(href, settings, folder, accept, budget, suits)
     except ServiceError as err:
-        remember(folder, Download(href, accept, error=to_record(err), is_answer=err.__cause__ is None))
+        remember(folder, Download(href, accept, error=to_record(err), is_answer=err.__cause__ is None), seal)
         raise
-    remember(folder, Download(href, accept, str(file.path), file.url, file.headers, remote=file.remote))
+    remember(folder, Download(href, accept, str(file.path), file.url, file.headers, remote=file.remote), seal)
     return file
 
 
