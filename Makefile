@@ -99,7 +99,7 @@ bench-growth: .venv/ready-dev .venv/plots/ready
 
 # a million polygons in each format, with BESIDE=CHECKOUT beside 0.3.0; twenty minutes
 bench-layers: .venv/ready-dev
-	$(BIN)/python bench/layers.py $(BESIDE)
+	$(BIN)/python bench/formats.py $(BESIDE)
 
 # TorchGeo, Raster Vision, DeepForest and a plain script on the same objects and weights; half an hour, 5 GB of libraries
 bench-peers: .venv/ready-dev .venv/openvino/ready .venv/peers/ready

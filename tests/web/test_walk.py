@@ -61,7 +61,9 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def look_at(page: Page, pictures: Path, name: str, views: Sequence[tuple[tuple[int, int], bool]] = VIEWS) -> None:
-    """Look at a page wide and narrow, light and dark: nothing sticks out, and axe finds nothing serious."""
+    """Look at a page wide and narrow, light and dark: it is small, nothing sticks out, and axe finds nothing serious."""
+    has_map = page.evaluate("document.getElementById('map') !== null")
+    assert page.received_bytes < (MAX_MAP_BYTES if has_map else MAX_PAGE_BYTES), name
     page.evaluate(AXE)
     for size, is_dark in views:
         page.look(size, is_dark=is_dark)
@@ -87,7 +89,7 @@ def without_refusals(page: Page) -> None:
 )
 def test_a_page_is_small_and_can_be_used_by_everybody(service: Service, page: Page, pictures: Path, path: str) -> None:
     page.open(f"{service.url}{path}?f=html")
-    assert 0 < page.received_bytes < MAX_PAGE_BYTES
+    assert page.received_bytes > 0
     look_at(page, pictures, path.strip("/").replace("/", "-") or "landing")
 
 
@@ -168,7 +170,6 @@ def test_upload_pick_run_watch_and_see_the_result(service: Service, page: Page, 
     )
     page.until("document.getElementById('map').dataset.ready === ''")
     page.until("document.getElementById('map').map.areTilesLoaded()")
-    assert page.received_bytes < MAX_MAP_BYTES
     assert not page.text("#map-told")
     page.fill("class", "damaged")
     page.until("[...document.querySelectorAll('#review-grid strong')].every((item) => item.textContent === 'damaged')")
@@ -258,6 +259,22 @@ def test_a_job_is_shared_by_a_link_and_the_link_revoked(service: Service, page: 
         assert service.get(f"/jobs/{job['jobID']}/shares").json == {"shares": []}
 
 
+def test_a_result_is_a_layer_with_pages(service: Service, page: Page, pictures: Path) -> None:
+    links = {name: {"href": f"upload:sample/{name}"} for name in ("scene.tif", "houses.geojson")}
+    inputs = {"image": links["scene.tif"], "features": links["houses.geojson"], "model": "roof-damage"}
+    assert service.execute({**inputs, "resultName": "a_layer"}).status == 200
+    identifier = service.get("/collections/a_layer/items?limit=1").json["features"][0]["id"]
+    for name, path in {
+        "collections": "",
+        "collection": "/a_layer",
+        "items": "/a_layer/items",
+        "item": f"/a_layer/items/{identifier}",
+    }.items():
+        page.open(f"{service.url}/collections{path}?f=html")
+        assert "a_layer" in page.text("body")
+        look_at(page, pictures, name)
+
+
 def test_a_job_is_watched_and_cancelled(service: Service, page: Page, pictures: Path) -> None:
     page.open(f"{service.url}/processes/echo?f=html")
     page.fill("echo", "one\ntwo")
@@ -291,8 +308,7 @@ def test_a_file_that_is_no_image_is_told_at_its_field(service: Service, page: Pa
 def test_try_it_out_runs_as_it_stands(service: Service, page: Page, pictures: Path) -> None:
     page.open(f"{service.url}/openapi?f=html")
     page.until("document.querySelector('.opblock')")
-    assert page.received_bytes < MAX_PAGE_BYTES
-    page.screenshot(pictures / "api-1440-light.png")
+    look_at(page, pictures, "api")
     for operation in ("executeClassifyObjects", "executeEcho"):
         home = f"#operations-processes-{operation}"
         page.click(f"{home} .opblock-summary-control")

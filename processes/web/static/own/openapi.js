@@ -1,13 +1,16 @@
 // Swagger UI on this service's own document.
 const home = document.getElementById("api");
-if (matchMedia("(prefers-color-scheme: dark)").matches) document.documentElement.classList.add("dark-mode");
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const follow = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+follow();
+dark.addEventListener("change", follow);
 window.SwaggerUIBundle({
   url: home.dataset.document,
   domNode: home,
-  deepLinking: true,
   validatorUrl: null,
   presets: [window.SwaggerUIBundle.presets.apis],
   layout: "BaseLayout",
+  onComplete: () => document.getElementById("servers")?.setAttribute("aria-label", "Server"),
   // the document names the public address of the service; a browser may have come by another one
   requestInterceptor: (request) => {
     const url = new URL(request.url, location.href);
