@@ -101,7 +101,9 @@ def compare(case: Case, image: Path, python: str) -> tuple[list[tuple[str, ...]]
             if same < SHARE:
                 raise SystemExit(f"{peer} does other work: {same:.1%} of its labels are ours")
     title = f"{case.network}, {case.side} px, {case.objects:,} objects"
-    rows = [(title, f"`run`, {name}", table.median_and_range(speeds[name]), "", "") for name in packages]
+    rows: list[tuple[str, ...]] = [
+        (title, f"`run`, {name}", table.median_and_range(speeds[name]), "", "") for name in packages
+    ]
     missed = 0
     for peer, target in case.targets.items():
         for name in packages:

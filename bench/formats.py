@@ -1,7 +1,7 @@
 """Layers alone: a million polygons read, and read and written, in each format; GeoJSON beside GDAL's own writer.
 
-`python bench/layers.py [CHECKOUT]` writes a table of `docs/performance.md`. With the checkout of 0.3.0 it does the same
-with that in turns, in the same environment. The network costs next to nothing.
+`python bench/formats.py [CHECKOUT]` writes a table of `docs/performance.md`. With the checkout of 0.3.0 it does the
+same with that in turns, in the same environment. The network costs next to nothing.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def run(root: Path, layer: Path, image: Path, package: Path) -> tuple[float, int
     module = "processes.programs.cli" if (root / "processes" / "programs").is_dir() else "processes.cli"
     output = FOLDER / f"result{layer.suffix}"
     options = {"--image": image, "--features": layer, "--model": package, "--output": output, "--processor": "CPU"}
-    arguments = [part for option in options.items() for part in option]
+    arguments = [str(part) for option in options.items() for part in option]
     return measured(root, ["-m", module, "run", "--quiet", "--overwrite", *arguments])
 
 
