@@ -124,13 +124,14 @@ def test_a_token_that_is_no_good_proves_nothing(issuer: SmallIssuer, token: Call
             {"aud": ["another", AUDIENCE], "preferred_username": "anna", "email": "a@b"},
             Person("u-1", Role.USER, "anna"),
         ),
-        ({"exp": now(-30), "email": "a@b"}, Person("u-1", Role.USER, "a@b")),  # clocks differ
-        ({"nbf": now(30), "iat": now(30)}, Person("u-1", Role.USER)),
+        ({"exp": -30, "email": "a@b"}, Person("u-1", Role.USER, "a@b")),  # clocks differ
+        ({"nbf": 30, "iat": 30}, Person("u-1", Role.USER)),
         ({"roles": None}, Person("u-1", Role.VIEWER)),
     ],
 )
 def test_a_good_token_says_who(issuer: SmallIssuer, claims: dict[str, Any], person: Person) -> None:
-    assert person_of(issuer.token(**claims), known(issuer), AUDIENCE) == person
+    times = {name: now(value) for name, value in claims.items() if name in ("exp", "nbf", "iat")}
+    assert person_of(issuer.token(**claims | times), known(issuer), AUDIENCE) == person
 
 
 def test_algorithms_are_those_with_a_private_key(issuer: SmallIssuer) -> None:
