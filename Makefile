@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { command -v "$$p"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo serve test test-jobs test-pages test-sign-in test-compose test-convert convert-env test-openvino chaos siege fuzz soak check bench bench-growth bench-remote gpu-check audit lock openapi clean test-qgis qgis-plugin test-clients test-generators test-wheel bench-peers bench-layers
+.PHONY: demo serve test test-jobs test-pages test-sign-in test-compose test-convert convert-env test-openvino chaos siege fuzz soak check bench bench-growth bench-remote gpu-check audit lock openapi clean test-qgis qgis-plugin test-clients test-generators test-wheel bench-peers bench-layers bench-map
 
 demo: .venv/ready
 	$(BIN)/python examples/storm/demo.py
@@ -104,6 +104,10 @@ bench-layers: .venv/ready-dev
 # TorchGeo, Raster Vision, DeepForest and a plain script on the same objects and weights; half an hour, 5 GB of libraries
 bench-peers: .venv/ready-dev .venv/openvino/ready .venv/peers/ready
 	PYTHONPATH=. .venv/openvino/bin/python bench/peers.py .venv/peers/bin/python
+
+# the map of a result with a million objects, beside an empty map; needs Chromium; some minutes
+bench-map: .venv/ready-dev
+	PYTHONPATH=.:tests $(BIN)/python bench/map_view.py
 
 # a GPU: labels, speed, options, memory; stops with the reason where there is none, before 2 GB of libraries are installed
 gpu-check: .venv/ready

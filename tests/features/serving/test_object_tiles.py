@@ -167,6 +167,27 @@ def test_many_objects_are_squares_that_count_them(tmp_path: Path) -> None:
     assert {values["ClassLabel"] for _, _, values in only} == {"oak"}
 
 
+@pytest.mark.parametrize("zoom", range(10, 18))
+def test_what_a_tile_costs_does_not_grow_with_the_objects_of_the_result(
+    tmp_path: Path, zoom: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = np.random.default_rng(1).uniform(0, 2000, (2, 20_000)) + np.array([[500_000], [5_000_000]])
+    outlines = shapely.box(x, y, x + 9, y + 7)
+    stored, index = make_result(tmp_path, outlines, "EPSG:32633")
+    read: list[int] = []
+    geometries = stored.geometries
+
+    def noted(rows: NDArray[np.int64]) -> pa.Array:
+        read.append(len(rows))
+        return geometries(rows)
+
+    monkeypatch.setattr(stored, "geometries", noted)
+    longitude, latitude = pyproj.Transformer.from_crs("EPSG:32633", "OGC:CRS84").transform(501_000, 5_001_000)
+    content = object_tile(stored, index, tile_of(longitude, latitude, zoom), ALL)
+    assert 0 < len(content) < 200_000
+    assert sum(read) <= 2000
+
+
 def test_objects_at_the_edges_of_the_world(tmp_path: Path) -> None:
     across = shapely.MultiPolygon([shapely.box(179, -1, 180, 1), shapely.box(-180, -1, -179.5, 1)])
     beyond, pole = shapely.Point(190, 10), shapely.Point(0, 90)

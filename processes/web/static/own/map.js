@@ -1,5 +1,5 @@
 // The map of a result: its imagery, and the objects in the colours of their classes.
-import { FullscreenControl, Map as MapView, NavigationControl, ScaleControl } from "../maplibre-gl/maplibre-gl.mjs";
+import { FullscreenControl, Map as MapView, NavigationControl, ScaleControl, prewarm } from "../maplibre-gl/maplibre-gl.mjs";
 import { address, afterChange, filtered, open } from "./objects.js";
 
 const view = document.getElementById("map");
@@ -43,6 +43,7 @@ function click(event, map) {
 }
 
 async function show() {
+  prewarm(); // its workers start while the style is on its way
   const answer = await fetch(`${address}/map`);
   const found = await answer.json();
   if (!answer.ok) {
