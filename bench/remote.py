@@ -271,7 +271,7 @@ def run(image: Path | str | Sequence[str], objects: Path, package: Path, output:
 
 def labels(path: Path) -> list[tuple[object, ...]]:
     """Return label and confidence of each object."""
-    table = pyogrio.read_arrow(path, columns=["ClassLabel", "Confidence"])[1]
+    table = pyogrio.read_arrow(path, layer=path.stem, columns=["ClassLabel", "Confidence"])[1]
     return list(zip(table.column("ClassLabel").to_pylist(), table.column("Confidence").to_pylist(), strict=True))
 
 
