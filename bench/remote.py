@@ -1,4 +1,5 @@
-"""A remote image read by parts, beside the same file on this machine and beside a read for each object by /vsicurl.
+"""A remote image read by parts, beside the same file on this machine and beside a read for each object by /vsicurl; a
+mosaic of many; and one of 10 GiB. The table goes to `docs/imagery.md`.
 
 `python bench/remote.py` runs its own host, a process that counts bytes and answers each request late.
 """
@@ -12,8 +13,9 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyogrio
@@ -24,6 +26,7 @@ from rasterio.windows import Window
 
 import data
 import networks
+import table
 
 FOLDER = Path(__file__).parent / "data"
 SIDE_PX, CHIP_PX, OBJECTS = 12_000, 64, 2_000
@@ -33,6 +36,22 @@ NETWORKS = (("resnet18", 224, 1.3), ("small-cnn", 64, 2.0))
 """Network, its chip, and how many times the local file's wall time is allowed."""
 TIMES_VSICURL = 3.0
 BYTES_RATIO = 1.2
+MOSAIC, MOSAIC_PX = 100, 2_000
+"""Images of a mosaic, and the side of the part of it that has objects."""
+LARGE_PX, LARGE_BYTES = 120_000, 10 * 2**30
+MEMORY_RATIO = 1.15
+PIECE_BYTES = 2**15
+DOCUMENT = Path(__file__).parents[1] / "docs" / "imagery.md"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A line of the table."""
+
+    what: str
+    measured: str
+    wanted: str
+    is_met: bool
 
 
 def main() -> int:
@@ -40,40 +59,140 @@ def main() -> int:
     FOLDER.mkdir(exist_ok=True)
     image = cog(FOLDER / "remote.tif")
     objects = data.make_objects(FOLDER / f"objects-{OBJECTS}.gpkg", OBJECTS, SIDE_PX)
-    touched = touched_bytes(image, objects)
-    sizes = f"{image.stat().st_size / 2**20:.1f} MiB, touched blocks {touched / 2**20:.1f} MiB"
-    print(f"{sizes}; load {os.getloadavg()[0]:.1f} at the start")
-    missed = 0
+    marks, load = [], os.getloadavg()[0]
     with host(FOLDER) as port:
-        link = f"http://127.0.0.1:{port}/remote.tif"
-        for network, side, mark in NETWORKS:
-            package = networks.save_package(FOLDER / network, side, network)
-            run_s(image, objects, package, FOLDER / "local.gpkg")  # the package is checked once
-            local, remote, ratios = [], [], []
-            for _ in range(RUNS):
-                local.append(run_s(image, objects, package, FOLDER / "local.gpkg"))
-                count(port)
-                remote.append(run_s(link, objects, package, FOLDER / "remote.gpkg"))
-                ratios.append(remote[-1] / local[-1])
-            sent, requests = count(port)
-            is_same = labels(FOLDER / "local.gpkg") == labels(FOLDER / "remote.gpkg")
-            ratio, bytes_ratio = statistics.median(ratios), sent / touched
-            print(
-                f"{network}: local {statistics.median(local):.2f} s, remote {statistics.median(remote):.2f} s, "
-                f"ratio {ratio:.2f}, wanted {mark}; {requests} requests, {sent / 2**20:.1f} MiB, "
-                f"{bytes_ratio:.3f} times the touched blocks, wanted {BYTES_RATIO}; "
-                f"labels {'equal' if is_same else 'DIFFER'}",
-                flush=True,
-            )
-            missed += (ratio > mark) + (bytes_ratio > BYTES_RATIO) + (not is_same)
-        ours_s = statistics.median(remote)
-        vsicurl_s, requests = by_vsicurl(link, objects, port)
-        print(
-            f"a windowed read for each object by /vsicurl: {vsicurl_s:.1f} s, {requests} requests (the host lists no "
-            f"folder), {vsicurl_s / ours_s:.1f} times the whole run with the small network, wanted {TIMES_VSICURL}"
-        )
-        missed += vsicurl_s / ours_s < TIMES_VSICURL
-    return missed
+        for part in (one_image(image, objects, port), mosaic(image, port), large(image, objects, port)):
+            for mark in part:
+                print(f"{'' if mark.is_met else 'MISSED: '}{mark.what}: {mark.measured}; {mark.wanted}", flush=True)
+                marks.append(mark)
+    rows = [(mark.what, mark.measured, mark.wanted) for mark in marks]
+    text = f"On {table.machine()}, load {load:.1f} at the start:"
+    table.write("remote", text, ("", "measured", "wanted"), rows, DOCUMENT)
+    return sum(not mark.is_met for mark in marks)
+
+
+def one_image(image: Path, objects: Path, port: int) -> Iterator[Mark]:
+    """Compare one remote image with the same file on this machine, and with a read for each object by /vsicurl."""
+    touched = touched_bytes(image, objects)
+    link = f"http://127.0.0.1:{port}/{image.name}"
+    remote: list[float] = []
+    for network, side, mark in NETWORKS:
+        package = networks.save_package(FOLDER / network, side, network)
+        run(image, objects, package, FOLDER / "local.gpkg")  # the package is checked once
+        local, remote, ratios = [], [], []
+        for _ in range(RUNS):
+            local.append(run(image, objects, package, FOLDER / "local.gpkg").seconds)
+            count(port)
+            remote.append(run(link, objects, package, FOLDER / "remote.gpkg").seconds)
+            ratios.append(remote[-1] / local[-1])
+        sent, requests = count(port)
+        ratio, bytes_ratio = statistics.median(ratios), sent / touched
+        times = f"{statistics.median(remote):.1f} s and {statistics.median(local):.1f} s"
+        yield Mark(f"{network}, remote and local", f"{times}: {ratio:.2f} times", f"at most {mark}", ratio <= mark)
+        is_same = labels(FOLDER / "local.gpkg") == labels(FOLDER / "remote.gpkg")
+        yield Mark(f"{network}, labels", "equal" if is_same else "DIFFER", "equal", is_same)
+        measured = f"{sent / 1e6:.1f} MB in {requests} requests: {bytes_ratio:.3f} times the touched blocks"
+        yield Mark(f"{network}, bytes", measured, f"at most {BYTES_RATIO}", bytes_ratio <= BYTES_RATIO)
+    ours_s = statistics.median(remote)
+    vsicurl_s, requests = by_vsicurl(link, objects, port)
+    ratio = vsicurl_s / ours_s
+    measured = f"{vsicurl_s:.0f} s in {requests} requests: {ratio:.1f} times the whole run with the small network"
+    yield Mark(
+        "a windowed read for each object by `/vsicurl`", measured, f"at least {TIMES_VSICURL}", ratio >= TIMES_VSICURL
+    )
+
+
+def mosaic(image: Path, port: int) -> Iterator[Mark]:
+    """Compare a mosaic of many images, few of which are touched, with one of these alone."""
+    tiles = [tile_of(image, number) for number in range(MOSAIC)]
+    objects = data.make_objects(FOLDER / "objects-mosaic.gpkg", 200, MOSAIC_PX)  # in the first images
+    package = networks.save_package(FOLDER / "small-cnn", 64, "small-cnn")
+    touched = [tile for tile in tiles if touches(tile, objects)]
+    count(port)
+    found = {}
+    for name, used in (("touched", touched), ("all", tiles)):
+        links = [f"http://127.0.0.1:{port}/{tile.parent.name}/{tile.name}" for tile in used]
+        output = FOLDER / f"mosaic-{name}.gpkg"
+        seconds = run(links, objects, package, output).seconds
+        found[name] = (seconds, *count(port), labels(output))
+    headers = (len(tiles) - len(touched)) * PIECE_BYTES
+    beyond = found["all"][1] - found["touched"][1]
+    measured = (
+        f"{found['all'][1] / 1e6:.2f} MB in {found['all'][2]} requests and {found['all'][0]:.1f} s, beside "
+        f"{found['touched'][1] / 1e6:.2f} MB, {found['touched'][2]} and {found['touched'][0]:.1f} s"
+    )
+    is_met = beyond <= headers * 1.01 and found["all"][3] == found["touched"][3]
+    what = f"a mosaic of {len(tiles)} images, beside the {len(touched)} that are touched"
+    yield Mark(what, measured, "no more than a header of 32 KiB for each of the others", is_met)
+
+
+def large(image: Path, objects: Path, port: int) -> Iterator[Mark]:
+    """Compare the memory that a remote image of 10 GiB takes with that of the local file, and of a small one."""
+    path = sparse(FOLDER / "large.tif", image)
+    package = networks.save_package(FOLDER / "small-cnn", 64, "small-cnn")
+    local = run(path, objects, package, FOLDER / "local.gpkg")
+    count(port)
+    remote = run(f"http://127.0.0.1:{port}/{path.name}", objects, package, FOLDER / "remote.gpkg")
+    sent, requests = count(port)
+    small = run(f"http://127.0.0.1:{port}/{image.name}", objects, package, FOLDER / "small.gpkg")
+    is_same = labels(FOLDER / "local.gpkg") == labels(FOLDER / "remote.gpkg")
+    measured = (
+        f"{remote.memory_mb:.0f} MB of memory, {sent / 1e6:.1f} MB in {requests} requests; the local file "
+        f"{local.memory_mb:.0f} MB; the image above {small.memory_mb:.0f} MB; labels {'equal' if is_same else 'DIFFER'}"
+    )
+    is_met = is_same and remote.memory_mb <= MEMORY_RATIO * small.memory_mb and sent < path.stat().st_size / 100
+    yield Mark("an image of 10 GiB", measured, f"memory at most {MEMORY_RATIO} times that of the image above", is_met)
+
+
+def tile_of(image: Path, number: int) -> Path:
+    """Write a part of the image as a COG of its own, where there is none yet."""
+    path = FOLDER / "mosaic" / f"{number:02}.tif"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        side, columns = SIDE_PX // 10, 10
+        window = Window(number % columns * side, number // columns * side, side, side)
+        with rasterio.open(image) as dataset:
+            profile = dataset.profile | {
+                "driver": "GTiff", "width": side, "height": side, "transform": dataset.window_transform(window),
+                "compress": "jpeg", "photometric": "ycbcr",
+            }  # fmt: skip
+            profile.pop("overview_resampling", None)
+            with rasterio.MemoryFile() as memory:
+                with memory.open(**profile) as part:
+                    part.write(dataset.read(window=window))
+                options = {"COMPRESS": "JPEG", "QUALITY": "85", "BLOCKSIZE": "512"}
+                with memory.open() as part:
+                    rasterio.shutil.copy(part, path, driver="COG", **options)
+    return path
+
+
+def touches(tile: Path, objects: Path) -> bool:
+    """Return whether chips of objects lie in an image, in part at least."""
+    with rasterio.open(tile) as dataset:
+        width, height = dataset.width, dataset.height
+    return any(-CHIP_PX < column < width and -CHIP_PX < row < height for column, row in windows(tile, objects))
+
+
+def sparse(path: Path, image: Path) -> Path:
+    """Write an image of 10 GiB, most of them a hole in the file, with the cells of another in its upper left corner."""
+    if path.exists():
+        return path
+    scratch = path.with_suffix(".part.tif")
+    with rasterio.open(image) as source:
+        profile = source.profile | {
+            "driver": "GTiff", "width": LARGE_PX, "height": LARGE_PX, "compress": "jpeg", "photometric": "ycbcr",
+            "bigtiff": "yes", "sparse_ok": True, "blockxsize": 512, "blockysize": 512,
+        }  # fmt: skip
+        with rasterio.open(scratch, "w", **profile):
+            pass
+        for start, stop in ((0, SIDE_PX // 2), (SIDE_PX // 2, SIDE_PX)):
+            with rasterio.open(scratch, "r+") as dataset:
+                for row in range(start // 512 * 512, stop // 512 * 512, 512):
+                    window = Window(0, row, SIDE_PX // 512 * 512, 512)
+                    dataset.write(source.read(window=window), window=window)
+            os.truncate(scratch, max(scratch.stat().st_size, LARGE_BYTES))  # what follows is appended behind the hole
+    scratch.rename(path)
+    return path
 
 
 def cog(path: Path) -> Path:
@@ -120,20 +239,39 @@ def by_vsicurl(link: str, objects: Path, port: int) -> tuple[float, int]:
     return time.perf_counter() - start_s, count(port)[1]
 
 
-def run_s(image: Path | str, objects: Path, package: Path, output: Path) -> float:
-    """Return the seconds of one run of the command, as a process."""
+@dataclass(frozen=True)
+class Run:
+    """What a run of the command took."""
+
+    seconds: float
+    memory_mb: float
+    """The most that the process had, in 10^6 bytes."""
+
+
+def run(image: Path | str | Sequence[str], objects: Path, package: Path, output: Path) -> Run:
+    """Run the command as a process."""
+    images = [image] if isinstance(image, str | Path) else image
     command = [sys.executable, "-m", "processes.programs.cli", "run", "--quiet", "--overwrite", "--processor", "CPU"]
-    options = {"--image": image, "--features": objects, "--model": package, "--output": output}
+    for option in (
+        *(("--image", item) for item in images),
+        ("--features", objects),
+        ("--model", package),
+        ("--output", output),
+    ):
+        command += map(str, option)
     start_s = time.perf_counter()
-    subprocess.run(
-        [*command, *(str(part) for option in options.items() for part in option)], check=True, stdout=subprocess.PIPE
-    )
-    return time.perf_counter() - start_s
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start_s
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"the command failed with {process.returncode}")
+    return Run(seconds, usage.ru_maxrss * 1024 / 1e6)
 
 
 def labels(path: Path) -> list[tuple[object, ...]]:
     """Return label and confidence of each object."""
-    table = pyogrio.read_arrow(path, columns=["ClassLabel", "Confidence"])[1]
+    table = pyogrio.read_arrow(path, layer=path.stem, columns=["ClassLabel", "Confidence"])[1]
     return list(zip(table.column("ClassLabel").to_pylist(), table.column("Confidence").to_pylist(), strict=True))
 
 

@@ -1,4 +1,7 @@
-"""Tables of `docs/performance.md` that the benchmarks write themselves, between two comments with their name."""
+"""Tables of documents that the benchmarks write themselves, between two comments with their name.
+
+Most are in `docs/performance.md`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ _FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
 """Sets of instructions that the speed of networks depends on."""
 
 
-def write(name: str, text: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def write(name: str, text: str, header: Sequence[str], rows: Sequence[Sequence[str]], path: Path = _DOCUMENT) -> None:
     """Replace a table and the text before it.
 
     Args:
@@ -22,15 +25,16 @@ def write(name: str, text: str, header: Sequence[str], rows: Sequence[Sequence[s
         text: what was measured, and where.
         header: of each column.
         rows: the cells of each row.
+        path: of the document.
     """
     lines = [header, ["---"] * len(header), *rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    document = _DOCUMENT.read_text()
+    document = path.read_text()
     parts = re.fullmatch(f"(.*{begin}\n).*({end}.*)", document, re.DOTALL)
     if parts is None:
-        raise SystemExit(f"{_DOCUMENT} has no comments {begin} and {end}")
-    _DOCUMENT.write_text(f"{parts[1]}\n{text}\n\n{table}\n\n{parts[2]}")
+        raise SystemExit(f"{path} has no comments {begin} and {end}")
+    path.write_text(f"{parts[1]}\n{text}\n\n{table}\n\n{parts[2]}")
 
 
 def machine() -> str:

@@ -137,6 +137,34 @@ def test_a_mosaic_costs_what_is_touched(
     assert host.sent_bytes < 0.3 * 20 * size
 
 
+def test_a_hundred_images_cost_what_the_touched_ones_cost(
+    process: ClassifyObjects, settings: Settings, host: RangeHost, tmp_path: Path
+) -> None:
+    """Beside the first bytes of each, which tell what it is."""
+    side, names = 256, [f"{number:02}.tif" for number in range(100)]
+    for number, name in enumerate(names):
+        place = Affine(1, 0, X + number * side, 0, -1, Y)
+        make_raster(
+            settings.imagery[0] / name,
+            width=side,
+            height=side,
+            blocksize=64,
+            transform=place,
+            compress="deflate",
+            seed=number,
+        )
+    touched = [3, 50, 51, 99]
+    places = [(number * side + 40.0 + 2 * step, 30.0 + 5 * step) for number in touched for step in range(20)]
+    links = [link(settings.imagery[0] / name)["href"] for name in names]
+    expected = classified(process, links, tmp_path / "local", places)
+    assert classified(process, [host.link(name) for name in names], tmp_path / "remote", places) == expected
+    assert len({row["Confidence"] for row in expected}) > 60
+    size = (settings.imagery[0] / names[0]).stat().st_size
+    assert size > 4 * PIECE_BYTES
+    assert {name for name, start, _ in host.ranges if start > 0} == {names[number] for number in touched}
+    assert host.sent_bytes < len(names) * PIECE_BYTES + len(touched) * size
+
+
 def test_the_cells_of_a_chip_over_the_edge_come_from_the_neighbour(
     process: ClassifyObjects, settings: Settings, host: RangeHost, tmp_path: Path
 ) -> None:
