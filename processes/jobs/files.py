@@ -20,7 +20,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -131,7 +131,7 @@ class FolderStorage:
     """Files in a folder of this machine, or of a file system that several machines share."""
 
     folder: Path
-    seal: Seal = _NO_SEAL
+    seal: Seal = field(default=_NO_SEAL, compare=False)
 
     def put_execution(self, job_id: str, content: bytes, *, is_durable: bool = True) -> None:
         with _storing():
