@@ -16,6 +16,7 @@ from processes.features.serving.map_index import MAX_OBJECTS, write_map_index
 from processes.features.writing.formats import format_of_media_type
 from processes.imagery.chips import Placement
 from processes.ogc.process import Output
+from processes.sources.seal import Seal
 from processes.sources.stamps import FileStamp
 
 _MAPPED_ROWS = 10_000
@@ -28,7 +29,7 @@ def published(
     output: OutputOptions,
     folder: Path,
     stores: bool,
-    chips: tuple[ChipSources, Placement] | None = None,
+    chips: tuple[ChipSources, Placement, Seal] | None = None,
 ) -> Output:
     """Write the result into a folder.
 
@@ -46,7 +47,8 @@ def published(
         stored["result"] = folder / "stored-result.arrow"
     if chips is not None:
         stored["chips"] = folder / "stored-chips.arrow"
-        store_chips(*chips, stored["chips"])
+        sources, placement, seal = chips
+        store_chips(sources, placement, stored["chips"], seal)
     path = folder / f"{OUTPUT}{output_format.ending}"
     crs = None if output.crs is None else crs_from_text(output.crs)
     summary = publish(rows, labels, output_format, crs, path, output.result_name, stored.get("result"))
@@ -56,13 +58,16 @@ def published(
     return Output(OUTPUT, output.media_type, path, summary, stored, stores and rows.layer.crs is not None)
 
 
-def chips_of(plan: Plan, file_stamps: Sequence[FileStamp], opened: Path) -> tuple[ChipSources, Placement]:
+def chips_of(
+    plan: Plan, file_stamps: Sequence[FileStamp], opened: Path, seal: Seal
+) -> tuple[ChipSources, Placement, Seal]:
     """Return where the chips of a plan lie, to be stored.
 
     Args:
         plan: the plan.
         file_stamps: its images as they were when the request was accepted.
         opened: folder of the images that this run alone has; they are gone after it.
+        seal: of the deployment.
     """
     chips, crs = plan.chips, plan.rows.layer.crs
     sources = ChipSources(
@@ -74,10 +79,12 @@ def chips_of(plan: Plan, file_stamps: Sequence[FileStamp], opened: Path) -> tupl
         layer_crs=None if crs is None else crs.to_json(),
         file_stamps=tuple(file_stamps),
     )
-    return sources, chips.placement
+    return sources, chips.placement, seal
 
 
-def saved_chips(saved: SavedPlan, placement: Placement | None) -> tuple[ChipSources, Placement] | None:
+def saved_chips(
+    saved: SavedPlan, placement: Placement | None, seal: Seal
+) -> tuple[ChipSources, Placement, Seal] | None:
     """Return where the chips of a saved plan lie, to be stored; None = it is not known."""
     if placement is None:
         return None
@@ -90,4 +97,4 @@ def saved_chips(saved: SavedPlan, placement: Placement | None) -> tuple[ChipSour
         layer_crs=saved.layer_crs,
         file_stamps=saved.file_stamps,
     )
-    return sources, placement
+    return sources, placement, seal

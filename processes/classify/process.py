@@ -189,7 +189,7 @@ class ClassifyObjects(SectionedProcess):
         require_unchanged_files(stamp for stamp in stamps if stamp.pointer.startswith(_FEATURES))
         self._require_same_model(plan.rows.sources)
         if found.done.all():
-            chips = chips_of(plan, stamps, files.scratch / OPENED)
+            chips = chips_of(plan, stamps, files.scratch / OPENED, seal_of(self._settings))
             return published(plan.rows, found.labels, output, files.scratch, True, chips)
         sections = cut_sections(plan.chips, rows, found.done, pace.rows_per_s(), _SECTION_S)
         done = rows[found.done]
@@ -235,7 +235,7 @@ class ClassifyObjects(SectionedProcess):
             rows = _loaded_rows(saved, sources, files)
         labels = empty_labels(len(rows), sources)
         gather_sections(files, saved.sections, labels)
-        chips = saved_chips(saved, load_placement(files.fetch(ROWS)))
+        chips = saved_chips(saved, load_placement(files.fetch(ROWS)), seal_of(self._settings))
         return published(rows, labels, saved.output, files.scratch, True, chips)
 
     def _thread_count(self) -> int:

@@ -27,14 +27,14 @@ from processes.imagery.grid import ChipRule
 from processes.imagery.image import Image
 from processes.imagery.mosaic import Mosaic
 from processes.imagery.pictures import chip_png
-from processes.imagery.remote_source import RemoteAccess, RemoteImageSource, RemoteTiffSource
+from processes.imagery.remote_source import RemoteAccess, RemoteImageSource
 from processes.imagery.separate import ObjectImagePairs
 from processes.imagery.source import gdal_settings, require_unchanged
 from processes.imagery.tiles import BandSelection
-from processes.sources.remote_files import RemoteFile
+from processes.sources.seal import Seal
 from processes.sources.stamps import FileStamp
 
-ABOUT = b"chips"
+_ABOUT = b"chips"
 _QUICK_CELLS = 2**24
 """Cells of a window, of all bands, that are read in some tenths of a second."""
 
@@ -58,23 +58,39 @@ class ChipGoneError(Exception):
     """The chip cannot be read any more; its argument says why."""
 
 
-def store_chips(sources: ChipSources, placement: Placement, path: Path) -> None:
+def store_chips(sources: ChipSources, placement: Placement, path: Path, seal: Seal) -> None:
     """Write where the chips of a result lie to a new file.
 
     Args:
         sources: what they have in common.
         placement: of each row.
         path: the file.
+        seal: encrypts the links to images that are read from their hosts, which may be secrets.
     """
-    images = [_without_link(image) for image in sources.images]
-    about = msgspec.msgpack.encode(msgspec.structs.replace(sources, images=images), enc_hook=to_plain_value)
+    about = msgspec.msgpack.encode(sources, enc_hook=to_plain_value)
+    if any(isinstance(image.source, RemoteImageSource) for image in sources.images):
+        about = seal.close(about)
     columns = {
         "image": pa.array(placement.image),
         "window": pa.FixedSizeListArray.from_arrays(pa.array(placement.windows.reshape(-1)), 4),
     }
-    table = pa.table(columns, metadata={ABOUT: about})
+    table = pa.table(columns, metadata={_ABOUT: about})
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table, max_chunksize=2**16)
+
+
+def read_sources(file: pa.RecordBatchFileReader, seal: Seal) -> ChipSources:
+    """Return what the chips in a file have in common.
+
+    Args:
+        file: that `store_chips` wrote.
+        seal: that it had.
+
+    Raises:
+        FailureError: it was encrypted with another key.
+    """
+    about = seal.open(file.schema.metadata[_ABOUT])
+    return msgspec.msgpack.decode(about, type=ChipSources, dec_hook=from_plain_value)
 
 
 class StoredChip:
@@ -84,16 +100,16 @@ class StoredChip:
         path: the file that `store_chips` wrote.
         row: index of the row.
         geometry: WKB of the row's object in the CRS of its layer; None = it has none.
+        seal: that `store_chips` had.
     """
 
-    def __init__(self, path: Path, row: int, geometry: bytes | None) -> None:
+    def __init__(self, path: Path, row: int, geometry: bytes | None, seal: Seal) -> None:
         with pa.memory_map(str(path)) as source:
             file = pa.ipc.open_file(source)
-            about = file.schema.metadata[ABOUT]
+            self._sources = read_sources(file, seal)
             place = file.read_all().slice(row, 1)
             self._image: int = place.column("image")[0].as_py()
             window = place.column("window")[0].as_py()
-        self._sources = msgspec.msgpack.decode(about, type=ChipSources, dec_hook=from_plain_value)
         self._placement = Placement(np.array([self._image], np.int32), np.array([window], np.int32))
         self._geometry = geometry
 
@@ -179,13 +195,6 @@ def located(image: Image, is_own: bool, access: RemoteAccess | None) -> Image:
     if is_own:
         image.source.locate(fetch, None)
     return image
-
-
-def _without_link(image: Image) -> Image:
-    """Return an image that was read from its host without the link to it, which may be a secret."""
-    if not isinstance(image.source, RemoteImageSource):
-        return image
-    return dataclasses.replace(image, source=RemoteTiffSource(RemoteFile("", 0), image.name))
 
 
 def stamps_of(images: Iterable[Image], stamps: Iterable[FileStamp]) -> list[FileStamp]:

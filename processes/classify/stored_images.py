@@ -7,19 +7,18 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from processes.classify.sections import from_plain_value
-from processes.classify.stored_chips import ABOUT, ChipGoneError, ChipSources, located, stamps_of
+from processes.classify.stored_chips import ChipGoneError, ChipSources, located, read_sources, stamps_of
 from processes.crs.web_mercator import TileAddress, WorldBox
 from processes.errors import ImageError, RequestError
 from processes.imagery.map_tiles import TILE_PX, ShownImage, draw, shown_image, zooms
 from processes.imagery.pictures import picture_webp
 from processes.imagery.remote_source import RemoteAccess
 from processes.imagery.source import require_unchanged
+from processes.sources.seal import Seal
 
 _MOST_OF_A_TILE = 12
 """Images that a tile shows at most."""
@@ -114,12 +113,12 @@ class StoredImages:
 
 
 @lru_cache(maxsize=8)
-def stored_images(path: Path) -> StoredImages:
+def stored_images(path: Path, seal: Seal) -> StoredImages:
     """Return the images of a result.
 
     Args:
         path: the file that `store_chips` wrote; it never changes.
+        seal: that `store_chips` had.
     """
     with pa.memory_map(str(path)) as source:
-        about = pa.ipc.open_file(source).schema.metadata[ABOUT]
-    return StoredImages(msgspec.msgpack.decode(about, type=ChipSources, dec_hook=from_plain_value))
+        return StoredImages(read_sources(pa.ipc.open_file(source), seal))

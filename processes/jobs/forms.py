@@ -200,7 +200,7 @@ def make_form(order: FormOrder, storage: Storage) -> None:
         elif order.form.startswith(CHIP):
             row = int(order.form.removeprefix(CHIP))
             chips = files.fetch(stored_name(order.fence, CHIPS))
-            target.write_bytes(StoredChip(chips, row, StoredResult(source).geometry_at(row)).png(None))
+            target.write_bytes(StoredChip(chips, row, StoredResult(source).geometry_at(row), storage.seal).png(None))
         elif (output_format := format_of_ending(order.form)) is not None:
             target = target.with_suffix(order.form)
             StoredResult(source).write(output_format, target)

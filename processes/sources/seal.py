@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import os
 import re
 import tempfile
@@ -124,9 +125,15 @@ def _any_link(value: Any) -> bool:
 
 @lru_cache
 def _seal_at(path: Path, is_own: bool) -> Seal:
-    if is_own:
-        _make_key(path)
-    secret = path.read_bytes()
+    try:
+        if is_own:
+            _make_key(path)
+    except OSError as err:
+        if err.errno not in (errno.EACCES, errno.EROFS):
+            raise
+        secret = os.urandom(48)  # a run of the command line beside a state folder that is not its own: it keeps nothing
+    else:
+        secret = path.read_bytes()
     derived = HKDF(SHA256(), 32, salt=None, info=_PURPOSE).derive(secret)
     return Seal(base64.urlsafe_b64encode(derived))
 

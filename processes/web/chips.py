@@ -53,7 +53,7 @@ def _response(intake: Intake, job: Job, stored: StoredResult, row: int, object_i
         chips = intake.forms.path(job, stored_name(job.fence, CHIPS))
     except FileNotFoundError as err:
         raise NotFoundError(f"where the chips of job {job.id} lie was not kept") from err
-    found = StoredChip(chips, row, stored.geometry_at(row))
+    found = StoredChip(chips, row, stored.geometry_at(row), intake.storage.seal)
     if not found.has_image:
         raise NotFoundError(f"object {object_id!r} has no chip: it touches no image")
     settings = intake.settings

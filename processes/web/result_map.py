@@ -136,7 +136,7 @@ def _opened(intake: Intake, job: Job) -> tuple[StoredResult, MapIndex]:
 
 def _images(intake: Intake, job: Job) -> StoredImages:
     try:
-        return stored_images(intake.forms.path(job, stored_name(job.fence, CHIPS)))
+        return stored_images(intake.forms.path(job, stored_name(job.fence, CHIPS)), intake.storage.seal)
     except FileNotFoundError as err:
         raise NotFoundError(f"where the imagery of job {job.id} lies was not kept") from err
 

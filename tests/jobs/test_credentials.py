@@ -1,7 +1,8 @@
-"""Credentials in the links of a request: stored encrypted while the job needs them, gone after it, shown to nobody."""
+"""Credentials in the links of a request: stored encrypted as long as they are needed, shown to nobody."""
 
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
 import stat
@@ -15,8 +16,10 @@ import pytest
 
 from jobs_service import Service, make_town, running, until
 from processes.errors import FailureError
-from processes.sources.seal import KEY_FILE, Seal, may_hold_credentials, values_may_hold_credentials
+from processes.settings import load_settings
+from processes.sources.seal import KEY_FILE, Seal, may_hold_credentials, seal_of, values_may_hold_credentials
 from range_host import RangeHost, range_host
+from service import configure
 
 pytestmark = [pytest.mark.jobs]
 
@@ -104,9 +107,7 @@ def answers(service: Service, job: str) -> str:
     return "\n".join(service.get(path).body.decode(errors="replace") for path in paths)
 
 
-def test_credentials_are_encrypted_during_a_job_and_gone_after_it(
-    service: Service, host: RangeHost, told: Told
-) -> None:
+def test_credentials_are_encrypted_and_gone_with_the_job(service: Service, host: RangeHost, told: Told) -> None:
     image = host.link("town.tif").replace("://", "://hush-user:hush-password@") + QUERY
     urls = {name: f"http://{told.host}/{name}?token=hush-callback" for name in ("successUri", "inProgressUri")}
     reply = service.execute(service.inputs(800, "slow", image={"href": image}), "respond-async", subscriber=urls)
@@ -117,6 +118,10 @@ def test_credentials_are_encrypted_during_a_job_and_gone_after_it(
     assert service.status(job)["status"] == "successful", service.status(job)
     assert not seen | leaks(service, *SECRETS)
     until(lambda: told.paths.count("/successUri?token=hush-callback") == 2)
+    chips = f"state/results/{job}/forms/chips-1.arrow"  # which are read again from the image
+    until(lambda: sealed(service) == {chips}, 10, str(sealed(service)))
+    assert service.get(f"/jobs/{job}/objects/1/chip.png").headers["content-type"] == "image/png"
+    assert service.request("DELETE", f"/jobs/{job}").status == 200
     until(lambda: not sealed(service), 10, str(sealed(service)))
     key = service.state / KEY_FILE
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
@@ -165,6 +170,19 @@ def test_a_link_with_a_user_or_a_query_counts_as_a_secret(text: str, expected: b
     assert may_hold_credentials(text) == expected
     escaped = json.dumps({"href": text}).replace("?", "\\u003f").replace("/", "\\/").encode()
     assert values_may_hold_credentials([b"1", escaped]) == expected
+
+
+def test_a_run_beside_a_folder_that_it_cannot_write_keeps_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "read-only")
+
+    settings = load_settings(configure(tmp_path, models=[], imagery=[]))
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    seal = seal_of(settings)
+    assert seal.open(seal.close(b"hush")) == b"hush"
+    assert not (settings.state / KEY_FILE).exists()
 
 
 def test_what_was_encrypted_with_another_key_is_told(tmp_path: Path) -> None:
