@@ -85,7 +85,13 @@ def chips_of(
 def saved_chips(
     saved: SavedPlan, placement: Placement | None, seal: Seal
 ) -> tuple[ChipSources, Placement, Seal] | None:
-    """Return where the chips of a saved plan lie, to be stored; None = it is not known."""
+    """Return where the chips of a saved plan lie, to be stored; None = it is not known.
+
+    Args:
+        saved: the plan.
+        placement: of its rows; None = it was not kept.
+        seal: of the deployment.
+    """
     if placement is None:
         return None
     sources = ChipSources(
