@@ -26,7 +26,6 @@ from processes.imagery.chips import Placement
 from processes.imagery.grid import ChipRule
 from processes.imagery.image import Image
 from processes.imagery.mosaic import Mosaic
-from processes.imagery.pictures import chip_png
 from processes.imagery.remote_source import RemoteAccess, RemoteImageSource
 from processes.imagery.separate import ObjectImagePairs
 from processes.imagery.source import gdal_settings, require_unchanged
@@ -170,6 +169,8 @@ class StoredChip:
         image, selection = images[self._image], sources.selections[self._image]
         factors = selection.rescaling or [(1.0, 0.0)] * len(selection.bands)
         ranges = [_rescaled(image.ranges[band], *pair) for band, pair in zip(selection.bands, factors, strict=True)]
+        from processes.imagery.pictures import chip_png  # slow to import, and needed when somebody looks at a chip
+
         return chip_png(placed.batch.chips[0], ranges, reader.dtype == np.uint8)
 
 

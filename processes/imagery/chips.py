@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
-from PIL import Image as PillowImage
 
 from processes.imagery.decoded_tile import Cells
 from processes.imagery.grid import ChipRule, Mask, Windows, areas
@@ -316,6 +315,8 @@ def resample(
         size: (width, height) of the result.
         box: left, top, right and bottom edge of the part of the cells that is resampled, in cells; None = all.
     """
+    from PIL import Image as PillowImage  # slow to import, and chips that are cut as they are need it not
+
     planes = (PillowImage.fromarray(np.ascontiguousarray(band, np.float32)) for band in cells)
     return np.stack([np.asarray(plane.resize(size, PillowImage.Resampling.BILINEAR, box=box)) for plane in planes])
 

@@ -16,16 +16,16 @@ import tempfile
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from cryptography.fernet import Fernet, InvalidToken
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from processes.errors import FailureError
 from processes.settings import Settings
 from processes.sources.host_links import display_link
+
+if TYPE_CHECKING:
+    from cryptography.fernet import Fernet
 
 KEY_FILE = "link-key"
 """In the state folder."""
@@ -76,6 +76,8 @@ class Seal:
         return self._opened(token.encode()).decode() if mark else href
 
     def _opened(self, token: bytes) -> bytes:
+        from cryptography.fernet import InvalidToken  # slow to import, and a run of files seals nothing
+
         try:
             return self._fernet().decrypt(token)
         except InvalidToken as err:
@@ -87,6 +89,8 @@ class Seal:
     def _fernet(self) -> Fernet:
         if self._key is None:
             raise ValueError("there is no key for links with credentials")
+        from cryptography.fernet import Fernet
+
         return Fernet(self._key)
 
 
@@ -125,6 +129,9 @@ def _any_link(value: Any) -> bool:
 
 @lru_cache
 def _seal_at(path: Path, is_own: bool) -> Seal:
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     try:
         if is_own:
             _make_key(path)

@@ -1,4 +1,7 @@
-"""Feature layers from files, by the content of a file; its name does not count."""
+"""Feature layers from files, by the content of a file; its name does not count.
+
+A reader is imported when it is needed: some bring libraries that take long to import.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,7 @@ from processes.errors import LayerError
 from processes.features.layer import Layer
 from processes.features.reading.collection import BOM, looks_like_json
 from processes.features.reading.csv import is_csv, read_csv
-from processes.features.reading.flatgeobuf import read_flatgeobuf
-from processes.features.reading.geodatabase import read_geodatabase
 from processes.features.reading.geojson import read_geojson
-from processes.features.reading.geopackage import read_geopackage
-from processes.features.reading.geoparquet import read_geoparquet
-from processes.features.reading.shapefile import read_shapefile, read_zipped_shapefile
 from processes.settings import Limits
 
 _SQLITE = b"SQLite format 3\x00"
@@ -45,6 +43,8 @@ def read_layer(
         if path.is_dir():
             if crs is not None:
                 raise _own_crs(name, crs)
+            from processes.features.reading.geodatabase import read_geodatabase
+
             return read_geodatabase(path, name, layer, limits, scratch)
         with path.open("rb") as file:
             head = file.read(4096)
@@ -52,14 +52,24 @@ def read_layer(
                 raise LayerError(f"features {name!r}: the file is empty")
             refuse_options(head, name, layer, crs)
             if head.startswith(_SQLITE):
+                from processes.features.reading.geopackage import read_geopackage
+
                 return read_geopackage(path, name, layer, limits, scratch)
             if head.startswith(_FLATGEOBUF):
+                from processes.features.reading.flatgeobuf import read_flatgeobuf
+
                 return read_flatgeobuf(path, name, limits, scratch)
             if head.startswith(_ZIP):
+                from processes.features.reading.shapefile import read_zipped_shapefile
+
                 return read_zipped_shapefile(path, name, layer, limits, scratch)
             if head.startswith(_SHAPEFILE):
+                from processes.features.reading.shapefile import read_shapefile
+
                 return read_shapefile(path, name, limits, scratch)
             if head.startswith(_PARQUET):
+                from processes.features.reading.geoparquet import read_geoparquet
+
                 return read_geoparquet(path, name, limits)
             if not looks_like_json(head):
                 if is_csv(head) or name.lower().endswith(".csv"):

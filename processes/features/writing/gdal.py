@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyogrio
 
 from processes.crs import crs_name
 from processes.errors import ServiceError
@@ -38,6 +37,8 @@ def write_with_gdal(
         path: the file.
         options: of `pyogrio.write_arrow`, and of GDAL's driver.
     """
+    import pyogrio  # slow to import, and other formats go without it
+
     errors: list[ServiceError] = []
 
     def watched_batches() -> Iterator[pa.RecordBatch]:

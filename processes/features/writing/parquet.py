@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyproj
 import shapely
 from numpy.typing import NDArray
-from pyarrow.parquet import ParquetWriter
 
 from processes.crs import is_longitude_latitude, is_north_first, without_code
 from processes.features.writing.format import HEIGHTS, Format
@@ -54,6 +53,8 @@ def write_parquet(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> Se
                 geometries = without_measures(transform.apply(rows.geometry, rows.attributes.num_rows))
                 columns += [iso_wkb(geometries), extent.add(geometries)]
             yield pa.record_batch(columns, schema=schema)
+
+    from pyarrow.parquet import ParquetWriter  # slow to import, and other formats go without it
 
     # with a schema of Arrow beside Parquet's, Arrow would not see the metadata that are known at the end only
     # boxes hardly repeat: to try them in a dictionary would cost more than to write all else of them

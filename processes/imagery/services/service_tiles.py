@@ -23,13 +23,10 @@ from processes.imagery.services.tile_content import ServedTile, decode_tile, req
 from processes.imagery.services.tile_grid import TileGrid
 from processes.settings import Settings
 from processes.sources.host_links import display_link
-from processes.sources.host_requests import PASSING, HostRequests
 
 _MAX_TILE_BYTES = 2**26
 _ABSENT = (204, 404)
 """Statuses of tiles that are not there, in pyramids that may lack some."""
-_PASSING = set(PASSING) - {500}
-"""Statuses of answers that may be others when asked again; 500 is what services answer with when they refuse."""
 _RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
 
@@ -59,8 +56,12 @@ class ServiceTiles:
     """
 
     def __init__(self, served: ServedGrid, settings: Settings) -> None:
+        from processes.sources.host_requests import PASSING, HostRequests  # slow to import, and most images are files
+
         self._served = served
         self._requests = HostRequests(settings)
+        self._passing = set(PASSING) - {500}
+        """Statuses of answers that may be others when asked again; services answer with 500 when they refuse."""
 
     def key(self, tile: TilePlace) -> str:
         return f"service {self._href(tile)}"
@@ -93,7 +94,7 @@ class ServiceTiles:
         """
         service = self._served.service
         absent = _ABSENT if service.may_be_absent else ()
-        content = self._requests.fetch(href, service.accept, _MAX_TILE_BYTES, _PASSING, absent)
+        content = self._requests.fetch(href, service.accept, _MAX_TILE_BYTES, self._passing, absent)
         if content is None:
             return b""
         require_picture(content, display_link(href))
