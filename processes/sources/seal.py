@@ -112,7 +112,14 @@ def may_hold_credentials(text: str) -> bool:
 
 def values_may_hold_credentials(values: Iterable[bytes]) -> bool:
     """Return whether one of some JSON texts has a link with a user or a query, however it is written."""
-    return any(_any_link(msgspec.json.decode(value)) for value in values if len(value) <= _MAX_LINK_BYTES)
+    return any(_has_link(value) for value in values if len(value) <= _MAX_LINK_BYTES)
+
+
+def _has_link(text: bytes) -> bool:
+    try:
+        return _any_link(msgspec.json.decode(text))
+    except (msgspec.DecodeError, ValueError):  # such as a number of too many digits, which the request is refused for
+        return True
 
 
 def _any_link(value: Any) -> bool:
