@@ -106,7 +106,7 @@ def access_check(settings: Settings, visitors: Visitors | None) -> Callable[[], 
             return None
         if request.method == "OPTIONS":  # browsers ask without credentials; the answer tells of methods alone
             return current_app.make_default_options_response()
-        need = need_of(request.endpoint, request.method)
+        need = need_of(request.endpoint, request.method, (request.view_args or {}).get("process_id"))
         if need is Openness.ALWAYS:
             return None
         try:
