@@ -39,7 +39,7 @@ def add_sign_out(app: Flask, visitors: Visitors) -> None:
 def _sign_in_view(api: API, visitors: Visitors) -> View:
     def sign_in() -> Response:
         back = own_path(request.values.get("next"))
-        if request.method == "GET":
+        if request.method != "POST":
             return sign_in_page(api, back)
         require_own_page(visitors)
         try:

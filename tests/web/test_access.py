@@ -190,6 +190,7 @@ def test_a_browser_is_led_to_sign_in_and_back(app: Any) -> None:
     assert 'value="/jobs?status=failed&amp;f=html"' in page.text
     assert "script-src 'self'" in page.headers["Content-Security-Policy"]
     assert "no-store" in page.headers["Cache-Control"]
+    assert app.test_client().head("/sign-in").status_code == 200
 
 
 def test_a_session_is_shown_and_ends_where_it_is_signed_out(app: Any) -> None:
