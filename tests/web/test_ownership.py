@@ -462,6 +462,24 @@ def test_links_end_with_the_job_and_no_log_has_them(
     assert not [record for record in caplog.records if secret in str(record.__dict__)]
 
 
+DORA = Person("dora", Role.USER)
+PEOPLE["dora"] = DORA
+
+
+def test_what_was_sent_and_is_gone_is_named_to_nobody(team: Team, home: Path, inputs: dict[str, Any]) -> None:
+    sent = team.upload(DORA, home / "imagery" / "a.tif", _FILE)
+    job = team.finished(DORA, inputs | {"image": {"href": sent["href"]}})
+    secret = team.ask(DORA, "POST", f"/jobs/{job}/shares").json["href"].partition("share=")[2]
+    upload = sent["href"].removeprefix("upload:").partition("/")[0]
+    assert team.ask(DORA, "DELETE", f"/uploads/{upload}").status_code == 204
+    chip = as_guest(team, f"/jobs/{job}/objects/1/chip.png?share={secret}")
+    assert chip.status_code == 410
+    for told in (chip.json["detail"], as_guest(team, f"/jobs/{job}/map?share={secret}").json["problem"]):
+        assert "was removed" in told
+        assert upload not in told
+    team.ask(DORA, "DELETE", f"/jobs/{job}")
+
+
 @pytest.mark.parametrize("end", ["dismissed", "expired", "dismissed after a failure"])
 def test_what_is_over_leaves_nothing(team: Team, home: Path, inputs: dict[str, Any], end: str) -> None:
     """No file of the state folder has the job's id, and no row of the store but that of the job itself."""
