@@ -239,6 +239,15 @@ def test_a_wrong_token_is_told_on_the_page(app: Any) -> None:
     assert "Set-Cookie" not in answer.headers
 
 
+def test_nobody_fills_the_memory_before_they_have_signed_in(app: Any) -> None:
+    form = b"token=classify_x&" + b"a=b&" * 2**15
+    media_type = "application/x-www-form-urlencoded"
+    answer = app.test_client().post("/sign-in", data=form, content_type=media_type, headers=OWN)
+    assert (answer.status_code, answer.json["type"]) == (413, "TooLarge")
+    answer = app.test_client().post("/sign-in", data=form[:2**15], content_type=media_type, headers=OWN)
+    assert answer.status_code == 401
+
+
 @each_row(
     ("given", "path"),
     [
