@@ -244,7 +244,7 @@ def test_nobody_fills_the_memory_before_they_have_signed_in(app: Any) -> None:
     media_type = "application/x-www-form-urlencoded"
     answer = app.test_client().post("/sign-in", data=form, content_type=media_type, headers=OWN)
     assert (answer.status_code, answer.json["type"]) == (413, "TooLarge")
-    answer = app.test_client().post("/sign-in", data=form[:2**15], content_type=media_type, headers=OWN)
+    answer = app.test_client().post("/sign-in", data=form[: 2**15], content_type=media_type, headers=OWN)
     assert answer.status_code == 401
 
 
@@ -271,6 +271,7 @@ def test_nobody_is_led_elsewhere(given: str | None, path: str) -> None:
 def test_cookies_of_a_service_behind_tls_are_secure() -> None:
     assert CookiePlace.of("https://a.example/") == CookiePlace("", True)
     assert CookiePlace.of("https://a.example/").session == "__Host-classify-session"
+    assert CookiePlace.of("https://a.example/").sign_in == "__Host-classify-sign-in"
     assert CookiePlace.of("https://a.example/classify/").session == "classify-session"
     assert CookiePlace.of("https://a.example/classify/").root == "/classify"
 
