@@ -110,14 +110,11 @@ def access_check(settings: Settings, visitors: Visitors | None) -> Callable[[], 
         need = need_of(request.endpoint, request.method, (request.view_args or {}).get("process_id"))
         if need is Openness.ALWAYS:
             return None
-        try:
-            person = visitors.person()
-            if person is None and not (SHARED_JOB in g or (need is Openness.IF_ANONYMOUS and settings.anonymous)):
-                raise UnauthorizedError(_UNKNOWN)
-        except UnauthorizedError:
+        person = visitors.person()
+        if person is None and not (SHARED_JOB in g or (need is Openness.IF_ANONYMOUS and settings.anonymous)):
             if wants_error_page():
                 return _to_sign_in(visitors.cookies.root)
-            raise
+            raise UnauthorizedError(_UNKNOWN)
         g.person = person or ANONYMOUS
         needed = Role.VIEWER if isinstance(need, Openness) else need
         if not g.person.role.allows(needed):

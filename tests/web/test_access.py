@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from access_modes import BROWSER, JOB, OPERATIONS, ORDER, OWN, application, ask, bearer, operations_of, refusals
+from processes.access.audit import LOGGER
 from processes.access.person import Role
 from processes.jobs import tables
 from processes.jobs.token_store import REMEMBERED_S
@@ -229,6 +231,16 @@ def test_a_session_changes_nothing_but_for_the_services_own_pages(app: Any) -> N
         assert browser.post("/sign-out", headers=headers).status_code == 403
         assert browser.post("/sign-in", data={"token": "x"}, headers=headers).status_code == 403
     assert browser.get("/jobs").status_code == 200
+
+
+def test_who_guesses_tokens_is_told_of_in_the_audit(app: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, LOGGER):
+        app.test_client().post("/sign-in", data={"token": "classify_x"}, headers=OWN | BROWSER)
+        answer = app.test_client().get("/jobs", headers=BROWSER | bearer("classify_x"))
+        assert answer.status_code == 401  # a page, but none that leads on
+    told = [(record.__dict__["path"], record.__dict__["reason"]) for record in caplog.records if record.name == LOGGER]
+    assert told == [("/sign-in", "Unauthorized"), ("/jobs", "Unauthorized")]
+    assert "classify_x" not in caplog.text
 
 
 def test_a_wrong_token_is_told_on_the_page(app: Any) -> None:
