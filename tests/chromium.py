@@ -171,11 +171,12 @@ class Page:
 
 
 @contextmanager
-def chromium(folder: Path) -> Iterator[Page]:
+def chromium(folder: Path, *, names: Sequence[str] = ()) -> Iterator[Page]:
     """Run Chromium with a new profile, and yield its page. It finds no host but this machine.
 
     Args:
         folder: for its files.
+        names: that lead to this machine too, as those of an attacker do after DNS rebinding.
     """
     program = next((path for path in map(shutil.which, _NAMES) if path), None)
     if program is None:
@@ -193,7 +194,9 @@ def chromium(folder: Path) -> Iterator[Page]:
         "--no-first-run",
         "--disable-background-networking",
         "--disable-component-update",
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        "--host-resolver-rules="
+        + "".join(f"MAP {name} 127.0.0.1, " for name in names)
+        + "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
         "--remote-debugging-pipe",
         f"--user-data-dir={folder / 'profile'}",
     ]

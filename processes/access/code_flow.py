@@ -6,13 +6,14 @@ import base64
 import hashlib
 import hmac
 import secrets
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 
 from processes.access.identity_tokens import person_of
 from processes.access.issuer import Issuer
 from processes.access.person import Person
+from processes.allowed_hosts import require_secure
 from processes.errors import UnauthorizedError, UnavailableError
 
 _SCOPE = "openid profile"
@@ -64,8 +65,10 @@ def sign_in_address(issuer: Issuer, client_id: str, attempt: SignInAttempt, redi
         UnavailableError: the issuer does not answer, or lets nobody sign in.
     """
     address = issuer.endpoints().authorization_endpoint
-    if urlsplit(address).scheme not in ("http", "https"):
-        raise UnavailableError(f"the issuer {issuer.named.url} names no address to sign in at")
+    try:
+        require_secure(address)
+    except ValueError as err:
+        raise UnavailableError(f"the issuer {issuer.named.url} names no address to sign in at safely") from err
     challenge = base64.urlsafe_b64encode(hashlib.sha256(attempt.verifier.encode()).digest()).rstrip(b"=").decode()
     query = {
         "response_type": "code",

@@ -28,7 +28,7 @@ def person_of(text: str, issuer: Issuer, audience: str, nonce: str | None = None
         text: the token.
         issuer: that must have signed it.
         audience: that it must be for.
-        nonce: that it must have; None = any or none.
+        nonce: of the sign-in that it must be made for, and for nobody else; None = a program has brought it.
 
     Raises:
         UnauthorizedError: it is not good.
@@ -36,7 +36,7 @@ def person_of(text: str, issuer: Issuer, audience: str, nonce: str | None = None
     """
     claims = _claims(text, issuer, audience)
     name = claims["sub"]
-    if len(name) > _MAX_NAME or (nonce is not None and claims.get("nonce") != nonce):
+    if len(name) > _MAX_NAME or (nonce is not None and not _is_of_sign_in(claims, audience, nonce)):
         raise UnauthorizedError(NOBODY)
     titles = (claims.get(title) for title in _TITLES)
     title = next((item for item in titles if isinstance(item, str) and item), "")
@@ -57,6 +57,13 @@ def role_of(claims: Mapping[str, Any], name: str) -> Role:
             value = value.get(part) if isinstance(value, Mapping) else None
     named = value.split() if isinstance(value, str) else value if isinstance(value, list) else []
     return max((role for role in Role if role.value in named), key=list(Role).index, default=Role.VIEWER)
+
+
+def _is_of_sign_in(claims: Mapping[str, Any], client_id: str, nonce: str) -> bool:
+    """Return whether a token was made for a sign-in, and for this client: OpenID Connect Core, section 3.1.3.7."""
+    audiences = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
+    party = claims.get("azp", client_id if audiences == [client_id] else None)
+    return claims.get("nonce") == nonce and party == client_id
 
 
 def _claims(text: str, issuer: Issuer, audience: str) -> Mapping[str, Any]:

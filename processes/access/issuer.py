@@ -39,6 +39,12 @@ class Endpoints(msgspec.Struct, frozen=True):
     """Where a code is changed for tokens; empty = nowhere."""
 
 
+class _KeySet(msgspec.Struct, frozen=True):
+    """The keys of an issuer, as its document has them (RFC 7517)."""
+
+    keys: list[Any]
+
+
 class Issuer:
     """The issuer of a service. What it says is kept; while it is slow or gone, what is known of it is used on.
 
@@ -96,8 +102,8 @@ class Issuer:
         return found
 
     def _fetch_keys(self) -> Sequence[Key]:
-        document = self._document(self.endpoints().jwks_uri, dict[str, Any])
-        return [key for item in document.get("keys", ()) if (key := _signing_key(item)) is not None]
+        document = self._document(self.endpoints().jwks_uri, _KeySet)
+        return [key for item in document.keys if (key := _signing_key(item)) is not None]
 
     def _document[T](self, href: str, kind: type[T]) -> T:
         try:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from processes.access.audit import AuditEvent, audit
+
 if TYPE_CHECKING:
     from processes.jobs.intake import Intake
 
@@ -61,6 +63,8 @@ def dismiss(config: Path, job_id: str) -> None:
             dismissed = intake.dismiss(job_id)
         except KeyError as err:
             raise click.ClickException(f"there is no job {job_id}") from err
+        if dismissed is not None:
+            audit(AuditEvent.DISMISSAL, None, job=job_id)
         click.echo(f"{job_id} {'dismissed' if dismissed is not None else 'was dismissed before'}")
 
 

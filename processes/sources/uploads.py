@@ -265,6 +265,11 @@ def is_upload(path: Path, settings: Settings) -> bool:
     return upload is not None and _place(settings.results).path(upload.id, upload.file) == path
 
 
+def was_upload(path: Path, settings: Settings) -> bool:
+    """Return whether a file lies where files that clients have sent are kept, though it may be there no more."""
+    return _place(settings.results).path(path.parent.name, path.name) == path
+
+
 def copy_upload(path: str, settings: Settings, target: Path, spend: Callable[[int], None]) -> None:
     """Copy the file that a link means from an object store.
 

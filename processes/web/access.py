@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 from typing import cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from flask import Response, current_app, g, redirect, request
 from pygeoapi.api import API
@@ -18,6 +18,7 @@ from processes.jobs.manager import JobManager
 from processes.jobs.session_store import SessionStore
 from processes.jobs.token_store import TokenStore
 from processes.settings import OPEN, Settings
+from processes.web.origins import is_own_origin
 from processes.web.pages import wants_error_page
 from processes.web.roles import Openness, need_of
 from processes.web.session_cookie import CookiePlace, asked_path
@@ -41,7 +42,7 @@ class Visitors:
 
     def __init__(self, api: API, url: str, issuer: Issuer | None) -> None:
         self._manager = cast(JobManager, api.manager)
-        self._own = urlsplit(url).netloc.lower()
+        self._url = url
         self.issuer = issuer
         self.cookies = CookiePlace.of(url)
 
@@ -76,7 +77,7 @@ class Visitors:
     def is_own_page(self) -> bool:
         """Return whether a page of the service makes the request: browsers say so of whatever changes something."""
         origin = request.headers.get("Origin")
-        return origin is not None and urlsplit(origin).netloc.lower() in (request.host.lower(), self._own)
+        return origin is not None and is_own_origin(origin, request.host, self._url)
 
 
 def visitors_of(settings: Settings, api: API) -> Visitors | None:
@@ -106,17 +107,14 @@ def access_check(settings: Settings, visitors: Visitors | None) -> Callable[[], 
             return None
         if request.method == "OPTIONS":  # browsers ask without credentials; the answer tells of methods alone
             return current_app.make_default_options_response()
-        need = need_of(request.endpoint, request.method)
+        need = need_of(request.endpoint, request.method, (request.view_args or {}).get("process_id"))
         if need is Openness.ALWAYS:
             return None
-        try:
-            person = visitors.person()
-            if person is None and not (SHARED_JOB in g or (need is Openness.IF_ANONYMOUS and settings.anonymous)):
-                raise UnauthorizedError(_UNKNOWN)
-        except UnauthorizedError:
+        person = visitors.person()
+        if person is None and not (SHARED_JOB in g or (need is Openness.IF_ANONYMOUS and settings.anonymous)):
             if wants_error_page():
                 return _to_sign_in(visitors.cookies.root)
-            raise
+            raise UnauthorizedError(_UNKNOWN)
         g.person = person or ANONYMOUS
         needed = Role.VIEWER if isinstance(need, Openness) else need
         if not g.person.role.allows(needed):

@@ -28,6 +28,7 @@ from processes.settings import load_settings
 from processes.sources.media_types import HTML, JSON
 from processes.web.access import access_check, keep_private, visitors_of
 from processes.web.assets import assets_view, restrict_page
+from processes.web.body import limit_other_bodies
 from processes.web.chips import chip_view
 from processes.web.collections import CONFORMANCE as FEATURES_CONFORMANCE
 from processes.web.collections import collections_view, items_view
@@ -83,6 +84,8 @@ _OWN_ENDPOINTS = (
     "static",
 )
 """Endpoints whose responses have the media type that they declare."""
+_LARGE_BODIES = (_EXECUTE, _ITEMS, "validate", "uploads")
+"""Endpoints that take large bodies."""
 _CLASSES = "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/"
 _CONFORMANCE = ("job-list", "dismiss", "html")
 """Classes that pygeoapi itself does not conform to."""
@@ -227,6 +230,7 @@ def create_application(configuration: Path) -> Flask:
     app.url_map.merge_slashes = False  # it would redirect, to whatever host the client names
     app.before_request(origin_check(settings, api.config["server"]["url"]))
     app.before_request(_refuse_folders)
+    app.before_request(lambda: limit_other_bodies(request, _LARGE_BODIES))
     app.before_request(share_reader(api))
     app.before_request(access_check(settings, visitors))
     app.register_error_handler(ServiceError, _service_error_response)

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -18,9 +18,24 @@ from processes.web.views import BODIES
 
 _SHARES, _SHARE_BYTES = 4, 2**24
 """Memory for the bodies that are being read by all web processes of the machine: so many shares of this size."""
+_MAX_OTHER_BYTES = 2**16
 _FREE_BYTES = 2**18
 """A smaller body takes no share."""
 _POLL_S = 0.02
+
+
+def limit_other_bodies(request: Request, endpoints: Collection[str]) -> None:
+    """Let no view read a large body into memory, but those that read theirs with `request_body`, or into a file.
+
+    A form is parsed as a whole, and pygeoapi reads bodies of each request, also where it does not use them. A larger
+    one is answered by 413 where it is read.
+
+    Args:
+        request: the request.
+        endpoints: of the views that take large bodies.
+    """
+    if request.endpoint not in endpoints:
+        request.max_content_length = _MAX_OTHER_BYTES
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
@@ -9,7 +10,7 @@ from flask import Response, request
 from pygeoapi.api import API
 
 from processes.classify.stored_chips import ChipGoneError, StoredChip
-from processes.errors import UnavailableError
+from processes.errors import ForbiddenError, UnavailableError
 from processes.features.serving.stored_result import StoredResult
 from processes.jobs.files import FORMS
 from processes.jobs.form_names import CHIP, CHIPS, stored_name
@@ -17,8 +18,9 @@ from processes.jobs.intake import Intake
 from processes.jobs.job import Job, JobStatus
 from processes.jobs.manager import JobManager
 from processes.ogc.problem import GoneError, NotFoundError
+from processes.settings import Settings
 from processes.sources.links import allowed_path
-from processes.sources.uploads import is_upload
+from processes.sources.uploads import is_upload, was_upload
 from processes.web.forms import made_form, stored_result
 from processes.web.results import OutputFile, file_response, job_error
 from processes.web.views import View
@@ -57,9 +59,7 @@ def _response(intake: Intake, job: Job, stored: StoredResult, row: int, object_i
     if not found.has_image:
         raise NotFoundError(f"object {object_id!r} has no chip: it touches no image")
     settings = intake.settings
-    for path in filter(Path.is_absolute, found.paths):
-        if not is_upload(path, settings):  # what was allowed once need not be any more
-            allowed_path(path.as_uri(), settings)
+    require_still_allowed(found.paths, settings)
     if not found.is_quick:
         name = made_form(intake, job, f"{CHIP}{row}")
         return file_response(intake, job, OutputFile(f"{FORMS}/{name}", _PNG, f"{job.id}-{job.fence}-chip-{row}", None))
@@ -71,3 +71,27 @@ def _response(intake: Intake, job: Job, stored: StoredResult, row: int, object_i
     response.add_etag()
     response.make_conditional(request)
     return response
+
+
+def require_still_allowed(paths: Iterable[Path], settings: Settings) -> None:
+    """Raise an error where images of a result may not be read any more: what was allowed once need not be now.
+
+    The error names no folder: whoever follows a link that shares the job reads it too.
+
+    Args:
+        paths: of the images; those that are not absolute were not read from a folder.
+        settings: what the deployment allows.
+
+    Raises:
+        GoneError: an image is a file that was sent, and is kept no more.
+        ForbiddenError: an image lies where links may not point any more.
+    """
+    for path in filter(Path.is_absolute, paths):
+        if is_upload(path, settings):
+            continue
+        if was_upload(path, settings):
+            raise GoneError("the file that was sent as its image was removed, or its time is over")
+        try:
+            allowed_path(path.as_uri(), settings)
+        except ForbiddenError as err:
+            raise ForbiddenError("its image lies in a folder that this server does not allow any more") from err

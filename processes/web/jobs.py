@@ -42,8 +42,8 @@ def jobs_view(api: API) -> View:
         if request.method == "DELETE":
             return _dismiss(manager, job_id, api.base_url)
         job = find_job(manager, job_id)
-        document = _job_document(manager, job, api.base_url)
         is_own = current_person().may_see(job.maker)
+        document = _job_document(manager, job, api.base_url, is_own)
         return job_page(api, document, is_own) if wants_page() else json_response(document)
 
     return jobs
@@ -91,10 +91,13 @@ def offered(intake: Intake, job: Job) -> tuple[list[dict[str, str]], list[str]]:
     return forms, styles
 
 
-def _job_document(manager: JobManager, job: Job, base_url: str) -> dict[str, Any]:
-    """Return a job with its request and, if it failed, with its error."""
+def _job_document(manager: JobManager, job: Job, base_url: str, is_own: bool) -> dict[str, Any]:
+    """Return a job, with its error if it failed, and with its request if it is of who asks.
+
+    A link that shares a job does not show its request: that names folders, files and subscribers of its maker.
+    """
     document = status_info(job, base_url)
-    request_text = manager.intake.store.request(job.id)
+    request_text = manager.intake.store.request(job.id) if is_own else None
     if request_text is not None:
         document["request"] = msgspec.Raw(request_text.encode())
     return document

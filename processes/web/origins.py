@@ -29,13 +29,12 @@ def origin_check(settings: Settings, url: str) -> Callable[[], None]:
         url: public base URL of the service.
     """
     names = {name.lower() for name in settings.host_names} or {urlsplit(url).hostname or ""}
-    own_origin = urlsplit(url).netloc.lower()
 
     def check() -> None:
         """Raise MisdirectedRequestError or ForbiddenError where the request must not be answered."""
         require_name(request.host, names)
         if request.method not in _READING:
-            require_origin(request.headers.get("Origin"), (request.host, own_origin), settings.origins)
+            require_origin(request.headers.get("Origin"), request.host, url, settings.origins)
 
     return check
 
@@ -59,14 +58,34 @@ def require_name(host: str, names: Collection[str]) -> None:
         )
 
 
-def require_origin(origin: str | None, own: Collection[str], allowed: Collection[str]) -> None:
+def is_own_origin(origin: str, host: str, url: str) -> bool:
+    """Return whether an origin is that of the service's own pages.
+
+    Where its public URL is https, a page of the same name without TLS is not: whoever is in between may have made it.
+
+    Args:
+        origin: the header of that name.
+        host: the request's header, with its port.
+        url: public base URL of the service.
+    """
+    try:
+        given, public = urlsplit(origin.lower()), urlsplit(url.lower())
+    except ValueError:  # as of half an IPv6 address
+        return False
+    if given.netloc == public.netloc:
+        return given.scheme == "https" or public.scheme != "https"
+    return bool(given.netloc) and given.netloc == host.lower()
+
+
+def require_origin(origin: str | None, host: str, url: str, allowed: Collection[str]) -> None:
     """Raise ForbiddenError where a page of an origin may not change anything.
 
     Args:
         origin: the header of that name; None = no page of another origin made the request.
-        own: hosts with ports of the service's own pages.
+        host: as `is_own_origin` has it.
+        url: as `is_own_origin` has it.
         allowed: origins whose pages may call the service.
     """
-    if origin is None or ANY in allowed or origin in allowed or urlsplit(origin).netloc.lower() in own:
+    if origin is None or ANY in allowed or origin in allowed or is_own_origin(origin, host, url):
         return
     raise ForbiddenError(f"web pages of {origin!r} may not call this service: CLASSIFY_ORIGINS lists those that may")

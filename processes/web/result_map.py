@@ -27,9 +27,7 @@ from processes.jobs.job import Job, JobStatus
 from processes.jobs.manager import JobManager
 from processes.jobs.status_info import job_url
 from processes.ogc.problem import GoneError, NotFoundError
-from processes.settings import Settings
-from processes.sources.links import allowed_path
-from processes.sources.uploads import is_upload
+from processes.web.chips import require_still_allowed
 from processes.web.forms import made_form, stored_result
 from processes.web.object_query import read_object_filter
 from processes.web.results import job_error
@@ -91,7 +89,7 @@ def imagery_tile_view(api: API) -> View:
 
         def make() -> Response:
             images = _images(manager.intake, job)
-            _require_allowed(images, address, manager.intake.settings)
+            require_still_allowed(images.paths(address), manager.intake.settings)
             try:
                 content = images.tile(address, manager.intake.forms.access(job))
             except ChipGoneError as err:
@@ -141,13 +139,6 @@ def _images(intake: Intake, job: Job) -> StoredImages:
         raise NotFoundError(f"where the imagery of job {job.id} lies was not kept") from err
 
 
-def _require_allowed(images: StoredImages, address: TileAddress | None, settings: Settings) -> None:
-    """Raise ForbiddenError where images of a tile lie where the configuration does not allow links any more."""
-    for path in images.paths(address):
-        if path.is_absolute() and not is_upload(path, settings):
-            allowed_path(path.as_uri(), settings)
-
-
 def _tile(intake: Intake, etag: str, turns: threading.BoundedSemaphore, make: Callable[[], Response]) -> Response:
     """Return a tile that `make` makes, unless the client has it already."""
     if request.if_none_match.contains_weak(etag):
@@ -188,7 +179,7 @@ def _document(intake: Intake, job: Job, stored: StoredResult, index: MapIndex, u
     box = index.extent
     try:
         images = _images(intake, job)
-        _require_allowed(images, None, intake.settings)
+        require_still_allowed(images.paths(None), intake.settings)
         first, last = images.zooms(intake.forms.access(job))
     except (ChipGoneError, ServiceError) as err:
         document["problem"] = f"the imagery cannot be shown: {err}"

@@ -23,6 +23,10 @@ class Openness(enum.Enum):
 Need = Role | Openness
 """What an operation needs."""
 
+_EXECUTE = "pygeoapi.execute_process_jobs"
+_READING_PROCESSES = ("describe-model",)
+"""Processes that only read what viewers may see, and never become a job: forms ask them about models."""
+
 _READS = ("GET", "HEAD")
 _ALWAYS = ("assets", "health", "pygeoapi.static", "static", "sign_in", "sign_in_begin", "sign_in_end", "sign_out")
 _DESCRIPTIONS = ("pygeoapi.conformance", "pygeoapi.landing_page", "pygeoapi.openapi", "pygeoapi.get_processes")
@@ -73,7 +77,7 @@ NEEDS: Mapping[tuple[str, str], Need] = {
     **_reading((*_RESULTS, *_OF_CONFIGURATIONS), Role.VIEWER),
     ("pygeoapi.stac_search", "POST"): Role.VIEWER,
     **_reading(("imagery", "shares", "upload"), Role.USER),
-    ("pygeoapi.execute_process_jobs", "POST"): Role.USER,
+    (_EXECUTE, "POST"): Role.USER,
     ("validate", "POST"): Role.USER,
     ("pygeoapi.get_jobs", "DELETE"): Role.USER,
     ("uploads", "POST"): Role.USER,
@@ -86,6 +90,14 @@ NEEDS: Mapping[tuple[str, str], Need] = {
 """What an operation needs, by endpoint and method."""
 
 
-def need_of(endpoint: str, method: str) -> Need:
-    """Return what an operation needs."""
+def need_of(endpoint: str, method: str, process_id: str | None = None) -> Need:
+    """Return what an operation needs.
+
+    Args:
+        endpoint: that is asked.
+        method: of the request.
+        process_id: of the process that the request names; None = it names none.
+    """
+    if (endpoint, method) == (_EXECUTE, "POST") and process_id in _READING_PROCESSES:
+        return Role.VIEWER
     return NEEDS.get((endpoint, method), Role.OPERATOR)

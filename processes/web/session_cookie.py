@@ -29,8 +29,17 @@ class CookiePlace:
 
     @property
     def session(self) -> str:
-        """Name of the cookie of sessions. The prefix makes browsers refuse one that another host sets."""
-        return "__Host-classify-session" if self.is_secure and not self.root else "classify-session"
+        """Name of the cookie of sessions."""
+        return self._named("classify-session")
+
+    @property
+    def sign_in(self) -> str:
+        """Name of the cookie that a browser keeps while somebody signs in at an issuer."""
+        return self._named("classify-sign-in")
+
+    def _named(self, name: str) -> str:
+        """Return the name of a cookie. The prefix makes browsers refuse one that another host of the domain sets."""
+        return f"__Host-{name}" if self.is_secure and not self.root else name
 
     def set(self, response: Response, name: str, value: str, lasts_s: int) -> None:
         """Let a browser keep a cookie that no script reads, and that no page of another site sends with a POST.

@@ -100,7 +100,7 @@ def keep_shared_private(response: Response) -> Response:
 def _without_secret(api: API, job_id: str, secret: str) -> Response:
     """Return the redirection of a browser to the same page, with the secret as a cookie instead of in its address."""
     others = [(name, value) for name, value in request.args.items(multi=True) if name != SHARE]
-    page = quote(request.path.rpartition("/")[2])  # a relative address: the service may stand below a folder
+    page = quote(request.path.rpartition("/")[2]) or "."  # a relative address: the service may stand below a folder
     response = Response(status=HTTPStatus.SEE_OTHER, headers={"Location": f"{page}?{urlencode(others)}".rstrip("?")})
     base = urlsplit(api.base_url)
     for folder in ("jobs", "collections"):

@@ -5,17 +5,19 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import cast
 
-from flask import Flask, Response, redirect, request
+from flask import Flask, Response, current_app, redirect, request
 from pygeoapi.api import API
 
 from processes.access.person import Person
 from processes.errors import ForbiddenError, UnauthorizedError
 from processes.jobs.session_store import LASTS_S
+from processes.ogc.problem import status_of, type_of
 from processes.web.access import SIGN_IN, Visitors
 from processes.web.pages import page
 from processes.web.problem import ProblemResponse
 from processes.web.session_cookie import own_path
-from processes.web.views import View
+from processes.web.views import SETTINGS, View
+from processes.web.who import audit_refusal
 
 _PAGE = "sign_in.html"
 
@@ -39,12 +41,13 @@ def add_sign_out(app: Flask, visitors: Visitors) -> None:
 def _sign_in_view(api: API, visitors: Visitors) -> View:
     def sign_in() -> Response:
         back = own_path(request.values.get("next"))
-        if request.method == "GET":
+        if request.method != "POST":
             return sign_in_page(api, back)
         require_own_page(visitors)
         try:
             token_id, person = visitors.tokens.look_up(request.form.get("token", "").strip())
         except UnauthorizedError as err:
+            audit_refusal(type_of(err), status_of(err), current_app.extensions[SETTINGS].proxies)
             return sign_in_page(api, back, err.detail)
         return begin_session(visitors, person, back, token_id)
 

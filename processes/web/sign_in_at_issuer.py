@@ -19,7 +19,6 @@ from processes.web.views import View
 CALLBACK = f"{SIGN_IN}/callback"
 """Path that the issuer sends browsers back to."""
 _BEGIN = f"{SIGN_IN}/begin"
-_COOKIE = "classify-sign-in"
 _LASTS_S = 600
 """Seconds that somebody may take to sign in."""
 
@@ -57,7 +56,7 @@ def _begin_view(visitors: Visitors, issuer: Issuer, client_id: str, back_to: str
         attempt = SignInAttempt.make(own_path(request.args.get("next")))
         address = sign_in_address(issuer, client_id, attempt, back_to)
         response = cast(Response, redirect(address, HTTPStatus.SEE_OTHER))
-        visitors.cookies.set(response, _COOKIE, attempt.text, _LASTS_S)
+        visitors.cookies.set(response, visitors.cookies.sign_in, attempt.text, _LASTS_S)
         response.cache_control.no_store = True
         return response
 
@@ -66,10 +65,10 @@ def _begin_view(visitors: Visitors, issuer: Issuer, client_id: str, back_to: str
 
 def _end_view(visitors: Visitors, issuer: Issuer, client_id: str, back_to: str) -> View:
     def end() -> Response:
-        attempt = SignInAttempt.read(request.cookies.get(_COOKIE))
+        attempt = SignInAttempt.read(request.cookies.get(visitors.cookies.sign_in))
         person = end_sign_in(issuer, client_id, attempt, request.args.to_dict(), back_to)
         response = begin_session(visitors, person, own_path(attempt.back))
-        visitors.cookies.remove(response, _COOKIE)
+        visitors.cookies.remove(response, visitors.cookies.sign_in)
         return response
 
     return end

@@ -14,13 +14,14 @@ import pytest
 from joserfc.jwk import RSAKey
 
 from processes.access import refreshed
+from processes.access.code_flow import SignInAttempt, sign_in_address
 from processes.access.identity_tokens import ALGORITHMS, person_of, role_of
 from processes.access.issuer import Issuer
 from processes.access.person import Person, Role
 from processes.allowed_hosts import OidcIssuer
 from processes.errors import UnauthorizedError, UnavailableError
 from processes.settings import Settings
-from small_issuer import AUDIENCE, SmallIssuer, small_issuer
+from small_issuer import AUDIENCE, CLIENT, SmallIssuer, small_issuer
 from tables import each_row
 
 SETTINGS = Settings.from_plugin({})
@@ -248,6 +249,25 @@ def test_an_issuer_that_leads_elsewhere_is_not_followed(
     with pytest.raises(UnavailableError):
         person_of(issuer.token(), known(issuer), AUDIENCE)
     assert why in caplog.text
+
+
+@each_row("keys", [None, 7, {"a": 1}, [None, 7, "x", {}, {"kty": "RSA"}, {"kty": ["RSA"]}]])
+def test_keys_that_are_none_prove_nothing(issuer: SmallIssuer, monkeypatch: pytest.MonkeyPatch, keys: Any) -> None:
+    answer = issuer.answer
+    monkeypatch.setattr(
+        issuer, "answer", lambda path, form: (200, {"keys": keys}) if path == "/keys" else answer(path, form)
+    )
+    with pytest.raises(UnauthorizedError if isinstance(keys, list) else UnavailableError):
+        person_of(issuer.token(), known(issuer), AUDIENCE)
+
+
+@each_row(
+    "address", ["", "http://id.example.org/authorize", "javascript:alert(1)", "https:///authorize", "http://[::1"]
+)
+def test_nobody_is_sent_to_sign_in_where_others_can_read_it(issuer: SmallIssuer, address: str) -> None:
+    issuer.changes = {"authorization_endpoint": address}
+    with pytest.raises(UnavailableError, match="at safely"):
+        sign_in_address(known(issuer), CLIENT, SignInAttempt.make("/"), "http://localhost/sign-in/callback")
 
 
 def test_a_redirect_or_a_large_answer_of_the_issuer_is_not_taken(

@@ -193,9 +193,13 @@ def test_operators_list_show_and_dismiss_jobs(service: Service) -> None:
         "done",
     ):
         assert words in shown
-    assert jobs("dismiss", job).stdout == f"{job} dismissed\n"
+    dismissed = jobs("dismiss", job)
+    assert dismissed.stdout == f"{job} dismissed\n"
+    assert f"event=dismissal job={job} logger=classify.audit" in dismissed.stderr
     assert service.status(job)["status"] == "dismissed"
-    assert "was dismissed before" in jobs("dismiss", job).stdout
+    again = jobs("dismiss", job)
+    assert "was dismissed before" in again.stdout
+    assert "dismissal" not in again.stderr
     for command in ("show", "dismiss"):
         missing = jobs(command, "nothing")
         assert (missing.returncode, missing.stderr) == (1, "Error: there is no job nothing\n")

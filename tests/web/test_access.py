@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from access_modes import BROWSER, JOB, OPERATIONS, ORDER, OWN, application, ask, bearer, operations_of, refusals
+from processes.access.audit import LOGGER
 from processes.access.person import Role
 from processes.jobs import tables
 from processes.jobs.token_store import REMEMBERED_S
@@ -190,6 +192,7 @@ def test_a_browser_is_led_to_sign_in_and_back(app: Any) -> None:
     assert 'value="/jobs?status=failed&amp;f=html"' in page.text
     assert "script-src 'self'" in page.headers["Content-Security-Policy"]
     assert "no-store" in page.headers["Cache-Control"]
+    assert app.test_client().head("/sign-in").status_code == 200
 
 
 def test_a_session_is_shown_and_ends_where_it_is_signed_out(app: Any) -> None:
@@ -230,12 +233,31 @@ def test_a_session_changes_nothing_but_for_the_services_own_pages(app: Any) -> N
     assert browser.get("/jobs").status_code == 200
 
 
+def test_who_guesses_tokens_is_told_of_in_the_audit(app: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, LOGGER):
+        app.test_client().post("/sign-in", data={"token": "classify_x"}, headers=OWN | BROWSER)
+        answer = app.test_client().get("/jobs", headers=BROWSER | bearer("classify_x"))
+        assert answer.status_code == 401  # a page, but none that leads on
+    told = [(record.__dict__["path"], record.__dict__["reason"]) for record in caplog.records if record.name == LOGGER]
+    assert told == [("/sign-in", "Unauthorized"), ("/jobs", "Unauthorized")]
+    assert "classify_x" not in caplog.text
+
+
 def test_a_wrong_token_is_told_on_the_page(app: Any) -> None:
     answer = app.test_client().post("/sign-in", data={"token": "classify_x", "next": "/models"}, headers=OWN | BROWSER)
     assert answer.status_code == 401
     assert 'role="alert"' in answer.text
     assert 'value="/models"' in answer.text
     assert "Set-Cookie" not in answer.headers
+
+
+def test_nobody_fills_the_memory_before_they_have_signed_in(app: Any) -> None:
+    form = b"token=classify_x&" + b"a=b&" * 2**15
+    media_type = "application/x-www-form-urlencoded"
+    answer = app.test_client().post("/sign-in", data=form, content_type=media_type, headers=OWN)
+    assert (answer.status_code, answer.json["type"]) == (413, "TooLarge")
+    answer = app.test_client().post("/sign-in", data=form[: 2**15], content_type=media_type, headers=OWN)
+    assert answer.status_code == 401
 
 
 @each_row(
@@ -261,6 +283,7 @@ def test_nobody_is_led_elsewhere(given: str | None, path: str) -> None:
 def test_cookies_of_a_service_behind_tls_are_secure() -> None:
     assert CookiePlace.of("https://a.example/") == CookiePlace("", True)
     assert CookiePlace.of("https://a.example/").session == "__Host-classify-session"
+    assert CookiePlace.of("https://a.example/").sign_in == "__Host-classify-sign-in"
     assert CookiePlace.of("https://a.example/classify/").session == "classify-session"
     assert CookiePlace.of("https://a.example/classify/").root == "/classify"
 

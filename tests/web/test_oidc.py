@@ -112,6 +112,9 @@ def test_somebody_signs_in_and_out(app: Any, issuer: SmallIssuer) -> None:
         ({"nonce": "of another sign-in"}, {}),
         ({"nonce": None}, {}),
         ({"aud": AUDIENCE}, {}),
+        ({"aud": [CLIENT, AUDIENCE]}, {}),
+        ({"aud": [CLIENT, AUDIENCE], "azp": "another"}, {}),
+        ({"azp": "another"}, {}),
         ({"exp": 1}, {}),
         ({"iss": "https://evil.example"}, {}),
     ],
@@ -124,6 +127,11 @@ def test_who_is_not_confirmed_is_not_signed_in(
     assert browser.get(CALLBACK, query_string=sent).status_code == 401
     assert browser.get_cookie("classify-session") is None
     assert browser.get(CALLBACK, query_string=sent, headers=BROWSER).status_code == 401  # a page, and no way back to it
+
+
+def test_a_token_for_several_says_that_this_client_asked_for_it(app: Any, issuer: SmallIssuer) -> None:
+    browser, query = begun(app, issuer, aud=[AUDIENCE, CLIENT], azp=CLIENT)
+    assert browser.get(CALLBACK, query_string=query).status_code == 303
 
 
 def test_an_answer_to_another_browser_signs_nobody_in(app: Any, issuer: SmallIssuer) -> None:

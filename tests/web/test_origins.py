@@ -56,23 +56,27 @@ def test_a_service_answers_to_its_names(host: str, is_own: bool) -> None:
         ("http://localhost:5000", True),
         ("https://localhost:5000", True),  # a proxy speaks TLS
         ("https://classify.example.org", True),
+        ("https://CLASSIFY.example.org", True),
+        ("http://classify.example.org", False),  # whoever is in between may have made that page
+        ("https://classify.example.org:8443", False),
         ("https://map.example.org", True),
         ("http://map.example.org", False),
         ("http://localhost:8080", False),
         ("http://localhost", False),
         ("null", False),
         ("file://", False),
+        ("http://[", False),
         (OTHER, False),
     ],
 )
 def test_pages_of_other_origins_change_nothing(origin: str | None, may: bool) -> None:
-    own, allowed = ("localhost:5000", "classify.example.org"), ("https://map.example.org",)
-    require_origin(origin, own, ["*"])
+    own, allowed = ("localhost:5000", "https://classify.example.org/maps"), ("https://map.example.org",)
+    require_origin(origin, *own, ["*"])
     if may:
-        require_origin(origin, own, allowed)
+        require_origin(origin, *own, allowed)
     else:
         with pytest.raises(ForbiddenError, match="CLASSIFY_ORIGINS"):
-            require_origin(origin, own, allowed)
+            require_origin(origin, *own, allowed)
 
 
 @each_row(

@@ -397,6 +397,10 @@ def test_a_link_gives_reading_of_one_job_and_no_more(team: Team, made: Made) -> 
         assert as_guest(team, f"{path}{join}share={secret[::-1]}").status_code in (400, 404), path
     for path in (f"/jobs/{failed}", f"/collections/{_NAME}", f"/uploads/{made.upload}", f"/jobs/{done}/shares"):
         assert as_guest(team, f"{path}?share={secret}").status_code == 404, path
+    assert "request" in team.get(ANNA, f"/jobs/{done}").json
+    for path in (f"/jobs/{done}", f"/jobs/{done}?f=html", f"/jobs/{done}/events", f"/jobs/{done}/map", results):
+        shared = as_guest(team, f"{path}{'&' if '?' in path else '?'}share={secret}").text
+        assert not [word for word in (made.upload, _FILE, ANNA.name, '"request"') if word in shared], path
     assert as_guest(team, f"/jobs?share={secret}").json["jobs"] == []
     for method, path in (("DELETE", f"/jobs/{done}"), ("POST", f"/jobs/{done}/shares")):
         assert as_guest(team, f"{path}?share={secret}", method=method).status_code == 404
@@ -422,6 +426,9 @@ def test_a_browser_goes_on_without_the_secret_in_its_address(team: Team, made: M
     assert all("HttpOnly" in cookie and "SameSite=Lax" in cookie for cookie in cookies)
     page = as_guest(team, f"/jobs/{done}?f=html", with_cookies_of=browser, **_PAGE)
     assert page.status_code == 200
+    again = as_guest(team, path_of(link["href"]).replace("?", "/?"), **_PAGE)
+    assert (again.status_code, again.headers["Location"]) == (303, ".")  # which ends, and leads to the same page
+    assert as_guest(team, f"/jobs/{done}/", with_cookies_of=browser, **_PAGE).status_code == 200
     assert 'id="shares"' not in page.text  # who follows a link cannot share it further, nor delete anything
     assert re.search(r'name="dismiss"[^>]* hidden disabled', page.text)
     results = as_guest(team, f"/jobs/{done}/results?f=html", with_cookies_of=browser, **_PAGE)
@@ -453,6 +460,24 @@ def test_links_end_with_the_job_and_no_log_has_them(
         "refusal",
     ]
     assert not [record for record in caplog.records if secret in str(record.__dict__)]
+
+
+DORA = Person("dora", Role.USER)
+PEOPLE["dora"] = DORA
+
+
+def test_what_was_sent_and_is_gone_is_named_to_nobody(team: Team, home: Path, inputs: dict[str, Any]) -> None:
+    sent = team.upload(DORA, home / "imagery" / "a.tif", _FILE)
+    job = team.finished(DORA, inputs | {"image": {"href": sent["href"]}})
+    secret = team.ask(DORA, "POST", f"/jobs/{job}/shares").json["href"].partition("share=")[2]
+    upload = sent["href"].removeprefix("upload:").partition("/")[0]
+    assert team.ask(DORA, "DELETE", f"/uploads/{upload}").status_code == 204
+    chip = as_guest(team, f"/jobs/{job}/objects/1/chip.png?share={secret}")
+    assert chip.status_code == 410
+    for told in (chip.json["detail"], as_guest(team, f"/jobs/{job}/map?share={secret}").json["problem"]):
+        assert "was removed" in told
+        assert upload not in told
+    team.ask(DORA, "DELETE", f"/jobs/{job}")
 
 
 @pytest.mark.parametrize("end", ["dismissed", "expired", "dismissed after a failure"])
