@@ -466,6 +466,14 @@ def test_a_result_in_another_format_has_its_style_beside_it(
     assert (drawn["features"], drawn["renderer"]) == (16, "categorizedSymbol")
 
 
+def read_by_debians_gdal(python: str, service: Service, folder: Path) -> Any:
+    """Return the layer `squares` as the GDAL that QGIS uses translates it, as `ogr2ogr` does."""
+    program = "import sys; from osgeo import gdal; gdal.UseExceptions(); gdal.VectorTranslate(*sys.argv[1:3], layers=['squares'])"
+    command = [python, "-c", program, str(folder / "translated.gpkg"), f"OAPIF:{service.url}"]
+    subprocess.run(command, env=environment(folder), cwd=folder, check=True, timeout=120)
+    return pyogrio.read_arrow(folder / "translated.gpkg")[1]
+
+
 def test_a_result_of_10_000_objects_is_a_layer_of_the_service(
     python: str, plugins: Path, service: Service, pictures: Path, tmp_path: Path
 ) -> None:
@@ -516,6 +524,9 @@ def test_a_result_of_10_000_objects_is_a_layer_of_the_service(
     for name in set(wanted.column_names) - {"geom"}:
         found = columns["id" if name == "fid" else name]
         assert [found[place] for place in order] == wanted[name].to_pylist(), name
+    translated = read_by_debians_gdal(python, service, tmp_path)
+    for name in set(wanted.column_names) - {"geom", "fid"}:
+        assert translated[name].to_pylist() == wanted[name].to_pylist(), name
     assert has_colours(pictures / "collection.png")
 
 
