@@ -9,7 +9,7 @@ import select
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class Page:
         """Of all requests so far."""
         self.errors: list[str] = []
         """What went wrong in scripts and in the console."""
+        self._refused: set[str] = set()
         self.received_bytes = 0
         """What came over the wire, as the browser counts it."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
@@ -48,17 +49,20 @@ class Page:
 
     def call(self, method: str, **parameters: Any) -> Any:
         """Call a method of the protocol, and return its result."""
-        self._last += 1
-        number = self._last
-        message = {"id": number, "method": method, "params": parameters}
-        if self._session is not None:
-            message["sessionId"] = self._session
-        os.write(self._write, json.dumps(message).encode() + _END)
+        number = self._send(method, parameters)
         while True:
             answer = self._message(_WAIT_S)
             if answer.get("id") == number:
                 assert "error" not in answer, f"{method}: {answer['error']}"
                 return answer["result"]
+
+    def _send(self, method: str, parameters: Mapping[str, Any]) -> int:
+        self._last += 1
+        message = {"id": self._last, "method": method, "params": parameters}
+        if self._session is not None:
+            message["sessionId"] = self._session
+        os.write(self._write, json.dumps(message).encode() + _END)
+        return self._last
 
     def look(self, size: tuple[int, int], *, is_dark: bool = False) -> None:
         """Give the window a size, and choose the colour scheme."""
@@ -76,6 +80,14 @@ class Page:
         self.call("Page.navigate", url=url)
         self.until_event("Page.loadEventFired")
         self.settle()
+
+    def refuse_first(self, *patterns: str) -> None:
+        """Answer the first request for each address that fits a pattern as a busy service does; none = no longer."""
+        self._refused.clear()
+        if patterns:
+            self.call("Fetch.enable", patterns=[{"urlPattern": pattern} for pattern in patterns])
+        else:
+            self.call("Fetch.disable")
 
     def settle(self, quiet_s: float = 0.25) -> None:
         """Wait until nothing has happened for a while."""
@@ -154,12 +166,22 @@ class Page:
             self._note(message)
         return message
 
+    def _answer(self, request: str, url: str) -> None:
+        if url in self._refused:
+            self._send("Fetch.continueRequest", {"requestId": request})
+            return
+        self._refused.add(url)
+        headers = [{"name": "Retry-After", "value": "1"}]
+        self._send("Fetch.fulfillRequest", {"requestId": request, "responseCode": 503, "responseHeaders": headers})
+
     def _note(self, event: dict[str, Any]) -> None:
         self._events.append(event)
         values = event["params"]
         match event["method"]:
             case "Network.requestWillBeSent":
                 self.urls.append(values["request"]["url"])
+            case "Fetch.requestPaused":
+                self._answer(values["requestId"], values["request"]["url"])
             case "Network.loadingFinished":
                 self.received_bytes += int(values["encodedDataLength"])
             case "Runtime.exceptionThrown":

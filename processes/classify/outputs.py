@@ -12,10 +12,13 @@ from processes.classify.publish import publish
 from processes.classify.sections import OutputOptions, SavedPlan, save_images
 from processes.classify.stored_chips import ChipSources, store_chips
 from processes.crs import crs_from_text
+from processes.features.serving.feature_index import extent
 from processes.features.serving.map_index import MAX_OBJECTS, write_map_index
+from processes.features.serving.served_crs import served_crs
+from processes.features.serving.stored_result import StoredResult
 from processes.features.writing.formats import format_of_media_type
 from processes.imagery.chips import Placement
-from processes.ogc.process import Output
+from processes.ogc.process import LayerInfo, Output
 from processes.sources.seal import Seal
 from processes.sources.stamps import FileStamp
 
@@ -55,7 +58,12 @@ def published(
     if stores and rows.layer.crs is not None and _MAPPED_ROWS <= len(rows) <= MAX_OBJECTS:
         stored["map"] = folder / "stored-map.arrow"
         write_map_index(stored["result"], stored["map"])
-    return Output(OUTPUT, output.media_type, path, summary, stored, stores and rows.layer.crs is not None)
+    layer = _layer_info(StoredResult(stored["result"])) if stores and rows.layer.crs is not None else None
+    return Output(OUTPUT, output.media_type, path, summary, stored, layer)
+
+
+def _layer_info(stored: StoredResult) -> LayerInfo:
+    return LayerInfo(served_crs(stored).own_uri, extent(stored))
 
 
 def chips_of(

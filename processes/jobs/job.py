@@ -13,6 +13,7 @@ import msgspec
 
 from processes.errors import ServiceError, from_record
 from processes.ogc.execution import ResponseOptions
+from processes.ogc.process import LayerInfo
 from processes.ogc.request import Subscriber
 
 
@@ -42,8 +43,8 @@ class ResultFile(msgspec.Struct, frozen=True):
     name: str
     """Of the file, among the job's."""
     size_bytes: int
-    is_layer: bool = False
-    """True = it is of features, which can be had one by one."""
+    layer: LayerInfo | None = None
+    """None = it is not of features that can be had one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +162,9 @@ class Job:
         return min(99, 100 * self.done // self.objects) if self.objects else 0
 
     @property
-    def has_layer(self) -> bool:
-        """Return whether its result is a layer that can be had now."""
-        return self.result is not None and self.result.is_layer and self.result_name is not None
+    def layer(self) -> LayerInfo | None:
+        """The layer that its result is; None = it is none, or cannot be had now."""
+        return None if self.result is None or self.result_name is None else self.result.layer
 
     def described(self) -> dict[str, str]:
         """Return what operators see of the job, by name, as text."""

@@ -257,7 +257,7 @@ class RunnerStore:
             status=JobStatus.SUCCESSFUL,
             message=message,
             result=msgspec.json.encode(result).decode(),
-            is_layer=result.is_layer,
+            is_layer=result.layer is not None,
             summary=None if summary is None else msgspec.json.encode(summary).decode(),
             objects=objects,
             done=objects,

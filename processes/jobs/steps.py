@@ -268,7 +268,7 @@ def _finished(output: Output, files: JobFiles, storage: Storage, step: Step, obj
     size, name = path.stat().st_size, f"result-{step.fence}{path.suffix}"
     files.keep(name, path)
     files.sync()
-    result = ResultFile(output.id, output.media_type, f"{step.plan}/{name}", size, output.is_layer)
+    result = ResultFile(output.id, output.media_type, f"{step.plan}/{name}", size, output.layer)
     return ResultPublished(result, None if output.summary is None else dict(output.summary), objects)
 
 

@@ -47,6 +47,15 @@ class Requirements:
     """Seconds that a job waits before it begins. Its execution is then `is_delayed`."""
 
 
+class LayerInfo(msgspec.Struct, frozen=True):
+    """What is told of an output whose features can be had one by one."""
+
+    crs: str
+    """URI of the CRS that they can be had in beside CRS84; CRS84 = in no other one."""
+    bbox: tuple[float, float, float, float] | None
+    """The box around all of them in CRS84: minx, miny, maxx, maxy; None = none has a geometry."""
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """The one output of an execution."""
@@ -59,8 +68,8 @@ class Output:
     """Counts and warnings; None = there are none."""
     stored: Mapping[str, Path] = field(default_factory=dict)
     """Files from which other forms of it are made later, by names."""
-    is_layer: bool = False
-    """True = it is a layer of features, and they can be had one by one from what is stored."""
+    layer: LayerInfo | None = None
+    """None = it is no layer of features, or they cannot be had one by one from what is stored."""
 
 
 class Sections(msgspec.Struct, frozen=True, tag=True):

@@ -13,7 +13,6 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from processes.crs import CRS84
 from processes.errors import Fault, RequestError, collect_faults
-from processes.features.serving.feature_index import FeatureIndex
 from processes.features.serving.items import find_items, item_texts
 from processes.features.serving.served_crs import served_crs
 from processes.features.serving.stored_result import StoredResult
@@ -24,6 +23,7 @@ from processes.jobs.job import Job
 from processes.jobs.manager import JobManager
 from processes.jobs.status_info import job_url, output_link
 from processes.ogc.problem import NotFoundError
+from processes.ogc.process import LayerInfo
 from processes.ogc.schema import quoted
 from processes.sources.media_types import HTML, JSON
 from processes.web.collection_pages import collection_page, collections_page, item_page, items_page
@@ -73,7 +73,7 @@ def items_view(api: API, original: View) -> View:
             return cast(Response, original(collection_id, item_id))
         if request.method not in ("GET", "HEAD"):
             raise MethodNotAllowed(valid_methods=["GET", "HEAD", "OPTIONS"])
-        job = find_layer(manager, collection_id)
+        job, _ = find_layer(manager, collection_id)
         if item_id is None:
             return _items(api, manager, job)
         return _item(api, manager, job, item_id)
@@ -95,7 +95,7 @@ def _list(api: API, manager: JobManager) -> Response:
     form = HTML_FORM if is_page else JSON_FORM
     document = {
         "links": page.links(f"{api.base_url}/collections", len(jobs) > page.limit, form),
-        "collections": [_summary(api, job) for job in jobs[: page.limit]],
+        "collections": [_summary(api, job, job.layer) for job in jobs[: page.limit] if job.layer is not None],
     }
     return collections_page(api, document) if is_page else _response(document, JSON)
 
@@ -106,23 +106,12 @@ def _describe(api: API, manager: JobManager, collection_id: str) -> Response:
     require_known(("f",), faults)
     if faults:
         raise RequestError(faults)
-    job = find_layer(manager, collection_id)
-    stored = stored_result(manager.intake, job)
-    served, document = served_crs(stored), _summary(api, job)
-    extent = _index(manager, job).extent
-    if extent is not None:
-        document["extent"] = {"spatial": {"bbox": [extent.tolist()], "crs": CRS84}}
-    document |= {"crs": served.uris, "storageCrs": served.own_uri}
+    document = _summary(api, *find_layer(manager, collection_id))
     return collection_page(api, document) if is_page else _response(document, JSON)
 
 
-def _index(manager: JobManager, job: Job, is_own: bool = False) -> FeatureIndex:
-    name = made_form(manager.intake, job, INDEX)
-    return FeatureIndex(manager.intake.forms.path(job, name), is_own)
-
-
-def _summary(api: API, job: Job) -> dict[str, Any]:
-    """Return a collection as the list has it."""
+def _summary(api: API, job: Job, layer: LayerInfo) -> dict[str, Any]:
+    """Return a collection, as the list has it too (Part 1, requirement 18)."""
     url, output = _url(api, job), output_link(job, api.base_url)["href"]
     links = [
         {"href": f"{url}?f=json", "rel": "self", "type": JSON, "title": "This collection"},
@@ -144,12 +133,15 @@ def _summary(api: API, job: Job) -> dict[str, Any]:
         ),
         {"href": job_url(job, api.base_url), "rel": "via", "type": JSON, "title": "The job that made it"},
     ]
+    extent = {} if layer.bbox is None else {"extent": {"spatial": {"bbox": [layer.bbox], "crs": CRS84}}}
     return {
         "id": layer_id(job),
         "title": job.result_name or job.id,
         "description": job.message,
         "itemType": "feature",
-        "crs": [CRS84],
+        **extent,
+        "crs": list(dict.fromkeys([CRS84, layer.crs])),
+        "storageCrs": layer.crs,
         "links": links,
     }
 

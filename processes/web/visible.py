@@ -10,6 +10,7 @@ from processes.access.person import Role
 from processes.jobs.job import Job, is_job_id
 from processes.jobs.manager import JobManager
 from processes.ogc.problem import NoSuchJobError, NotFoundError
+from processes.ogc.process import LayerInfo
 from processes.ogc.schema import quoted
 from processes.web.who import audit_refusal, current_person
 
@@ -41,8 +42,8 @@ def find_job(manager: JobManager, job_id: str, *, to_change: bool = False) -> Jo
     return job
 
 
-def find_layer(manager: JobManager, collection_id: str) -> Job:
-    """Return the job whose result is a collection that this request may see.
+def find_layer(manager: JobManager, collection_id: str) -> tuple[Job, LayerInfo]:
+    """Return the job whose result is a collection that this request may see, and what is told of the collection.
 
     A collection has the name of its result, which is its maker's. To an operator one of another maker has the id of its
     job, as several makers may have given the same name; a link that shares a result names it so, too.
@@ -59,9 +60,9 @@ def find_layer(manager: JobManager, collection_id: str) -> Job:
         if job is not None and not (person.may_see(job.maker) or g.get(SHARED_JOB) == job.id):
             audit_refusal(ANOTHERS, HTTPStatus.NOT_FOUND, manager.intake.settings.proxies)
             job = None
-    if job is None or not job.has_layer:
+    if job is None or job.layer is None:
         raise NotFoundError(f"there is no collection {quoted(collection_id)}")
-    return job
+    return job, job.layer
 
 
 def layer_id(job: Job) -> str:

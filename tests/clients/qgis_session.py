@@ -16,6 +16,7 @@ from qgis.core import (
     Qgis,
     QgsApplication,
     QgsAuthMethodConfig,
+    QgsDataSourceUri,
     QgsFeatureRequest,
     QgsMapRendererParallelJob,
     QgsMapSettings,
@@ -125,9 +126,25 @@ def model(step: dict[str, Any]) -> dict[str, Any]:
     return {"features": QgsVectorLayer(step["target"]).featureCount()}
 
 
+def collection(step: dict[str, Any]) -> dict[str, Any]:
+    """Add a collection of OGC API - Features, write all its features to a file, and draw it in a style of its service."""
+    source = QgsDataSourceUri()
+    source.setParam("url", step["url"])
+    source.setParam("typename", step["collection"])
+    layer = QgsVectorLayer(source.uri(False), "result", "OAPIF")
+    names = layer.fields().names()
+    features = [[feature.geometry().asWkt(6), *feature.attributes()] for feature in layer.getFeatures()]
+    Path(step["target"]).write_text(json.dumps([names, features], default=lambda value: None))  # QGIS's NULL
+    _, is_styled = layer.loadNamedStyle(step["style"])
+    return {"crs": layer.crs().authid(), "styled": is_styled, **picture_of(layer, step)}
+
+
 def draw(step: dict[str, Any]) -> dict[str, Any]:
     """Draw a layer as it comes, in its own style, over an image."""
-    layer = QgsVectorLayer(step["draw"], "result", "ogr")
+    return picture_of(QgsVectorLayer(step["draw"], "result", "ogr"), step)
+
+
+def picture_of(layer: QgsVectorLayer, step: dict[str, Any]) -> dict[str, Any]:
     image = QgsRasterLayer(step["over"], "image")
     settings = QgsMapSettings()
     settings.setLayers([layer, image])
@@ -167,7 +184,7 @@ def main() -> None:
     plugin.initProcessing()
     print(json.dumps({"version": Qgis.QGIS_VERSION}))
     for step in document["steps"]:
-        (act,) = [act for act in (run, describe, model, draw) if act.__name__ in step]
+        (act,) = [act for act in (run, describe, model, collection, draw) if act.__name__ in step]
         print(json.dumps(act(step)))
     sys.stdout.flush()
     plugin.unload()

@@ -20,6 +20,7 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
+import shapely
 import yaml
 from affine import Affine
 from PIL import Image
@@ -463,6 +464,70 @@ def test_a_result_in_another_format_has_its_style_beside_it(
     )
     assert answer["results"]["classifiedObjects"] == str(shape)
     assert (drawn["features"], drawn["renderer"]) == (16, "categorizedSymbol")
+
+
+def read_by_debians_gdal(python: str, service: Service, folder: Path) -> Any:
+    """Return the layer `squares` as the GDAL that QGIS uses translates it, as `ogr2ogr` does."""
+    program = "import sys; from osgeo import gdal; gdal.UseExceptions(); gdal.VectorTranslate(*sys.argv[1:3], layers=['squares'])"
+    command = [python, "-c", program, str(folder / "translated.gpkg"), f"OAPIF:{service.url}"]
+    subprocess.run(command, env=environment(folder), cwd=folder, check=True, timeout=120)
+    return pyogrio.read_arrow(folder / "translated.gpkg")[1]
+
+
+def test_a_result_of_10_000_objects_is_a_layer_of_the_service(
+    python: str, plugins: Path, service: Service, pictures: Path, tmp_path: Path
+) -> None:
+    image, count = service.town / "imagery" / "scene.tif", 10_000
+    with rasterio.open(image) as scene:
+        (west, south, east, north), crs = scene.bounds, scene.crs
+    x, y = np.random.default_rng(0).uniform((west, south), (east, north), (count, 2)).T
+    side = (east - west) / 400
+    features = [
+        {
+            "type": "Feature",
+            "id": number,
+            "properties": {"number": number, "half": number / 2, "text": f"é {number}" if number % 3 else None},
+            "geometry": shapely.geometry.mapping(square),
+        }
+        for number, square in enumerate(shapely.box(x - side, y - side, x + side, y + side))
+    ]
+    layer = {
+        "type": "FeatureCollection",
+        "crs": {"type": "name", "properties": {"name": str(crs)}},
+        "features": features,
+    }
+    (service.town / "imagery" / "squares.geojson").write_text(json.dumps(layer))
+    inputs = {
+        "image": {"href": image.as_uri()},
+        "features": {"href": f"{service.town.as_uri()}/imagery/squares.geojson"},
+    }
+    outputs = {"classifiedObjects": {"format": {"mediaType": "application/geopackage+sqlite3"}}}
+    named = {"model": "roof-damage", "resultName": "squares"}
+    job = service.execute(inputs | named, "respond-async", outputs=outputs).json["jobID"]
+    assert service.wait(job)["status"] == "successful"
+    for name in ("classifiedObjects.gpkg", "style.qml"):
+        (tmp_path / name).write_bytes(service.get(f"/jobs/{job}/results/{name}").body)
+    step = {
+        "collection": "squares",
+        "url": service.url,
+        "target": str(tmp_path / "features.json"),
+        "style": str(tmp_path / "style.qml"),
+        "over": str(image),
+        "picture": str(pictures / "collection.png"),
+    }
+    (answer,) = session(tmp_path, python, plugins, {"ours": {"url": service.url}}, step)
+    assert (answer["features"], answer["renderer"], answer["styled"]) == (count, "categorizedSymbol", True)
+    names, rows = json.loads((tmp_path / "features.json").read_text())
+    _, wanted = pyogrio.read_arrow(tmp_path / "classifiedObjects.gpkg", fid_as_index=True)
+    columns = dict(zip(names, zip(*(row[1:] for row in rows), strict=True), strict=True))
+    order = np.argsort(columns["id"])
+    for name in set(wanted.column_names) - {"geom"}:
+        found = columns["id" if name == "fid" else name]
+        assert [found[place] for place in order] == wanted[name].to_pylist(), name
+    translated = read_by_debians_gdal(python, service, tmp_path)
+    for name in set(wanted.column_names) - {"geom", "fid"}:
+        assert translated[name].to_pylist() == wanted[name].to_pylist(), name
+    assert has_colours(pictures / "collection.png")
 
 
 def test_a_model_goes_on_with_the_result(python: str, plugins: Path, service: Service, tmp_path: Path) -> None:

@@ -10,14 +10,18 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from jobs_service import Service, make_town, running, until
 from object_store import moto_store
 from processes.classify.downloads import FRAME, has_host_links
+from processes.crs.web_mercator import to_world
 from processes.errors import FailureError, InputError
+from processes.features.writing.formats import FORMATS
 from processes.jobs.files import FolderStorage, ObjectStorage, Storage, storage_of
 from processes.ogc.request import read_request
 from processes.settings import Settings
@@ -215,12 +219,57 @@ def test_a_service_keeps_its_results_in_an_object_store(objects: str, credential
         assert len(whole.json["features"]) == 3000
         part = service.get(f"/jobs/{job}/results/classifiedObjects", Range="bytes=10-19")
         assert (part.status, part.body) == (206, whole.body[10:20])
+        require_all_that_is_shown(service, job, whole.json["features"])
         storage = storage_of(Settings.from_plugin({"results": objects}, tmp_path))
         assert job in dict(storage.jobs())
+        require_uploads_do_as_links_do(service, reply.json["features"])
         service.request("DELETE", f"/jobs/{job}")
         until(lambda: job not in dict(storage.jobs()), 5)
         assert service.get(f"/jobs/{job}/results").status == 410
         assert not (service.state / "results").exists()
+
+
+def require_all_that_is_shown(service: Service, job: str, features: list[Any]) -> None:
+    """Ask for what is made of a result: its forms and styles, its collection, its map and its chips."""
+    url = f"/jobs/{job}"
+    for output_format in FORMATS:
+        form = service.get(f"{url}/results/classifiedObjects{output_format.ending}")
+        assert (form.status, form.headers["content-type"]) == (200, output_format.media_type), form.body
+        part = service.get(f"{url}/results/classifiedObjects{output_format.ending}", Range="bytes=10-19")
+        assert (part.status, part.body) == (206, form.body[10:20])
+    for ending in ("qml", "sld", "json"):
+        assert service.get(f"{url}/results/style.{ending}").status == 200
+    listed = service.get("/collections").json["collections"]
+    (collection,) = [
+        f"/collections/{item['id']}" for item in listed if any(each["href"].endswith(url) for each in item["links"])
+    ]
+    (box,) = service.get(collection).json["extent"]["spatial"]["bbox"]
+    found = service.get(f"{collection}/items?limit=10000&bbox={','.join(map(str, box))}").json["features"]
+    assert [item["geometry"] for item in found] == [item["geometry"] for item in features]
+    document = service.get(f"{url}/map").json
+    assert document["objects"] == len(features)
+    places = to_world(np.array([document["bounds"][:2], document["bounds"][2:]])).mean(axis=0).tolist()
+    for source, zoom in (("objects", 14), ("imagery", document["style"]["sources"]["imagery"]["maxzoom"])):
+        (template,) = document["style"]["sources"][source]["tiles"]
+        path = template[template.index("/jobs/") :].replace("{z}", str(zoom))
+        for name, place in zip(("{x}", "{y}"), places, strict=True):
+            path = path.replace(name, str(int(place * 2**zoom)))
+        tile = service.get(path)
+        assert (tile.status, len(tile.body) > 100) == (200, True), tile.body
+    assert service.get(f"{url}/objects/{features[7]['id']}/chip.png").body.startswith(b"\x89PNG")
+    assert service.get(f"{url}/review?limit=3").json["objects"]
+
+
+def require_uploads_do_as_links_do(service: Service, features: list[Any]) -> None:
+    """Send the image, and compare the result with that of the same file by link; only its chips are not to be had."""
+    content = (service.town / "imagery" / "town.tif").read_bytes()
+    sent = service.request("POST", "/uploads", content, {"Content-Disposition": 'attachment; filename="town.tif"'})
+    assert sent.status == 201, sent.body
+    reply = service.execute(service.inputs(5) | {"image": {"href": sent.json["href"]}})
+    assert reply.json["features"] == features
+    job = reply.headers["link"].partition("/jobs/")[2].partition(">")[0]
+    chip = service.get(f"/jobs/{job}/objects/{features[0]['id']}/chip.png")
+    assert (chip.status, "is not kept" in chip.json["detail"]) == (410, True)
 
 
 def test_uploads_lie_in_the_object_store_and_are_fetched(objects: str, credentials: None, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from processes.jobs.status_info import status_info
 from processes.jobs.store import AWAITED_PRIORITY, JobFilter, JobStore
 from processes.jobs.upload_quota import UploadQuota
 from processes.ogc.execution import DryRun, Execution, ResponseOptions
-from processes.ogc.process import Requirements, Sections
+from processes.ogc.process import LayerInfo, Requirements, Sections
 from processes.ogc.request import ExecuteRequest, Subscriber
 from processes.settings import Limits
 
@@ -599,7 +599,8 @@ def test_a_delayed_job_is_claimed_when_its_delay_is_over(
 
 
 def test_layers_are_the_results_that_can_be_had(database: Database, store: JobStore, runner_store: RunnerStore) -> None:
-    layer = ResultFile("classifiedObjects", "application/geo+json", "plan-1/result-1.geojson", 17, is_layer=True)
+    info = LayerInfo("http://www.opengis.net/def/crs/OGC/1.3/CRS84", (1.0, 2.0, 3.0, 4.0))
+    layer = ResultFile("classifiedObjects", "application/geo+json", "plan-1/result-1.geojson", 17, info)
     names = ["first", "table", "dismissed", "expired", "last"]
     for number, name in enumerate(names):
         job = put(store, result_name=name)
@@ -642,7 +643,8 @@ def test_numbers_of_names_count_among_those_of_their_maker(store: JobStore) -> N
 
 
 def test_lists_have_what_somebody_may_see(database: Database, store: JobStore, runner_store: RunnerStore) -> None:
-    layer = ResultFile("classifiedObjects", "application/geo+json", "plan-1/result-1.geojson", 17, is_layer=True)
+    info = LayerInfo("http://www.opengis.net/def/crs/OGC/1.3/CRS84", (1.0, 2.0, 3.0, 4.0))
+    layer = ResultFile("classifiedObjects", "application/geo+json", "plan-1/result-1.geojson", 17, info)
     for maker in (None, "anna", "bela"):
         job = put(store, result_name="storm", maker=maker)
         runner_store.succeed(job.id, claim(runner_store).fence, "", layer, SUMMARY, 1, {})

@@ -239,6 +239,27 @@ def test_the_map_is_filtered_clicked_and_downloaded(service: Service, page: Page
         ), form
 
 
+def test_what_a_busy_service_did_not_show_comes_later(service: Service, page: Page) -> None:
+    links = {name: {"href": f"upload:sample/{name}"} for name in ("scene.tif", "houses.geojson")}
+    answer = service.execute(
+        {"image": links["scene.tif"], "features": links["houses.geojson"], "model": "roof-damage"}, "respond-async"
+    )
+    service.wait(answer.json["jobID"])
+    page.refuse_first("*/chip.png", "*/map/imagery/*")
+    page.open(f"{service.url}/jobs/{answer.json['jobID']}/results?f=html")
+    page.until("document.getElementById('map').dataset.ready === ''")
+    assert any("status of 503" in error for error in page.errors)
+    page.until(
+        "[...document.querySelectorAll('#review-grid img')].filter((image) => image.naturalWidth === 64).length >= 4"
+    )
+    tiles = "Object.values(document.getElementById('map').map.style.tileManagers.imagery._inViewTiles._tiles)"
+    page.until(f"{tiles}.length > 0 && {tiles}.every((tile) => tile.state === 'loaded')")
+    assert page.text(".no-chip") == ""
+    assert not page.text("#map-told")
+    page.refuse_first()
+    page.errors[:] = [error for error in page.errors if "status of 503" not in error]
+
+
 def test_a_job_is_shared_by_a_link_and_the_link_revoked(service: Service, page: Page, pictures: Path) -> None:
     job = service.execute({"image": {"href": "upload:sample/scene.tif"}, "model": "roof-damage"}, "respond-async").json
     service.wait(job["jobID"])

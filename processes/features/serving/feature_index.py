@@ -37,6 +37,16 @@ def served_transform(stored: StoredResult, crs: pyproj.CRS) -> OutputTransform:
     return OutputTransform(CrsTransform(stored.crs or crs, crs), only_finite=True)
 
 
+def extent(stored: StoredResult) -> tuple[float, float, float, float] | None:
+    """Return the box around all objects of a result in CRS84: minx, miny, maxx, maxy; None = none has a geometry."""
+    transform, around = served_transform(stored, parse_crs(CRS84)), np.full(4, np.nan)
+    for rows in stored.layer(FORMATS[0]).rows():
+        bounds = shapely.total_bounds(transform.apply(rows.geometry, rows.attributes.num_rows))
+        around[:2], around[2:] = np.fmin(around[:2], bounds[:2]), np.fmax(around[2:], bounds[2:])
+    west, south, east, north = around.tolist()
+    return None if np.isnan(west) else (west, south, east, north)
+
+
 def write_index(source: Path, path: Path) -> None:
     """Write the index of a stored result to a new file.
 
@@ -62,9 +72,10 @@ def _batch(boxes: NDArray[np.float64], schema: pa.Schema) -> pa.RecordBatch:
 
 
 def _around(boxes: Boxes) -> NDArray[np.float64]:
-    """Return the box around boxes, NaN if there is none, `(4,)`."""
-    there = boxes[~np.isnan(boxes[:, 0])]
-    return np.concatenate([there[:, :2].min(0), there[:, 2:].max(0)]) if len(there) else np.full(4, np.nan)
+    """Return the box around boxes, `(4,)`; it has no end where one of them is none, as that one is near everything."""
+    if np.isnan(boxes[:, 0]).any():
+        return np.array([-np.inf, -np.inf, np.inf, np.inf])
+    return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
 
 
 class FeatureIndex:
@@ -82,26 +93,22 @@ class FeatureIndex:
         reader = pa.ipc.open_file(self._source)
         self._blocks: Boxes = np.stack(self._sides(reader, reader.num_record_batches - 1), axis=1)
 
-    @property
-    def extent(self) -> NDArray[np.float64] | None:
-        """The box around all objects, `(4,)`; None = there is none."""
-        around = _around(self._blocks)
-        return None if np.isnan(around[0]) else around
-
     def near(self, boxes: Boxes) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.bool_]]]:
-        """Yield the rows whose boxes touch any of some boxes, block by block.
+        """Yield the rows whose boxes touch any of some boxes or that have none, block by block (Part 1, 7.15.3).
 
         Args:
             boxes: the boxes, `(k, 4)`.
 
         Yields:
-            Number of the block, the rows within it, `(m,)`, and which of them lie within one of the boxes, `(m,)`.
+            Number of the block, the rows within it, `(m,)`, and which of them lie within one of the boxes or have none,
+            `(m,)`.
         """
         reader = pa.ipc.open_file(self._source)
         for number in np.flatnonzero(_touch(self._blocks.T, boxes)).tolist():
             sides = self._sides(reader, number)
-            rows = np.flatnonzero(_touch(sides, boxes))
-            yield number, rows, _lie_within([side[rows] for side in sides], boxes)
+            has_none = np.isnan(sides[0])
+            rows = np.flatnonzero(_touch(sides, boxes) | has_none)
+            yield number, rows, _lie_within([side[rows] for side in sides], boxes) | has_none[rows]
 
     def _sides(self, reader: Any, number: int) -> list[NDArray[np.float64]]:
         """Return minx, miny, maxx and maxy of a batch, `(n,)` each, as they lie in the file."""

@@ -1,6 +1,6 @@
 // The map of a result: its imagery, and the objects in the colours of their classes.
-import { FullscreenControl, Map as MapView, NavigationControl, ScaleControl, prewarm } from "../maplibre-gl/maplibre-gl.mjs";
-import { address, afterChange, filtered, open } from "./objects.js";
+import { FullscreenControl, Map as MapView, NavigationControl, ScaleControl, addProtocol, prewarm } from "../maplibre-gl/maplibre-gl.mjs";
+import { address, afterChange, fetchPatiently, filtered, open } from "./objects.js";
 
 const view = document.getElementById("map");
 const told = document.getElementById("map-told");
@@ -29,6 +29,13 @@ async function look(feature, map) {
   if (answer.ok) open((await answer.json()).objects[0]);
 }
 
+// tiles of imagery, which take the service long, are asked for with patience; MapLibre asks once
+addProtocol("patient", async ({ url }, { signal }) => {
+  const answer = await fetchPatiently(url.replace("patient:", location.protocol), signal);
+  if (!answer.ok) throw new Error((await answer.json()).detail);
+  return { data: await answer.arrayBuffer() };
+});
+
 const selection = { row: null };
 
 function click(event, map) {
@@ -52,7 +59,9 @@ async function show() {
     return;
   }
   const { style } = found;
+  const { imagery } = style.sources;
   for (const source of Object.values(style.sources)) source.tiles = source.tiles.map(here);
+  if (imagery) imagery.tiles = imagery.tiles.map((url) => url.replace(location.protocol, "patient:"));
   const map = new MapView({
     container: view,
     style,
@@ -81,7 +90,6 @@ async function show() {
     map.setPaintProperty("points", "circle-radius", ["case", ["boolean", ["feature-state", "chosen"], false], 7, 4]);
     view.dataset.ready = "";
   });
-  const { imagery } = style.sources;
   const tellOfZoom = () => {
     tell("zoom", imagery && map.getZoom() < imagery.minzoom ? "Zoom in to see the imagery." : "");
     const isCoarse = map.queryRenderedFeatures({ layers: ["squares"] }).length > 0;

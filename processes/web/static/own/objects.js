@@ -2,6 +2,8 @@
 const form = document.getElementById("review-filter");
 const PAUSE_MS = 250;
 const MAP_MS = 3000;
+const BUSY = 503;
+const TRIES = 4;
 export const address = document.getElementById("review").dataset.job;
 
 // the address of something of the job, for the objects that the filter lets through
@@ -39,9 +41,29 @@ export function element(name, text = "", attributes = {}) {
 const chip = (object) => `${address}/objects/${encodeURIComponent(object.id)}/chip.png`;
 export const percent = (value) => (value === null || value === undefined ? "no confidence" : `${(100 * value).toFixed(1)} %`);
 
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+// asks for a picture; where the service is only too busy for it, again as soon as it says so, a few times
+export async function fetchPatiently(url, signal) {
+  for (let tries = 1; ; tries++) {
+    const answer = await fetch(url, { signal });
+    if (answer.status !== BUSY || tries === TRIES) return answer;
+    await pause(1000 * (Number(answer.headers.get("Retry-After")) || 5));
+    signal?.throwIfAborted();
+  }
+}
+
 export function picture(object, size) {
   const image = element("img", "", { src: chip(object), alt: `Chip of object ${object.id}`, loading: "lazy", width: size, height: size });
-  image.addEventListener("error", () => image.replaceWith(element("span", "no chip", { class: "no-chip" })), { once: true });
+  const giveUp = () => image.replaceWith(element("span", "no chip", { class: "no-chip" }));
+  const showAgain = async () => {
+    const answer = await fetchPatiently(image.src).catch(() => null);
+    if (!answer?.ok) return giveUp();
+    image.addEventListener("error", giveUp, { once: true });
+    image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
+    image.src = URL.createObjectURL(await answer.blob());
+  };
+  image.addEventListener("error", showAgain, { once: true });
   return image;
 }
 
