@@ -12,7 +12,6 @@ import pyproj
 import pytest
 import shapely
 from shapely.geometry import shape
-from shapely.ops import transform
 
 from ogc_schemas import require_ogc
 from service import Client, link
@@ -199,8 +198,9 @@ def test_coordinates_come_in_every_crs_that_is_listed(client: Client, collection
         back = pyproj.Transformer.from_crs(crs, CRS84)  # the order of the authority, as Part 2 has it
         shapes = [shape(item["geometry"]) for item in answer.json["features"] if item["geometry"] is not None]
         for found, expected in zip(shapes, wanted, strict=True):
-            moved = transform(back.transform, found)
-            assert moved.equals_exact(expected, 1e-8)
+            moved = shapely.get_coordinates(found)
+            moved[:, 0], moved[:, 1] = back.transform(*moved.T)
+            assert moved == pytest.approx(shapely.get_coordinates(expected), abs=1e-8)
         alone = ask(client, f"{items}/t/0", GEOJSON, crs=crs)
         assert alone.headers["Content-Crs"] == f"<{crs}>"
         assert alone.json["geometry"] == answer.json["features"][0]["geometry"]

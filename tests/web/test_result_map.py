@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,34 @@ def test_imagery_is_shown_as_long_as_it_is_there_unchanged_and_allowed(tmp_path:
     client.http.delete(job)
     for gone in ("map", "map/objects/0/0/0.mvt", "map/imagery/0/0/0.webp"):
         get(client, f"{job}/{gone}", 410)
+
+
+def test_a_result_that_goes_while_it_is_looked_at_is_gone(client: Client, home: Path) -> None:
+    job = classify(client, link(home / "imagery" / "a.tif"), resultName="going")
+    document = get(client, f"{job}/map").json
+    paths = [
+        tile(document, "objects", 12),
+        tile(document, "imagery", 14),
+        f"{job}/map",
+        f"{job}/review",
+        f"{job}/objects/a%2F1/chip.png",
+        f"{job}/results/classifiedObjects.gpkg",
+        f"{job}/results/style.qml",
+        "/collections/going",
+        "/collections/going/items?bbox=-180,-90,180,90",
+    ]
+
+    def look(path: str) -> list[int]:
+        """Ask until it is gone."""
+        statuses = [200]
+        while statuses[-1] == 200:
+            statuses.append(client.http.application.test_client().get(path, buffered=True).status_code)
+        return statuses
+
+    with ThreadPoolExecutor(len(paths)) as viewers:
+        looks = viewers.map(look, paths)
+        client.http.delete(job)
+        assert {statuses[-1] for statuses in looks} == {404, 410}
 
 
 def test_bands_of_several_files_are_shown_as_those_of_one(tmp_path: Path, home: Path) -> None:
