@@ -11,6 +11,7 @@ import click
 
 from processes.programs.cli_errors import failures_reported
 from processes.programs.cli_objects import features_option, image_option
+from processes.programs.completion import complete_models
 from processes.programs.file_links import object_links
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def model() -> None:
 
 
 @model.command()
-@click.argument("package")
+@click.argument("package", shell_complete=complete_models)
 @click.option("--stac", is_flag=True, help="As a STAC item of the extension MLM.")
 @click.pass_obj
 def show(config: Path, package: str, stac: bool) -> None:
@@ -131,7 +132,7 @@ def make(
 
 
 @model.command()
-@click.argument("package")
+@click.argument("package", shell_complete=complete_models)
 @click.option(
     "--chips",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

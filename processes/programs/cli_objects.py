@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from processes.errors import InputError
+from processes.programs.completion import complete_files
 from processes.programs.file_links import link_to_features, links_to_images
 
 FEATURE_KINDS = (
@@ -51,6 +52,7 @@ def image_option(words: str, *, required: bool = False) -> Callable[[Any], Any]:
         multiple=True,
         required=required,
         callback=_check_images,
+        shell_complete=complete_files,
         metavar="IMAGE",
         help=f"{words}: a file, a folder, a pattern such as 'tiles/*.tif', or a link; may be repeated.",
     )
@@ -59,5 +61,9 @@ def image_option(words: str, *, required: bool = False) -> Callable[[Any], Any]:
 def features_option(words: str) -> Callable[[Any], Any]:
     """Return the option `--features`; `words` say what the objects are for."""
     return click.option(
-        "--features", callback=_check_features, metavar="LAYER", help=f"{words}: {FEATURE_KINDS}. {_WITHOUT}"
+        "--features",
+        callback=_check_features,
+        shell_complete=complete_files,
+        metavar="LAYER",
+        help=f"{words}: {FEATURE_KINDS}. {_WITHOUT}",
     )

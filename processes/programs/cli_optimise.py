@@ -8,6 +8,7 @@ import click
 
 from processes.programs.cli_errors import failures_reported
 from processes.programs.cli_objects import features_option, image_option
+from processes.programs.completion import complete_models
 from processes.programs.file_links import object_links
 
 
@@ -25,7 +26,7 @@ def _share(context: click.Context, parameter: click.Parameter, value: str | None
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @click.option("--precision", required=True, type=click.Choice(["bf16", "fp16", "int8"]), help="Of the variant.")
 @click.option(
     "--output",

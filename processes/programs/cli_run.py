@@ -12,6 +12,7 @@ import click
 
 from processes.programs.cli_errors import failures_reported
 from processes.programs.cli_objects import features_option, image_option
+from processes.programs.completion import complete_models
 from processes.programs.file_links import object_links
 from processes.programs.quick_imports import quick_imports
 
@@ -35,7 +36,12 @@ class _OutputOption(click.Option):
 @features_option("The objects")
 @click.option("--layer", help="The layer of a GeoPackage or geodatabase, or the Shapefile of a zip with several.")
 @click.option("--features-crs", help="CRS of a CSV's coordinates; longitude and latitude by default.")
-@click.option("--model", required=True, help="Id of an installed model, or a package: a .dlpk, an .emd or its folder.")
+@click.option(
+    "--model",
+    required=True,
+    shell_complete=complete_models,
+    help="Id of an installed model, or a package: a .dlpk, an .emd or its folder.",
+)
 @click.option(
     "--argument", "arguments", multiple=True, metavar="NAME=VALUE", help="An argument of the model; may be repeated."
 )
