@@ -270,7 +270,7 @@ class Service:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process = psutil.Process(part.pid)
                 found += [process, *process.children(recursive=True)]
-        return [process for process in found if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+        return [process for process in found if is_alive(process)]
 
     def of_kind(self, kind: str) -> list[psutil.Process]:
         """Return its processes of a kind: runner, slot, web (its master), web-worker, worker, scheduler, checker, check."""
@@ -327,6 +327,13 @@ def running(service: Service) -> Iterator[Service]:
         yield service
     finally:
         service.end()
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether a process goes on; it may end meanwhile."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def until(condition: Callable[[], Any], timeout_s: float = 30, what: str = "") -> float:

@@ -13,6 +13,7 @@ _RECORDER = '''
 import json, os, stat
 
 _sync = os.fsync
+_log = os.open(os.environ["SYNC_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)  # a slot can open no such file later
 
 
 def fsync(file):
@@ -23,8 +24,7 @@ def fsync(file):
     if stat.S_ISDIR(status.st_mode):
         entry["names"] = {item.name: item.inode() for item in os.scandir(descriptor)}
     _sync(descriptor)
-    with open(os.environ["SYNC_LOG"], "a") as log:
-        log.write(json.dumps(entry) + "\\n")
+    os.write(_log, (json.dumps(entry) + "\\n").encode())
 
 
 os.fsync = fsync
