@@ -3,6 +3,7 @@ number of its GPU and needs none."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterator
@@ -52,6 +53,7 @@ def cluster(town: Path, tmp_path: Path, postgres: Postgres) -> Iterator[Service]
     }
     with running(cluster_of(town, tmp_path, postgres.url, limits={"max_running_jobs": 2}, **settings)) as service:
         until(lambda: "slowly" in usable(service), 60)
+        until(lambda: ask(service).status != 503, 60)  # then the workers are there
         yield service
 
 
@@ -91,7 +93,8 @@ def test_gpu_worker_away_for_a_minute(cluster: Service, tmp_path: Path) -> None:
 
     worker = psutil.Process(cluster.parts["worker-gpu"].pid)
     for process in (worker, *worker.children(recursive=True)):  # as where its machine is lost
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     away_s = time.monotonic()
     until(lambda: "waiting for a machine with a GPU" in cluster.status(long)["message"], 15)
     assert cluster.status(long)["status"] == "running"
