@@ -21,6 +21,22 @@ _END = b"\0"
 _WAIT_S = 20
 
 
+_RESTING = """async item => {
+  const place = () => {
+    item.scrollIntoView({block: 'center'});
+    const box = item.getBoundingClientRect();
+    return [box.x + box.width / 2, box.y + box.height / 2];
+  };
+  for (let before = place(); ;) {
+    await new Promise(done => setTimeout(done, 200));
+    const now = place();
+    if (now.join() === before.join()) return now;
+    before = now;
+  }
+}"""
+"""Returns the middle of an element, when it has not moved for a moment: what is loaded pushes others down."""
+
+
 class Page:
     """A tab.
 
@@ -127,11 +143,8 @@ class Page:
         self.evaluate(script.format(json.dumps(text), f'document.querySelector("[name={name}]")'))
 
     def click(self, selector: str) -> None:
-        """Click in the middle of an element, as a mouse does."""
-        place = self.evaluate(
-            f"(item => {{ item.scrollIntoView({{block: 'center'}}); const box = item.getBoundingClientRect(); "
-            f"return [box.x + box.width / 2, box.y + box.height / 2]; }})(document.querySelector({json.dumps(selector)}))"
-        )
+        """Click in the middle of an element, as a mouse does, once it stays where it is."""
+        place = self.evaluate(f"({_RESTING})(document.querySelector({json.dumps(selector)}))")
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
 
