@@ -8,7 +8,7 @@ from verification.builder import ROOT, version
 from verification.container import GROUP, USER, Container
 from verification.report import Report
 
-_MAX_CPU_MB = 720
+_MAX_CPU_MB = 740
 _COMPILERS = ("gcc", "cc", "g++", "c++", "clang", "ld", "as", "make", "tcc", "rustc", "go", "pip", "pip3")
 _CACHES = ("root/.cache", "var/cache/apt", "var/lib/apt/lists", "tmp")
 _LARGEST = 12
