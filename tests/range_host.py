@@ -162,5 +162,21 @@ def main(folder: Path, delay_s: float) -> None:
         server.serve_forever()
 
 
+def once(*faults: Fault) -> Fault:
+    """Let each fault happen to one request, in their order, and none after these."""
+    left = list(faults)
+    return lambda handler, start, end: bool(left) and left.pop(0)(handler, start, end)
+
+
+def status(code: int, **headers: str) -> Fault:
+    """Answer with a status and headers."""
+
+    def answer(handler: RangeHandler, start: int, end: int) -> bool:
+        handler.answer(code, b"no", {name.replace("_", "-"): value for name, value in headers.items()})
+        return True
+
+    return answer
+
+
 if __name__ == "__main__":
     main(Path(sys.argv[1]), float(sys.argv[2]))

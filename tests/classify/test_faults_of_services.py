@@ -23,7 +23,7 @@ from processes.imagery.source import gdal_settings
 from processes.imagery.tiles import BandSelection, TileReader
 from processes.settings import Settings
 from processes.sources.part_cache import PartCache
-from range_host import Fault, RangeHandler, RangeHost, range_host
+from range_host import Fault, RangeHandler, RangeHost, once, range_host, status
 from rasters import random_values
 
 CELL = 2 * 20_037_508.342789244 / 256 / 2**ZOOM
@@ -54,19 +54,6 @@ def read(image: Image) -> bool:
     with gdal_settings(), TileReader([image], [BandSelection((0, 1, 2))]) as tiles:
         assert tiles.cut(0, (COLUMN * 256, ROW * 256, 256, 256), cells, valid)
     return bool((cells == random_values((3, 256, 256), seed=1)).all() and valid.all())
-
-
-def once(*faults: Fault) -> Fault:
-    left = list(faults)
-    return lambda handler, start, end: bool(left) and left.pop(0)(handler, start, end)
-
-
-def status(code: int, **headers: str) -> Fault:
-    def answer(handler: RangeHandler, start: int, end: int) -> bool:
-        handler.answer(code, b"no", {name.replace("_", "-"): value for name, value in headers.items()})
-        return True
-
-    return answer
 
 
 def body(content: bytes) -> Fault:

@@ -15,7 +15,7 @@ from processes.errors import ForbiddenError, InputError
 from processes.settings import Settings
 from processes.sources.host_ranges import HostRanges
 from processes.sources.remote_files import RemoteFile
-from range_host import Fault, RangeHandler, RangeHost, range_host
+from range_host import Fault, RangeHandler, RangeHost, once, range_host, status
 
 CONTENT = bytes(range(256)) * 400
 SECONDS = 2
@@ -32,20 +32,6 @@ def reader(host: RangeHost, name: str = "a.tif", patience_s: float = 20, **known
     settings = Settings.from_plugin({"hosts": host.host, "limits": {"request_timeout_s": SECONDS}}, host.folder)
     stamps = {"etag": '"1"', "modified": "Tue, 14 Nov 2023 22:13:20 GMT"} | known
     return HostRanges(RemoteFile(host.link(name), len(CONTENT), **stamps), settings, patience_s)
-
-
-def once(*faults: Fault) -> Fault:
-    """Let each fault happen to one request, in their order, and none after these."""
-    left = list(faults)
-    return lambda handler, start, end: bool(left) and left.pop(0)(handler, start, end)
-
-
-def status(code: int, **headers: str) -> Fault:
-    def answer(handler: RangeHandler, start: int, end: int) -> bool:
-        handler.answer(code, b"no", {name.replace("_", "-"): value for name, value in headers.items()})
-        return True
-
-    return answer
 
 
 def reset(handler: RangeHandler, start: int, end: int) -> bool:
