@@ -17,7 +17,8 @@ pytestmark = [pytest.mark.jobs, pytest.mark.timed]
 
 TIMEOUT_S = 12
 """A section that takes longer is killed; the large image needs more."""
-SIDE = 30_000
+SIDE = 50_000
+"""Cells: some 15 s of reading on a fast core."""
 
 
 @pytest.fixture

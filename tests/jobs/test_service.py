@@ -29,6 +29,8 @@ pytestmark = [pytest.mark.jobs, pytest.mark.timed]
 
 COUNT = 3000
 """Objects of a job of several sections."""
+KEPT_S = 4
+"""A slot is kept for so long for clients that wait for a result, once there was one."""
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +89,7 @@ def test_nothing_listens_beyond_the_loopback_address(service: Service) -> None:
 
 
 def test_progress_never_goes_back_and_is_full_with_the_result(service: Service) -> None:
+    time.sleep(KEPT_S + 1)  # both slots are for this job
     job = service.submit(COUNT, "slow")
     seen: list[int] = []
     messages: set[str] = set()
@@ -236,7 +239,8 @@ def test_it_stops_in_time_and_gives_unfinished_work_back(town: Path, tmp_path: P
         job, waiting = service.submit(COUNT, "slow"), service.submit(COUNT, "slow")
         until(lambda: service.status(job)["progress"] > 0)
         answers: list[Any] = []
-        asking = threading.Thread(target=lambda: answers.append(service.execute(service.inputs(COUNT, "slow"))))
+        asked = service.inputs(3 * COUNT, "slow")  # more than is done before it has to stop
+        asking = threading.Thread(target=lambda: answers.append(service.execute(asked)))
         asking.start()
         until(lambda: len(service.get("/jobs").json["jobs"]) == 3)
         processes = service.processes()
