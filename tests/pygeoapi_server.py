@@ -1,9 +1,7 @@
-"""pygeoapi itself, as a server of the collections that a test says."""
+"""pygeoapi itself, as a server of the collections or processes that a test says."""
 
 from __future__ import annotations
 
-import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,27 +13,43 @@ from typing import Any
 
 import yaml
 
-from service import ROOT
+from jobs_service import free_port
+from service import ROOT, clean_environment
+
+PROCESSES = {
+    "hello-world": {"type": "process", "processor": {"name": "HelloWorld"}},
+    "shapely-functions": {"type": "process", "processor": {"name": "ShapelyFunctions"}},
+}
+"""The processes that come with pygeoapi."""
 
 
 @contextmanager
-def pygeoapi_server(folder: Path, resources: Mapping[str, Any]) -> Iterator[str]:
-    """Start pygeoapi with resources of its configuration, and yield its URL."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def pygeoapi_server(folder: Path, resources: Mapping[str, Any], *, is_described: bool = False) -> Iterator[str]:
+    """Start pygeoapi with jobs in its own TinyDB, and yield its URL.
+
+    Args:
+        folder: an empty one, for its files.
+        resources: of its configuration.
+        is_described: whether it has its OpenAPI document, which takes seconds to write; else an empty one.
+    """
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     document = yaml.safe_load((ROOT / "pygeoapi-config.yml").read_text())
     document["server"] |= {"bind": {"host": "127.0.0.1", "port": port}, "url": url}
     document["server"]["limits"] = {"default_items": 100, "max_items": 100}
-    document["server"].pop("manager")
+    jobs = {"name": "TinyDB", "connection": str(folder / "jobs.db"), "output_dir": str(folder)}
+    document["server"]["manager"] = jobs
     document["resources"] = dict(resources)
     (folder / "config.yml").write_text(yaml.safe_dump(document))
-    (folder / "openapi.yml").write_text("{}")
-    variables = os.environ | {
+    variables = clean_environment() | {
         "PYGEOAPI_CONFIG": str(folder / "config.yml"),
         "PYGEOAPI_OPENAPI": str(folder / "openapi.yml"),
     }
+    (folder / "openapi.yml").write_text("{}")
+    if is_described:
+        written = ["openapi", "generate", str(folder / "config.yml"), "--output-file", str(folder / "openapi.yml")]
+        program = [sys.executable, "-c", "from pygeoapi import cli; cli()"]
+        subprocess.run([*program, *written], env=variables, check=True, capture_output=True)
     command = [sys.executable, "-m", "flask", "--app", "pygeoapi.flask_app:APP", "run", "--port", str(port)]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=variables, stdout=log, stderr=log)

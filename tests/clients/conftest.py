@@ -1,4 +1,4 @@
-"""The service that clients are tested against."""
+"""The servers that clients are tested against."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from jobs_service import Service, make_town, running
+from pygeoapi_server import PROCESSES, pygeoapi_server
 from service import ROOT
 
 
@@ -17,3 +18,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     (town / "models" / "roof-damage").symlink_to(ROOT / "models" / "roof-damage")
     with running(Service(town, tmp_path_factory.mktemp("service"))) as service:
         yield service
+
+
+@pytest.fixture(scope="session")
+def pygeoapi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of a pygeoapi as it comes, with its own processes and its own manager of jobs."""
+    with pygeoapi_server(tmp_path_factory.mktemp("pygeoapi"), PROCESSES, is_described=True) as url:
+        yield url

@@ -21,18 +21,17 @@ import pyogrio
 import pytest
 import rasterio
 import shapely
-import yaml
 from affine import Affine
 from PIL import Image
 
-from jobs_service import Service, free_port, running, until
+from jobs_service import Service, free_port
 from rasters import make_raster
+from sample_service import SAMPLE, sample_service
 from service import ROOT, clean_environment
 
 pytestmark = [pytest.mark.qgis, pytest.mark.timeout(300)]
 
 HERE = Path(__file__).parent
-SAMPLE = ROOT / "processes" / "sources" / "sample"
 QGIS_PLUGINS = "/usr/share/qgis/python/plugins"
 COLOURS = {"intact": (76, 175, 80), "damaged": (230, 40, 40)}
 USER, PASSWORD = "ann", "secret-of-ann"
@@ -142,57 +141,8 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    town, folder = tmp_path_factory.mktemp("town"), tmp_path_factory.mktemp("service")
-    (town / "models").symlink_to(ROOT / "models")
-    shutil.copytree(SAMPLE, town / "imagery")
-    with running(Service(town, folder)) as service:
-        until(lambda: all(item["isUsable"] for item in service.get("/models").json["models"]), 60)
+    with sample_service(tmp_path_factory.mktemp("sample")) as service:
         yield service
-
-
-@pytest.fixture(scope="module")
-def pygeoapi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run a stock pygeoapi with its own example processes, and yield its address."""
-    folder, port = tmp_path_factory.mktemp("pygeoapi"), free_port()
-    document = yaml.safe_load((ROOT / "pygeoapi-config.yml").read_text().replace("${", "").replace(":-", "-"))
-    manager = {"name": "TinyDB", "connection": str(folder / "jobs.db"), "output_dir": str(folder)}
-    url = f"http://127.0.0.1:{port}"
-    document["server"] |= {"bind": {"host": "127.0.0.1", "port": port}, "url": url, "manager": manager}
-    document["server"]["cors"] = False
-    document["resources"] = {
-        "hello-world": {"type": "process", "processor": {"name": "HelloWorld"}},
-        "shapely-functions": {"type": "process", "processor": {"name": "ShapelyFunctions"}},
-    }
-    (folder / "config.yml").write_text(yaml.safe_dump(document))
-    environment = clean_environment() | {
-        "PYGEOAPI_CONFIG": str(folder / "config.yml"),
-        "PYGEOAPI_OPENAPI": str(folder / "openapi.yml"),
-    }
-    program = [sys.executable, "-c", "from pygeoapi import cli; cli()"]
-    described = [
-        *program,
-        "openapi",
-        "generate",
-        str(folder / "config.yml"),
-        "--output-file",
-        str(folder / "openapi.yml"),
-    ]
-    subprocess.run(described, env=environment, cwd=folder, check=True, capture_output=True)
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen([*program, "serve"], env=environment, cwd=folder, stdout=log, stderr=log)
-    try:
-        until(lambda: answers(port), 60, "pygeoapi")
-        yield url
-    finally:
-        server.kill()
-        server.wait()
-
-
-def answers(port: int) -> bool:
-    import socket
-
-    with socket.socket() as connection:
-        return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager

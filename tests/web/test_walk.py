@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from chromium import Page, chromium
-from jobs_service import Service, running, until
-from service import ROOT
+from jobs_service import Service
+from sample_service import SAMPLE, sample_service
 
 pytestmark = [pytest.mark.pages, pytest.mark.timeout(300)]
 
-SAMPLE = ROOT / "processes" / "sources" / "sample"
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text()
 LARGE, SMALL = (1440, 900), (360, 740)
 VIEWS = [(size, is_dark) for size in (LARGE, SMALL) for is_dark in (False, True)]
@@ -27,11 +25,7 @@ MAX_PAGE_BYTES, MAX_MAP_BYTES = 600_000, 1_500_000
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    town, folder = tmp_path_factory.mktemp("town"), tmp_path_factory.mktemp("service")
-    (town / "models").symlink_to(ROOT / "models")
-    shutil.copytree(SAMPLE, town / "imagery")
-    with running(Service(town, folder)) as service:
-        until(lambda: all(item["isUsable"] for item in service.get("/models").json["models"]), 60)
+    with sample_service(tmp_path_factory.mktemp("sample")) as service:
         yield service
 
 
