@@ -38,7 +38,7 @@ qgis-plugin:
 	"$(PYTHON)" clients/qgis/package.py build/ogcapi_processes.zip
 
 # clients against a running service: clients/python with its notebook, and two that programs make of the OpenAPI
-# document; needs Node.js
+# document; the plugin of QGIS against the types of Qt 6; needs Node.js
 test-clients: .venv/ready-dev .venv/clients/ready
 	$(BIN)/python -m pytest -m clients --durations=10
 
@@ -157,7 +157,7 @@ soak: .venv/ready-dev
 
 .venv/clients/ready: requirements-clients.lock tests/clients/package.json tests/clients/package-lock.json | .venv/bin/python
 	$(BIN)/python -m venv .venv/clients
-	.venv/clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-clients.lock
+	.venv/clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-clients.lock
 	mkdir -p .venv/clients/npm && cp tests/clients/package.json tests/clients/package-lock.json .venv/clients/npm
 	npm ci --silent --no-audit --no-fund --prefix .venv/clients/npm
 	@touch $@
@@ -201,7 +201,7 @@ lock:
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-deps --group readers -o requirements-readers.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group objects -o requirements-objects.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group convert -o requirements-convert.lock
-	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group clients -o requirements-clients.lock
+	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group clients --no-emit-package pyqt6-qt6 -o requirements-clients.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group generators -o requirements-generators.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group plots -o requirements-plots.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group peers -o requirements-peers.lock
