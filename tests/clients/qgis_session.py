@@ -34,6 +34,9 @@ from qgis.core import (
 )
 from qgis.PyQt.QtCore import QSize
 
+WARNINGS: list[str] = []
+"""Of the log of messages, those that came while the plugin started."""
+
 
 class Listening(QgsProcessingFeedback):
     """Keeps what is told, and cancels after some seconds."""
@@ -90,6 +93,12 @@ def run(step: dict[str, Any]) -> dict[str, Any]:
         return {"results": results, "told": feedback.told, "cancelled": feedback.isCanceled()}
     except Exception as error:  # noqa: BLE001
         return {"error": str(error), "told": feedback.told}
+
+
+def listed(step: dict[str, Any]) -> dict[str, Any]:
+    """Return the algorithms of a provider, and what the log warned of when they were read."""
+    provider = QgsApplication.processingRegistry().providerById(step["listed"])
+    return {"algorithms": sorted(item.name() for item in provider.algorithms()), "warnings": WARNINGS}
 
 
 def describe(step: dict[str, Any]) -> dict[str, Any]:
@@ -181,10 +190,11 @@ def main() -> None:
 
     Processing.initialize()
     plugin = classFactory(None)
+    QgsApplication.messageLog().messageReceived.connect(lambda message, *_: WARNINGS.append(message))
     plugin.initProcessing()
     print(json.dumps({"version": Qgis.QGIS_VERSION}))
     for step in document["steps"]:
-        (act,) = [act for act in (run, describe, model, collection, draw) if act.__name__ in step]
+        (act,) = [act for act in (run, listed, describe, model, collection, draw) if act.__name__ in step]
         print(json.dumps(act(step)))
     sys.stdout.flush()
     plugin.unload()

@@ -32,13 +32,18 @@ from service import ROOT, clean_environment
 pytestmark = [pytest.mark.qgis, pytest.mark.timeout(300)]
 
 HERE = Path(__file__).parent
+BBOX = ROOT / "clients" / "python" / "tests" / "bbox.json"
+"""Answers of a server that describes a process as the standard does not."""
 QGIS_PLUGINS = "/usr/share/qgis/python/plugins"
 COLOURS = {"intact": (76, 175, 80), "damaged": (230, 40, 40)}
 USER, PASSWORD = "ann", "secret-of-ann"
 
 
 class StandardServer(ThreadingHTTPServer):
-    """A server of one process, the standard's example, behind a password; it keeps what it is sent."""
+    """A server behind a password that keeps what it is sent.
+
+    It has the process of the standard's example, one whose description is none, and one whose description is an error.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Standard)
@@ -81,9 +86,12 @@ class _Standard(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.split("?")[0]
         if path == "/api/processes":
-            self.answer(200, {"processes": [{"id": "EchoProcess", "version": "1.0.0"}], "links": []})
+            named = [{"id": name, "version": "1.0.0"} for name in ("EchoProcess", "hello", "nothing")]
+            self.answer(200, {"processes": named, "links": []})
         elif path == "/api/processes/EchoProcess":
             self.answer(200, json.loads((HERE / "echo_process.json").read_text()))
+        elif path == "/api/processes/hello":
+            self.answer(200, json.loads(BBOX.read_text())["process"]["document"])
         elif path == "/api/jobs/7":
             self.answer(200, {"jobID": "7", "status": "successful", "type": "process"})
         elif path == "/api/jobs/7/results":
@@ -528,7 +536,7 @@ def test_a_server_of_the_standard_s_example(python: str, plugins: Path, tmp_path
         server.answers = {
             "stringOutput": "Value2",
             "doubleOutput": 2.5,
-            "boundingBoxOutput": {"bbox": [1, 2, 3, 4]},
+            "boundingBoxOutput": {"value": {"bbox": [1, 2, 3, 4]}},
             "imagesOutput": {"value": image, "encoding": "base64", "mediaType": "image/tiff"},
             "featureCollectionOutput": {"href": f"http://127.0.0.1:{port}/x", "type": "application/geo+json"},
             "geometryOutput": {"value": {"type": "Point", "coordinates": [1, 2]}, "mediaType": "application/geo+json"},
@@ -556,7 +564,15 @@ def test_a_server_of_the_standard_s_example(python: str, plugins: Path, tmp_path
         }
         connections = {"standard": {"url": server.url, "user": USER, "password": PASSWORD}}
         step = {"run": "ogcapi-processes:standard.EchoProcess", "parameters": parameters}
-        described, answer = session(tmp_path, python, plugins, connections, {"describe": step["run"]}, step)
+        listed, described, answer = session(
+            tmp_path, python, plugins, connections, {"listed": "ogcapi-processes"}, {"describe": step["run"]}, step
+        )
+    assert listed["algorithms"] == ["standard.EchoProcess"]
+    named = f"standard ({server.url}):"
+    assert listed["warnings"] == [
+        f"{named} hello is left out: its description cannot be understood",
+        f"{named} nothing is left out: Not Found",
+    ]
     assert described["parameters"]["imagesInput"][0] == "multilayer"
     assert described["parameters"]["dateInput"][0] == "datetime"
     assert "results" in answer, answer
@@ -583,6 +599,7 @@ def test_a_server_of_the_standard_s_example(python: str, plugins: Path, tmp_path
     assert (body["response"], sent["prefer"]) == ("document", "respond-async" if as_job else None)
     results = answer["results"]
     assert json.loads(Path(results["doubleOutput"]).read_text()) == 2.5
+    assert json.loads(Path(results["boundingBoxOutput"]).read_text()) == {"bbox": [1, 2, 3, 4]}
     assert Path(results["stringOutput"]).read_text() == "Value2"
     assert Path(results["imagesOutput"]).read_bytes() == (SAMPLE / "scene.tif").read_bytes()
     assert pyogrio.read_info(results["featureCollectionOutput"])["features"] == 16

@@ -69,6 +69,19 @@ def test_inputs_of_this_service_are_what_a_person_gives() -> None:
     assert (process.sync, process.job) == (True, True)
 
 
+def test_a_description_that_does_not_say_how_it_runs_may_run_both_ways() -> None:
+    ways = {
+        (): (True, True),
+        ("sync-execute",): (True, False),
+        ("async-execute",): (False, True),
+        ("sync-execute", "dismiss"): (True, False),
+    }
+    for options, expected in ways.items():
+        process = read_process({"id": "p", "jobControlOptions": list(options)})
+        assert (process.sync, process.job) == expected
+    assert (read_process({"id": "p"}).sync, read_process({"id": "p"}).job) == (True, True)
+
+
 def test_inputs_of_the_standard_s_example() -> None:
     process = read_process(STANDARD)
     kinds = {given.id: (given.kind, given.multiple, given.always_list) for given in process.inputs}
@@ -146,7 +159,6 @@ def test_texts_in_several_languages_and_lists_of_inputs_are_read() -> None:
     }
     process = read_process(document)
     assert (process.title, process.inputs[0].title) == ("Hello", "Nom")
-    assert (process.sync, process.job) == (True, False)
     with pytest.raises(ValueError, match="without an id"):
         read_process({"title": "no process"})
 

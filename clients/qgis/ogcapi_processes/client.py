@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -54,13 +54,18 @@ class Client:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
-    def processes(self) -> list[ProcessDescription]:
-        """Return the server's processes, all pages of them."""
+    def processes(self, tell: Callable[[str], Any]) -> list[ProcessDescription]:
+        """Return the server's processes, all pages of them.
+
+        Args:
+            tell: is told of each process that is left out, as its description is an error or cannot be understood.
+        """
         found, address = [], self.address("processes")
         while address:
             page = self.get(address).json()
-            entries = page.get("processes", []) if isinstance(page, Mapping) else []
-            found += [self.process(entry["id"]) for entry in entries]
+            listed = page.get("processes", []) if isinstance(page, Mapping) else []
+            entries = [entry for entry in listed if isinstance(entry, Mapping) and "id" in entry]
+            found += [process for entry in entries for process in self._understood(entry["id"], tell)]
             links = page.get("links", []) if isinstance(page, Mapping) else []
             following = [link["href"] for link in links if link.get("rel") == "next"]
             address = urljoin(address, following[0]) if following and entries else ""
@@ -68,10 +73,20 @@ class Client:
 
     def process(self, process_id: str) -> ProcessDescription:
         """Return a process."""
+        reply = self.get(self.address("processes", process_id))
         try:
-            return read_process(self.get(self.address("processes", process_id)).json())
+            return read_process(reply.json())
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ServerError(f"The description of {process_id} cannot be understood") from error
+            raise ServerError("its description cannot be understood", reply.status) from error
+
+    def _understood(self, process_id: str, tell: Callable[[str], Any]) -> list[ProcessDescription]:
+        try:
+            return [self.process(process_id)]
+        except ServerError as error:
+            if error.status == 0:  # nor would it answer about the others
+                raise
+            tell(f"{process_id} is left out: {error}")
+            return []
 
     def address(self, *steps: str) -> str:
         """Return the address of something below the server's own, which its links may not know."""

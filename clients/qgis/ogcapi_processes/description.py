@@ -125,7 +125,7 @@ def read_process(document: Schema) -> ProcessDescription:
     if not isinstance(document.get("id"), str):
         raise ValueError("a process description without an id")
     inputs = _named(document.get("inputs"))
-    options = document.get("jobControlOptions") or ["sync-execute"]
+    options = document.get("jobControlOptions") or ["sync-execute", "async-execute"]  # a server may keep it to itself
     pages = [
         link.get("href", "")
         for link in document.get("links", [])

@@ -124,13 +124,14 @@ class ConnectionsDialog(QDialog):
         entered = self._entered()
         if entered is None:
             return
+        left_out: list[str] = []
         try:
-            processes = Client(entered).processes()
+            processes = Client(entered).processes(left_out.append)
         except ServerError as error:
             self._told.setText(str(error))
         else:
-            titles = "\n".join(process.title for process in processes)
-            self._told.setText(f"The server has {len(processes)} processes:\n{titles}")
+            titles = [process.title for process in processes]
+            self._told.setText("\n".join([f"The server has {len(processes)} processes:", *titles, *left_out]))
 
 
 def _row(*buttons: tuple[str, Any]) -> QHBoxLayout:

@@ -18,16 +18,19 @@ Catalogue = dict[Connection, list[ProcessDescription]]
 
 
 def load_catalogue() -> Catalogue:
-    """Return the processes of all connections; a server that does not answer has none, and the log says why."""
+    """Return the processes of all connections. The log says which servers do not answer, and what is left out."""
     return {connection: _processes_of(connection) for connection in load_connections()}
 
 
 def _processes_of(connection: Connection) -> list[ProcessDescription]:
+    def warn(message: str) -> None:
+        named = f"{connection.name} ({connection.url}): {message}"
+        QgsMessageLog.logMessage(named, "OGC API - Processes", Qgis.MessageLevel.Warning)
+
     try:
-        return Client(connection).processes()
+        return Client(connection).processes(warn)
     except ServerError as error:
-        message = f"{connection.name} ({connection.url}): {error}"
-        QgsMessageLog.logMessage(message, "OGC API - Processes", Qgis.MessageLevel.Warning)
+        warn(str(error))
         return []
 
 

@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urljoin
 
 from osgeo import gdal
@@ -18,6 +18,9 @@ from .description import OutputKind, ProcessOutput
 from .formats import bare, best, ending
 from .jobs import ExecutionAnswer
 from .problems import ServerError
+
+_QUALIFIED: Final = {"value", "mediaType", "encoding", "schema"}
+"""Members of a value of a results document that says what it is; an object is always within one."""
 
 
 def outputs_of_request(targets: Mapping[ProcessOutput, Path]) -> dict[str, Any]:
@@ -93,7 +96,7 @@ def _value_file(
         reply = client.download(address, file, feedback)
         return file, str(value.get("type") or reply.media_type)
     media_type = output.media_types[0]
-    if isinstance(value, Mapping) and "value" in value and ("mediaType" in value or "encoding" in value):
+    if isinstance(value, Mapping) and "value" in value and set(value) <= _QUALIFIED:
         is_base64, media_type = value.get("encoding") == "base64", str(value.get("mediaType") or media_type)
         value = base64.b64decode(value["value"]) if is_base64 else value["value"]
     if isinstance(value, bytes):

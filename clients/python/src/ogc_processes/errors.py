@@ -85,9 +85,9 @@ class MissingExtra(ProcessesError, ImportError):
 
 
 def detail_of(problem: Mapping[str, Any]) -> str:
-    """Return what an error document says, as far as it says anything."""
-    found = (problem.get(name) for name in ("detail", "description", "title"))
-    return next((text for text in found if isinstance(text, str) and text), "")
+    """Return what an error document says, as far as it says anything; some have nothing but the URI of their type."""
+    found = (problem.get(name) for name in ("detail", "description", "title", "type"))
+    return next((text for text in found if isinstance(text, str) and text not in ("", "about:blank")), "")
 
 
 def faults_of(problem: Mapping[str, Any]) -> tuple[Fault, ...]:

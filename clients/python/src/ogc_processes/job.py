@@ -35,6 +35,7 @@ class Job:
         self._address = address
         self._result = result
         self._retry_after_s: float | None = None
+        self._process_id = str(info.get("processID") or "")  # not every status document has it
         self.info: dict[str, Any] = dict(info)
         """The server's status document as it was read last."""
 
@@ -50,7 +51,7 @@ class Job:
     @property
     def process_id(self) -> str:
         """Id of its process; empty if the server does not say."""
-        return str(self.info.get("processID") or "")
+        return str(self.info.get("processID") or self._process_id)
 
     @property
     def status(self) -> str:

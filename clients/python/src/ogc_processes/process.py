@@ -51,7 +51,7 @@ class Process:
 
     @property
     def is_async(self) -> bool:
-        """Whether it can be executed as a job that goes on by itself."""
+        """Whether its description says that it can be executed as a job that goes on by itself."""
         return "async-execute" in (self.description.get("jobControlOptions") or ())
 
     def execute(
@@ -104,7 +104,8 @@ class Process:
         return body if outputs is None else {**body, "outputs": dict(outputs)}
 
     def _submit(self, body: Mapping[str, Any]) -> Job:
-        headers = {"Prefer": "respond-async"} if self.is_async else {}
+        says_nothing = not self.description.get("jobControlOptions")  # then it may have jobs, and need not mind
+        headers = {"Prefer": "respond-async"} if self.is_async or says_nothing else {}
         answer = self._transport.send("POST", f"processes/{self.id}/execution", json=body, headers=headers)
         location = answer.headers.get("location")
         if answer.status_code in (201, 202) and (location or answer.content):

@@ -24,6 +24,9 @@ _CHUNK_BYTES = 1 << 20
 _ACCEPTED = "application/json, */*;q=0.9"
 """A result as it is; some servers answer with a page where any form will do."""
 
+_QUALIFIED = {"value", "mediaType", "encoding", "schema"}
+"""Members of a value of a results document that says what it is; an object is always within one."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -108,7 +111,7 @@ class Result:
             address = self.transport.address(value["href"])
             return Result(str(value.get("type", "")), None, address, self.transport)
         media_type = "application/json"
-        if isinstance(value, Mapping) and "value" in value and value.keys() & {"mediaType", "encoding"}:
+        if isinstance(value, Mapping) and "value" in value and value.keys() <= _QUALIFIED:
             media_type = str(value.get("mediaType", media_type))
             if value.get("encoding") == "base64":
                 return Result(media_type, base64.b64decode(value["value"]), None, self.transport)
