@@ -84,7 +84,7 @@ def demo(config: Path, output: Path | None) -> None:
         become_demo(output or load_settings(config).state / "demo")
 
 
-@main.command()
+@main.command(short_help="List the installed models.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 @click.pass_obj
 def models(config: Path, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from processes.programs.cli_objects import features_option, image_option
 from processes.programs.file_links import object_links
 
 
-@click.command()
+@click.command(short_help="Make ONNX of a network of Keras or PyTorch.")
 @click.argument("package")
 @click.argument("output", metavar="OUT.dlpk", type=click.Path(dir_okay=False, path_type=Path))
 @image_option("For a proof on real objects")

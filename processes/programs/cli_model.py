@@ -131,7 +131,7 @@ def make(
         click.echo(f"warning: {warning}", err=True)
 
 
-@model.command()
+@model.command(short_help="Try a package, also on real chips.")
 @click.argument("package", shell_complete=complete_models)
 @click.option(
     "--chips",

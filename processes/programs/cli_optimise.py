@@ -25,7 +25,7 @@ def _share(context: click.Context, parameter: click.Parameter, value: str | None
     return share
 
 
-@click.command()
+@click.command(short_help="Make a faster variant of a model.")
 @click.argument("model", shell_complete=complete_models)
 @click.option("--precision", required=True, type=click.Choice(["bf16", "fp16", "int8"]), help="Of the variant.")
 @click.option(

@@ -31,7 +31,19 @@ class _OutputOption(click.Option):
         return super().get_help_record(ctx)
 
 
-@click.command()
+class _RunCommand(click.Command):
+    """A command of options alone, which says so where the shell has made several files of a pattern."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.allow_extra_args = True
+        extra = super().parse_args(ctx, args)
+        if extra:
+            text = f"{extra[0]} follows no option; quote a pattern, as in --image 'tiles/*.tif', or repeat the option"
+            raise click.UsageError(text, ctx)
+        return extra
+
+
+@click.command(cls=_RunCommand)
 @image_option("The imagery", required=True)
 @features_option("The objects")
 @click.option("--layer", help="The layer of a GeoPackage or geodatabase, or the Shapefile of a zip with several.")
@@ -137,8 +149,13 @@ def _tell_work(found: Mapping[str, Any], as_json: bool) -> None:
         click.echo(json.dumps(found, indent=1, ensure_ascii=False))
         return
     fields = ", ".join(field["name"] for field in found["fields"])
-    click.echo(f"{found['objects']} objects on {found['images']} images, about {found['estimatedSeconds']:.1f} s")
+    objects, images = (_counted(found[name], name.removesuffix("s")) for name in ("objects", "images"))
+    click.echo(f"{objects} on {images}, about {found['estimatedSeconds']:.1f} s")
     click.echo(f"fields: {fields}")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _tell_summary(summary: Mapping[str, Any], output: Path, as_json: bool) -> None:

@@ -40,7 +40,7 @@ def serve(context: click.Context, imagery: tuple[str, ...], host: str | None, po
         context.exit(128 + stopped_by)
 
 
-@click.command()
+@click.command(short_help="Start a web server alone.")
 @click.option("--address", help="Where to listen, host:port; by default as the configuration has it.")
 @click.pass_obj
 def web(config: Path, address: str | None) -> None:
@@ -54,7 +54,7 @@ def web(config: Path, address: str | None) -> None:
         start_web(config, address or f"{bind['host']}:{bind['port']}")
 
 
-@click.command()
+@click.command(short_help="Start a runner, which works on jobs.")
 @click.option("--name", help="A name that no other runner has; by default it is made from the host's.")
 @click.pass_obj
 def runner(config: Path, name: str | None) -> None:
@@ -66,7 +66,7 @@ def runner(config: Path, name: str | None) -> None:
         start_runner(config, name or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
 
 
-@click.command()
+@click.command(short_help="Start a worker of a cluster.")
 @click.option("--scheduler", help="Address of the scheduler, tls://host:port; by default as the configuration has it.")
 @click.option("--host", help="Address that the cluster reaches this machine at; by default as the system has it.")
 @click.pass_obj

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from processes.jobs.token_store import TokenStore
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="Make, list and revoke tokens.")
 @click.pass_context
 def token(context: click.Context) -> None:
     """Make, list and revoke tokens, for a service whose access is `tokens`."""
@@ -40,7 +40,7 @@ def add(config: Path, name: str, role: str, days: int | None) -> None:
         click.echo(str(made))
 
 
-@token.command("list")
+@token.command("list", short_help="List all tokens, also those that are good no longer.")
 @click.pass_obj
 def list_tokens(config: Path) -> None:
     """List all tokens, also those that are good no longer; never a token itself."""
@@ -53,7 +53,7 @@ def list_tokens(config: Path) -> None:
             click.echo(f"{item.name:<20} {item.role:<8} {state:<7} made {item.made:%Y-%m-%d %H:%M}  {until}")
 
 
-@token.command()
+@token.command(short_help="Let somebody's token be good no longer.")
 @click.argument("name")
 @click.pass_obj
 def revoke(config: Path, name: str) -> None:

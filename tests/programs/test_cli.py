@@ -374,6 +374,17 @@ def test_images_are_named_by_a_pattern(tmp_path: Path, make_package: MakePackage
         2,
         "Error: Invalid value for '--image': no file fits 'no*.tif'",
     )
+    spread = inside(tmp_path, *run, "--image", "image.tif", "image-2.tif")  # as a shell does without quotes
+    assert spread.exit_code == 2
+    assert "image-2.tif follows no option; quote a pattern" in spread.stderr
+
+
+def test_the_list_of_commands_says_each_in_a_whole_sentence() -> None:
+    for group in ((), ("model",), ("jobs",), ("token",)):
+        told = CliRunner().invoke(main, [*group, "-h"]).stdout
+        sentences = told.partition("Commands:")[2].strip().splitlines()
+        assert sentences
+        assert all(line.endswith(".") and not line.endswith("...") for line in sentences), told
 
 
 def test_links_to_hosts_are_allowed_by_being_named(
@@ -428,6 +439,7 @@ def test_a_dry_run_tells_what_the_work_would_be(
     fields = ["n", "ClassLabel", "ClassValue", "Confidence", "ClassStatus"]
     assert [field["name"] for field in found["fields"]] == fields
     done = inside(tmp_path, *run, "--argument", "batch_size=2")
+    assert done.stdout.splitlines()[0].startswith("3 objects on 1 image, about ")
     assert done.stdout.splitlines()[1] == f"fields: {', '.join(fields)}"
     refused = inside(tmp_path, *run, "--argument", "colour=red")
     assert_is_one_line(refused.exit_code, refused.stderr, "there is no model argument 'colour'")
