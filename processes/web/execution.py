@@ -58,7 +58,7 @@ def validate_view(api: API) -> View:
             raise NotFoundError(f"requests to {process_id} cannot be validated without executing them")
         choose_media_type([JSON], _accept())
         intake = _intake(api)
-        with intake.waiting_permit(_client(plugin)) as is_permitted:
+        with intake.waiting_permit(current_client()) as is_permitted:
             if not is_permitted:
                 raise UnavailableError("too many clients wait for results; try again later")
             with request_body(request, plugin.settings, _MEMORY_WAIT_S, _is_stopping) as body:
@@ -115,7 +115,7 @@ def _read(process_id: str, plugin: Plugin, body: bytes) -> _WebRequest:
         process_id=process_id,
         request=execute_request,
         accept=_result_accept(execute_request, description, is_async),
-        client=_client(plugin),
+        client=current_client(),
         maker=person.name or None,
         uploads_of=None if person.role is Role.OPERATOR else person.name,
         is_awaited=not is_async or wait_s is not None,
@@ -139,10 +139,10 @@ class _Begun:
 
 def _execute(api: API, process_id: str, plugin: Plugin) -> Response:
     intake = _intake(api)
-    with intake.waiting_permit(_client(plugin)) as is_permitted:
+    with intake.waiting_permit(current_client()) as is_permitted:
         begun = _begin(intake, process_id, plugin, is_permitted)
         told = {} if isinstance(begun, Response) else {"job": begun.job.id}
-        audit_request(AuditEvent.EXECUTION, plugin.settings.proxies, process_id=process_id, **told)
+        audit_request(AuditEvent.EXECUTION, process_id=process_id, **told)
         if isinstance(begun, Response):
             return begun
         if begun.is_async or begun.wait_s is not None:
@@ -282,10 +282,6 @@ def _plugin(api: API, process_id: str) -> Any:
         process_ids = ", ".join(api.manager.processes)
         raise NoSuchProcessError(f"there is no process {process_id!r}; the processes are {process_ids}")
     return api.manager.get_processor(process_id)
-
-
-def _client(plugin: Plugin) -> str:
-    return current_client(plugin.settings.proxies)
 
 
 def _intake(api: API) -> Intake:

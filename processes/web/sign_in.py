@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import cast
 
-from flask import Flask, Response, current_app, redirect, request
+from flask import Flask, Response, redirect, request
 from pygeoapi.api import API
 
 from processes.access.person import Person
@@ -16,7 +16,7 @@ from processes.web.access import SIGN_IN, Visitors
 from processes.web.pages import page
 from processes.web.problem import ProblemResponse
 from processes.web.session_cookie import own_path
-from processes.web.views import SETTINGS, View
+from processes.web.views import View
 from processes.web.who import audit_refusal
 
 _PAGE = "sign_in.html"
@@ -47,7 +47,7 @@ def _sign_in_view(api: API, visitors: Visitors) -> View:
         try:
             token_id, person = visitors.tokens.look_up(request.form.get("token", "").strip())
         except UnauthorizedError as err:
-            audit_refusal(type_of(err), status_of(err), current_app.extensions[SETTINGS].proxies)
+            audit_refusal(type_of(err), status_of(err))
             return sign_in_page(api, back, err.detail)
         return begin_session(visitors, person, back, token_id)
 
