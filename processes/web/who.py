@@ -9,6 +9,7 @@ from flask import g, request
 from processes.access.audit import AuditEvent, audit
 from processes.access.person import ANONYMOUS, EVERYBODY, Person
 from processes.web.client import client_address
+from processes.web.roles import Openness, need_of
 
 
 def current_person() -> Person:
@@ -26,6 +27,17 @@ def shown_visitor() -> Mapping[str, str] | None:
     if person is EVERYBODY:
         return None
     return {"name": "" if person is ANONYMOUS else person.title or person.name, "role": person.role.value}
+
+
+def may(operation: tuple[str, str], process_id: str | None = None) -> bool:
+    """Return whether who makes this request may do an operation; pages offer nothing else.
+
+    Args:
+        operation: endpoint and method, as the table of roles has them.
+        process_id: of the process that it names; None = it names none.
+    """
+    need, person = need_of(*operation, process_id), current_person()
+    return isinstance(need, Openness) or (person is not ANONYMOUS and person.role.allows(need))
 
 
 def current_client() -> str:

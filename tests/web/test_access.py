@@ -195,6 +195,24 @@ def test_a_browser_is_led_to_sign_in_and_back(app: Any) -> None:
     assert app.test_client().head("/sign-in").status_code == 200
 
 
+@each_row(("role", "offered"), [(None, False), (Role.VIEWER, False), (Role.USER, True), (Role.OPERATOR, True)])
+def test_a_form_offers_what_its_reader_may(tmp_path: Path, role: Role | None, offered: bool) -> None:
+    app = application(tmp_path, access="tokens", anonymous="true")
+    browser = app.test_client() if role is None else signed_in(app, role, "anna")
+    for process in ("classify-objects", "echo"):
+        text = browser.get(f"/processes/{process}?f=html", headers=BROWSER).text
+        assert ('name="run"' in text) == offered
+        assert ('name="validate"' in text) == (offered and process == "classify-objects")
+        assert ('data-upload="image"' in text) == (offered and process == "classify-objects")
+        assert ("Your role is viewer" in text) == (role is Role.VIEWER)
+        assert (f'/sign-in?next=/processes/{process}%3Ff%3Dhtml">Sign in</a> to run' in text) == (role is None)
+    text = browser.get("/processes/describe-model?f=html", headers=BROWSER).text
+    assert ('name="run"' in text) == (role is not None)  # it only reads, which viewers may
+    if role is not None:
+        text = browser.get("/jobs?f=html", headers=BROWSER).text
+        assert (">Run one</a>" in text) == offered
+
+
 def test_a_session_is_shown_and_ends_where_it_is_signed_out(app: Any) -> None:
     browser = signed_in(app, Role.VIEWER, "vera")
     page = browser.get("/jobs?f=html", headers=BROWSER)

@@ -190,6 +190,19 @@ def test_its_maker_and_an_operator_see_it(team: Team, made: Made, address: str) 
         assert response.status_code in (200, 204), (person, path, response.text)
 
 
+def test_a_viewer_is_offered_nothing_that_changes_a_job(
+    team: Team, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was a user has jobs."""
+    for role in (Role.USER, Role.VIEWER):
+        monkeypatch.setitem(PEOPLE, ANNA.name, Person(ANNA.name, role))
+        pages = [team.get(ANNA, f"/jobs/{made.jobs[0]}{part}?f=html") for part in ("", "/results")]
+        assert [page.status_code for page in pages] == [200, 200]
+        assert ["shares.js" in page.text for page in pages] == [role is Role.USER] * 2
+        (button,) = re.findall(r'<button[^>]*name="dismiss"[^>]*>', pages[0].text)
+        assert ("disabled" in button, "hidden" in button) == (role is Role.VIEWER,) * 2
+
+
 def test_lists_show_one_s_own_and_operators_all(team: Team, made: Made) -> None:
     assert {job["jobID"] for job in team.get(ANNA, "/jobs").json["jobs"]} == set(made.jobs)
     assert team.get(BELA, "/jobs?status=successful,failed,dismissed&type=process&minDuration=0").json["jobs"] == []
