@@ -226,7 +226,7 @@ def create_application(configuration: Path) -> Flask:
             add_sign_in(app, api, visitors)
         else:
             add_sign_in_at_issuer(app, api, visitors, visitors.issuer)
-        add_sign_out(app, visitors)
+        add_sign_out(app, api, visitors)
         app.after_request(keep_private)
     trust_proxies(app, settings.proxies)
     app.url_map.merge_slashes = False  # it would redirect, to whatever host the client names

@@ -77,6 +77,8 @@ NEEDS: Mapping[tuple[str, str], Need] = {
     **_reading(_ALWAYS, Openness.ALWAYS),
     ("sign_in", "POST"): Openness.ALWAYS,
     ("sign_out", "POST"): Openness.ALWAYS,
+    **_reading(("sessions",), Role.VIEWER),
+    ("sign_out_everywhere", "POST"): Role.VIEWER,
     **_reading(_DESCRIPTIONS, Openness.IF_ANONYMOUS),
     **_reading((*_RESULTS, *_OF_CONFIGURATIONS), Role.VIEWER),
     ("pygeoapi.stac_search", "POST"): Role.VIEWER,
