@@ -175,11 +175,29 @@ def at_pointer(pointer: str) -> Iterator[None]:
 
 @contextmanager
 def collect_faults(faults: list[Fault], pointer: str) -> Iterator[None]:
-    """Append a ServiceError of the block to a list, as a fault at `pointer`, so that later checks still run."""
+    """Append a ServiceError of the block to a list, as a fault at `pointer`, so that later checks still run.
+
+    The fault forgets where it was raised: the frames of that hold the request, and a circle of references holds them
+    until the garbage collector comes.
+    """
     try:
         yield
     except ServiceError as err:
-        faults.extend(RequestError.at(pointer, err).faults)
+        found = RequestError.at(pointer, err).faults
+        for origin in (err, *(fault.error for fault in found)):
+            for error in with_causes(origin):
+                error.__traceback__ = None
+        faults.extend(found)
+
+
+def with_causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, and those that it follows from, each once; an error can follow from itself."""
+    following: BaseException | None = error
+    seen: set[int] = set()
+    while following is not None and id(following) not in seen:
+        yield following
+        seen.add(id(following))
+        following = following.__cause__ or following.__context__
 
 
 def to_record(error: ServiceError) -> dict[str, Any]:

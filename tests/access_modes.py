@@ -25,7 +25,7 @@ OPERATIONS = {
         "GET /models", "GET /jobs", f"GET {JOB}", f"GET {JOB}/results", f"GET {JOB}/results/classifiedObjects", f"GET {JOB}/events",
         f"GET {JOB}/map", f"GET {JOB}/review", f"GET {JOB}/objects/1/chip.png", f"GET {JOB}/map/objects/0/0/0.mvt",
         f"GET {JOB}/map/imagery/0/0/0.webp", f"GET {JOB}/results/style.qml", "GET /collections", "GET /collections/x", "GET /collections/x/items",
-        "GET /collections/x/queryables", "POST /processes/describe-model/execution",
+        "GET /collections/x/queryables", "GET /sessions", "POST /sign-out/everywhere", "POST /processes/describe-model/execution",
     ],
     "user": [
         "POST /processes/echo/execution", "POST /processes/classify-objects/execution", "POST /processes/classify-objects/validate",
@@ -43,6 +43,7 @@ def application(folder: Path, **settings: Any) -> Any:
     configuration = configure(folder, models=[], imagery=[], settings=settings)
     prepare(configuration)
     app = create_application(configuration)
+    app.extensions["configuration"] = str(configuration)
     app.extensions["tokens"] = TokenStore(Database(load_settings(configuration).job_store))
     return app
 

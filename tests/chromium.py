@@ -116,6 +116,10 @@ class Page:
         while not any(event["method"] == method for event in self._events):
             self._message(_WAIT_S)
 
+    def events(self, method: str) -> list[dict[str, Any]]:
+        """Return the events of a kind since the last address was opened."""
+        return [event for event in self._events if event["method"] == method]
+
     def evaluate(self, script: str) -> Any:
         """Return the value of an expression; a promise is awaited."""
         found = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)

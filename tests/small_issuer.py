@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from joserfc import jwt
 from joserfc.jwk import ECKey, Key, RSAKey
@@ -38,6 +38,8 @@ class SmallIssuer:
     """Claims of who has signed in, and the challenge, by the code."""
     asked: list[str] = field(default_factory=list)
     """Paths that were asked for."""
+    visitor: Mapping[str, Any] = field(default_factory=dict)
+    """Claims of whose browser comes to sign in; it is not asked."""
 
     def turn_over(self, key_id: str) -> None:
         """Sign with a new key, and keep no other."""
@@ -61,6 +63,14 @@ class SmallIssuer:
             key,
             algorithms=["RS256", "ES256", "HS256", "none", "PS256"],
         )
+
+    def sent_back(self, query: Mapping[str, list[str]]) -> str:
+        """Return the address that a browser is sent back to from where people sign in, with a code for its visitor."""
+        asked = {name: values[0] for name, values in query.items()}
+        code = f"code-{len(self.asked)}"
+        claims = {"nonce": asked["nonce"]} | dict(self.visitor)
+        self.codes[code] = {"challenge": asked["code_challenge"], "claims": claims}
+        return f"{asked['redirect_uri']}?{urlencode({'code': code, 'state': asked['state'], 'iss': self.url})}"
 
     def answer(self, path: str, form: Mapping[str, list[str]]) -> tuple[int, Any]:
         """Return status and document of an answer."""
@@ -102,6 +112,13 @@ def small_issuer() -> Iterator[SmallIssuer]:
         def _answer(self, form: Mapping[str, list[str]]) -> None:
             issuer.asked.append(self.path)
             time.sleep(issuer.delay_s)
+            address = urlsplit(self.path)
+            if address.path == "/authorize":
+                self.send_response(303)
+                self.send_header("Location", issuer.sent_back(parse_qs(address.query)))
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             status, document = issuer.answer(self.path, form)
             body = json.dumps(document).encode()
             try:

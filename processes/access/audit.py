@@ -23,6 +23,7 @@ class AuditEvent(StrEnum):
     UPLOAD_REMOVED = "upload removed"
     SHARE = "share"
     SHARE_REVOKED = "share revoked"
+    SESSIONS_ENDED = "sessions ended"
     TOKEN = "token"  # noqa: S105 - no secret
     TOKEN_REVOKED = "token revoked"  # noqa: S105 - no secret
 

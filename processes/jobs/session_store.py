@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
@@ -15,6 +18,16 @@ from processes.jobs.token_store import is_good
 LASTS_S = 12 * 3600
 """Seconds after which somebody has to sign in again."""
 _KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """What somebody sees of a session of theirs."""
+
+    begun: datetime
+    """When they signed in."""
+    is_this: bool
+    """Whether it is that of the browser that asks."""
 
 
 class SessionStore:
@@ -44,9 +57,7 @@ class SessionStore:
     def person(self, key: str) -> Person | None:
         """Return whose session it is; None = there is none of the key, or it has ended."""
         with self._database.read() as connection:
-            now = self._database.now(connection)
-            has_token = sa.exists().where(token.c.id == session.c.token, is_good(now))
-            where = (session.c.digest == _digest(key), session.c.expires > now, session.c.token.is_(None) | has_token)
+            where = (session.c.digest == _digest(key), _lasts(self._database.now(connection)))
             row = connection.execute(session.select().where(*where)).first()
         return None if row is None else Person(row.name, Role(row.role), row.title)
 
@@ -54,6 +65,30 @@ class SessionStore:
         """End a session; nothing happens where there is none of the key."""
         with self._database.write() as connection:
             connection.execute(session.delete().where(session.c.digest == _digest(key)))
+
+    def of(self, name: str, key: str | None) -> Sequence[SessionRecord]:
+        """Return the sessions of somebody, the latest first.
+
+        Args:
+            name: of the person.
+            key: of the session of the browser that asks; None = it has none.
+        """
+        with self._database.read() as connection:
+            where = (session.c.name == name, _lasts(self._database.now(connection)))
+            rows = connection.execute(session.select().where(*where).order_by(session.c.expires.desc())).all()
+        this = None if key is None else _digest(key)
+        return [SessionRecord(datetime.fromtimestamp(row.expires - LASTS_S, UTC), row.digest == this) for row in rows]
+
+    def end_all(self, name: str) -> int:
+        """End all sessions of somebody; return how many there were."""
+        with self._database.write() as connection:
+            return int(connection.execute(session.delete().where(session.c.name == name)).rowcount)
+
+
+def _lasts(now: float) -> sa.ColumnElement[bool]:
+    """Return the condition under which a session goes on at a time of the database's clock."""
+    has_token = sa.exists().where(token.c.id == session.c.token, is_good(now))
+    return (session.c.expires > now) & (session.c.token.is_(None) | has_token)
 
 
 def _digest(key: str) -> str:

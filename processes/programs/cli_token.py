@@ -1,4 +1,4 @@
-"""The commands `classify-objects token …`: who may use a service whose access is `tokens`."""
+"""The commands `classify-objects token …`: who may use a service that asks who they are."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from processes.access.person import Role
 from processes.programs.cli_jobs import reported
 
 if TYPE_CHECKING:
-    from processes.jobs.token_store import TokenStore
+    from processes.jobs.database import Database
 
 
 @click.group(invoke_without_command=True, short_help="Make, list and revoke tokens.")
 @click.pass_context
 def token(context: click.Context) -> None:
-    """Make, list and revoke tokens, for a service whose access is `tokens`."""
+    """Make, list and revoke tokens, for a service whose access is `tokens`; sign people out of browsers."""
     if context.invoked_subcommand is None:
         context.invoke(list_tokens)
 
@@ -34,8 +34,10 @@ def token(context: click.Context) -> None:
 @click.pass_obj
 def add(config: Path, name: str, role: str, days: int | None) -> None:
     """Make a token for somebody, and print it. It cannot be printed again."""
-    with _tokens(config) as tokens:
-        made = tokens.add(name, Role(role), days)
+    from processes.jobs.token_store import TokenStore
+
+    with _database(config) as database:
+        made = TokenStore(database).add(name, Role(role), days)
         audit(AuditEvent.TOKEN, None, token=name, token_role=role)
         click.echo(str(made))
 
@@ -46,8 +48,10 @@ def list_tokens(config: Path) -> None:
     """List all tokens, also those that are good no longer; never a token itself."""
     from datetime import UTC, datetime
 
-    with _tokens(config) as tokens:
-        for item in tokens.tokens():
+    from processes.jobs.token_store import TokenStore
+
+    with _database(config) as database:
+        for item in TokenStore(database).tokens():
             until = "no end" if item.expires is None else f"until {item.expires:%Y-%m-%d %H:%M}"
             state = item.state(datetime.now(UTC))
             click.echo(f"{item.name:<20} {item.role:<8} {state:<7} made {item.made:%Y-%m-%d %H:%M}  {until}")
@@ -58,19 +62,33 @@ def list_tokens(config: Path) -> None:
 @click.pass_obj
 def revoke(config: Path, name: str) -> None:
     """Let somebody's token be good no longer; sessions of browsers that were begun with it end too."""
-    with _tokens(config) as tokens:
-        if not tokens.revoke(name):
+    from processes.jobs.token_store import TokenStore
+
+    with _database(config) as database:
+        if not TokenStore(database).revoke(name):
             raise click.ClickException(f"there is no good token {name!r}")
         audit(AuditEvent.TOKEN_REVOKED, None, token=name)
         click.echo(f"{name} revoked")
 
 
+@token.command("sign-out")
+@click.argument("name")
+@click.pass_obj
+def sign_out(config: Path, name: str) -> None:
+    """Sign somebody out of all browsers. NAME is that of their token or, with `oidc`, the issuer's `sub` for them."""
+    from processes.jobs.session_store import SessionStore
+
+    with _database(config) as database:
+        ended = SessionStore(database).end_all(name)
+        audit(AuditEvent.SESSIONS_ENDED, None, of=name, sessions=ended)
+        click.echo(f"{name} signed out of {ended} browser{'' if ended == 1 else 's'}")
+
+
 @contextmanager
-def _tokens(config: Path) -> Iterator[TokenStore]:
-    """Yield the tokens of the configured job store; report in one line what is wrong with it."""
+def _database(config: Path) -> Iterator[Database]:
+    """Yield the configured job store; report in one line what is wrong with it."""
     from processes.errors import ServiceError
     from processes.jobs.database import Database
-    from processes.jobs.token_store import TokenStore
     from processes.programs.logs import set_up_logs
     from processes.settings import load_settings
 
@@ -78,7 +96,7 @@ def _tokens(config: Path) -> Iterator[TokenStore]:
     with reported():
         database = Database(load_settings(config).job_store)
         try:
-            yield TokenStore(database)
+            yield database
         except ServiceError as err:
             raise click.ClickException(err.detail) from err
         finally:

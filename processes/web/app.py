@@ -30,6 +30,7 @@ from processes.web.access import access_check, keep_private, visitors_of
 from processes.web.assets import assets_view, restrict_page
 from processes.web.body import limit_other_bodies
 from processes.web.chips import chip_view
+from processes.web.client import trust_proxies
 from processes.web.collections import CONFORMANCE as FEATURES_CONFORMANCE
 from processes.web.collections import collections_view, items_view
 from processes.web.compression import compress
@@ -102,7 +103,7 @@ def _unexpected_error_response(error: Exception) -> ProblemResponse:
 def _service_error_response(error: ServiceError) -> ProblemResponse:
     """Return the response to an error; the audit is told of one that is a refusal."""
     if is_refusal(error):
-        audit_refusal(type_of(error), status_of(error), current_app.extensions[SETTINGS].proxies)
+        audit_refusal(type_of(error), status_of(error))
     return problem_response(error)
 
 
@@ -225,8 +226,9 @@ def create_application(configuration: Path) -> Flask:
             add_sign_in(app, api, visitors)
         else:
             add_sign_in_at_issuer(app, api, visitors, visitors.issuer)
-        add_sign_out(app, visitors)
+        add_sign_out(app, api, visitors)
         app.after_request(keep_private)
+    trust_proxies(app, settings.proxies)
     app.url_map.merge_slashes = False  # it would redirect, to whatever host the client names
     app.before_request(origin_check(settings, api.config["server"]["url"]))
     app.before_request(_refuse_folders)

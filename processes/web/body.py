@@ -6,13 +6,14 @@ import contextlib
 import fcntl
 import os
 import time
+import traceback
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import cast
 
 from flask import Request
 
-from processes.errors import LimitError, UnavailableError
+from processes.errors import LimitError, UnavailableError, with_causes
 from processes.settings import Settings
 from processes.web.views import BODIES
 
@@ -25,7 +26,7 @@ _POLL_S = 0.02
 
 
 def limit_other_bodies(request: Request, endpoints: Collection[str]) -> None:
-    """Let no view read a large body into memory, but those that read theirs with `request_body`, or into a file.
+    """Let no view read a large body into memory, but those that read theirs with `use_body`, or into a file.
 
     A form is parsed as a whole, and pygeoapi reads bodies of each request, also where it does not use them. A larger
     one is answered by 413 where it is read.
@@ -38,41 +39,56 @@ def limit_other_bodies(request: Request, endpoints: Collection[str]) -> None:
         request.max_content_length = _MAX_OTHER_BYTES
 
 
-@contextlib.contextmanager
-def request_body(
-    request: Request, settings: Settings, wait_s: float, is_stopping: Callable[[], bool]
-) -> Iterator[bytes]:
-    """Yield the body of a request. Whoever keeps it, or what is made of it, keeps it no longer than this context.
+def use_body[T](
+    request: Request, settings: Settings, wait_s: float, is_stopping: Callable[[], bool], use: Callable[[bytes], T]
+) -> T:
+    """Return what is made of the body of a request, which is in memory as long as that takes.
 
     Args:
         request: the request.
         settings: what the deployment has decided.
         wait_s: seconds to wait for memory, as long as other large bodies are read.
         is_stopping: returns whether the server stops.
+        use: makes something of the body; that keeps neither the body nor what is as large.
 
     Raises:
         LimitError: the body is too large.
         UnavailableError: there is no memory for it now.
     """
     max_mb = settings.limits.max_body_mb
-    limit = max_mb * 2**20
     size_bytes = request.content_length or 0
     with contextlib.ExitStack() as stack:
-        if _FREE_BYTES < size_bytes <= limit:
+        if _FREE_BYTES < size_bytes <= max_mb * 2**20:
             count = min(_SHARES, -(-size_bytes // _SHARE_BYTES))
             stack.enter_context(_memory(settings.state / BODIES, count, wait_s, is_stopping))
-        body = _read(request, limit) if size_bytes <= limit else b""
-        if max(size_bytes, len(body)) > limit:
-            raise LimitError("max_body_mb", max_mb, f"the request's body has more than {limit} bytes")
-        yield body
+        try:
+            return use(_read(request, max_mb))
+        except Exception as err:
+            _drop_values(err)
+            raise
 
 
-def _read(request: Request, limit: int) -> bytes:
-    """Return the body, or what is more than the limit."""
-    if request.content_length is None:
-        return request.stream.read(limit + 1)
-    # werkzeug's stream takes as much memory as it is asked for, and copies what it has read
-    return cast(bytes, request.environ["wsgi.input"].read(request.content_length))
+def _read(request: Request, max_mb: int) -> bytes:
+    """Return the body; raise LimitError where it is larger than `max_mb`."""
+    limit, size_bytes = max_mb * 2**20, request.content_length
+    if size_bytes is None:
+        body = request.stream.read(limit + 1)
+    else:
+        # werkzeug's stream takes as much memory as it is asked for, and copies what it has read
+        body = cast(bytes, request.environ["wsgi.input"].read(size_bytes)) if size_bytes <= limit else b""
+    if max(size_bytes or 0, len(body)) > limit:
+        raise LimitError("max_body_mb", max_mb, f"the request's body has more than {limit} bytes")
+    return body
+
+
+def _drop_values(error: BaseException) -> None:
+    """Empty the frames of functions that an error has left.
+
+    The body stands in them. An error that is answered stands in a circle of references, and would keep the body until
+    the garbage collector comes: as many bodies as have been refused since.
+    """
+    for item in with_causes(error):
+        traceback.clear_frames(item.__traceback__)
 
 
 @contextlib.contextmanager

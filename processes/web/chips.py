@@ -63,7 +63,7 @@ def _response(intake: Intake, job: Job, stored: StoredResult, row: int, object_i
     if not found.is_quick:
         name = made_form(intake, job, f"{CHIP}{row}")
         return file_response(intake, job, OutputFile(f"{FORMS}/{name}", _PNG, f"{job.id}-{job.fence}-chip-{row}", None))
-    with intake.waiting_permit(current_client(intake.settings.proxies)) as is_permitted:
+    with intake.waiting_permit(current_client()) as is_permitted:
         if not is_permitted:
             raise UnavailableError("too many clients wait for results; try again later")
         content = found.png(intake.forms.access(job))

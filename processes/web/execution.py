@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
@@ -27,7 +27,7 @@ from processes.ogc.request import Description, ExecuteRequest, media_types, read
 from processes.ogc.results import blocks_of, results_document
 from processes.plugin import Plugin, work_folder
 from processes.sources.media_types import JSON, plain_media_type
-from processes.web.body import request_body
+from processes.web.body import use_body
 from processes.web.prefer import Preferences
 from processes.web.problem import problem_response
 from processes.web.results import job_error, results_response
@@ -57,21 +57,36 @@ def validate_view(api: API) -> View:
         if not (isinstance(plugin, Plugin) and isinstance(plugin.process, SectionedProcess)):
             raise NotFoundError(f"requests to {process_id} cannot be validated without executing them")
         choose_media_type([JSON], _accept())
-        intake = _intake(api)
-        with intake.waiting_permit(_client(plugin)) as is_permitted:
+        intake, process = _intake(api), plugin.process
+        with intake.waiting_permit(current_client()) as is_permitted:
             if not is_permitted:
                 raise UnavailableError("too many clients wait for results; try again later")
-            with request_body(request, plugin.settings, _MEMORY_WAIT_S, _is_stopping) as body:
-                # Accept concerns this response, not the output
-                execution = replace(_read(process_id, plugin, body).execution, accept=())
-                try:
-                    requirements = intake.validate(plugin.process, execution)
-                except RequestError as err:
-                    raise intake.with_file_faults(plugin.process, execution, err, _is_stopping) from err
-                estimate = intake.estimate(plugin.process, execution, requirements, _is_stopping)
+            estimate = use_body(
+                request,
+                plugin.settings,
+                _MEMORY_WAIT_S,
+                _is_stopping,
+                lambda body: _estimate(intake, process, _read(process_id, plugin, body).execution),
+            )
         return json_response({"valid": True, **estimate})
 
     return validate
+
+
+def _estimate(intake: Intake, process: SectionedProcess, given: Execution) -> Mapping[str, Any]:
+    """Validate a request, and return what its execution would take.
+
+    Args:
+        intake: which can try it.
+        process: that is asked for.
+        given: the request; its `Accept` concerns this response, not the output.
+    """
+    execution = replace(given, accept=())
+    try:
+        requirements = intake.validate(process, execution)
+    except RequestError as err:
+        raise intake.with_file_faults(process, execution, err, _is_stopping) from err
+    return intake.estimate(process, execution, requirements, _is_stopping)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +130,7 @@ def _read(process_id: str, plugin: Plugin, body: bytes) -> _WebRequest:
         process_id=process_id,
         request=execute_request,
         accept=_result_accept(execute_request, description, is_async),
-        client=_client(plugin),
+        client=current_client(),
         maker=person.name or None,
         uploads_of=None if person.role is Role.OPERATOR else person.name,
         is_awaited=not is_async or wait_s is not None,
@@ -139,10 +154,16 @@ class _Begun:
 
 def _execute(api: API, process_id: str, plugin: Plugin) -> Response:
     intake = _intake(api)
-    with intake.waiting_permit(_client(plugin)) as is_permitted:
-        begun = _begin(intake, process_id, plugin, is_permitted)
+    with intake.waiting_permit(current_client()) as is_permitted:
+        begun = use_body(
+            request,
+            plugin.settings,
+            _MEMORY_WAIT_S if is_permitted else 0,
+            _is_stopping,
+            lambda body: _begin(intake, process_id, plugin, body, is_permitted),
+        )
         told = {} if isinstance(begun, Response) else {"job": begun.job.id}
-        audit_request(AuditEvent.EXECUTION, plugin.settings.proxies, process_id=process_id, **told)
+        audit_request(AuditEvent.EXECUTION, process_id=process_id, **told)
         if isinstance(begun, Response):
             return begun
         if begun.is_async or begun.wait_s is not None:
@@ -151,33 +172,33 @@ def _execute(api: API, process_id: str, plugin: Plugin) -> Response:
         return _with_applied(_ended_job_response(intake, job, api.base_url), begun.applied)
 
 
-def _begin(intake: Intake, process_id: str, plugin: Plugin, is_permitted: bool) -> _Begun | Response:
-    """Make a job of the request, or its response where it needs no job. Its body is in memory as long as this lasts.
+def _begin(intake: Intake, process_id: str, plugin: Plugin, body: bytes, is_permitted: bool) -> _Begun | Response:
+    """Make a job of the request, or its response where it needs no job.
 
     Args:
         intake: where the execution becomes a job.
         process_id: of the process.
         plugin: the process.
+        body: the request's body.
         is_permitted: whether the client may wait.
     """
-    with request_body(request, plugin.settings, _MEMORY_WAIT_S if is_permitted else 0, _is_stopping) as body:
-        web_request = _read(process_id, plugin, body)
-        process, execution = plugin.process, web_request.execution
-        if not web_request.is_async and execution.response.nothing and not execution.request.faults:
-            intake.validate(process, execution)
-            return Response(b"{}", content_type=JSON)
-        if web_request.is_async or web_request.wait_s is not None:
-            job = intake.accept(process, execution)
-            return _Begun(job, web_request.is_async, web_request.wait_s, web_request.applied)
-        if not is_permitted:
-            raise UnavailableError("too many clients wait for results; try again later, or send Prefer: respond-async")
-        if not (isinstance(process, SectionedProcess) or execution.by_reference):
-            return _execute_without_job(intake, plugin, intake.with_subscriber_faults(execution))
-        try:
-            job = intake.accept(process, execution)
-        except RequestError as err:
-            raise intake.with_file_faults(process, execution, err, _is_stopping) from err
-        return _Begun(job, False, None, web_request.applied)
+    web_request = _read(process_id, plugin, body)
+    process, execution = plugin.process, web_request.execution
+    if not web_request.is_async and execution.response.nothing and not execution.request.faults:
+        intake.validate(process, execution)
+        return Response(b"{}", content_type=JSON)
+    if web_request.is_async or web_request.wait_s is not None:
+        job = intake.accept(process, execution)
+        return _Begun(job, web_request.is_async, web_request.wait_s, web_request.applied)
+    if not is_permitted:
+        raise UnavailableError("too many clients wait for results; try again later, or send Prefer: respond-async")
+    if not (isinstance(process, SectionedProcess) or execution.by_reference):
+        return _execute_without_job(intake, plugin, intake.with_subscriber_faults(execution))
+    try:
+        job = intake.accept(process, execution)
+    except RequestError as err:
+        raise intake.with_file_faults(process, execution, err, _is_stopping) from err
+    return _Begun(job, False, None, web_request.applied)
 
 
 def _respond_in_time(intake: Intake, begun: _Begun, wait_s: int | None, base_url: str) -> Response:
@@ -282,10 +303,6 @@ def _plugin(api: API, process_id: str) -> Any:
         process_ids = ", ".join(api.manager.processes)
         raise NoSuchProcessError(f"there is no process {process_id!r}; the processes are {process_ids}")
     return api.manager.get_processor(process_id)
-
-
-def _client(plugin: Plugin) -> str:
-    return current_client(plugin.settings.proxies)
 
 
 def _intake(api: API) -> Intake:

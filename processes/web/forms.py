@@ -71,7 +71,7 @@ def made_form(intake: Intake, job: Job, form: str) -> str:
         UnavailableError: many clients wait for such work.
         GoneError: the result went meanwhile.
     """
-    client = current_client(intake.settings.proxies)
+    client = current_client()
     with intake.waiting_permit(client) as is_permitted:
         if not is_permitted:
             raise UnavailableError("too many clients wait for results; try again later")

@@ -111,7 +111,7 @@ def _dismiss(manager: JobManager, job_id: str, base_url: str) -> Response:
         raise NoSuchJobError(f"there is no job {job_id!r}") from err
     if job is None:
         raise GoneError(f"the job {job_id} was dismissed already, or its time is over")
-    audit_request(AuditEvent.DISMISSAL, manager.intake.settings.proxies, job=job_id)
+    audit_request(AuditEvent.DISMISSAL, job=job_id)
     return json_response(status_info(job, base_url))
 
 

@@ -21,8 +21,9 @@ from processes.jobs.job import Job, JobStatus
 from processes.jobs.status_info import job_url, output_link
 from processes.ogc.schema import quoted
 from processes.sources.media_types import HTML, JSON, PROBLEM_JSON
+from processes.web.roles import DISMISS, EXECUTE, SHARE
 from processes.web.visible import layer_id
-from processes.web.who import current_person, shown_visitor
+from processes.web.who import current_person, may, shown_visitor
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _BROWSERS = "application/xhtml+xml"
@@ -113,7 +114,7 @@ def jobs_page(
     """
     choices = {"statuses": [status.value for status in JobStatus], "processes": list(api.manager.processes)}
     data = {"jobs": {"jobs": list(map(_row, jobs)), "links": links}, "links": links, "offset": offset}
-    return page(api, "jobs/index.html", {**data, "chosen": chosen, **choices})
+    return page(api, "jobs/index.html", {**data, "chosen": chosen, "may_run": may(EXECUTE), **choices})
 
 
 def job_page(api: API, job: Mapping[str, Any], is_own: bool) -> Response:
@@ -122,11 +123,17 @@ def job_page(api: API, job: Mapping[str, Any], is_own: bool) -> Response:
     Args:
         api: pygeoapi's API object.
         job: its `statusInfo`.
-        is_own: whether it is of who asks, who may dismiss and share it.
+        is_own: whether it is of who asks, who may dismiss and share it, if their role lets them.
     """
     request_text = msgspec.json.format(msgspec.json.encode(job["request"])).decode() if "request" in job else ""
     has_ended = JobStatus(job["status"]).has_ended
-    data = {"jobs": _row(job), "links": [], "has_ended": has_ended, "request": request_text, "is_own": is_own}
+    data = {
+        "jobs": _row(job),
+        "links": [],
+        "has_ended": has_ended,
+        "request": request_text,
+        "may_change": is_own and may(DISMISS),
+    }
     return page(api, "jobs/job.html", data)
 
 
@@ -143,7 +150,7 @@ def results_page(api: API, job: Job, forms: Sequence[Mapping[str, str]] = (), st
         "job": job.id,
         "name": job.result_name,
         "collection": layer_id(job),
-        "is_own": current_person().may_see(job.maker),
+        "may_share": current_person().may_see(job.maker) and may(SHARE),
         "forms": forms,
         "styles": styles,
         "warnings": [],

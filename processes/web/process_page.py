@@ -13,6 +13,8 @@ from processes.ogc.process import SectionedProcess
 from processes.ogc.request import Description
 from processes.plugin import Plugin
 from processes.web.pages import page
+from processes.web.roles import EXECUTE, LIST_FOLDERS, UPLOAD
+from processes.web.who import may
 
 _MODELS = "describe-model"
 
@@ -38,8 +40,9 @@ def process_page(api: API, process_id: str, plugin: Plugin) -> Response:
         "can_validate": isinstance(plugin.process, SectionedProcess),
         "can_wait": "async-execute" in plugin.process.frame()["jobControlOptions"],
         "describes_models": "model" in description["inputs"] and _MODELS in api.manager.processes,
-        "max_upload_mb": plugin.settings.limits.max_upload_mb,
-        "has_folders": bool(plugin.settings.imagery),
+        "may_run": may(EXECUTE, process_id),
+        "max_upload_mb": plugin.settings.limits.max_upload_mb if may(UPLOAD) else 0,
+        "has_folders": bool(plugin.settings.imagery) and may(LIST_FOLDERS),
         "example": msgspec.json.encode(description["example"]).decode() if "example" in description else "",
         "links": [],
     }

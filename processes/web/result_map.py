@@ -157,7 +157,7 @@ def _turn(intake: Intake, turns: threading.BoundedSemaphore) -> Iterator[None]:
     Raises:
         UnavailableError: it takes too long.
     """
-    with intake.waiting_permit(current_client(intake.settings.proxies)) as is_permitted:
+    with intake.waiting_permit(current_client()) as is_permitted:
         if not is_permitted or not turns.acquire(timeout=_WAIT_S):
             raise UnavailableError("too many clients look at maps; try again later")
         try:

@@ -23,7 +23,11 @@ class Openness(enum.Enum):
 Need = Role | Openness
 """What an operation needs."""
 
-_EXECUTE = "pygeoapi.execute_process_jobs"
+EXECUTE = ("pygeoapi.execute_process_jobs", "POST")
+DISMISS = ("pygeoapi.get_jobs", "DELETE")
+SHARE = ("shares", "POST")
+UPLOAD = ("uploads", "POST")
+LIST_FOLDERS = ("imagery", "GET")
 _READING_PROCESSES = ("describe-model",)
 """Processes that only read what viewers may see, and never become a job: forms ask them about models."""
 
@@ -73,16 +77,18 @@ NEEDS: Mapping[tuple[str, str], Need] = {
     **_reading(_ALWAYS, Openness.ALWAYS),
     ("sign_in", "POST"): Openness.ALWAYS,
     ("sign_out", "POST"): Openness.ALWAYS,
+    **_reading(("sessions",), Role.VIEWER),
+    ("sign_out_everywhere", "POST"): Role.VIEWER,
     **_reading(_DESCRIPTIONS, Openness.IF_ANONYMOUS),
     **_reading((*_RESULTS, *_OF_CONFIGURATIONS), Role.VIEWER),
     ("pygeoapi.stac_search", "POST"): Role.VIEWER,
     **_reading(("imagery", "shares", "upload"), Role.USER),
-    (_EXECUTE, "POST"): Role.USER,
+    EXECUTE: Role.USER,
     ("validate", "POST"): Role.USER,
-    ("pygeoapi.get_jobs", "DELETE"): Role.USER,
-    ("uploads", "POST"): Role.USER,
+    DISMISS: Role.USER,
+    UPLOAD: Role.USER,
     ("upload", "DELETE"): Role.USER,
-    ("shares", "POST"): Role.USER,
+    SHARE: Role.USER,
     ("share", "DELETE"): Role.USER,
     **_reading(("metrics",), Role.OPERATOR),
     **{("pygeoapi.collection_items", method): Role.OPERATOR for method in ("POST", "PUT", "DELETE")},
@@ -98,6 +104,6 @@ def need_of(endpoint: str, method: str, process_id: str | None = None) -> Need:
         method: of the request.
         process_id: of the process that the request names; None = it names none.
     """
-    if (endpoint, method) == (_EXECUTE, "POST") and process_id in _READING_PROCESSES:
+    if (endpoint, method) == EXECUTE and process_id in _READING_PROCESSES:
         return Role.VIEWER
     return NEEDS.get((endpoint, method), Role.OPERATOR)

@@ -49,11 +49,11 @@ def shares_view(api: API) -> View:
 
     def shares(job_id: str, share_id: str | None = None) -> Response:
         job = find_job(manager, job_id, to_change=True)
-        known, proxies = Shares(manager.intake.database), manager.intake.settings.proxies
+        known = Shares(manager.intake.database)
         if share_id is not None:
             if not known.revoke(job.id, share_id):
                 raise NotFoundError(f"there is no link {share_id!r} to job {job.id}")
-            audit_request(AuditEvent.SHARE_REVOKED, proxies, job=job.id, share=share_id)
+            audit_request(AuditEvent.SHARE_REVOKED, job=job.id, share=share_id)
             return Response(status=HTTPStatus.NO_CONTENT)
         if request.method != "POST":
             return json_response({"shares": [_document(item) for item in known.of(job.id)]})
@@ -61,7 +61,7 @@ def shares_view(api: API) -> View:
             made, secret = known.make(job.id)
         except KeyError as err:
             raise GoneError(f"the job {job.id} was dismissed, or its time is over") from err
-        audit_request(AuditEvent.SHARE, proxies, job=job.id, share=made.id)
+        audit_request(AuditEvent.SHARE, job=job.id, share=made.id)
         url = job_url(job, api.base_url)
         response = json_response(_document(made) | {"href": f"{url}?{urlencode({SHARE: secret})}"}, HTTPStatus.CREATED)
         response.headers["Location"] = f"{url}/shares/{made.id}"
@@ -77,6 +77,8 @@ def share_reader(api: API) -> Callable[[], Response | None]:
 
     def read() -> Response | None:
         if request.method not in ("GET", "HEAD") or request.endpoint not in SHARED:
+            return None
+        if not request.view_args:  # a list, which is of nobody's job
             return None
         in_address = request.args.get(SHARE)
         secret = in_address or request.cookies.get(SHARE)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import cast
 
-from flask import Flask, Response, current_app, redirect, request
+from flask import Flask, Response, redirect, request
 from pygeoapi.api import API
 
+from processes.access.audit import AuditEvent
 from processes.access.person import Person
 from processes.errors import ForbiddenError, UnauthorizedError
 from processes.jobs.session_store import LASTS_S
@@ -16,8 +17,8 @@ from processes.web.access import SIGN_IN, Visitors
 from processes.web.pages import page
 from processes.web.problem import ProblemResponse
 from processes.web.session_cookie import own_path
-from processes.web.views import SETTINGS, View
-from processes.web.who import audit_refusal
+from processes.web.views import View
+from processes.web.who import audit_refusal, audit_request, current_person
 
 _PAGE = "sign_in.html"
 
@@ -33,9 +34,18 @@ def add_sign_in(app: Flask, api: API, visitors: Visitors) -> None:
     app.add_url_rule(SIGN_IN, "sign_in", _sign_in_view(api, visitors), methods=["GET", "POST"])
 
 
-def add_sign_out(app: Flask, visitors: Visitors) -> None:
-    """Let people sign out."""
+def add_sign_out(app: Flask, api: API, visitors: Visitors) -> None:
+    """Let people sign out, and see where else they are signed in.
+
+    Args:
+        app: gets the views.
+        api: pygeoapi's API object.
+        visitors: have the sessions.
+    """
     app.add_url_rule("/sign-out", "sign_out", _sign_out_view(visitors), methods=["POST"])
+    everywhere = _sign_out_everywhere_view(visitors)
+    app.add_url_rule("/sign-out/everywhere", "sign_out_everywhere", everywhere, methods=["POST"])
+    app.add_url_rule("/sessions", "sessions", _sessions_view(api, visitors))
 
 
 def _sign_in_view(api: API, visitors: Visitors) -> View:
@@ -47,7 +57,7 @@ def _sign_in_view(api: API, visitors: Visitors) -> View:
         try:
             token_id, person = visitors.tokens.look_up(request.form.get("token", "").strip())
         except UnauthorizedError as err:
-            audit_refusal(type_of(err), status_of(err), current_app.extensions[SETTINGS].proxies)
+            audit_refusal(type_of(err), status_of(err))
             return sign_in_page(api, back, err.detail)
         return begin_session(visitors, person, back, token_id)
 
@@ -64,6 +74,27 @@ def _sign_out_view(visitors: Visitors) -> View:
         return response
 
     return sign_out
+
+
+def _sign_out_everywhere_view(visitors: Visitors) -> View:
+    def sign_out_everywhere() -> Response:
+        ended = visitors.sessions.end_all(current_person().name)
+        audit_request(AuditEvent.SESSIONS_ENDED, sessions=ended)
+        response = _lead(visitors, SIGN_IN)
+        visitors.cookies.remove(response, visitors.cookies.session)
+        return response
+
+    return sign_out_everywhere
+
+
+def _sessions_view(api: API, visitors: Visitors) -> View:
+    def sessions() -> Response:
+        found = visitors.sessions.of(current_person().name, request.cookies.get(visitors.cookies.session))
+        response = page(api, "sessions.html", {"links": [], "sessions": found})
+        response.cache_control.no_store = True
+        return response
+
+    return sessions
 
 
 def require_own_page(visitors: Visitors) -> None:

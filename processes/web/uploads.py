@@ -53,7 +53,7 @@ def uploads_view(api: API, settings: Settings) -> View:
         quota = UploadQuota(database, limits.max_uploads_mb_per_client, limits.retention_days)
         if upload_id is None:
             upload = _keep(settings, quota)
-            audit_request(AuditEvent.UPLOAD, settings.proxies, upload=upload.id, bytes=upload.size_bytes)
+            audit_request(AuditEvent.UPLOAD, upload=upload.id, bytes=upload.size_bytes)
             response = json_response(_document(upload), HTTPStatus.CREATED)
             response.headers["Location"] = f"{api.base_url}{UPLOADS}/{upload.id}"
             return response
@@ -62,7 +62,7 @@ def uploads_view(api: API, settings: Settings) -> View:
             if not remove_upload(settings, upload_id):
                 raise _missing(upload_id)
             quota.release(upload_id)
-            audit_request(AuditEvent.UPLOAD_REMOVED, settings.proxies, upload=upload_id)
+            audit_request(AuditEvent.UPLOAD_REMOVED, upload=upload_id)
             return Response(status=HTTPStatus.NO_CONTENT)
         return json_response(_document(_find(settings, upload_id)))
 
@@ -95,7 +95,7 @@ def _keep(settings: Settings, quota: UploadQuota) -> Upload:
         raise InputError("the body is empty; it is the file itself")
     require_space(settings)
     upload_id = new_upload_id()
-    quota.reserve(upload_id, current_client(settings.proxies), size_bytes)
+    quota.reserve(upload_id, current_client(), size_bytes)
     try:
         maker = current_person().name or None
         return keep_upload(settings, _name(), request.environ["wsgi.input"], maker, upload_id)
@@ -134,7 +134,7 @@ def _find(settings: Settings, upload_id: str) -> Upload:
     if upload is None:
         raise _missing(upload_id)
     if not current_person().may_see(upload.maker):
-        audit_refusal(ANOTHERS, HTTPStatus.NOT_FOUND, settings.proxies)
+        audit_refusal(ANOTHERS, HTTPStatus.NOT_FOUND)
         raise _missing(upload_id)
     return upload
 

@@ -37,7 +37,7 @@ def find_job(manager: JobManager, job_id: str, *, to_change: bool = False) -> Jo
     if job is None:
         raise NoSuchJobError(f"there is no job {job_id!r}")
     if not (current_person().may_see(job.maker) or (not to_change and g.get(SHARED_JOB) == job.id)):
-        audit_refusal(ANOTHERS, HTTPStatus.NOT_FOUND, manager.intake.settings.proxies)
+        audit_refusal(ANOTHERS, HTTPStatus.NOT_FOUND)
         raise NoSuchJobError(f"there is no job {job_id!r}")
     return job
 
@@ -58,7 +58,7 @@ def find_layer(manager: JobManager, collection_id: str) -> tuple[Job, LayerInfo]
     if job is None and is_job_id(collection_id):
         job = store.get(collection_id)
         if job is not None and not (person.may_see(job.maker) or g.get(SHARED_JOB) == job.id):
-            audit_refusal(ANOTHERS, HTTPStatus.NOT_FOUND, manager.intake.settings.proxies)
+            audit_refusal(ANOTHERS, HTTPStatus.NOT_FOUND)
             job = None
     if job is None or job.layer is None:
         raise NotFoundError(f"there is no collection {quoted(collection_id)}")

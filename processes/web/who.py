@@ -9,6 +9,7 @@ from flask import g, request
 from processes.access.audit import AuditEvent, audit
 from processes.access.person import ANONYMOUS, EVERYBODY, Person
 from processes.web.client import client_address
+from processes.web.roles import Openness, need_of
 
 
 def current_person() -> Person:
@@ -28,27 +29,33 @@ def shown_visitor() -> Mapping[str, str] | None:
     return {"name": "" if person is ANONYMOUS else person.title or person.name, "role": person.role.value}
 
 
-def current_client(proxies: int) -> str:
-    """Return whose limits and turns count for this request: the name of who makes it, else the address it comes from.
+def may(operation: tuple[str, str], process_id: str | None = None) -> bool:
+    """Return whether who makes this request may do an operation; pages offer nothing else.
 
     Args:
-        proxies: number of trusted proxies in front of the service.
+        operation: endpoint and method, as the table of roles has them.
+        process_id: of the process that it names; None = it names none.
     """
-    return current_person().name or client_address(request, proxies)
+    need, person = need_of(*operation, process_id), current_person()
+    return isinstance(need, Openness) or (person is not ANONYMOUS and person.role.allows(need))
 
 
-def audit_request(event: AuditEvent, proxies: int, **details: str | int | None) -> None:
+def current_client() -> str:
+    """Return whose limits and turns count for this request: the name of who makes it, else its address."""
+    return current_person().name or client_address(request)
+
+
+def audit_request(event: AuditEvent, **details: str | int | None) -> None:
     """Write a line of the audit about this request.
 
     Args:
         event: what happened.
-        proxies: as `current_client` has it.
         details: as `audit` has them.
     """
-    audit(event, current_person(), address=client_address(request, proxies), **details)
+    audit(event, current_person(), address=client_address(request), **details)
 
 
-def audit_refusal(reason: str, status: int, proxies: int) -> None:
+def audit_refusal(reason: str, status: int) -> None:
     """Write a line of the audit about the refusal of this request.
 
     Its path says what was asked for. What is secret of an address stands in its query.
@@ -56,7 +63,6 @@ def audit_refusal(reason: str, status: int, proxies: int) -> None:
     Args:
         reason: why it is refused, in a few words.
         status: of the response.
-        proxies: as `current_client` has it.
     """
     method, path = request.method, request.path
-    audit_request(AuditEvent.REFUSAL, proxies, method=method, path=path, reason=reason, status=status)
+    audit_request(AuditEvent.REFUSAL, method=method, path=path, reason=reason, status=status)

@@ -71,6 +71,21 @@ def test_a_session_lasts_until_it_is_over_or_ended(database: Database) -> None:
     assert first not in repr(rows)
 
 
+def test_all_sessions_of_somebody_are_listed_and_end_at_once(database: Database) -> None:
+    sessions, anna, bela = SessionStore(database), Person("anna", Role.USER), Person("bela", Role.USER)
+    keys = [sessions.begin(anna) for _ in range(3)]
+    other = sessions.begin(bela)
+    sessions.begin(anna, "of-no-token")  # which is over
+    listed = sessions.of("anna", keys[1])
+    assert [item.is_this for item in listed] == [False, True, False]
+    assert all(abs(datetime.now(UTC) - item.begun) < timedelta(minutes=1) for item in listed)
+    assert [item.is_this for item in sessions.of("bela", None)] == [False]
+    assert sessions.end_all("anna") == 4
+    assert ([sessions.person(key) for key in keys], sessions.of("anna", None)) == ([None] * 3, [])
+    assert sessions.person(other) == bela
+    assert sessions.end_all("anna") == 0
+
+
 def test_a_session_ends_with_its_token(database: Database) -> None:
     tokens, sessions = TokenStore(database), SessionStore(database)
     token = tokens.add("anna", Role.USER, None)

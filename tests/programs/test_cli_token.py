@@ -43,6 +43,11 @@ def test_who_gets_no_role_is_a_user_whose_token_has_no_end(configuration: Path) 
     assert line.endswith("no end")
 
 
+def test_somebody_who_is_in_no_browser_is_signed_out_of_none(configuration: Path) -> None:
+    done = call(configuration, "sign-out", "nobody")
+    assert (done.exit_code, done.stdout) == (0, "nobody signed out of 0 browsers\n")
+
+
 @each_row(
     ("arguments", "status", "words"),
     [

@@ -197,8 +197,14 @@ def test_somebody_signs_in_with_a_token(with_tokens: tuple[Service, str], page: 
     assert status(page, "GET", "/jobs") == 200
     page.errors[:] = [error for error in page.errors if "status of 401" not in error]
     assert page.errors == []
-    page.click(".visitor button")
+    page.click(".visitor a")
+    page.until("location.pathname === '/sessions' && document.querySelector('[name=everywhere]')")
+    assert "(this browser)" in page.text("#sessions")
+    page.evaluate(AXE)
+    assert page.evaluate("axe.run(document).then(({violations}) => violations.map(({id}) => id))") == []
+    page.click("[name=everywhere]")
     page.until("location.pathname === '/sign-in'")
+    assert status(page, "GET", "/jobs") == 401
 
 
 def test_the_python_client_and_gdal_come_with_a_token(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import time
@@ -15,8 +16,9 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from access_modes import BROWSER, JOB, OPERATIONS, ORDER, OWN, application, ask, bearer, operations_of, refusals
 from processes.access.audit import LOGGER
-from processes.access.person import Role
+from processes.access.person import Person, Role
 from processes.jobs import tables
+from processes.jobs.session_store import SessionStore
 from processes.jobs.token_store import REMEMBERED_S
 from processes.web.roles import NEEDS, Openness, need_of
 from processes.web.session_cookie import CookiePlace, own_path
@@ -195,6 +197,35 @@ def test_a_browser_is_led_to_sign_in_and_back(app: Any) -> None:
     assert app.test_client().head("/sign-in").status_code == 200
 
 
+def test_a_link_to_a_job_opens_no_list(app: Any) -> None:
+    digest = hashlib.sha256(b"known").hexdigest()
+    with app.extensions["tokens"]._database.write() as connection:
+        connection.execute(tables.share.insert().values(id="s-1", job=JOB[6:], digest=digest, created=0))
+    opened = {path: ask(app, f"GET {path}?share=known").status_code for path in (JOB, f"/collections/{JOB[6:]}")}
+    assert set(opened.values()) == {404}  # there is no such job; without the link it is not even said
+    for path in ("/jobs", "/collections", "/models", "/sessions", "/metrics", f"{JOB}/shares"):
+        assert ask(app, f"GET {path}?share=known").status_code == 401, path
+    assert ask(app, f"GET {JOB}?share=other").status_code == 401
+
+
+@each_row(("role", "offered"), [(None, False), (Role.VIEWER, False), (Role.USER, True), (Role.OPERATOR, True)])
+def test_a_form_offers_what_its_reader_may(tmp_path: Path, role: Role | None, offered: bool) -> None:
+    app = application(tmp_path, access="tokens", anonymous="true")
+    browser = app.test_client() if role is None else signed_in(app, role, "anna")
+    for process in ("classify-objects", "echo"):
+        text = browser.get(f"/processes/{process}?f=html", headers=BROWSER).text
+        assert ('name="run"' in text) == offered
+        assert ('name="validate"' in text) == (offered and process == "classify-objects")
+        assert ('data-upload="image"' in text) == (offered and process == "classify-objects")
+        assert ("Your role is viewer" in text) == (role is Role.VIEWER)
+        assert (f'/sign-in?next=/processes/{process}%3Ff%3Dhtml">Sign in</a> to run' in text) == (role is None)
+    text = browser.get("/processes/describe-model?f=html", headers=BROWSER).text
+    assert ('name="run"' in text) == (role is not None)  # it only reads, which viewers may
+    if role is not None:
+        text = browser.get("/jobs?f=html", headers=BROWSER).text
+        assert (">Run one</a>" in text) == offered
+
+
 def test_a_session_is_shown_and_ends_where_it_is_signed_out(app: Any) -> None:
     browser = signed_in(app, Role.VIEWER, "vera")
     page = browser.get("/jobs?f=html", headers=BROWSER)
@@ -209,6 +240,36 @@ def test_a_session_is_shown_and_ends_where_it_is_signed_out(app: Any) -> None:
     replayed = app.test_client()
     replayed.set_cookie("classify-session", key)
     assert replayed.get("/jobs").status_code == 401
+
+
+def test_somebody_signs_out_everywhere(app: Any, caplog: pytest.LogCaptureFixture) -> None:
+    browser, token = (
+        signed_in(app, Role.VIEWER, "wanda"),
+        bearer(app.extensions["tokens"].add("w-2", Role.VIEWER, None)),
+    )
+    others = [app.test_client() for _ in range(2)]
+    for other in others:
+        other.set_cookie("classify-session", app_sessions(app).begin(Person("wanda", Role.VIEWER)))
+    stranger = signed_in(app, Role.VIEWER, "xaver")
+    page = browser.get("/sessions", headers=BROWSER)
+    assert (page.text.count("Signed in at"), page.text.count("(this browser)")) == (3, 1)
+    assert ("wanda" in page.text, "no-store" in page.headers["Cache-Control"]) == (True, True)
+    for headers in ({}, {"Origin": "https://evil.example"}):
+        assert browser.post("/sign-out/everywhere", headers=headers).status_code == 401
+    assert ask(app, "POST /sign-out/everywhere", token).status_code == 303  # of somebody else
+    assert browser.get("/jobs").status_code == 200
+    with caplog.at_level(logging.INFO, LOGGER):
+        answer = browser.post("/sign-out/everywhere", headers=OWN)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/sign-in")
+    assert browser.get_cookie("classify-session") is None
+    assert [other.get("/jobs").status_code for other in (browser, *others)] == [401] * 3
+    assert stranger.get("/jobs").status_code == 200
+    (record,) = [item for item in caplog.records if item.getMessage() == "sessions ended"]
+    assert (vars(record)["person"], vars(record)["sessions"]) == ("wanda", 3)
+
+
+def app_sessions(app: Any) -> SessionStore:
+    return SessionStore(app.extensions["tokens"]._database)
 
 
 def test_a_session_ends_with_its_token(app: Any) -> None:

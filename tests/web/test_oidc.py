@@ -7,11 +7,13 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from click.testing import CliRunner
 from joserfc.jwk import RSAKey
 
 from access_modes import BROWSER, JOB, OPERATIONS, ORDER, OWN, application, ask, bearer, operations_of, refusals
 from processes.access import refreshed
 from processes.access.person import Role
+from processes.programs.cli import main
 from processes.web.roles import NEEDS
 from small_issuer import AUDIENCE, CLIENT, SmallIssuer, small_issuer
 from tables import each_row
@@ -99,6 +101,21 @@ def test_somebody_signs_in_and_out(app: Any, issuer: SmallIssuer) -> None:
     replayed = app.test_client()
     replayed.set_cookie("classify-session", key)
     assert replayed.get("/jobs").status_code == 401
+
+
+def test_somebody_signs_out_everywhere(app: Any, issuer: SmallIssuer) -> None:
+    browsers = []
+    for sub in ("u-7", "u-7", "u-8"):
+        browser, query = begun(app, issuer, sub=sub)
+        assert browser.get(CALLBACK, query_string=query, headers=BROWSER).status_code == 303
+        browsers.append(browser)
+    page = browsers[0].get("/sessions", headers=BROWSER)
+    assert (page.text.count("Signed in at"), "anna" in page.text, "u-8" in page.text) == (2, True, False)
+    assert browsers[0].post("/sign-out/everywhere", headers=OWN).status_code == 303
+    assert [browser.get("/jobs").status_code for browser in browsers] == [401, 401, 200]
+    ended = CliRunner().invoke(main, ["--config", app.extensions["configuration"], "token", "sign-out", "u-8"])
+    assert ended.stdout == "u-8 signed out of 1 browser\n"
+    assert browsers[2].get("/jobs").status_code == 401
 
 
 @each_row(

@@ -1,10 +1,11 @@
-"""Pages of other origins, in a real Chromium: they read, start, delete and sign in nothing, open or with tokens."""
+"""Pages of other origins, in a real Chromium: they read, start, delete and sign in nothing, whatever the access."""
 
 from __future__ import annotations
 
 import http.server
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from chromium import Page, chromium
 from jobs_service import Service, make_town, running
+from small_issuer import AUDIENCE, CLIENT, SmallIssuer, small_issuer
 
 pytestmark = [pytest.mark.pages, pytest.mark.timeout(300)]
 
@@ -54,21 +56,39 @@ def other_port() -> Iterator[int]:
     server.server_close()
 
 
-@pytest.fixture(scope="module", params=["open", "tokens"])
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[SmallIssuer]:
+    with small_issuer() as running_issuer:
+        running_issuer.visitor = {"sub": "anna", "preferred_username": "anna"}
+        yield running_issuer
+
+
+@pytest.fixture(scope="module", params=["open", "tokens", "oidc"])
 def service(
-    request: pytest.FixtureRequest, town: Path, page: Page, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    town: Path,
+    page: Page,
+    issuer: SmallIssuer,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Service]:
     """Return a service that the browser may use: it is open, or Anna has signed in."""
-    service = Service(town, tmp_path_factory.mktemp("service"), (), access=request.param, origins="")
+    access = request.param
+    oidc = {"issuer": issuer.url, "audience": AUDIENCE, "client_id": CLIENT} if access == "oidc" else None
+    service = Service(town, tmp_path_factory.mktemp("service"), (), access=access, origins="", oidc=oidc)
     token = service.add_token("anna")
+    if oidc is not None:
+        service.headers["Authorization"] = f"Bearer {issuer.token(sub='anna', exp=int(time.time()) + 3600)}"
     service.start("serve")
     page.call("Network.clearBrowserCookies")
     with running(service):
-        if request.param == "tokens":
+        if access != "open":
             page.open(f"{service.url}/jobs?f=html")
-            page.fill("token", token)
-            page.click("main button")
+            assert page.evaluate("location.pathname") == "/sign-in"
+            if access == "tokens":
+                page.fill("token", token)
+            page.click("main button" if access == "tokens" else "main a.button")
             page.until("document.querySelector('.visitor')")
+            assert "anna" in page.text(".visitor")
         yield service
 
 
@@ -85,6 +105,23 @@ def asked(page: Page, method: str, url: str, body: str | None = None, **options:
     script = f"fetch({json.dumps(url)}, {json.dumps(sent)})"
     found = f"{script}.then(async answer => `${{answer.type}} ${{answer.status}} ${{await answer.text()}}`, () => 'refused')"
     return str(page.evaluate(found))
+
+
+def cookies_of_last(page: Page, url: str) -> dict[str, list[str]]:
+    """Return the cookies that there were for the last request for an address, and why each was not sent with it."""
+    page.settle()
+    sent = {event["params"]["requestId"]: event["params"] for event in page.events("Network.requestWillBeSent")}
+    (last, *_) = [number for number, found in reversed(sent.items()) if found["request"]["url"] == url]
+    extra = [event["params"] for event in page.events("Network.requestWillBeSentExtraInfo")]
+    (found, *_) = [item for item in reversed(extra) if item["requestId"] == last]
+    return {item["cookie"]["name"]: item["blockedReasons"] for item in found["associatedCookies"]}
+
+
+def require_kept_back(page: Page, url: str) -> None:
+    """Assert that the session did not go with the last request for an address, as it is of another site."""
+    ((name, reasons),) = cookies_of_last(page, url).items()
+    assert name == "classify-session"
+    assert any(reason.endswith("SameSiteLax") for reason in reasons), reasons  # among others of the browser's own
 
 
 def send_form(page: Page, home: str, url: str, fields: dict[str, str], media_type: str) -> None:
@@ -121,7 +158,7 @@ def test_a_page_of_another_origin_reads_starts_and_deletes_nothing(
         send_form(page, home, service.url + EXECUTION, {body[:-1] + ', "x": "': '"}'}, "text/plain")  # it is JSON
         assert "Forbidden" in page.text("body")
         send_form(page, home, f"{service.url}/uploads", {"a": "b"}, "text/plain")
-        for path in ("/sign-out", "/sign-in"):
+        for path in ("/sign-out", "/sign-in", "/sign-in/begin", "/sign-in/callback"):
             send_form(page, home, service.url + path, {"token": "x"}, "application/x-www-form-urlencoded")
         assert state(service) == before
     page.open(f"{service.url}/jobs?f=html")
@@ -148,9 +185,53 @@ def test_a_name_that_is_led_to_the_service_gains_nothing(service: Service, page:
         ("POST", EXECUTION, body),
         ("POST", "/uploads", "a"),
         ("POST", "/sign-in", "token=x"),
+        ("GET", "/sign-in/begin", None),
+        ("GET", "/sign-in/callback?code=x&state=x", None),
+        ("POST", "/sign-out", ""),
         ("DELETE", f"/jobs/{job}", None),
     ):
         answer = asked(page, method, path, sent)
         assert answer.startswith("basic 421 "), (path, answer)
         assert job not in answer.replace(path, "")
     assert state(service) == before
+    assert cookies_of_last(page, f"http://{REBOUND}:{service.port}/jobs") == {}  # the session is of another host
+
+
+def test_a_session_does_not_go_with_requests_of_other_sites(service: Service, page: Page, other_port: int) -> None:
+    if service.setting("access") == "open":
+        assert page.call("Network.getCookies", urls=[service.url])["cookies"] == []
+        return
+    (kept,) = page.call("Network.getCookies", urls=[service.url])["cookies"]
+    assert (kept["name"], kept["httpOnly"], kept["sameSite"]) == ("classify-session", True, "Lax")
+    home, url = f"http://{REBOUND}:{other_port}/", f"{service.url}/jobs?of=another-site"
+    page.open(home)
+    for options in ({}, {"mode": "no-cors"}):
+        for method in ("GET", "POST"):
+            asked(page, method, url, None, **options)
+            require_kept_back(page, url)
+    form = f"{service.url}{EXECUTION}"
+    send_form(page, home, form, {"a": "b"}, "text/plain")
+    require_kept_back(page, form)
+    own = f"{service.url}/jobs"
+    page.open(f"{service.url}/jobs?f=html")
+    assert asked(page, "GET", "/jobs").startswith("basic 200 ")
+    assert cookies_of_last(page, own) == {"classify-session": []}  # what is looked at does tell
+
+
+def test_another_page_signs_nobody_in_as_somebody_else(
+    service: Service, page: Page, issuer: SmallIssuer, other_port: int
+) -> None:
+    """Whoever is signed in without knowing it would upload to, and run for, the attacker."""
+    if service.setting("access") != "oidc":
+        pytest.skip("no issuer signs anybody in")
+    for home in (f"http://127.0.0.1:{other_port}/", f"http://{REBOUND}:{other_port}/"):
+        issuer.codes["stolen"] = {"challenge": "", "claims": {"sub": "mallory", "preferred_username": "mallory"}}
+        page.open(home)
+        page.evaluate(f"location.assign('{service.url}/sign-in/callback?code=stolen&state=x&iss={issuer.url}')")
+        page.until("document.body.innerText.includes('Unauthorized')")
+        assert "stolen" in issuer.codes  # it was not even asked
+        page.open(home)
+        page.evaluate(f"location.assign('{service.url}/sign-in/begin?next=https://evil.example/')")  # signs in anna
+        page.until("document.querySelector('.visitor')")
+        assert page.evaluate("location.href") == f"{service.url}/"
+        assert "anna" in page.text(".visitor")

@@ -190,6 +190,19 @@ def test_its_maker_and_an_operator_see_it(team: Team, made: Made, address: str) 
         assert response.status_code in (200, 204), (person, path, response.text)
 
 
+def test_a_viewer_is_offered_nothing_that_changes_a_job(
+    team: Team, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was a user has jobs."""
+    for role in (Role.USER, Role.VIEWER):
+        monkeypatch.setitem(PEOPLE, ANNA.name, Person(ANNA.name, role))
+        pages = [team.get(ANNA, f"/jobs/{made.jobs[0]}{part}?f=html") for part in ("", "/results")]
+        assert [page.status_code for page in pages] == [200, 200]
+        assert ["shares.js" in page.text for page in pages] == [role is Role.USER] * 2
+        (button,) = re.findall(r'<button[^>]*name="dismiss"[^>]*>', pages[0].text)
+        assert ("disabled" in button, "hidden" in button) == (role is Role.VIEWER,) * 2
+
+
 def test_lists_show_one_s_own_and_operators_all(team: Team, made: Made) -> None:
     assert {job["jobID"] for job in team.get(ANNA, "/jobs").json["jobs"]} == set(made.jobs)
     assert team.get(BELA, "/jobs?status=successful,failed,dismissed&type=process&minDuration=0").json["jobs"] == []
@@ -401,7 +414,8 @@ def test_a_link_gives_reading_of_one_job_and_no_more(team: Team, made: Made) -> 
     for path in (f"/jobs/{done}", f"/jobs/{done}?f=html", f"/jobs/{done}/events", f"/jobs/{done}/map", results):
         shared = as_guest(team, f"{path}{'&' if '?' in path else '?'}share={secret}").text
         assert not [word for word in (made.upload, _FILE, ANNA.name, '"request"') if word in shared], path
-    assert as_guest(team, f"/jobs?share={secret}").json["jobs"] == []
+    for path in ("/jobs", "/collections"):
+        assert done not in as_guest(team, f"{path}?share={secret}").text
     for method, path in (("DELETE", f"/jobs/{done}"), ("POST", f"/jobs/{done}/shares")):
         assert as_guest(team, f"{path}?share={secret}", method=method).status_code == 404
     assert team.get(BELA, f"/jobs/{done}/shares").status_code == 404

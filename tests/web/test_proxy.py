@@ -132,8 +132,8 @@ def test_client_s_address_arrives_whatever_it_says_itself(proxied: Proxied) -> N
     try:
         for address, forged, expected in [
             ("127.0.0.2", "192.0.2.1", 201),
-            ("127.0.0.2", "192.0.2.2", 201),
-            ("127.0.0.2", "192.0.2.3", 429),
+            ("127.0.0.2", "192.0.2.2, 192.0.2.3, 192.0.2.4", 201),
+            ("127.0.0.2", '192.0.2.5, "', 429),
             ("127.0.0.3", "127.0.0.2", 201),
         ]:
             body = {"inputs": proxied.service.inputs()}

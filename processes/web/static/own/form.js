@@ -158,6 +158,7 @@ form.elements.namedItem("validate")?.addEventListener("click", async (event) => 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const button = form.elements.namedItem("run");
+  if (!button) return; // who may not run it has none
   const answer = await send("execution", button, "async" in form.dataset ? { Prefer: "respond-async" } : {});
   if (!answer) return;
   const text = await answer.text();
