@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { command -v "$$p"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo serve test test-jobs test-pages test-sign-in test-compose test-convert convert-env test-openvino chaos siege fuzz soak check bench bench-growth bench-remote gpu-check audit lock openapi clean test-qgis qgis-plugin test-clients test-generators test-wheel bench-peers bench-layers bench-map
+.PHONY: demo serve test test-jobs test-pages test-sign-in test-compose test-convert convert-env test-openvino chaos siege fuzz soak check bench bench-growth bench-remote gpu-check audit lock openapi clean test-qgis qgis-plugin test-clients test-generators test-wheel bench-peers bench-layers bench-map bench-start
 
 demo: .venv/ready
 	$(BIN)/python examples/storm/demo.py
@@ -100,6 +100,10 @@ bench-growth: .venv/ready-dev .venv/plots/ready
 # a million polygons in each format, with BESIDE=CHECKOUT beside 0.3.0; twenty minutes
 bench-layers: .venv/ready-dev
 	$(BIN)/python bench/formats.py $(BESIDE)
+
+# a run of one object, and an idle service, with BESIDE=CHECKOUT beside 0.3.0; six minutes
+bench-start: .venv/ready-dev
+	$(BIN)/python bench/start.py $(BESIDE)
 
 # TorchGeo, Raster Vision, DeepForest and a plain script on the same objects and weights; half an hour, 5 GB of libraries
 bench-peers: .venv/ready-dev .venv/openvino/ready .venv/peers/ready

@@ -85,8 +85,15 @@ def save_tiny(path: Path) -> None:
     graph.save(graph.conv("input", (3, 4), 3, 2), 4, 16, path)
 
 
-def save_package(folder: Path, side: int, network: str) -> Path:
-    """Write a model package around one of the networks and return its folder."""
+def save_package(folder: Path, side: int, network: str, **keys: Any) -> Path:
+    """Write a model package around one of the networks and return its folder.
+
+    Args:
+        folder: of the package.
+        side: of a chip, in cells.
+        network: its name.
+        keys: of the `.emd`, beside the usual ones.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     {"small-cnn": save_small_cnn, "resnet18": save_resnet18, "tiny": save_tiny}[network](folder / f"{network}.onnx")
     definition = {
@@ -101,5 +108,5 @@ def save_package(folder: Path, side: int, network: str) -> Path:
         "Activation": "softmax",
         "Classes": [{"Value": 0, "Name": "a"}, {"Value": 1, "Name": "b"}],
     }
-    (folder / f"{network}.emd").write_bytes(msgspec.json.format(msgspec.json.encode(definition)))
+    (folder / f"{network}.emd").write_bytes(msgspec.json.format(msgspec.json.encode(definition | keys)))
     return folder

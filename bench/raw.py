@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,23 +16,36 @@ import onnxruntime
 from processes.classify.planning.plan import plan
 from processes.classify.planning.sources import Sources
 from processes.features.reading.files import read_layer
+from processes.imagery.chip_plan import ChipPlan
 from processes.imagery.chips import ChipReader
 from processes.imagery.image import open_image
 from processes.imagery.source import FileSource, gdal_settings
 from processes.imagery.tiles import TileReader
 from processes.model.arguments import read_arguments
-from processes.model.catalog import Catalog
+from processes.model.catalog import Catalog, Model
 from processes.settings import Limits
 
 BATCH_SIZE = 16
 
 
-def main(image_path: Path, objects: Path, package: Path, state: Path) -> None:
+def planned_chips(paths: Sequence[Path], objects: Path, package: Path, state: Path) -> tuple[ChipPlan, Model]:
+    """Return the chips of objects on images, and the model.
+
+    Args:
+        paths: of the images.
+        objects: the layer.
+        package: of the model.
+        state: folder for what is known of the model.
+    """
     model = Catalog((), state, 2**32).model_at(package)
     arguments, _ = read_arguments({}, model.definition, "")
-    image = open_image(FileSource(image_path, image_path.name), 2**40)
+    images = [open_image(FileSource(path, path.name), 2**40) for path in paths]
     layer = read_layer(objects, "objects", None, Limits(max_objects=2**40))
-    planned = plan(Sources([image], [""], layer, model, arguments), 2**40).chips
+    return plan(Sources(images, [""] * len(images), layer, model, arguments), 2**40).chips, model
+
+
+def main(image_path: Path, objects: Path, package: Path, state: Path) -> None:
+    planned, model = planned_chips([image_path], objects, package, state)
     normalization = model.definition.normalization
     if normalization is None:
         raise SystemExit("the benchmark's packages have a normalisation")
