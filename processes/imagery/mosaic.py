@@ -119,7 +119,11 @@ class Mosaic:
         query, image = self._tree.query(boxes)
         order = np.lexsort((query, image))
         images, starts = np.unique(image[order], return_index=True)
-        return list(zip(images.tolist(), np.split(present[query[order]], starts[1:]), strict=True))
+        ends = [*starts[1:].tolist(), len(order)]
+        found = present[query[order]]
+        return [
+            (index, found[start:end]) for index, start, end in zip(images.tolist(), starts.tolist(), ends, strict=False)
+        ]
 
 
 def neighbours_of(images: Sequence[Image], mosaic: Mosaic | None) -> Neighbours | None:
