@@ -18,7 +18,7 @@ from processes.features.reading.collection import BOM
 from processes.features.reading.oddities import Oddities
 from processes.features.reading.paging import PageReader
 from processes.imagery.services.links import ServiceLink
-from processes.imagery.stac import AssetChoice, StacImage, is_item, stac_image
+from processes.imagery.stac import AssetChoice, StacImage, StatedGrid, is_item, stac_image
 from processes.ogc.request import ExecuteRequest
 from processes.sources.host_links import display_link
 from processes.sources.links import LinkedFile
@@ -40,14 +40,31 @@ class LinkedImage:
 
     name: str
     """What the client calls it."""
-    files: tuple[LinkedFile, ...]
-    """The bands of several are stacked, in this order, on the grid of the first one."""
-    bands: tuple[str, ...]
+    links: tuple[str, ...]
+    """To its files: the bands of several are stacked, in this order, on the grid of the first one."""
+    bands: tuple[str, ...] = ()
     """What the client calls each of the files, where they are several."""
+    grid: StatedGrid | None = None
+    """Where a catalog says that it lies; None = none does."""
+    file: LinkedFile | None = None
+    """The one file, where the link names it; None = the files are not asked for yet."""
+
+    @property
+    def is_by_parts(self) -> bool:
+        """Whether its file is read by parts if it can be; the files of several bands are not."""
+        return not self.bands
+
+    def files(self, get: Get) -> tuple[LinkedFile, ...]:
+        """Return its files; `get` returns the file that a link names.
+
+        Raises:
+            ServiceError: one cannot be had.
+        """
+        return tuple(get(link, self.is_by_parts) for link in self.links) if self.file is None else (self.file,)
 
 
 def linked_images(href: str, get: Get) -> Iterator[LinkedImage]:
-    """Yield the images that a link leads to, in order; each file is got when its image is asked for.
+    """Yield the images that a link leads to, in order. Of a catalog only its documents are got.
 
     Args:
         href: the link.
@@ -58,13 +75,11 @@ def linked_images(href: str, get: Get) -> Iterator[LinkedImage]:
     """
     file = get(href, True)
     if not begins_as_json(file):
-        yield LinkedImage(file.name, (file,), ())
+        yield LinkedImage(file.name, (href,), file=file)
         return
     choice = AssetChoice.of(urldefrag(href)[1])
     for image in _stac_images(file, urldefrag(href)[0], choice, get):
-        is_alone = len(image.hrefs) == 1
-        files = tuple(get(link, is_alone) for link in image.hrefs)
-        yield LinkedImage(image.name, files, () if is_alone else image.assets)
+        yield LinkedImage(image.name, image.hrefs, image.assets if len(image.hrefs) > 1 else (), image.grid)
 
 
 def service_link_of(href: str, media_type: str, request: ExecuteRequest) -> ServiceLink:
