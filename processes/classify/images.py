@@ -206,6 +206,7 @@ def _service_sources(
     link: ServiceLink, settings: Settings, scratch: _Scratch | None, folders: FolderBudget
 ) -> list[_NamedSource]:
     """Return the images of a service; arguments as `_links_sources` has them."""
+    link.require_known()
     allowed_path(link.href, settings)
     if scratch is None:
         return [_NamedSource(link.name, None)]
