@@ -6,7 +6,7 @@ reads the input meets the same error at the same place, together with those of o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +15,7 @@ from threading import Lock
 import msgspec
 
 from processes.classify.feature_links import ACCEPT, first_file, has_pages, read_page, service_layer
-from processes.classify.image_links import LinkedImage, linked_images, may_be_stac, service_link_of
+from processes.classify.image_links import LinkedImage, first_allowed, linked_images, may_be_stac, service_link_of
 from processes.errors import ServiceError
 from processes.features.reading.oddities import Oddities
 from processes.features.reading.paging import PageReader
@@ -97,9 +97,9 @@ def download_images(
     def get(href: str, by_parts: bool) -> LinkedFile:
         return resolve(href, settings, folder, budget=budget, suits=can_be_read_by_parts if by_parts else None)
 
-    def download_file(href: str, by_parts: bool) -> None:
+    def download_file(hrefs: Sequence[str], by_parts: bool) -> None:
         with suppress(ServiceError):
-            get(href, by_parts)
+            first_allowed(hrefs, lambda href: get(href, by_parts))
 
     def download(link: ServiceLink) -> None:
         images = FolderBudget.of(settings)
@@ -112,10 +112,11 @@ def download_images(
                 return
             for image in linked_images(link.href, get):
                 images.spend_file(link.href)
-                for href in image.links if image.file is None and is_needed(image) else ():
+                for hrefs in image.links if image.file is None and is_needed(image) else ():
+                    is_done = not any(map(has_to_be_fetched, hrefs)) or recall(folder, hrefs[0], ANY, seal) is not None
                     with lock:
-                        if href not in files and has_to_be_fetched(href) and recall(folder, href, ANY, seal) is None:
-                            files[href] = pool.submit(download_file, href, image.is_by_parts)
+                        if not is_done and hrefs[0] not in files:
+                            files[hrefs[0]] = pool.submit(download_file, hrefs, image.is_by_parts)
 
     links = dict.fromkeys(_image_links(request, settings))
     if not links:
@@ -129,7 +130,7 @@ def download_images(
 
 def all_but_stated(image: LinkedImage) -> bool:
     """Return whether an image is needed before it is known where objects lie: unless a catalog says where it lies."""
-    return image.grid is None or not has_to_be_fetched(image.links[0])
+    return image.grid is None or not has_to_be_fetched(image.links[0][0])
 
 
 def every_image(_: LinkedImage) -> bool:

@@ -5,7 +5,7 @@ It loads no reader of images, so that a process that only downloads is small.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urldefrag, urljoin, urlsplit
@@ -13,7 +13,7 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 import msgspec
 
 from processes.classify.feature_links import read_page
-from processes.errors import ImageError, LayerError, ServiceError
+from processes.errors import ForbiddenError, ImageError, LayerError, ServiceError
 from processes.features.reading.collection import BOM
 from processes.features.reading.oddities import Oddities
 from processes.features.reading.paging import PageReader
@@ -40,8 +40,9 @@ class LinkedImage:
 
     name: str
     """What the client calls it."""
-    links: tuple[str, ...]
-    """To its files: the bands of several are stacked, in this order, on the grid of the first one."""
+    links: tuple[tuple[str, ...], ...]
+    """To each of its files: the first one that is allowed counts. The bands of several files are stacked, in this
+    order, on the grid of the first one."""
     bands: tuple[str, ...] = ()
     """What the client calls each of the files, where they are several."""
     grid: StatedGrid | None = None
@@ -60,7 +61,29 @@ class LinkedImage:
         Raises:
             ServiceError: one cannot be had.
         """
-        return tuple(get(link, self.is_by_parts) for link in self.links) if self.file is None else (self.file,)
+        if self.file is not None:
+            return (self.file,)
+        return tuple(first_allowed(links, lambda link: get(link, self.is_by_parts)) for links in self.links)
+
+
+def first_allowed(links: Sequence[str], get: Callable[[str], LinkedFile]) -> LinkedFile:
+    """Return the file that the first one of links to it names that the configuration allows.
+
+    Args:
+        links: at least one.
+        get: returns the file that a link names.
+
+    Raises:
+        ForbiddenError: none is allowed; tells of the first one.
+        ServiceError: the file cannot be had.
+    """
+    refused: list[ForbiddenError] = []
+    for link in links:
+        try:
+            return get(link)
+        except ForbiddenError as err:
+            refused.append(err)
+    raise refused[0]
 
 
 def linked_images(href: str, get: Get) -> Iterator[LinkedImage]:
@@ -75,7 +98,7 @@ def linked_images(href: str, get: Get) -> Iterator[LinkedImage]:
     """
     file = get(href, True)
     if not begins_as_json(file):
-        yield LinkedImage(file.name, (href,), file=file)
+        yield LinkedImage(file.name, ((href,),), file=file)
         return
     choice = AssetChoice.of(urldefrag(href)[1])
     for image in _stac_images(file, urldefrag(href)[0], choice, get):

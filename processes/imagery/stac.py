@@ -79,8 +79,9 @@ class StacImage:
 
     name: str
     """The item's id."""
-    hrefs: tuple[str, ...]
-    """Links to its assets, absolute; the bands of several are stacked."""
+    hrefs: tuple[tuple[str, ...], ...]
+    """Links to each of its assets, absolute: its own, then those of the extension Alternate Assets. The bands of
+    several assets are stacked."""
     assets: tuple[str, ...]
     """Names of these assets."""
     grid: StatedGrid | None = None
@@ -91,6 +92,7 @@ class _Asset(msgspec.Struct):
     href: str
     type: str | None = None
     roles: tuple[str, ...] | None = None
+    alternate: Any = None
 
     @property
     def media_type(self) -> str:
@@ -104,6 +106,13 @@ class _Asset(msgspec.Struct):
             return False
         is_named = urlsplit(self.href).path.lower().endswith(ENDINGS)
         return self.media_type in _RASTERS or (not self.media_type and is_named)
+
+    @property
+    def hrefs(self) -> tuple[str, ...]:
+        """Its link, and links to the same file elsewhere."""
+        others = self.alternate.values() if isinstance(self.alternate, dict) else ()
+        found = [item.get("href") for item in others if isinstance(item, dict)]
+        return self.href, *(href for href in found if isinstance(href, str))
 
 
 class _StacLink(msgspec.Struct):
@@ -142,7 +151,7 @@ def stac_image(document: Mapping[str, Any], address: str, choice: AssetChoice, i
             raise ImageError(f"the STAC item {item.id!r} has no asset {missing[0]!r}; {_listed(item)}")
         own = "" if is_alone else next((link.href for link in item.links if link.rel == "self"), "")
         base = urljoin(address, own)
-        hrefs = tuple(urljoin(base, item.assets[name].href) for name in names)
+        hrefs = tuple(tuple(urljoin(base, href) for href in item.assets[name].hrefs) for name in names)
         is_one = len(names) == 1 and _CLOUD_OPTIMIZED in (item.assets[names[0]].type or "").lower()
         return StacImage(item.id, hrefs, names, _stated_grid(document, names[0]) if is_one else None)
     except (msgspec.ValidationError, ValueError) as err:

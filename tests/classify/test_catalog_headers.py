@@ -241,6 +241,24 @@ def test_a_chip_of_large_cells_reaches_farther_than_the_small_ones_say(
     coarse.unlink()
 
 
+def test_a_rotated_image_lies_where_its_corners_are(
+    allowed: Settings, imagery: Path, host: RangeHost, tmp_path: Path
+) -> None:
+    turned = Affine.translation(X - 5000, Y) @ Affine.rotation(40) @ Affine.scale(1, -1)
+    rotated = make_raster(host.folder / "rotated.tif", width=SIDE, height=SIDE, blocksize=64, transform=turned)
+    odd = scene(3, "1.1", name="rotated.tif")
+    odd["assets"]["visual"]["proj:transform"] = list(turned)
+    corners = [TO_DEGREES.transform(*(turned @ corner)) for corner in ((0, 0), (SIDE, 0), (SIDE, SIDE), (0, SIDE))]
+    odd["bbox"] = [*shapely.MultiPoint(corners).bounds]
+    images = give(host, odd, *(scene(number, "1.1") for number in range(4, 9)))
+    shapes = [shapely.Point(turned @ place) for place in ((5, 5), (SIDE - 5, 5), (SIDE - 5, SIDE - 5), (5, SIDE - 5))]
+    found = classified(allowed, images, tmp_path / "remote", shapes)
+    assert found == classified(allowed, [link(rotated), *local(imagery, [4, 5, 6, 7, 8])], tmp_path / "local", shapes)
+    assert {row["ClassStatus"] for row in found} == {"ok"}
+    assert headers(host) == {"rotated.tif": 1}
+    rotated.unlink()
+
+
 def test_objects_in_degrees_an_extent_and_images_one_by_one(
     allowed: Settings, imagery: Path, host: RangeHost, tmp_path: Path
 ) -> None:
