@@ -356,11 +356,13 @@ def test_tiles_of_a_wmts(host: ToldHost, tmp_path: Path, crs: str, is_template: 
 SERVER = "/arcgis/rest/services/Town/ImageServer"
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_an_image_server_s_mosaic(host: ToldHost, tmp_path: Path, dtype: str) -> None:
     values = random_values((4, 500, 700), dtype, seed=8)
     path = make_raster(tmp_path / "a.tif", values=values, transform=UTM)
-    service = host.services[SERVER] = ImageServer([path], pixel_type={"uint8": "U8", "uint16": "U16"}[dtype])
+    service = host.services[SERVER] = ImageServer(
+        [path], pixel_type={"uint8": "U8", "uint16": "U16", "float32": "F32"}[dtype]
+    )
     for ending in ("", "/"):
         (image,) = asked(f"{host.url}{SERVER}{ending}", host, tmp_path)
         assert (image.name, image.dtype.name, image.shape) == ("Town", dtype, (500, 700))
