@@ -8,6 +8,7 @@ its catalog says, none is left out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 
 import numpy as np
 import shapely
@@ -37,7 +38,7 @@ _CELL = 1.0
 
 
 class NearObjects:
-    """Says which images objects may touch.
+    """Says which images objects may touch. Several threads may ask.
 
     Args:
         layer: the objects.
@@ -49,6 +50,7 @@ class NearObjects:
         self._layer = layer
         self._extent = extent
         self._rule = rule
+        self._lock = Lock()
         self._objects: shapely.STRtree | None = None
         self._trusts_catalogs = layer.crs is not None
         self._opened: list[Grid] = []
@@ -112,7 +114,10 @@ class NearObjects:
         outline = shapely.segmentize(
             shapely.box(west, south, east, north), max(east - west, north - south, 1e-9) / _EDGE_PARTS
         )
-        (moved,) = CrsTransform(crs, layer_crs).objects(np.array([outline]))
+        try:
+            (moved,) = CrsTransform(crs, layer_crs).objects(np.array([outline]))
+        except InputError:  # there is no way between the CRS, which is told where the image is used
+            return True
         west, south, east, north = moved.bounds
         if not np.isfinite([west, south, east, north]).all():
             return True
@@ -130,13 +135,14 @@ class NearObjects:
 
     def _boxes(self, turn: float | None) -> shapely.STRtree:
         """Return boxes that hold all objects, in the layer's CRS."""
-        if self._objects is None:
-            bounds = _wider(self._bounds(), turn)
-            if turn is not None:
-                bounds[:, [0, 2]] -= (np.floor(bounds[:, 0] / turn) * turn)[:, None]
-            west, south, east, north = _joined(bounds).T
-            self._objects = shapely.STRtree(shapely.box(west, south, east, north))
-        return self._objects
+        with self._lock:
+            if self._objects is None:
+                bounds = _wider(self._bounds(), turn)
+                if turn is not None:
+                    bounds[:, [0, 2]] -= (np.floor(bounds[:, 0] / turn) * turn)[:, None]
+                west, south, east, north = _joined(bounds).T
+                self._objects = shapely.STRtree(shapely.box(west, south, east, north))
+            return self._objects
 
     def _bounds(self) -> NDArray[np.float64]:
         """Return the boxes of the objects that count, `(n, 4)`."""
