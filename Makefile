@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { command -v "$$p"; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo serve test test-jobs test-pages test-sign-in test-compose test-convert convert-env test-openvino chaos siege fuzz soak check bench bench-growth bench-remote gpu-check audit lock openapi clean test-qgis qgis-plugin test-clients test-generators test-wheel bench-peers bench-layers bench-map bench-start
+.PHONY: demo serve test test-jobs test-pages test-sign-in test-compose test-convert convert-env test-openvino chaos siege fuzz soak check bench bench-growth bench-remote gpu-check audit lock openapi clean test-qgis qgis-plugin test-clients test-generators test-wheel bench-peers bench-layers bench-map bench-start test-servers
 
 demo: .venv/ready
 	$(BIN)/python examples/storm/demo.py
@@ -28,6 +28,10 @@ test-pages: .venv/ready-dev
 # people who sign in at a real provider of OpenID Connect; needs Chromium and Node.js
 test-sign-in: .venv/ready-dev .venv/sign-in/ready
 	$(BIN)/python -m pytest -m sign_in --durations=5
+
+# tiles of a real titiler, in an environment of its own: 400 MB
+test-servers: .venv/ready-dev .venv/servers/ready
+	$(BIN)/python -m pytest -m tile_server --durations=5
 
 # the plugin in a real QGIS: its dialogs, qgis_process, this service and others; needs QGIS with its Python, and xvfb
 test-qgis: .venv/ready-dev
@@ -159,6 +163,11 @@ soak: .venv/ready-dev
 	.venv/peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-peers.lock
 	@touch $@
 
+.venv/servers/ready: requirements-servers.lock | .venv/bin/python
+	$(BIN)/python -m venv .venv/servers
+	.venv/servers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-servers.lock
+	@touch $@
+
 .venv/clients/ready: requirements-clients.lock tests/clients/package.json tests/clients/package-lock.json | .venv/bin/python
 	$(BIN)/python -m venv .venv/clients
 	.venv/clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-clients.lock
@@ -209,6 +218,7 @@ lock:
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group generators -o requirements-generators.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group plots -o requirements-plots.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group peers -o requirements-peers.lock
+	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group servers -o requirements-servers.lock
 	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group inventory -o requirements-inventory.lock
 
 clean:

@@ -6,15 +6,16 @@ reads the input meets the same error at the same place, together with those of o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 
 import msgspec
 
 from processes.classify.feature_links import ACCEPT, first_file, has_pages, read_page, service_layer
-from processes.classify.image_links import linked_images, may_be_stac, service_link_of
+from processes.classify.image_links import LinkedImage, first_allowed, linked_images, may_be_stac, service_link_of
 from processes.errors import ServiceError
 from processes.features.reading.oddities import Oddities
 from processes.features.reading.paging import PageReader
@@ -41,6 +42,10 @@ FRAME: Description = {
 """As much of a description as it takes to find the links of a request; what else there is in it is not looked at."""
 
 
+IsNeeded = Callable[[LinkedImage], bool]
+"""Says whether an image that a link leads to is opened."""
+
+
 class _Link(msgspec.Struct):
     href: str
     type: str = ""
@@ -63,7 +68,7 @@ def download_links(request: ExecuteRequest, settings: Settings, folder: Path) ->
         folder: for what is downloaded.
     """
     budget = DownloadBudget.of(settings)
-    download_images(request, settings, folder, budget)
+    download_images(request, settings, folder, budget, all_but_stated if "features" in request.inputs else every_image)
     for value in request.inputs.get("features", ()):
         features = _host_link(value, settings)
         if features is not None:
@@ -72,8 +77,10 @@ def download_links(request: ExecuteRequest, settings: Settings, folder: Path) ->
                 _download_features((features, _link_type(value)), settings, folder, budget, suits)
 
 
-def download_images(request: ExecuteRequest, settings: Settings, folder: Path, budget: DownloadBudget) -> None:
-    """Download the images that a request links to on hosts, several links at the same time, unless that is done.
+def download_images(
+    request: ExecuteRequest, settings: Settings, folder: Path, budget: DownloadBudget, is_needed: IsNeeded
+) -> None:
+    """Download the images that a request links to on hosts, several at the same time, unless that is done.
 
     Of those that can be read by parts only the first bytes are downloaded, and of services what tells of them.
 
@@ -82,30 +89,53 @@ def download_images(request: ExecuteRequest, settings: Settings, folder: Path, b
         settings: what is allowed.
         folder: for what is downloaded.
         budget: of the request's downloads.
+        is_needed: says which images of catalogs are downloaded.
     """
+    seal, lock = seal_of(settings), Lock()
+    files: dict[str, Future[None]] = {}
 
     def get(href: str, by_parts: bool) -> LinkedFile:
         return resolve(href, settings, folder, budget=budget, suits=can_be_read_by_parts if by_parts else None)
+
+    def download_file(hrefs: Sequence[str], by_parts: bool) -> None:
+        with suppress(ServiceError):
+            first_allowed(hrefs, lambda href: get(href, by_parts))
 
     def download(link: ServiceLink) -> None:
         images = FolderBudget.of(settings)
         with suppress(ServiceError):
             if link.is_service:
-                found: Iterable[object] = service_images(link, lambda url: get(url, False).path.read_bytes(), None)
-            else:
-                found = linked_images(link.href, get)
-            for image in found:
+                for served in service_images(link, lambda url: get(url, False).path.read_bytes(), None):
+                    images.spend_file(link.href)
+                    if isinstance(served, ServedFile):
+                        get(served.href, True)
+                return
+            for image in linked_images(link.href, get):
                 images.spend_file(link.href)
-                if isinstance(image, ServedFile):
-                    get(image.href, True)
+                for hrefs in image.links if image.file is None and is_needed(image) else ():
+                    is_done = not any(map(has_to_be_fetched, hrefs)) or recall(folder, hrefs[0], ANY, seal) is not None
+                    with lock:
+                        if not is_done and hrefs[0] not in files:
+                            files[hrefs[0]] = pool.submit(download_file, hrefs, image.is_by_parts)
 
-    todo = [
-        link for link in _image_links(request, settings) if recall(folder, link.href, ANY, seal_of(settings)) is None
-    ]
-    if todo:
-        with ThreadPoolExecutor(min(len(todo), settings.limits.max_requests), "download") as pool:
-            for done in [pool.submit(download, link) for link in dict.fromkeys(todo)]:
-                done.result()
+    links = dict.fromkeys(_image_links(request, settings))
+    if not links:
+        return
+    with ThreadPoolExecutor(settings.limits.max_requests, "download") as pool:
+        for done in [pool.submit(download, link) for link in links]:
+            done.result()
+        for done in files.values():
+            done.result()
+
+
+def all_but_stated(image: LinkedImage) -> bool:
+    """Return whether an image is needed before it is known where objects lie: unless a catalog says where it lies."""
+    return image.grid is None or not has_to_be_fetched(image.links[0][0])
+
+
+def every_image(_: LinkedImage) -> bool:
+    """Return that an image is needed."""
+    return True
 
 
 def _image_links(request: ExecuteRequest, settings: Settings) -> Iterator[ServiceLink]:
@@ -152,6 +182,11 @@ def _image_link(value: InputValue, settings: Settings) -> str | None:
     return href if href is None or not href.lstrip().lower().startswith("file:") or may_be_stac(href) else None
 
 
+def has_to_be_fetched(href: str, *others: str) -> bool:
+    """Return whether a link names what lies on a host or in a bucket, or has one of other schemes."""
+    return href.lstrip().lower().startswith(("http:", "https:", "s3:", "gs:", "az:", *others))
+
+
 def _link_type(value: InputValue) -> str:
     """Return the media type that a link states; empty = none."""
     with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -162,9 +197,8 @@ def _link_type(value: InputValue) -> str:
 def _host_link(value: InputValue, settings: Settings, *others: str) -> str | None:
     """Return the link of a value to what has to be fetched, or of other schemes; None = it has none."""
     uploads = [f"{SCHEME}:"] * settings.results.startswith("s3://")
-    schemes = ("http:", "https:", "s3:", "gs:", "az:", *others, *uploads)
     with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         href = msgspec.json.decode(value.text, type=_Link).href
-        if href.lstrip().lower().startswith(schemes):
+        if has_to_be_fetched(href, *others, *uploads):
             return href
     return None

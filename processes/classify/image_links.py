@@ -5,7 +5,7 @@ It loads no reader of images, so that a process that only downloads is small.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urldefrag, urljoin, urlsplit
@@ -13,12 +13,12 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 import msgspec
 
 from processes.classify.feature_links import read_page
-from processes.errors import ImageError, LayerError, ServiceError
+from processes.errors import ForbiddenError, ImageError, LayerError, ServiceError
 from processes.features.reading.collection import BOM
 from processes.features.reading.oddities import Oddities
 from processes.features.reading.paging import PageReader
 from processes.imagery.services.links import ServiceLink
-from processes.imagery.stac import AssetChoice, StacImage, is_item, stac_image
+from processes.imagery.stac import AssetChoice, StacImage, StatedGrid, is_item, stac_image
 from processes.ogc.request import ExecuteRequest
 from processes.sources.host_links import display_link
 from processes.sources.links import LinkedFile
@@ -40,14 +40,54 @@ class LinkedImage:
 
     name: str
     """What the client calls it."""
-    files: tuple[LinkedFile, ...]
-    """The bands of several are stacked, in this order, on the grid of the first one."""
-    bands: tuple[str, ...]
+    links: tuple[tuple[str, ...], ...]
+    """To each of its files: the first one that is allowed counts. The bands of several files are stacked, in this
+    order, on the grid of the first one."""
+    bands: tuple[str, ...] = ()
     """What the client calls each of the files, where they are several."""
+    grid: StatedGrid | None = None
+    """Where a catalog says that it lies; None = none does."""
+    file: LinkedFile | None = None
+    """The one file, where the link names it; None = the files are not asked for yet."""
+
+    @property
+    def is_by_parts(self) -> bool:
+        """Whether its file is read by parts if it can be; the files of several bands are not."""
+        return not self.bands
+
+    def files(self, get: Get) -> tuple[LinkedFile, ...]:
+        """Return its files; `get` returns the file that a link names.
+
+        Raises:
+            ServiceError: one cannot be had.
+        """
+        if self.file is not None:
+            return (self.file,)
+        return tuple(first_allowed(links, lambda link: get(link, self.is_by_parts)) for links in self.links)
+
+
+def first_allowed(links: Sequence[str], get: Callable[[str], LinkedFile]) -> LinkedFile:
+    """Return the file that the first one of links to it names that the configuration allows.
+
+    Args:
+        links: at least one.
+        get: returns the file that a link names.
+
+    Raises:
+        ForbiddenError: none is allowed; tells of the first one.
+        ServiceError: the file cannot be had.
+    """
+    refused: list[ForbiddenError] = []
+    for link in links:
+        try:
+            return get(link)
+        except ForbiddenError as err:
+            refused.append(err)
+    raise refused[0]
 
 
 def linked_images(href: str, get: Get) -> Iterator[LinkedImage]:
-    """Yield the images that a link leads to, in order; each file is got when its image is asked for.
+    """Yield the images that a link leads to, in order. Of a catalog only its documents are got.
 
     Args:
         href: the link.
@@ -58,13 +98,11 @@ def linked_images(href: str, get: Get) -> Iterator[LinkedImage]:
     """
     file = get(href, True)
     if not begins_as_json(file):
-        yield LinkedImage(file.name, (file,), ())
+        yield LinkedImage(file.name, ((href,),), file=file)
         return
     choice = AssetChoice.of(urldefrag(href)[1])
     for image in _stac_images(file, urldefrag(href)[0], choice, get):
-        is_alone = len(image.hrefs) == 1
-        files = tuple(get(link, is_alone) for link in image.hrefs)
-        yield LinkedImage(image.name, files, () if is_alone else image.assets)
+        yield LinkedImage(image.name, image.hrefs, image.assets if len(image.hrefs) > 1 else (), image.grid)
 
 
 def service_link_of(href: str, media_type: str, request: ExecuteRequest) -> ServiceLink:

@@ -6,20 +6,17 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
-from typing import Literal
 
-import msgspec
-
-from processes.classify.description import INLINE_IMAGES
-from processes.classify.downloads import download_images
-from processes.classify.image_links import LinkedImage, linked_images, may_be_stac, service_link_of
+from processes.classify.downloads import IsNeeded, download_images, every_image
+from processes.classify.image_links import Get, LinkedImage, linked_images, may_be_stac, service_link_of
+from processes.classify.image_values import ImageLink, InlineImage, read_image_value
+from processes.classify.near_objects import NearObjects
 from processes.errors import Fault, ImageError, InputError, LimitError, RequestError, ServiceError, collect_faults
 from processes.imagery.endings import ENDINGS
 from processes.imagery.image import Image, open_image
@@ -28,10 +25,10 @@ from processes.imagery.services.grid_source import GridSource
 from processes.imagery.services.links import ServedFile, ServiceLink, service_images
 from processes.imagery.sidecars import ImageFolders
 from processes.imagery.source import FileSource, ImageSource, unique_names
+from processes.imagery.stac import StatedGrid
 from processes.imagery.stack import StackSource
 from processes.imagery.tiled_tiff import can_be_read_by_parts
-from processes.ogc.request import ExecuteRequest, InputValue
-from processes.ogc.schema import quoted
+from processes.ogc.request import ExecuteRequest
 from processes.settings import Settings
 from processes.sources.bucket_links import is_bucket_link
 from processes.sources.download_budget import DownloadBudget
@@ -55,42 +52,15 @@ _ANY = 2**62
 
 
 @dataclass(frozen=True, slots=True)
-class _InlineImage:
-    """An image that the request itself holds."""
-
-    data: bytes
-    ending: str
-    pointer: str
-
-
-class _InlineValue(msgspec.Struct):
-    """An image in a request, whose base64 becomes bytes without having been a text. Others are read as any value is."""
-
-    value: bytes
-    encoding: Literal["base64"]
-    mediaType: str  # noqa: N815 - OGC's spelling
-    href: msgspec.UnsetType = msgspec.UNSET
-    """A value that has one is a link."""
-
-
-@dataclass(frozen=True, slots=True)
-class _ImageLink:
-    """A link to an image, or to several."""
-
-    href: str
-    media_type: str
-    """That the client states; empty = none."""
-    pointer: str
-
-
-@dataclass(frozen=True, slots=True)
 class _NamedSource:
     """An image that a request names."""
 
     name: str
     """What the client calls it."""
     source: ImageSource | None
-    """None = it has to be written or fetched first."""
+    """None = it has to be written or fetched first, or is not needed."""
+    grid: StatedGrid | None = None
+    """Where a catalog says that it lies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +71,17 @@ class _Scratch:
     budget: DownloadBudget
     """Of the request's downloads."""
     access: RemoteAccess
+    is_needed: IsNeeded
+    """Says which images of catalogs are fetched."""
 
 
 def open_images(
-    request: ExecuteRequest, access: RemoteAccess, folder: Path, budget: DownloadBudget, faults: list[Fault]
+    request: ExecuteRequest,
+    access: RemoteAccess,
+    folder: Path,
+    budget: DownloadBudget,
+    faults: list[Fault],
+    near: NearObjects | None = None,
 ) -> list[tuple[Image, str]]:
     """Return the images of a request with their pointers; faults of others are added to `faults`.
 
@@ -114,20 +91,34 @@ def open_images(
         folder: for inline and fetched files.
         budget: of the request's downloads.
         faults: gets the faults.
+        near: says which images of catalogs objects may touch, the others are left out; None = none is.
     """
-    settings = access.settings
-    download_images(request, settings, folder, budget)
-    named = _named_sources(request, settings, _Scratch(folder, budget, access), faults)
-    sources = [(item.source, pointer) for item, pointer in named if item.source is not None]
+    while True:
+        scratch, found = (
+            _Scratch(folder, budget, access, every_image if near is None else near.may_touch),
+            list[Fault](),
+        )
+        download_images(request, access.settings, folder, budget, scratch.is_needed)
+        opened = _opened(_named_sources(request, access.settings, scratch, found), access.settings, found)
+        if near is None or found or near.learn([(image.grid, grid) for image, grid, _ in opened]):
+            faults += found
+            return [(image, pointer) for image, _, pointer in opened]
+
+
+def _opened(
+    named: Sequence[tuple[_NamedSource, str]], settings: Settings, faults: list[Fault]
+) -> list[tuple[Image, StatedGrid | None, str]]:
+    """Open images; beside each stands where a catalog says that it lies, and its pointer."""
     images = []
-    names = unique_names(source.name for source, _ in sources)
-    folders = ImageFolders()
-    for (source, pointer), name in zip(sources, names, strict=True):
+    names, folders = unique_names(item.name for item, _ in named), ImageFolders()
+    for (item, pointer), name in zip(named, names, strict=True):
+        if item.source is None:
+            continue
         with collect_faults(faults, pointer):
-            for path in source.paths:
+            for path in item.source.paths:
                 folders.require_plain_files(path, name)
-            max_pixels = _ANY if isinstance(source, GridSource) else settings.limits.max_image_pixels
-            images.append((open_image(source.named(name), max_pixels), pointer))
+            max_pixels = _ANY if isinstance(item.source, GridSource) else settings.limits.max_image_pixels
+            images.append((open_image(item.source.named(name), max_pixels), item.grid, pointer))
     return images
 
 
@@ -165,8 +156,8 @@ def _named_sources(
         return []
     for value in values:
         with collect_faults(faults, value.pointer):
-            image = _read_value(value)
-            if isinstance(image, _ImageLink):
+            image = read_image_value(value)
+            if isinstance(image, ImageLink):
                 link = service_link_of(image.href, image.media_type, request)
                 named += [(item, image.pointer) for item in _links_sources(link, image, settings, scratch, folders)]
             else:
@@ -182,42 +173,8 @@ def _too_many(images: int, limit: int) -> Fault:
     return Fault("/inputs/image", LimitError("max_images", limit, f"{images} images in one request"))
 
 
-def _read_value(value: InputValue) -> _InlineImage | _ImageLink:
-    """Read an image's value.
-
-    Raises:
-        ImageError: it is neither a link nor an image.
-        RequestError: the image's own text cannot be read.
-    """
-    with contextlib.suppress(msgspec.DecodeError, RecursionError):
-        inline = msgspec.json.decode(value.text, type=_InlineValue)
-        if inline.mediaType in INLINE_IMAGES:
-            return _InlineImage(inline.value, INLINE_IMAGES[inline.mediaType], f"{value.pointer}/value")
-    content = value.read()
-    match content:
-        case {"href": str(), "type": kind} if not isinstance(kind, str):
-            raise RequestError.at(f"{value.pointer}/type", ImageError(f"type is {quoted(kind)}, not a media type"))
-        case {"href": str() as href}:
-            return _ImageLink(href, content.get("type", ""), f"{value.pointer}/href")
-        case {"href": other}:
-            raise RequestError.at(f"{value.pointer}/href", ImageError(f"href is {quoted(other)}, not a text"))
-        case {"value": str() as text, "encoding": "base64", "mediaType": str() as kind} if kind in INLINE_IMAGES:
-            pointer = f"{value.pointer}/value"
-            try:
-                data = base64.b64decode("".join(text.split()), validate=True)
-                return _InlineImage(data, INLINE_IMAGES[kind], pointer)
-            except (binascii.Error, ValueError) as err:
-                raise RequestError.at(pointer, ImageError("the image's value is not base64")) from err
-        case {"value": _}:
-            raise ImageError(
-                f"an image in the request has value, encoding base64 and a mediaType, one of {', '.join(INLINE_IMAGES)}"
-            )
-        case _:
-            raise ImageError(f"{quoted(content)} is no image: give a link with href, or value, encoding and mediaType")
-
-
 def _links_sources(
-    link: ServiceLink, image: _ImageLink, settings: Settings, scratch: _Scratch | None, folders: FolderBudget
+    link: ServiceLink, image: ImageLink, settings: Settings, scratch: _Scratch | None, folders: FolderBudget
 ) -> list[_NamedSource]:
     """Return the images that a link of the request stands for.
 
@@ -236,7 +193,7 @@ def _links_sources(
         raise RequestError.at(image.pointer, err) from err
 
 
-def _inline_source(image: _InlineImage, number: int, scratch: _Scratch | None) -> _NamedSource:
+def _inline_source(image: InlineImage, number: int, scratch: _Scratch | None) -> _NamedSource:
     name = f"image-{number}"
     if scratch is None:
         return _NamedSource(name, None)
@@ -249,6 +206,7 @@ def _service_sources(
     link: ServiceLink, settings: Settings, scratch: _Scratch | None, folders: FolderBudget
 ) -> list[_NamedSource]:
     """Return the images of a service; arguments as `_links_sources` has them."""
+    link.require_known()
     allowed_path(link.href, settings)
     if scratch is None:
         return [_NamedSource(link.name, None)]
@@ -279,10 +237,11 @@ def _linked_sources(
         files = list_folder(href, settings, ENDINGS, folders)
         return [_NamedSource(file.name, FileSource(file.path, file.name)) for file in files]
     elif scratch is not None:
-        named = []
-        for image in linked_images(href, partial(_resolve, settings=settings, scratch=scratch)):
+        named, get = [], partial(_resolve, settings=settings, scratch=scratch)
+        for image in linked_images(href, get):
             folders.spend_file(href)
-            named.append(_NamedSource(image.name, _source(image, scratch)))
+            source = _source(image, get, scratch) if scratch.is_needed(image) else None
+            named.append(_NamedSource(image.name, source, image.grid))
         return named
     elif path is None:
         return [_NamedSource(file_name(href), None)]
@@ -296,12 +255,13 @@ def _resolve(href: str, by_parts: bool, settings: Settings, scratch: _Scratch) -
     return resolve(href, settings, scratch.folder, budget=scratch.budget, suits=suits)
 
 
-def _source(image: LinkedImage, scratch: _Scratch | None) -> ImageSource:
+def _source(image: LinkedImage, get: Get, scratch: _Scratch | None) -> ImageSource:
+    files = image.files(get)
     if not image.bands:
-        return _source_of(image.files[0], image.name, scratch)
-    if any(file.remote is not None for file in image.files):
+        return _source_of(files[0], image.name, scratch)
+    if any(file.remote is not None for file in files):
         raise ImageError(f"image {image.name!r}: its assets are images of the request themselves; link to them alone")
-    return StackSource(tuple(FileSource(file.path, image.name) for file in image.files), image.bands, image.name)
+    return StackSource(tuple(FileSource(file.path, image.name) for file in files), image.bands, image.name)
 
 
 def _source_of(file: LinkedFile, name: str, scratch: _Scratch | None) -> ImageSource:
@@ -320,8 +280,9 @@ def _local_sources(href: str, path: Path, settings: Settings) -> list[_NamedSour
     if not may_be_stac(href) or not exists(path.is_file):
         return named
     with contextlib.suppress(ServiceError, OSError):  # the work tells of it
-        images = islice(linked_images(href, partial(_local_file, settings=settings)), settings.limits.max_images)
-        named.extend(_NamedSource(image.name, _source(image, None)) for image in images)
+        get = partial(_local_file, settings=settings)
+        images = islice(linked_images(href, get), settings.limits.max_images)
+        named.extend(_NamedSource(image.name, _source(image, get, None)) for image in images)
     return named
 
 

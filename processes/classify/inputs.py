@@ -12,6 +12,7 @@ import pyproj
 from processes.classify.description import OUTPUT, PROCESS_ID, describe
 from processes.classify.features import read_features, stamp_features
 from processes.classify.images import open_images, stamp_images
+from processes.classify.near_objects import NearObjects
 from processes.classify.planning.bands import model_for
 from processes.classify.planning.extent import Extent, everywhere, read_extent
 from processes.classify.planning.options import Options
@@ -25,6 +26,7 @@ from processes.features.reading.remote_layer import BoxesIn
 from processes.features.writing.format import Format
 from processes.features.writing.formats import format_of_media_type
 from processes.features.writing.label_fields import DEFAULT_FIELD
+from processes.imagery.grid import ChipRule
 from processes.imagery.remote_source import RemoteAccess
 from processes.model.arguments import ModelArguments, read_arguments
 from processes.model.catalog import Catalog, Model
@@ -146,10 +148,13 @@ def open_sources(
     """
     settings = access.settings
     budget = DownloadBudget.of(settings)
-    images = open_images(request, access, folder, budget, faults)
     extent = None if inputs is None else inputs.options.extent
     boxes_in = everywhere if extent is None else extent.boxes_in
-    layer = _layer(request, settings, folder, budget, boxes_in if "extent" in request.inputs else None, faults)
+    of_layer: list[Fault] = []
+    layer = _layer(request, settings, folder, budget, boxes_in if "extent" in request.inputs else None, of_layer)
+    near = None if inputs is None or layer is None else _near_objects(inputs, layer)
+    images = open_images(request, access, folder, budget, faults, near)
+    faults += of_layer
     if inputs is None:
         raise RequestError(faults)
     model = inputs.model
@@ -217,6 +222,12 @@ def _extent(literal: LiteralValue | None, faults: list[Fault]) -> Extent | None:
     with collect_faults(faults, literal.pointer):
         return read_extent(literal.value, literal.pointer)
     return None
+
+
+def _near_objects(inputs: Inputs, layer: Layer) -> NearObjects:
+    definition, options = inputs.model.definition, inputs.options
+    size = definition.chip_width, definition.chip_height
+    return NearObjects(layer, options.extent, ChipRule(*size, definition.fixed_size, options.cell_size))
 
 
 def _layer(

@@ -208,6 +208,12 @@ class ChipRule:
         )
         return across, along
 
+    def reach(self, grid: Grid) -> float:
+        """Return how far a chip's window reaches beyond its object's box at most, in units of the CRS."""
+        across, along = grid.cell_size
+        width, height = self.native_size(grid)
+        return float(np.hypot((width + 4) * across, (height + 4) * along))
+
     def windows(self, boxes: Floats, grid: Grid) -> Windows:
         """Return the window of each pixel box."""
         fixed = centred_windows(boxes, self.native_size(grid))

@@ -103,7 +103,7 @@ class Mosaic:
         """Return geometries, with their indices, as they lie where the images are, whose longitudes are circular."""
         if self._turn is None:
             return [(np.arange(len(geometries)), geometries, 0.0)]
-        reach = max(_reach(image, rule) for image in self.images)
+        reach = max(rule.reach(image.grid) for image in self.images)
         return turned(geometries, self._turn, self._west - reach, self._east + reach)
 
     def _candidates(self, geometries: NDArray[np.object_], rule: ChipRule) -> list[tuple[int, NDArray[np.int64]]]:
@@ -111,7 +111,7 @@ class Mosaic:
         present = np.flatnonzero(~(shapely.is_empty(geometries) | shapely.is_missing(geometries)))
         if len(self.images) == 1:
             return [(0, present)] if len(present) else []
-        reach = max(_reach(image, rule) for image in self.images)
+        reach = max(rule.reach(image.grid) for image in self.images)
         bounds = shapely.bounds(geometries[present])
         finite = np.isfinite(bounds).all(axis=1)
         present, bounds = present[finite], bounds[finite]
@@ -119,7 +119,11 @@ class Mosaic:
         query, image = self._tree.query(boxes)
         order = np.lexsort((query, image))
         images, starts = np.unique(image[order], return_index=True)
-        return list(zip(images.tolist(), np.split(present[query[order]], starts[1:]), strict=True))
+        ends = [*starts[1:].tolist(), len(order)]
+        found = present[query[order]]
+        return [
+            (index, found[start:end]) for index, start, end in zip(images.tolist(), starts.tolist(), ends, strict=False)
+        ]
 
 
 def neighbours_of(images: Sequence[Image], mosaic: Mosaic | None) -> Neighbours | None:
@@ -141,10 +145,3 @@ def neighbours_of(images: Sequence[Image], mosaic: Mosaic | None) -> Neighbours 
         return [(own, offset) for _, offset in around[own].neighbours(0, window)] if own in around else []
 
     return other_end if around else None
-
-
-def _reach(image: Image, rule: ChipRule) -> float:
-    """Return how far a chip's window reaches beyond its object's box at most, in units of the CRS, as a distance."""
-    across, along = image.grid.cell_size
-    width, height = rule.native_size(image.grid)
-    return float(np.hypot((width + 4) * across, (height + 4) * along))

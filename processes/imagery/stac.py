@@ -6,6 +6,7 @@ time, which pygeoapi gives.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -22,6 +23,8 @@ _RASTERS = ("image/tiff", "image/jp2", "image/jpeg", "image/png", "image/vnd.sta
 """Media types of what can be read as an image, without parameters."""
 _BESIDE = {"thumbnail", "overview", "metadata"}
 """Roles of assets that are no data."""
+_CLOUD_OPTIMIZED = "cloud-optimized"
+"""Stands in the media type of an asset whose header lies at its beginning, and that is read by ranges."""
 _VISUAL = "visual"
 _LISTED = 40
 """Assets that a message lists at most."""
@@ -54,21 +57,42 @@ class AssetChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class StatedGrid:
+    """Where an item says that its image lies. It may be wrong: the header of the image decides.
+
+    Source: STAC's extension Projection, 1.0 to 2.0, whose members stand in the asset, or in the item for all assets.
+    """
+
+    crs: str
+    """Its name, as `EPSG:32633`; WKT is not taken from strangers."""
+    transform: tuple[float, ...]
+    """Of pixel coordinates to map coordinates: six numbers, row by row."""
+    shape: tuple[int, int]
+    """(height, width) in cells."""
+    bbox: tuple[float, float, float, float]
+    """Of the item: west, south, east, north, in longitude and latitude; west > east where it goes over 180 degrees."""
+
+
+@dataclass(frozen=True, slots=True)
 class StacImage:
     """An image that a STAC item stands for."""
 
     name: str
     """The item's id."""
-    hrefs: tuple[str, ...]
-    """Links to its assets, absolute; the bands of several are stacked."""
+    hrefs: tuple[tuple[str, ...], ...]
+    """Links to each of its assets, absolute: its own, then those of the extension Alternate Assets. The bands of
+    several assets are stacked."""
     assets: tuple[str, ...]
     """Names of these assets."""
+    grid: StatedGrid | None = None
+    """Of an image in one cloud-optimized file; None = of another one, or the item does not say it."""
 
 
 class _Asset(msgspec.Struct):
     href: str
     type: str | None = None
     roles: tuple[str, ...] | None = None
+    alternate: Any = None
 
     @property
     def media_type(self) -> str:
@@ -82,6 +106,13 @@ class _Asset(msgspec.Struct):
             return False
         is_named = urlsplit(self.href).path.lower().endswith(ENDINGS)
         return self.media_type in _RASTERS or (not self.media_type and is_named)
+
+    @property
+    def hrefs(self) -> tuple[str, ...]:
+        """Its link, and links to the same file elsewhere."""
+        others = self.alternate.values() if isinstance(self.alternate, dict) else ()
+        found = [item.get("href") for item in others if isinstance(item, dict)]
+        return self.href, *(href for href in found if isinstance(href, str))
 
 
 class _StacLink(msgspec.Struct):
@@ -120,10 +151,41 @@ def stac_image(document: Mapping[str, Any], address: str, choice: AssetChoice, i
             raise ImageError(f"the STAC item {item.id!r} has no asset {missing[0]!r}; {_listed(item)}")
         own = "" if is_alone else next((link.href for link in item.links if link.rel == "self"), "")
         base = urljoin(address, own)
-        return StacImage(item.id, tuple(urljoin(base, item.assets[name].href) for name in names), names)
+        hrefs = tuple(tuple(urljoin(base, href) for href in item.assets[name].hrefs) for name in names)
+        is_one = len(names) == 1 and _CLOUD_OPTIMIZED in (item.assets[names[0]].type or "").lower()
+        return StacImage(item.id, hrefs, names, _stated_grid(document, names[0]) if is_one else None)
     except (msgspec.ValidationError, ValueError) as err:
         shown = str(document.get("id", ""))[:100]
         raise ImageError(f"the STAC item {shown!r} of {display_link(address)} cannot be read: {err}") from err
+
+
+def _stated_grid(document: Mapping[str, Any], asset: str) -> StatedGrid | None:
+    """Return where an item says that an asset lies; None = it does not say it, or not as the extension has it."""
+    own, common = document["assets"][asset], document.get("properties")
+    common = common if isinstance(common, dict) else {}
+    crs = _stated_crs(own) or _stated_crs(common)
+    shape, transform = (_numbers(own.get(name, common.get(name))) for name in ("proj:shape", "proj:transform"))
+    bbox = _numbers(document.get("bbox"))
+    is_whole = all(number >= 1 and number.is_integer() for number in shape)
+    if crs is None or len(shape) != 2 or not is_whole or len(transform) not in (6, 9) or len(bbox) not in (4, 6):
+        return None
+    west, south, east, north = bbox[0], bbox[1], bbox[len(bbox) // 2], bbox[len(bbox) // 2 + 1]
+    return StatedGrid(crs, transform[:6], (int(shape[0]), int(shape[1])), (west, south, east, north))
+
+
+def _stated_crs(members: Mapping[str, Any]) -> str | None:
+    """Return the CRS that members of the extension Projection name: `proj:code` of 2.0, or `proj:epsg` before."""
+    code, number = members.get("proj:code"), members.get("proj:epsg")
+    if isinstance(code, str):
+        return code
+    return f"EPSG:{number}" if isinstance(number, int) and not isinstance(number, bool) else None
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    """Return a list of finite numbers; empty = it is none."""
+    values = value if isinstance(value, list) else []
+    are_numbers = all(isinstance(item, int | float) and not isinstance(item, bool) for item in values)
+    return tuple(map(float, values)) if are_numbers and all(map(math.isfinite, values)) else ()
 
 
 def _shown_asset(item: _StacItem) -> str:

@@ -5,6 +5,7 @@ Credentials, endpoint and region are the operator's: the store's client takes th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,15 +19,19 @@ from obstore.store import AzureStore, GCSStore, S3Store
 from processes.errors import InputError
 from processes.settings import Settings
 from processes.sources.bucket_links import ObjectLink, allowed_object
+from processes.sources.deadlines import Deadline
 from processes.sources.download_budget import DownloadBudget
 from processes.sources.folder_budget import FolderBudget
 from processes.sources.host_links import display_link
+from processes.sources.pacing import HostPace, PassingError, Tries
 from processes.sources.remote_files import RemoteFile
 
 _STORES: dict[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
 _CONNECT_S = 10
 _RETRIES = 7
 _COPY_BYTES = 2**23
+_TOO_MUCH = re.compile("status code: (429|503)")
+"""In the message of an error of the client, which has no status."""
 _SHARE_OF_SECTION = 0.5
 """Of the time of a section, for one part with all its tries."""
 
@@ -43,13 +48,28 @@ class BucketRanges:
     def __init__(self, file: RemoteFile, settings: Settings, patience_s: float | None = None) -> None:
         self._file = file
         self._object = allowed_object(file.href, settings)
-        self._store = _open_store(self._object, settings, patience_s)
+        self._patience_s = patience_s or settings.limits.section_timeout_s * _SHARE_OF_SECTION
+        self._store = _open_store(self._object, settings, patience_s, retries=0)
+        self._pace = HostPace(settings.limits.max_requests)
 
     def read(self, start: int, end: int) -> bytes:
-        with _answers(self._object):
+        """Return a part. Tries are counted here, as the client's own are not slower where a store is asked too much."""
+        tries = Tries(self._object.href, Deadline.after(self._patience_s), self._pace)
+        while True:
+            try:
+                with self._pace.turn(tries.deadline), _answers(self._object):
+                    return self._part(start, end)
+            except PassingError as err:
+                tries.failed(err)
+
+    def _part(self, start: int, end: int) -> bytes:
+        try:
             answer = obstore.get(self._store, self._object.key, options={"range": (start, end)})
             self._file.require_same(*_state(answer.meta))
             content = bytes(answer.bytes())
+        except (exceptions.GenericError, TimeoutError) as err:
+            is_too_much = _TOO_MUCH.search(str(err)) is not None
+            raise PassingError("the object store does not answer as it should", is_too_much=is_too_much) from err
         if len(content) != end - start:
             raise InputError(f"{display_link(self._object.href)}: the object store answers with another part")
         return content
@@ -139,7 +159,7 @@ def list_objects(href: str, settings: Settings, endings: tuple[str, ...], budget
     return [link.href for link in sorted(links, key=lambda link: link.key)]
 
 
-def _open_store(place: ObjectLink, settings: Settings, patience_s: float | None) -> Any:
+def _open_store(place: ObjectLink, settings: Settings, patience_s: float | None, retries: int = _RETRIES) -> Any:
     limits = settings.limits
     patience_s = patience_s or limits.section_timeout_s * _SHARE_OF_SECTION
     seconds = min(limits.request_timeout_s, patience_s)
@@ -151,7 +171,7 @@ def _open_store(place: ObjectLink, settings: Settings, patience_s: float | None)
                 "connect_timeout": timedelta(seconds=min(_CONNECT_S, patience_s)),
                 "timeout": timedelta(seconds=seconds),
             },
-            retry_config={"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=patience_s)},
+            retry_config={"max_retries": retries, "retry_timeout": timedelta(seconds=patience_s)},
         )
 
 

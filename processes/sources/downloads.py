@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def remember(folder: Path, download: Download, seal: Seal) -> None:
         seal: of the deployment.
     """
     path = _record(folder, download.href, download.accept)
-    scratch = path.with_suffix(".scratch")
+    scratch = path.with_suffix(f".{uuid.uuid4().hex}")  # another thread may write down the same
     scratch.write_bytes(seal.close_if_needed(msgspec.msgpack.encode(download)))
     os.replace(scratch, path)
 

@@ -7,8 +7,9 @@ import urllib3
 from processes.errors import InputError
 from processes.settings import Settings
 from processes.sources.host_links import display_link
-from processes.sources.host_requests import PASSING, HostRequests, PassingError, Tries
+from processes.sources.host_requests import PASSING, HostRequests, passing_error
 from processes.sources.hosts import PARTIAL
+from processes.sources.pacing import PassingError, Tries
 from processes.sources.remote_files import ContentRange, RemoteFile
 
 
@@ -71,7 +72,7 @@ class HostRanges:
             self._href = self._file.href  # where it led once may have held for a while only
             return PassingError(f"the host answers with status {response.status}", 0)
         if response.status in PASSING:
-            return PassingError.of(response)
+            return passing_error(response)
         link = display_link(self._file.href)
         if response.status in (200, 416):  # the file is there, but not as it was
             return InputError(f"{link} can no longer be read by parts, or was changed")

@@ -70,6 +70,12 @@ def test_all_of_an_esri_layer_is_read(host: ToldHost, tmp_path: Path, ending: st
     assert [query.get("resultOffset") for query in service.asked] == [None, "0", "10", "20"]
 
 
+def test_an_esri_layer_that_gives_one_feature_at_a_time_is_read(host: ToldHost, tmp_path: Path) -> None:
+    service = host.services[LAYER] = FeatureServer(trees(), max_record_count=1)
+    assert ids(read(f"{host.url}{LAYER}", host, tmp_path)) == IDS
+    assert len(service.asked) == len(IDS) + 1  # the layer's own document, and a page for each
+
+
 def test_a_query_to_an_esri_layer_is_kept(host: ToldHost, tmp_path: Path) -> None:
     host.services[LAYER] = FeatureServer(trees(), token="a/b+c=", max_record_count=5)  # noqa: S106
     link = f"{host.url}{LAYER}?where=name%3D%27oak%27&outFields=OBJECTID&token=a%2Fb%2Bc%3D"

@@ -95,6 +95,22 @@ def test_signed_links_are_requested_as_they_are(host: ToldHost, tmp_path: Path) 
     assert "sig" not in said
 
 
+def test_an_asset_elsewhere_is_read_where_the_first_link_is_not_allowed(host: ToldHost, tmp_path: Path) -> None:
+    elsewhere = {"s3": {"href": "s3://bucket/b.tif"}, "odd": 1, "none": {}, "here": {"href": "a.tif", "title": "x"}}
+    for number, main in enumerate(("http://elsewhere.example/a.tif", "s3://bucket/a.tif", "ftp://elsewhere.example/a")):
+        give(host, f"/data/{number}", item("s", a=asset(main) | {"alternate": elsewhere}))
+        (image,) = opened(f"{host.url}/data/{number}", host, tmp_path)
+        assert (cells(image)[0] == random_values((3, 48, 64), seed=0)).all()
+        (image,) = opened(f"{host.url}/data/{number}#assets=a,a", host, tmp_path)
+        assert len(image.data_bands) == 6
+    give(host, "/i", item("s", a=asset("ftp://elsewhere.example/a") | {"alternate": {"s3": elsewhere["s3"]}}))
+    said = fault(f"{host.url}/i", host, tmp_path)
+    assert isinstance(said.error, ForbiddenError)
+    assert "ftp://elsewhere.example/a" in said.detail
+    give(host, "/i", item("s", a=asset("/data/none.tif") | {"alternate": {"here": {"href": "/data/a.tif"}}}))
+    assert "status 404" in fault(f"{host.url}/i", host, tmp_path).detail
+
+
 def test_hrefs_of_a_page_start_from_their_item(host: ToldHost, tmp_path: Path) -> None:
     own = {"rel": "self", "href": f"{host.url}/data/items/s"}
     give(host, "/search?limit=2", items(item("s", own, a=asset("../a.tif")), item("t", a=asset("data/b.tif"))))

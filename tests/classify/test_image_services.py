@@ -112,6 +112,31 @@ def test_zoom_of_xyz_tiles_is_the_coarsest_that_is_fine_enough(host: ToldHost, t
     assert "zoom 24" in fault(link, host, tmp_path, cellSize=0.01).detail
 
 
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("/{z}/{x}/{y}/{s}.png", "{s} stands for one of several servers"),
+        ("/{q}.png", "this one has {q}"),
+        ("/{Z}/{X}/{Y}.png", "this one has {X}, {Y}, {Z}"),
+        ("/tile/{level}/{row}/{col}", "A WMTS is linked to by its capabilities"),
+        ("/wmts/{TileMatrix}/{TileRow}/{TileCol}.png", "this one has {TileCol}, {TileMatrix}, {TileRow}"),
+        ("/{z}/{x}.png", "this one has {x}, {z}"),
+        ("/{z}/{x}/{y}/{-y}.png", "this one has {-y}, {x}, {y}, {z}"),
+    ],
+)
+def test_templates_of_other_kinds_are_told(host: ToldHost, tmp_path: Path, template: str, said: str) -> None:
+    assert said in fault(f"{host.url}{template}", host, tmp_path, cellSize=CELL).detail
+    assert host.asked == []
+
+
+def test_servers_and_dense_screens_of_leaflet(host: ToldHost, tmp_path: Path) -> None:
+    whole = give_pyramid(host, "PNG")
+    (image,) = asked(f"{host.url}/t/{{z}}/{{x}}/{{y}}{{r}}.img?key=a%2Fb", host, tmp_path, cellSize=CELL)
+    assert (part(image, (COLUMN * 256, ROW * 256, 512, 512))[0] == whole).all()
+    said = fault(host.url.replace("127.0.0.1", "{s}.example.org") + "/{z}/{x}/{y}.png", host, tmp_path, cellSize=CELL)
+    assert "write the name of one in its place" in said.detail
+
+
 def test_tiles_that_are_not_there_have_no_valid_cell(host: ToldHost, tmp_path: Path) -> None:
     whole = give_pyramid(host, "PNG")
     (image,) = asked(f"{host.url}/t/{{z}}/{{x}}/{{y}}.img?key=a%2Fb", host, tmp_path, cellSize=CELL)
@@ -331,11 +356,13 @@ def test_tiles_of_a_wmts(host: ToldHost, tmp_path: Path, crs: str, is_template: 
 SERVER = "/arcgis/rest/services/Town/ImageServer"
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_an_image_server_s_mosaic(host: ToldHost, tmp_path: Path, dtype: str) -> None:
     values = random_values((4, 500, 700), dtype, seed=8)
     path = make_raster(tmp_path / "a.tif", values=values, transform=UTM)
-    service = host.services[SERVER] = ImageServer([path], pixel_type={"uint8": "U8", "uint16": "U16"}[dtype])
+    service = host.services[SERVER] = ImageServer(
+        [path], pixel_type={"uint8": "U8", "uint16": "U16", "float32": "F32"}[dtype]
+    )
     for ending in ("", "/"):
         (image,) = asked(f"{host.url}{SERVER}{ending}", host, tmp_path)
         assert (image.name, image.dtype.name, image.shape) == ("Town", dtype, (500, 700))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
@@ -15,9 +18,10 @@ import rasterio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.warp import transform_bounds
 
 from classify.test_image_services import picture
-from classify.test_ogc_images import coverage
+from classify.test_ogc_images import coverage, extent_of
 from conftest import definition, save_mean_network
 from esri_services import ImageServer
 from linked_images import asset, give, item, items
@@ -27,7 +31,7 @@ from processes.classify.process import ClassifyObjects
 from processes.model.catalog import Catalog
 from processes.ogc.execution import Execution
 from processes.settings import Settings
-from pygeoapi_server import pygeoapi_server
+from pygeoapi_server import collection, pygeoapi_server
 from range_host import RangeHost, range_host
 from rasters import make_raster, random_values
 from service import link, models_checked_here
@@ -71,7 +75,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     with (
         told_host() as told,
         range_host(folder) as ranges,
-        pygeoapi_server(home, {"town": coverage(scene)}) as url,
+        pygeoapi_server(home, {"town": coverage(scene), "drawn": drawn(scene, f"{told.url}/drawn")}) as url,
         models_checked_here(),
     ):
         allowed = f"{told.authority},{ranges.host},{url.removeprefix('http://')}"
@@ -142,6 +146,64 @@ def image_server(hosts: Hosts) -> tuple[dict[str, Any], Path]:
     return {"href": f"{hosts.told.url}/arcgis/rest/services/Town/ImageServer"}, hosts.scene
 
 
+def drawn(scene: Path, wms: str) -> dict[str, Any]:
+    """Return a collection of pygeoapi whose maps a WMS draws."""
+    options = {"layer": "scene"}
+    picture_format = {"name": "png", "mimetype": "image/png"}
+    provider = {"type": "map", "name": "WMSFacade", "data": wms, "options": options, "format": picture_format}
+    return collection("drawn", providers=[provider]) | extent_of(scene, 9)
+
+
+def ogc_map_of_pygeoapi(hosts: Hosts) -> tuple[dict[str, Any], Path]:
+    """Return maps of pygeoapi, which MapServer draws, and a file of one large map of the same place."""
+    (hosts.folder / "drawn").mkdir(exist_ok=True)
+    hosts.told.services["/drawn"] = wms_of(hosts.folder / "drawn", hosts.scene, 32633, max_size=1000)
+    uri = "http://www.opengis.net/def/crs/EPSG/0/32633"
+    west, south, east, north = extent_of(hosts.scene, 9)["extents"]["spatial"]["bbox"]
+    box = transform_bounds("OGC:CRS84", "EPSG:32633", west, south, east, north)  # of the collection: around the scene
+    left, top, width, height = box[0], box[3], math.ceil((box[2] - box[0]) * 2), math.ceil((box[3] - box[1]) * 2)
+    href = f"{hosts.pygeoapi}/collections/drawn/map"
+    edges = f"{left!r},{top - height / 2!r},{left + width / 2!r},{top!r}"
+    query = {"f": "png", "bbox": edges, "bbox-crs": uri, "crs": uri, "width": width, "height": height}
+    with urllib.request.urlopen(f"{href}?{urlencode(query | {'transparent': 'true'})}") as answer:
+        content = answer.read()
+    with rasterio.open(BytesIO(content)) as dataset:
+        cells = dataset.read()
+    local = make_raster(
+        hosts.folder / "map.tif", values=cells[:3], alpha=cells[3], transform=Affine(0.5, 0, left, 0, -0.5, top)
+    )
+    return {"href": f"{href}?crs={uri}"}, local
+
+
+def ogc_map(hosts: Hosts) -> tuple[dict[str, Any], Path]:
+    """Return maps of a collection that states its box in its own CRS, drawn cell by cell of the scene."""
+    with rasterio.open(hosts.scene) as dataset:
+        values, bounds = dataset.read(), [*dataset.bounds]
+        degrees = [*transform_bounds(dataset.crs, "OGC:CRS84", *bounds)]
+    uri = "http://www.opengis.net/def/crs/EPSG/0/32633"
+
+    def serve(query: dict[str, str]) -> Answer:
+        if query["path"] == "":
+            spatial = {"bbox": [degrees], "storageCrsBbox": [bounds]}
+            document = {"id": "lossless", "extent": {"spatial": spatial}, "storageCrs": uri, "links": []}
+            return 200, "application/json", json.dumps(document).encode()
+        assert query["path"] == "/map"
+        assert query["crs"] == query["bbox-crs"] == uri
+        west, south, east, north = map(float, query["bbox"].split(","))
+        (left, top), (right, bottom) = (
+            (round(edge) for edge in ~UTM @ corner) for corner in ((west, north), (east, south))
+        )
+        assert (right - left, bottom - top) == (int(query["width"]), int(query["height"]))
+        map_cells = np.zeros((4, bottom - top, right - left), np.uint8)  # transparent beyond the scene
+        part = values[:, top:bottom, left:right]
+        map_cells[:3, : part.shape[1], : part.shape[2]] = part
+        map_cells[3, : part.shape[1], : part.shape[2]] = 255
+        return 200, "image/png", picture(map_cells, "PNG")
+
+    hosts.told.services["/collections/lossless"] = serve
+    return {"href": f"{hosts.told.url}/collections/lossless/map"}, hosts.scene
+
+
 SOURCES: dict[str, Callable[[Hosts], tuple[dict[str, Any], Path]]] = {
     "by ranges": lambda hosts: by_ranges(hosts, True),
     "whole": lambda hosts: by_ranges(hosts, False),
@@ -154,6 +216,8 @@ SOURCES: dict[str, Callable[[Hosts], tuple[dict[str, Any], Path]]] = {
     "XYZ, JPEG": lambda hosts: tiles(hosts, "JPEG"),
     "XYZ from below": lambda hosts: tiles(hosts, "PNG", "{-y}"),
     "OGC API - Coverages": lambda hosts: ({"href": f"{hosts.pygeoapi}/collections/town/coverage"}, hosts.scene),
+    "OGC API - Maps": ogc_map,
+    "OGC API - Maps of pygeoapi": ogc_map_of_pygeoapi,
     "image service": image_server,
     "raster items": image_server,
 }

@@ -80,6 +80,8 @@ KINDS: dict[str, dict[str, Any]] = {
     },
     "nodata, four blocks a tile": {"blocksize": 128, "nodata": 7, "nodata_boxes": [(0, 0, 500, 500)]},
     "five bands apart": {"bands": 5, "interleave": "band", "dtype": "uint16"},
+    "BigTIFF, big-endian": {"BIGTIFF": "YES", "ENDIANNESS": "BIG", "predictor": 2},
+    "lossless LERC": {"compress": "lerc", "max_z_error": 0},
     "absent blocks": {"SPARSE_OK": True, "values": np.tile(np.arange(SIDE) < 500, (3, SIDE, 1)).astype(np.uint8) * 9},
 }
 

@@ -298,6 +298,16 @@ def test_bands_are_taken_in_the_order_asked_for(tmp_path: Path) -> None:
 
 
 @RULES
+def test_objects_far_from_all_images_of_a_mosaic_have_no_chip(tmp_path: Path, rule: oracle.ChipRule) -> None:
+    paths = [
+        make_raster(tmp_path / f"{number}.tif", transform=NORTH_UP @ Affine.translation(number * WIDTH, 0))
+        for number in range(3)
+    ]
+    place = shapely.Point(NORTH_UP @ (90 * WIDTH, 90))
+    assert cut(paths, [place, None], rule) == [(None, "outside-image"), (None, "empty-geometry")]
+
+
+@RULES
 def test_mosaic_takes_missing_cells_from_the_next_image(tmp_path: Path, rule: oracle.ChipRule) -> None:
     move = Affine.translation
     mask = np.ones((HEIGHT, WIDTH), bool)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from processes.sources.download_budget import DownloadBudget
 from processes.sources.links import resolve
 from processes.sources.ranges import open_ranges
 from processes.sources.remote_files import RemoteFile
+from range_host import RangeHandler, RangeHost, once, range_host, status
 from rasters import make_raster, to_map
 from service import link, models_checked_here
 
@@ -133,6 +136,72 @@ def test_what_is_wrong_is_told_in_the_clients_terms(store: str, allowed: Setting
     fault(f"s3://{BUCKET}/open/a.tif?x=1", InputError, "no query")
     small = replace(allowed, limits=replace(allowed.limits, max_download_mb=1))
     fault(f"s3://{BUCKET}/open/large.tif", LimitError, "max_download_mb", small)
+
+
+@pytest.fixture
+def strained(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[tuple[RangeHost, Settings]]:
+    """Start a store of one object that answers as it is told: what S3 answers to a reader, and SlowDown."""
+    (tmp_path / BUCKET / "open").mkdir(parents=True)
+    (tmp_path / BUCKET / "open" / "a.tif").write_bytes(bytes(range(256)) * 400)
+    with range_host(tmp_path) as host:
+        for name, value in (VARIABLES | {"AWS_ENDPOINT_URL": f"http://{host.host}"}).items():
+            monkeypatch.setenv(name, value)
+        yield host, replace(settings, buckets=(AllowedBucket.parse(f"s3://{BUCKET}"),))
+
+
+SLOW_DOWN = (
+    b'<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>'
+)
+
+
+def test_a_store_that_is_asked_too_much_gets_fewer_requests_at_the_same_time(
+    strained: tuple[RangeHost, Settings], tmp_path: Path
+) -> None:
+    host, allowed = strained
+    busy, refused = 0, 0
+
+    def fault(handler: RangeHandler, start: int, end: int) -> bool:
+        nonlocal busy, refused
+        with host.lock:
+            busy += 1
+            here = busy
+        time.sleep(0.03)
+        with host.lock:
+            busy -= 1
+            refused += here > 3
+        if here > 3:
+            handler.answer(503, SLOW_DOWN, {})
+        return here > 3
+
+    found = resolve(f"s3://{BUCKET}/open/a.tif", allowed, tmp_path, suits=lambda file, size: True)
+    assert found.remote is not None
+    host.fault = fault
+    reader = open_ranges(found.remote, allowed)
+    with ThreadPoolExecutor(16) as pool:  # the client's own tries fail here: it knows of no other request
+        parts = list(pool.map(lambda start: reader.read(start, start + 10), range(0, 1600, 10)))
+    assert b"".join(parts) == (bytes(range(256)) * 7)[:1600]
+    assert 0 < refused < 80
+
+
+@pytest.mark.parametrize("code", [429, 500, 503])
+def test_a_fault_of_a_store_that_passes_is_met_by_trying_again(
+    code: int, strained: tuple[RangeHost, Settings], tmp_path: Path
+) -> None:
+    host, allowed = strained
+    host.fault = once(*[status(code)] * 3)
+    found = resolve(f"s3://{BUCKET}/open/a.tif", allowed, tmp_path, suits=lambda file, size: True)
+    assert found.remote is not None
+    assert len(host.ranges) == 4
+    host.fault = once(*[status(code)] * 3)
+    assert open_ranges(found.remote, allowed).read(3, 9) == bytes(range(3, 9))
+    assert len(host.ranges) == 8
+    host.fault = status(code)
+    with pytest.raises(
+        InputError, match=r"s3://imagery/open/a\.tif: the object store does not answer.*asked [23] times"
+    ):
+        open_ranges(found.remote, allowed, 0.5).read(3, 9)
 
 
 def test_a_store_that_does_not_answer_is_told_in_bounded_time(

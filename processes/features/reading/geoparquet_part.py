@@ -102,16 +102,21 @@ def _copy(remote: RemoteLayerFile, metadata: Any, groups: list[int], path: Path)
     """Write a file with the footer of a Parquet file, and with the columns of some groups of rows."""
     remote.file.seek(remote.size_bytes - 8)
     (footer_bytes,) = struct.unpack("<I", remote.file.read(_MAGIC_BYTES))
-    ranges = [(0, _MAGIC_BYTES), (remote.size_bytes - footer_bytes - 8, remote.size_bytes)]
+    known = [(0, _MAGIC_BYTES), (remote.size_bytes - footer_bytes - 8, remote.size_bytes)]
+    ranges: list[tuple[int, int]] = []
     for group in groups:
         columns = [metadata.row_group(group).column(index) for index in range(metadata.num_columns)]
         starts = [min(filter(None, (item.dictionary_page_offset, item.data_page_offset))) for item in columns]
         ends = [start + item.total_compressed_size for start, item in zip(starts, columns, strict=True)]
         ranges.append((min(starts), max(ends)))
+    if any(not 0 <= start < end <= remote.size_bytes for start, end in (*known, *ranges)):
+        raise ValueError("a part lies outside the file")
     with path.open("wb") as file:
+        for start, end in known:  # they were read before, and are not asked for again
+            remote.file.seek(start)
+            file.seek(start)
+            file.write(remote.file.read(end - start))
         for start, end in ranges:
-            if not 0 <= start < end <= remote.size_bytes:
-                raise ValueError("a part lies outside the file")
             file.seek(start)
             for place in range(start, end, _REQUEST_BYTES):
                 file.write(remote.read(place, min(place + _REQUEST_BYTES, end)))

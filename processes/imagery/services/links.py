@@ -17,7 +17,7 @@ from processes.imagery.services.ogc_map import is_ogc_map, ogc_map
 from processes.imagery.services.tile_content import decode_tile
 from processes.imagery.services.wms import is_wms, wms_capabilities_link, wms_service
 from processes.imagery.services.wmts import is_wmts, wmts_capabilities_link, wmts_service
-from processes.imagery.services.xyz import is_xyz, xyz_service
+from processes.imagery.services.xyz import is_xyz, require_xyz, xyz_service
 from processes.sources.host_links import display_link
 from processes.sources.queries import parameter, service_link
 
@@ -51,6 +51,11 @@ class ServiceLink:
             or is_wms(self.href, self.media_type)
             or is_wmts(self.href, self.media_type)
         )
+
+    def require_known(self) -> None:
+        """Raise ImageError where the link is a template of tiles of a kind that is not read."""
+        if is_xyz(self.href):
+            require_xyz(self.href)
 
     @property
     def name(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from processes.crs import parse_crs
 from processes.errors import ImageError
@@ -16,11 +17,29 @@ _MAX_ZOOM = 22
 """Finer ones have more columns than a grid may have."""
 _SLACK = 1e-9
 """Cell sizes are written with some digits."""
+_PART = re.compile(r"\{(-?[A-Za-z]+)\}")
+_OF_TILES = {"z", "x", "y", "-y", "s", "q", "quadkey", "level", "row", "col", "tilematrix", "tilerow", "tilecol"}
+"""Parts of templates by which programs and services name tiles, in lower case."""
+_SERVERS, _DENSITY = "s", "r"
+"""Parts of Leaflet's templates: one of several servers; what asks for larger tiles where a screen is dense."""
 
 
 def is_xyz(href: str) -> bool:
-    """Return whether a link is a template of tiles."""
-    return "{z}" in href and "{x}" in href and ("{y}" in href or "{-y}" in href)
+    """Return whether a link is a template of tiles, of a kind that is read or not: see `require_xyz`."""
+    return not _OF_TILES.isdisjoint(name.lower() for name in _PART.findall(href))
+
+
+def require_xyz(href: str) -> None:
+    """Raise ImageError where a template of tiles is of a kind that is not read."""
+    names = set(_PART.findall(href))
+    if _SERVERS in names:
+        raise ImageError("{s} stands for one of several servers: write the name of one in its place")
+    other = sorted(names - {"z", "x", "y", "-y", _DENSITY})
+    if other or not {"z", "x"} <= names or len(names & {"y", "-y"}) != 1:
+        has = f"this one has {', '.join(f'{{{name}}}' for name in sorted(names))}"
+        raise ImageError(
+            f"a template of tiles has {{z}}, {{x}}, and {{y}} or {{-y}}; {has}. A WMTS is linked to by its capabilities"
+        )
 
 
 def zoom_of(cell_size: float) -> int:
@@ -50,4 +69,5 @@ def xyz_service(href: str, cell_size: float | None) -> tuple[TileTemplate, TileG
     cell, cells = 2 * _HALF_WORLD / _TILE / 2**zoom, _TILE * 2**zoom
     wkt = parse_crs("EPSG:3857").to_wkt()
     grid = TileGrid(wkt, -_HALF_WORLD, _HALF_WORLD, cell, cell, cells, cells, _TILE, _TILE)
-    return TileTemplate(href.replace("{z}", str(zoom)), 0, 0, 2**zoom), grid
+    template = href.replace("{z}", str(zoom)).replace(f"{{{_DENSITY}}}", "")
+    return TileTemplate(template, 0, 0, 2**zoom), grid
