@@ -54,10 +54,17 @@ class SessionStore:
             connection.execute(session.insert().values(digest=_digest(key), expires=now + LASTS_S, **values))
         return key
 
-    def person(self, key: str) -> Person | None:
-        """Return whose session it is; None = there is none of the key, or it has ended."""
+    def person(self, key: str, by_token: bool) -> Person | None:
+        """Return whose session it is; None = there is none of the key, or it has ended.
+
+        Args:
+            key: of the session.
+            by_token: True = only one that began with a token, False = only one of whom an issuer said who they are: a
+                session does not outlive a change from one to the other.
+        """
+        began = session.c.token.is_not(None) if by_token else session.c.token.is_(None)
         with self._database.read() as connection:
-            where = (session.c.digest == _digest(key), _lasts(self._database.now(connection)))
+            where = (session.c.digest == _digest(key), began, _lasts(self._database.now(connection)))
             row = connection.execute(session.select().where(*where)).first()
         return None if row is None else Person(row.name, Role(row.role), row.title)
 

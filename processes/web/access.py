@@ -71,7 +71,7 @@ class Visitors:
             return person_of(text, self.issuer, self.issuer.named.audience)
         key = request.cookies.get(self.cookies.session)
         if key and (request.method in _READING or self.is_own_page()):
-            return self.sessions.person(key)
+            return self.sessions.person(key, by_token=self.issuer is None)
         return None
 
     def is_own_page(self) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from service import ROOT, configure
+from service import ROOT, clean_environment, configure
 from tables import each_row
 
 PROGRAM = "import sys; sys.argv[0] = 'classify-objects'; from processes.programs.cli import main; main()"
@@ -34,7 +33,7 @@ def completed(folder: Path, *words: str) -> list[str]:
         "COMP_WORDS": " ".join(words),
         "COMP_CWORD": str(len(words) - 1),
     }
-    variables = {**os.environ, **asked, "PYTHONPATH": str(ROOT)}
+    variables = clean_environment() | asked | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=True)
     assert not done.stderr
