@@ -16,9 +16,8 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from access_modes import BROWSER, JOB, OPERATIONS, ORDER, OWN, application, ask, bearer, operations_of, refusals
 from processes.access.audit import LOGGER
-from processes.access.person import Person, Role
+from processes.access.person import Role
 from processes.jobs import tables
-from processes.jobs.session_store import SessionStore
 from processes.jobs.token_store import REMEMBERED_S
 from processes.web.roles import NEEDS, Openness, need_of
 from processes.web.session_cookie import CookiePlace, own_path
@@ -174,13 +173,17 @@ def test_the_store_holds_no_token(app: Any, tmp_path: Path) -> None:
 
 def signed_in(app: Any, role: Role, name: str) -> Any:
     """Return a browser that has signed in with a token of its own."""
+    return signed_in_with(app, str(app.extensions["tokens"].add(name, role, None)))
+
+
+def signed_in_with(app: Any, token: str) -> Any:
+    """Return a browser that has signed in with a token."""
     browser = app.test_client()
-    token = app.extensions["tokens"].add(name, role, None)
     answer = browser.post("/sign-in", data={"token": f" {token} ", "next": "/jobs?f=html"}, headers=OWN)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/jobs?f=html")
     cookie = answer.headers["Set-Cookie"]
     assert all(word in cookie for word in ("HttpOnly", "SameSite=Lax", "Path=/"))
-    assert str(token) not in cookie
+    assert token not in cookie
     return browser
 
 
@@ -243,33 +246,26 @@ def test_a_session_is_shown_and_ends_where_it_is_signed_out(app: Any) -> None:
 
 
 def test_somebody_signs_out_everywhere(app: Any, caplog: pytest.LogCaptureFixture) -> None:
-    browser, token = (
-        signed_in(app, Role.VIEWER, "wanda"),
-        bearer(app.extensions["tokens"].add("w-2", Role.VIEWER, None)),
-    )
-    others = [app.test_client() for _ in range(2)]
-    for other in others:
-        other.set_cookie("classify-session", app_sessions(app).begin(Person("wanda", Role.VIEWER)))
+    tokens = app.extensions["tokens"]
+    own, other = str(tokens.add("wanda", Role.VIEWER, None)), tokens.add("w-2", Role.VIEWER, None)
+    browser, *others = (signed_in_with(app, own) for _ in range(3))
     stranger = signed_in(app, Role.VIEWER, "xaver")
     page = browser.get("/sessions", headers=BROWSER)
     assert (page.text.count("Signed in at"), page.text.count("(this browser)")) == (3, 1)
     assert ("wanda" in page.text, "no-store" in page.headers["Cache-Control"]) == (True, True)
     for headers in ({}, {"Origin": "https://evil.example"}):
         assert browser.post("/sign-out/everywhere", headers=headers).status_code == 401
-    assert ask(app, "POST /sign-out/everywhere", token).status_code == 303  # of somebody else
-    assert browser.get("/jobs").status_code == 200
+    assert ask(app, "POST /sign-out/everywhere", bearer(other)).status_code == 303  # of somebody else
+    assert [client.get("/jobs").status_code for client in (browser, *others)] == [200] * 3
+    caplog.clear()
     with caplog.at_level(logging.INFO, LOGGER):
         answer = browser.post("/sign-out/everywhere", headers=OWN)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/sign-in")
     assert browser.get_cookie("classify-session") is None
-    assert [other.get("/jobs").status_code for other in (browser, *others)] == [401] * 3
+    assert [client.get("/jobs").status_code for client in (browser, *others)] == [401] * 3
     assert stranger.get("/jobs").status_code == 200
     (record,) = [item for item in caplog.records if item.getMessage() == "sessions ended"]
     assert (vars(record)["person"], vars(record)["sessions"]) == ("wanda", 3)
-
-
-def app_sessions(app: Any) -> SessionStore:
-    return SessionStore(app.extensions["tokens"]._database)
 
 
 def test_a_session_ends_with_its_token(app: Any) -> None:
