@@ -19,6 +19,7 @@ import pytest
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _END = b"\0"
 _WAIT_S = 20
+_NAVIGATED = "Inspected target navigated or closed"
 
 
 _RESTING = """async item => {
@@ -35,6 +36,10 @@ _RESTING = """async item => {
   }
 }"""
 """Returns the middle of an element, when it has not moved for a moment: what is loaded pushes others down."""
+
+
+class NavigatedError(Exception):
+    """The page has given way to another one before it could answer."""
 
 
 class Page:
@@ -69,6 +74,8 @@ class Page:
         while True:
             answer = self._message(_WAIT_S)
             if answer.get("id") == number:
+                if answer.get("error", {}).get("message") == _NAVIGATED:
+                    raise NavigatedError
                 assert "error" not in answer, f"{method}: {answer['error']}"
                 return answer["result"]
 
@@ -131,7 +138,9 @@ class Page:
         deadline_s = time.monotonic() + _WAIT_S
         while True:
             plain = f"((value) => value instanceof Node ? true : value)({script})"
-            value = self.evaluate(f"(() => {{ try {{ return {plain}; }} catch {{ return null; }} }})()")
+            value = None
+            with suppress(NavigatedError):  # another page comes, which is asked next
+                value = self.evaluate(f"(() => {{ try {{ return {plain}; }} catch {{ return null; }} }})()")
             if value:
                 return value
             assert time.monotonic() < deadline_s, f"{script} is {value!r}\n{self.errors}\n{self.text('body')}"

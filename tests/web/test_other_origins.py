@@ -132,7 +132,7 @@ def send_form(page: Page, home: str, url: str, fields: dict[str, str], media_typ
         f" form.enctype = {json.dumps(media_type)};"
         f" for (const [name, value] of Object.entries({json.dumps(fields)})) {{"
         " const item = document.createElement('input'); item.name = name; item.value = value; form.append(item); }"
-        " document.body.append(form); form.submit(); })()"
+        " document.body.append(form); setTimeout(() => form.submit()); })()"
     )
     page.until(f"location.href.startsWith({json.dumps(url)})")
     page.settle()
