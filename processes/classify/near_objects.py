@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from threading import Lock
 
 import numpy as np
+import pyproj
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
@@ -130,29 +131,37 @@ class NearObjects:
         if turn is not None:  # boxes of objects begin between 0 and a whole turn
             box[[0, 2]] -= np.floor(box[0] / turn) * turn
             shifts = (-turn, 0.0, turn)
-        tree = self._boxes(turn)
-        return any(len(tree.query(shapely.box(box[0] + x, box[1], box[2] + x, box[3]))) for x in shifts)
+        tree = self._boxes(layer_crs)
+        return tree is None or any(len(tree.query(shapely.box(box[0] + x, box[1], box[2] + x, box[3]))) for x in shifts)
 
-    def _boxes(self, turn: float | None) -> shapely.STRtree:
-        """Return boxes that hold all objects, in the layer's CRS."""
+    def _boxes(self, layer_crs: pyproj.CRS) -> shapely.STRtree | None:
+        """Return boxes that hold all objects, in the layer's CRS; None = it cannot be told where objects lie."""
         with self._lock:
-            if self._objects is None:
-                bounds = _wider(self._bounds(), turn)
+            if self._objects is None and self._trusts_catalogs:
+                bounds = self._bounds(layer_crs)
+                if bounds is None:
+                    self._trusts_catalogs = False
+                    return None
+                turn = full_turn(layer_crs)
+                bounds = _wider(bounds, turn)
                 if turn is not None:
                     bounds[:, [0, 2]] -= (np.floor(bounds[:, 0] / turn) * turn)[:, None]
                 west, south, east, north = _joined(bounds).T
                 self._objects = shapely.STRtree(shapely.box(west, south, east, north))
             return self._objects
 
-    def _bounds(self) -> NDArray[np.float64]:
-        """Return the boxes of the objects that count, `(n, 4)`."""
+    def _bounds(self, layer_crs: pyproj.CRS) -> NDArray[np.float64] | None:
+        """Return the boxes of the objects that count, `(n, 4)`; None = a geometry is one that the plan refuses."""
         layer, found = self._layer, [np.zeros((0, 4))]
-        for start in range(0, len(layer), _OBJECTS_AT_ONCE):
-            geometries = layer.geometries(start, min(start + _OBJECTS_AT_ONCE, len(layer)))
-            if self._extent is not None and layer.crs is not None:
-                geometries = geometries[self._extent.touches(geometries, layer.crs)]
-            bounds = shapely.bounds(geometries)
-            found.append(bounds[np.isfinite(bounds).all(axis=1)])
+        try:
+            for start in range(0, len(layer), _OBJECTS_AT_ONCE):
+                geometries = layer.geometries(start, min(start + _OBJECTS_AT_ONCE, len(layer)))
+                if self._extent is not None:
+                    geometries = geometries[self._extent.touches(geometries, layer_crs)]
+                bounds = shapely.bounds(geometries)
+                found.append(bounds[np.isfinite(bounds).all(axis=1)])
+        except InputError:  # told where objects are placed, as a fault of the features
+            return None
         return np.concatenate(found)
 
 
