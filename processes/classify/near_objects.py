@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from processes.classify.image_links import LinkedImage
 from processes.classify.planning.extent import Extent
-from processes.crs import CRS84, CrsTransform, names_places, parse_crs
+from processes.crs import CRS84, CrsTransform, horizontal, names_places, parse_crs
 from processes.crs.longitudes import full_turn
 from processes.errors import InputError
 from processes.features.layer import Layer
@@ -34,6 +34,8 @@ _OWN_SIDES = 2
 _LEAST_COSINE = 0.02
 _EDGE_PARTS, _BENT = 20, 0.02
 """Parts of an edge that is transformed, and share of the sides by which the box around is wider than its corners."""
+_SAME = 1e-4
+"""Share by which a coordinate may differ after the way to longitudes and back."""
 _CELL = 1.0
 """Corners that lie within a cell of where a catalog has them are where it has them."""
 
@@ -138,11 +140,10 @@ class NearObjects:
         """Return boxes that hold all objects, in the layer's CRS; None = it cannot be told where objects lie."""
         with self._lock:
             if self._objects is None and self._trusts_catalogs:
-                bounds = self._bounds(layer_crs)
-                if bounds is None:
+                bounds, turn = self._bounds(layer_crs), full_turn(layer_crs)
+                if bounds is None or (turn is None and not _lie_once(_joined(bounds), layer_crs)):
                     self._trusts_catalogs = False
                     return None
-                turn = full_turn(layer_crs)
                 bounds = _wider(bounds, turn)
                 if turn is not None:
                     bounds[:, [0, 2]] -= (np.floor(bounds[:, 0] / turn) * turn)[:, None]
@@ -185,6 +186,24 @@ def _is_true(stated: StatedGrid, grid: Grid) -> bool:
     if (told.height, told.width) != (grid.height, grid.width) or not told.shares_crs(grid):
         return False
     return bool(np.abs(told.corners() - grid.corners()).max() <= _CELL * max(grid.cell_size))
+
+
+def _lie_once(boxes: NDArray[np.float64], crs: pyproj.CRS) -> bool:
+    """Return whether the corners of boxes are where a projected CRS has their longitudes and latitudes.
+
+    Beyond the edge of a projection, as east of 180 degrees in Web Mercator, they are not: the images that are there lie
+    at its other end.
+    """
+    geodetic = horizontal(crs).geodetic_crs
+    if geodetic is None:
+        return False
+    corners = np.concatenate([boxes[:, [0, 1]], boxes[:, [0, 3]], boxes[:, [2, 1]], boxes[:, [2, 3]]])
+    try:
+        places = CrsTransform(crs, geodetic).geometries(np.asarray(shapely.points(corners)))
+        back = CrsTransform(geodetic, crs).geometries(places)
+    except InputError:
+        return False
+    return bool(np.allclose(shapely.get_coordinates(back), corners, rtol=_SAME, atol=_SAME))
 
 
 def _wider(bounds: NDArray[np.float64], turn: float | None) -> NDArray[np.float64]:
