@@ -114,9 +114,7 @@ class NearObjects:
             return True
         crs = parse_crs(CRS84) if grid is None else grid.crs
         (west, south), (east, north) = points.min(axis=0) - reach, points.max(axis=0) + reach
-        outline = shapely.segmentize(
-            shapely.box(west, south, east, north), max(east - west, north - south, 1e-9) / _EDGE_PARTS
-        )
+        outline = _outline(west, south, east, north)
         try:
             (moved,) = CrsTransform(crs, layer_crs).objects(np.array([outline]))
         except InputError:  # there is no way between the CRS, which is told where the image is used
@@ -186,6 +184,14 @@ def _is_true(stated: StatedGrid, grid: Grid) -> bool:
     if (told.height, told.width) != (grid.height, grid.width) or not told.shares_crs(grid):
         return False
     return bool(np.abs(told.corners() - grid.corners()).max() <= _CELL * max(grid.cell_size))
+
+
+def _outline(west: float, south: float, east: float, north: float) -> shapely.Polygon:
+    """Return a box with points along its edges. It may be a point, for which GEOS raises an error."""
+    corners = np.array([[west, south], [east, south], [east, north], [west, north]])
+    sides = np.roll(corners, -1, axis=0) - corners
+    shares = np.arange(_EDGE_PARTS)[:, None] / _EDGE_PARTS
+    return shapely.Polygon((corners[:, None] + sides[:, None] * shares).reshape(-1, 2))
 
 
 def _lie_once(boxes: NDArray[np.float64], crs: pyproj.CRS) -> bool:

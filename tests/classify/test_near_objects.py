@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -87,3 +88,12 @@ def test_objects_on_this_side_of_the_antimeridian_leave_out_what_is_far() -> Non
         near = NearObjects(layer_of("EPSG:3857", *shapes), None, RULE)
         assert near.may_touch(image_at(179.95, -17, "EPSG:32660"))
         assert not near.may_touch(image_at(170, -17, "EPSG:32659"))
+
+
+def test_the_box_of_an_item_may_be_a_point() -> None:
+    near = NearObjects(layer_of("EPSG:4326", shapely.Point(20, 45)), None, RULE)
+    image = image_at(15, 45, "EPSG:32633")
+    assert image.grid is not None
+    for place, expected in (((15.0, 45.0), False), ((20.0, 45.0), True)):
+        at_place = dataclasses.replace(image.grid, bbox=(*place, *place))
+        assert near.may_touch(dataclasses.replace(image, grid=at_place)) == expected
