@@ -15,7 +15,14 @@ from threading import Lock
 import msgspec
 
 from processes.classify.feature_links import ACCEPT, first_file, has_pages, read_page, service_layer
-from processes.classify.image_links import LinkedImage, first_allowed, linked_images, may_be_stac, service_link_of
+from processes.classify.image_links import (
+    LinkedImage,
+    begins_as_json,
+    first_allowed,
+    linked_images,
+    may_be_stac,
+    service_link_of,
+)
 from processes.errors import ServiceError
 from processes.features.reading.oddities import Oddities
 from processes.features.reading.paging import PageReader
@@ -113,12 +120,16 @@ def download_images(
             for image in linked_images(link.href, get):
                 images.spend_file(link.href)
                 for hrefs in image.links if image.file is None and is_needed(image) else ():
-                    is_done = not any(map(has_to_be_fetched, hrefs)) or recall(folder, hrefs[0], ANY, seal) is not None
+                    is_there = not any(map(has_to_be_fetched, hrefs)) or recall(folder, hrefs[0], ANY, seal) is not None
                     with lock:
-                        if not is_done and hrefs[0] not in files:
+                        if not is_there and hrefs[0] not in files:
                             files[hrefs[0]] = pool.submit(download_file, hrefs, image.is_by_parts)
 
-    links = dict.fromkeys(_image_links(request, settings))
+    def is_done(link: ServiceLink) -> bool:
+        earlier = recall(folder, link.href, ANY, seal)
+        return earlier is not None and (earlier.path is None or not begins_as_json(Path(earlier.path)))
+
+    links = [link for link in dict.fromkeys(_image_links(request, settings)) if not is_done(link)]
     if not links:
         return
     with ThreadPoolExecutor(settings.limits.max_requests, "download") as pool:

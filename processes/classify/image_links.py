@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urldefrag, urljoin, urlsplit
 
@@ -97,7 +98,7 @@ def linked_images(href: str, get: Get) -> Iterator[LinkedImage]:
         ServiceError: something that is needed cannot be had or read.
     """
     file = get(href, True)
-    if not begins_as_json(file):
+    if not begins_as_json(file.path):
         yield LinkedImage(file.name, ((href,),), file=file)
         return
     choice = AssetChoice.of(urldefrag(href)[1])
@@ -138,9 +139,9 @@ def may_be_stac(href: str) -> bool:
     return urlsplit(href).path.lower().endswith(_STAC_ENDINGS)
 
 
-def begins_as_json(file: LinkedFile) -> bool:
+def begins_as_json(path: Path) -> bool:
     """Return whether a file can be a JSON object, as a STAC document is."""
-    with file.path.open("rb") as opened:
+    with path.open("rb") as opened:
         return opened.read(_HEAD_BYTES).removeprefix(BOM).lstrip().startswith(b"{")
 
 

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from threading import Lock
 
 import numpy as np
+import pyproj
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
 from processes.classify.image_links import LinkedImage
 from processes.classify.planning.extent import Extent
-from processes.crs import CRS84, CrsTransform, names_places, parse_crs
+from processes.crs import CRS84, CrsTransform, horizontal, names_places, parse_crs
 from processes.crs.longitudes import full_turn
 from processes.errors import InputError
 from processes.features.layer import Layer
@@ -33,6 +34,8 @@ _OWN_SIDES = 2
 _LEAST_COSINE = 0.02
 _EDGE_PARTS, _BENT = 20, 0.02
 """Parts of an edge that is transformed, and share of the sides by which the box around is wider than its corners."""
+_SAME = 1e-4
+"""Share by which a coordinate may differ after the way to longitudes and back."""
 _CELL = 1.0
 """Corners that lie within a cell of where a catalog has them are where it has them."""
 
@@ -111,9 +114,7 @@ class NearObjects:
             return True
         crs = parse_crs(CRS84) if grid is None else grid.crs
         (west, south), (east, north) = points.min(axis=0) - reach, points.max(axis=0) + reach
-        outline = shapely.segmentize(
-            shapely.box(west, south, east, north), max(east - west, north - south, 1e-9) / _EDGE_PARTS
-        )
+        outline = _outline(west, south, east, north)
         try:
             (moved,) = CrsTransform(crs, layer_crs).objects(np.array([outline]))
         except InputError:  # there is no way between the CRS, which is told where the image is used
@@ -130,29 +131,36 @@ class NearObjects:
         if turn is not None:  # boxes of objects begin between 0 and a whole turn
             box[[0, 2]] -= np.floor(box[0] / turn) * turn
             shifts = (-turn, 0.0, turn)
-        tree = self._boxes(turn)
-        return any(len(tree.query(shapely.box(box[0] + x, box[1], box[2] + x, box[3]))) for x in shifts)
+        tree = self._boxes(layer_crs)
+        return tree is None or any(len(tree.query(shapely.box(box[0] + x, box[1], box[2] + x, box[3]))) for x in shifts)
 
-    def _boxes(self, turn: float | None) -> shapely.STRtree:
-        """Return boxes that hold all objects, in the layer's CRS."""
+    def _boxes(self, layer_crs: pyproj.CRS) -> shapely.STRtree | None:
+        """Return boxes that hold all objects, in the layer's CRS; None = it cannot be told where objects lie."""
         with self._lock:
-            if self._objects is None:
-                bounds = _wider(self._bounds(), turn)
+            if self._objects is None and self._trusts_catalogs:
+                bounds, turn = self._bounds(layer_crs), full_turn(layer_crs)
+                if bounds is None or (turn is None and not _lie_once(_joined(bounds), layer_crs)):
+                    self._trusts_catalogs = False
+                    return None
+                bounds = _wider(bounds, turn)
                 if turn is not None:
                     bounds[:, [0, 2]] -= (np.floor(bounds[:, 0] / turn) * turn)[:, None]
                 west, south, east, north = _joined(bounds).T
                 self._objects = shapely.STRtree(shapely.box(west, south, east, north))
             return self._objects
 
-    def _bounds(self) -> NDArray[np.float64]:
-        """Return the boxes of the objects that count, `(n, 4)`."""
+    def _bounds(self, layer_crs: pyproj.CRS) -> NDArray[np.float64] | None:
+        """Return the boxes of the objects that count, `(n, 4)`; None = a geometry is one that the plan refuses."""
         layer, found = self._layer, [np.zeros((0, 4))]
-        for start in range(0, len(layer), _OBJECTS_AT_ONCE):
-            geometries = layer.geometries(start, min(start + _OBJECTS_AT_ONCE, len(layer)))
-            if self._extent is not None and layer.crs is not None:
-                geometries = geometries[self._extent.touches(geometries, layer.crs)]
-            bounds = shapely.bounds(geometries)
-            found.append(bounds[np.isfinite(bounds).all(axis=1)])
+        try:
+            for start in range(0, len(layer), _OBJECTS_AT_ONCE):
+                geometries = layer.geometries(start, min(start + _OBJECTS_AT_ONCE, len(layer)))
+                if self._extent is not None:
+                    geometries = geometries[self._extent.touches(geometries, layer_crs)]
+                bounds = shapely.bounds(geometries)
+                found.append(bounds[np.isfinite(bounds).all(axis=1)])
+        except InputError:  # told where objects are placed, as a fault of the features
+            return None
         return np.concatenate(found)
 
 
@@ -176,6 +184,32 @@ def _is_true(stated: StatedGrid, grid: Grid) -> bool:
     if (told.height, told.width) != (grid.height, grid.width) or not told.shares_crs(grid):
         return False
     return bool(np.abs(told.corners() - grid.corners()).max() <= _CELL * max(grid.cell_size))
+
+
+def _outline(west: float, south: float, east: float, north: float) -> shapely.Polygon:
+    """Return a box with points along its edges. It may be a point, for which GEOS raises an error."""
+    corners = np.array([[west, south], [east, south], [east, north], [west, north]])
+    sides = np.roll(corners, -1, axis=0) - corners
+    shares = np.arange(_EDGE_PARTS)[:, None] / _EDGE_PARTS
+    return shapely.Polygon((corners[:, None] + sides[:, None] * shares).reshape(-1, 2))
+
+
+def _lie_once(boxes: NDArray[np.float64], crs: pyproj.CRS) -> bool:
+    """Return whether the corners of boxes are where a projected CRS has their longitudes and latitudes.
+
+    Beyond the edge of a projection, as east of 180 degrees in Web Mercator, they are not: the images that are there lie
+    at its other end.
+    """
+    geodetic = horizontal(crs).geodetic_crs
+    if geodetic is None:
+        return False
+    corners = np.concatenate([boxes[:, [0, 1]], boxes[:, [0, 3]], boxes[:, [2, 1]], boxes[:, [2, 3]]])
+    try:
+        places = CrsTransform(crs, geodetic).geometries(np.asarray(shapely.points(corners)))
+        back = CrsTransform(geodetic, crs).geometries(places)
+    except InputError:
+        return False
+    return bool(np.allclose(shapely.get_coordinates(back), corners, rtol=_SAME, atol=_SAME))
 
 
 def _wider(bounds: NDArray[np.float64], turn: float | None) -> NDArray[np.float64]:

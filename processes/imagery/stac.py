@@ -6,7 +6,6 @@ time, which pygeoapi gives.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -25,6 +24,8 @@ _BESIDE = {"thumbnail", "overview", "metadata"}
 """Roles of assets that are no data."""
 _CLOUD_OPTIMIZED = "cloud-optimized"
 """Stands in the media type of an asset whose header lies at its beginning, and that is read by ranges."""
+_LARGEST = 1e12
+"""No coordinate and no side of an image is as large. JSON may have whole numbers that no float can hold."""
 _VISUAL = "visual"
 _LISTED = 40
 """Assets that a message lists at most."""
@@ -182,10 +183,10 @@ def _stated_crs(members: Mapping[str, Any]) -> str | None:
 
 
 def _numbers(value: Any) -> tuple[float, ...]:
-    """Return a list of finite numbers; empty = it is none."""
+    """Return a list of numbers; empty = it is none, or one is too large to say where something lies."""
     values = value if isinstance(value, list) else []
     are_numbers = all(isinstance(item, int | float) and not isinstance(item, bool) for item in values)
-    return tuple(map(float, values)) if are_numbers and all(map(math.isfinite, values)) else ()
+    return tuple(map(float, values)) if are_numbers and all(abs(item) <= _LARGEST for item in values) else ()
 
 
 def _shown_asset(item: _StacItem) -> str:

@@ -68,11 +68,13 @@ class HostRanges:
 
     def _refusal(self, response: urllib3.BaseHTTPResponse, href: str) -> Exception:
         """Return the error of an answer that holds no part of the file."""
-        if href != self._file.href and response.status >= 400:
+        is_elsewhere = href != self._file.href and response.status >= 400
+        if is_elsewhere:
             self._href = self._file.href  # where it led once may have held for a while only
-            return PassingError(f"the host answers with status {response.status}", 0)
         if response.status in PASSING:
             return passing_error(response)
+        if is_elsewhere:
+            return PassingError(f"the host answers with status {response.status}", 0)
         link = display_link(self._file.href)
         if response.status in (200, 416):  # the file is there, but not as it was
             return InputError(f"{link} can no longer be read by parts, or was changed")

@@ -190,6 +190,8 @@ def test_the_box_of_an_item_is_a_second_opinion(
         {"proj:shape": ["256", SIDE]},
         {"proj:transform": [1, 0, 0, 0, 0, 0]},
         {"proj:transform": None},
+        {"proj:shape": [10**400, SIDE]},
+        {"proj:shape": [1e300, SIDE], "proj:transform": [1e300, 0, 0, 0, -1, 0]},
         {"proj:code": "LOCAL:1"},
         {"proj:code": None},
         {"type": "image/tiff; application=geotiff"},

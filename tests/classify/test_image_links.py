@@ -15,7 +15,7 @@ from affine import Affine
 from rasterio.windows import Window
 
 from linked_images import asset, cells, give, item, items, opened
-from processes.classify.downloads import FRAME
+from processes.classify.downloads import FRAME, download_links
 from processes.classify.images import stamp_images
 from processes.classify.sections import from_plain_value, to_plain_value
 from processes.errors import Fault, ForbiddenError, ImageError, LimitError
@@ -109,6 +109,18 @@ def test_an_asset_elsewhere_is_read_where_the_first_link_is_not_allowed(host: To
     assert "ftp://elsewhere.example/a" in said.detail
     give(host, "/i", item("s", a=asset("/data/none.tif") | {"alternate": {"here": {"href": "/data/a.tif"}}}))
     assert "status 404" in fault(f"{host.url}/i", host, tmp_path).detail
+
+
+def test_what_was_downloaded_is_not_copied_before_it_is_opened(host: ToldHost, tmp_path: Path) -> None:
+    settings = Settings.from_plugin({"hosts": host.authority}, tmp_path)
+    give(host, "/i", item("s", a=asset("data/b.tif")))
+    links = [{"href": f"{host.url}/{target}"} for target in ("data/a.tif", "data/none.tif", "i")]
+    request = read_request(json.dumps({"inputs": {"image": links}}).encode(), FRAME)
+    (folder := tmp_path / "fetched").mkdir()
+    for _ in range(2):
+        download_links(request, settings, folder)
+        size_bytes = (tmp_path / "a.tif").stat().st_size
+        assert sum(path.stat().st_size == size_bytes for path in folder.iterdir()) == 2
 
 
 def test_hrefs_of_a_page_start_from_their_item(host: ToldHost, tmp_path: Path) -> None:

@@ -189,3 +189,23 @@ def test_a_redirect_is_followed_once_and_anew_when_its_target_fails(host: RangeH
     assert ranges.read(20, 30) == CONTENT[20:30]
     assert [name for name, _, _ in host.ranges][3:] == ["there.tif", "a.tif", "there.tif"]
     ranges.close()
+
+
+def test_a_host_that_was_led_to_and_is_asked_too_much_gets_its_pause(host: RangeHost) -> None:
+    (host.folder / "there.tif").write_bytes(CONTENT)
+    first_s: list[float] = []
+
+    def busy(handler: RangeHandler, start: int, end: int) -> bool:
+        if handler.path == "/a.tif":
+            handler.answer(302, b"", {"Location": "/there.tif"})
+            return True
+        first_s.append(time.monotonic())
+        if first_s[-1] - first_s[0] < 3 * SECONDS / 10:
+            handler.answer(503, b"", {"Retry-After": f"{SECONDS / 10}"})
+            return True
+        return False
+
+    host.fault = busy
+    ranges = reader(host)
+    assert ranges.read(0, 10) == CONTENT[:10]
+    ranges.close()
