@@ -113,6 +113,30 @@ _BY_REFERENCE: Final[Mapping[str, Schema]] = {
 _LAYERS: Final = (InputKind.RASTER, InputKind.VECTOR, InputKind.EXTENT)
 
 
+def read_page(document: Any) -> tuple[list[str | None], str]:
+    """Return the ids of a page of the list of processes, None for an entry without one, and the link to the next page.
+
+    The link is empty where there is no further page.
+
+    Args:
+        document: the list, as `GET /processes` gives it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    listed = document.get("processes") if isinstance(document, Mapping) else None
+    if not isinstance(listed, list):
+        raise ValueError("no list of processes")
+    ids = [entry.get("id") if isinstance(entry, Mapping) else None for entry in listed]
+    links = document.get("links")
+    following = [
+        str(link.get("href", ""))
+        for link in (links if isinstance(links, list) else ())
+        if isinstance(link, Mapping) and link.get("rel") == "next"
+    ]
+    return [each if isinstance(each, str) else None for each in ids], following[0] if following else ""
+
+
 def read_process(document: Schema) -> ProcessDescription:
     """Return a process.
 
