@@ -152,7 +152,7 @@ def read_process(document: Schema) -> ProcessDescription:
     options = document.get("jobControlOptions") or ["sync-execute", "async-execute"]  # a server may keep it to itself
     pages = [
         link.get("href", "")
-        for link in document.get("links", [])
+        for link in document.get("links") or ()
         if link.get("rel") in ("alternate", "about") and bare_type(link) == "text/html"
     ]
     return ProcessDescription(
@@ -192,8 +192,8 @@ def _read_input(name: str, entry: Schema, many: bool) -> ProcessInput:
         branches = [branch for branch in branches if branch not in arrays] or branches
     kind = InputKind.EXTENT if plain_box else _kind(name, entry, branches)
     default = _first(branches, "default", schema.get("default"))
-    required = int(entry.get("minOccurs", 1)) > 0 and default is None
-    most = entry.get("maxOccurs", 1)
+    least, most = (1 if entry.get(name) is None else entry[name] for name in ("minOccurs", "maxOccurs"))
+    required = int(least) > 0 and default is None
     choices = _first(branches, "enum", entry.get("enum") or ())
     return ProcessInput(
         id=name,
