@@ -62,9 +62,8 @@ class SessionStore:
             by_token: True = only one that began with a token, False = only one of whom an issuer said who they are: a
                 session does not outlive a change from one to the other.
         """
-        began = session.c.token.is_not(None) if by_token else session.c.token.is_(None)
         with self._database.read() as connection:
-            where = (session.c.digest == _digest(key), began, _lasts(self._database.now(connection)))
+            where = (session.c.digest == _digest(key), _began(by_token), _lasts(self._database.now(connection)))
             row = connection.execute(session.select().where(*where)).first()
         return None if row is None else Person(row.name, Role(row.role), row.title)
 
@@ -73,15 +72,16 @@ class SessionStore:
         with self._database.write() as connection:
             connection.execute(session.delete().where(session.c.digest == _digest(key)))
 
-    def of(self, name: str, key: str | None) -> Sequence[SessionRecord]:
+    def of(self, name: str, key: str | None, by_token: bool) -> Sequence[SessionRecord]:
         """Return the sessions of somebody, the latest first.
 
         Args:
             name: of the person.
             key: of the session of the browser that asks; None = it has none.
+            by_token: as `person` has it.
         """
         with self._database.read() as connection:
-            where = (session.c.name == name, _lasts(self._database.now(connection)))
+            where = (session.c.name == name, _began(by_token), _lasts(self._database.now(connection)))
             rows = connection.execute(session.select().where(*where).order_by(session.c.expires.desc())).all()
         this = None if key is None else _digest(key)
         return [SessionRecord(datetime.fromtimestamp(row.expires - LASTS_S, UTC), row.digest == this) for row in rows]
@@ -90,6 +90,11 @@ class SessionStore:
         """End all sessions of somebody; return how many there were."""
         with self._database.write() as connection:
             return int(connection.execute(session.delete().where(session.c.name == name)).rowcount)
+
+
+def _began(by_token: bool) -> sa.ColumnElement[bool]:
+    """Return the condition under which a session began so, as `SessionStore.person` has it."""
+    return session.c.token.is_not(None) if by_token else session.c.token.is_(None)
 
 
 def _lasts(now: float) -> sa.ColumnElement[bool]:

@@ -37,7 +37,7 @@ class _RunCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.allow_extra_args = True
         extra = super().parse_args(ctx, args)
-        if extra:
+        if extra and not ctx.resilient_parsing:  # the tab key gets no error
             text = f"{extra[0]} follows no option; quote a pattern, as in --image 'tiles/*.tif', or repeat the option"
             raise click.UsageError(text, ctx)
         return extra

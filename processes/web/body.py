@@ -13,7 +13,7 @@ from typing import cast
 
 from flask import Request
 
-from processes.errors import LimitError, UnavailableError, with_causes
+from processes.errors import LimitError, RequestError, UnavailableError, with_causes
 from processes.settings import Settings
 from processes.web.views import BODIES
 
@@ -85,10 +85,14 @@ def _drop_values(error: BaseException) -> None:
     """Empty the frames of functions that an error has left.
 
     The body stands in them. An error that is answered stands in a circle of references, and would keep the body until
-    the garbage collector comes: as many bodies as have been refused since.
+    the garbage collector comes: as many bodies as have been refused since. An error that stands in a fault forgets
+    where it was raised: its frames lead to those that called them, which are not in the other's traceback.
     """
     for item in with_causes(error):
         traceback.clear_frames(item.__traceback__)
+        for fault in item.faults if isinstance(item, RequestError) else ():
+            for origin in with_causes(fault.error):
+                origin.__traceback__ = None
 
 
 @contextlib.contextmanager

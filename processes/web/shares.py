@@ -78,8 +78,9 @@ def share_reader(api: API) -> Callable[[], Response | None]:
     def read() -> Response | None:
         if request.method not in ("GET", "HEAD") or request.endpoint not in SHARED:
             return None
-        if not request.view_args:  # a list, which is of nobody's job
-            return None
+        names = request.view_args
+        if not names or names.get("collection_id") in api.config["resources"]:
+            return None  # a list, or a collection of the configuration, which is of nobody's job
         in_address = request.args.get(SHARE)
         secret = in_address or request.cookies.get(SHARE)
         job_id = Shares(manager.intake.database).job_of(secret) if secret else None

@@ -89,7 +89,8 @@ def _sign_out_everywhere_view(visitors: Visitors) -> View:
 
 def _sessions_view(api: API, visitors: Visitors) -> View:
     def sessions() -> Response:
-        found = visitors.sessions.of(current_person().name, request.cookies.get(visitors.cookies.session))
+        key = request.cookies.get(visitors.cookies.session)
+        found = visitors.sessions.of(current_person().name, key, by_token=visitors.issuer is None)
         response = page(api, "sessions.html", {"links": [], "sessions": found})
         response.cache_control.no_store = True
         return response

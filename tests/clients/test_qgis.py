@@ -50,6 +50,8 @@ class StandardServer(ThreadingHTTPServer):
         self.requests: list[dict[str, Any]] = []
         self.elsewhere: ElsewhereServer = ElsewhereServer()
         self.answers: dict[str, Any] = {}
+        self.lists: dict[str, Any] = {}
+        """Answers for lists of processes, by the first step of their paths; each process there is called `hello`."""
 
     @property
     def url(self) -> str:
@@ -85,7 +87,10 @@ class _Standard(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.split("?")[0]
-        if path == "/api/processes":
+        _, first, *steps = path.split("/")
+        if first in self.server.lists:
+            self.answer(200, {"id": "hello"} if steps[1:] else self.server.lists[first])
+        elif path == "/api/processes":
             named = [{"id": name, "version": "1.0.0"} for name in ("EchoProcess", "hello", "nothing")]
             self.answer(200, {"processes": named, "links": []})
         elif path == "/api/processes/EchoProcess":
@@ -604,6 +609,26 @@ def test_a_server_of_the_standard_s_example(python: str, plugins: Path, tmp_path
     assert Path(results["imagesOutput"]).read_bytes() == (SAMPLE / "scene.tif").read_bytes()
     assert pyogrio.read_info(results["featureCollectionOutput"])["features"] == 16
     assert server.elsewhere.secrets == [None]
+
+
+def test_a_list_that_is_none_is_told_and_takes_nothing_from_others(python: str, plugins: Path, tmp_path: Path) -> None:
+    hello = {"id": "hello", "version": "1.0.0"}
+    lists = {
+        "array": [hello],
+        "landing": {"title": "A service", "links": []},
+        "null": {"processes": None},
+        "some": {"processes": [{"title": "X"}, {"id": 7}, hello], "links": None},
+        "ring": {"processes": [hello], "links": [{"rel": "next", "href": "processes"}]},
+    }
+    with standard_server() as server:
+        server.lists = lists
+        urls = {name: server.url.replace("/api", f"/{name}") for name in lists}
+        connections = {name: {"url": url, "user": USER, "password": PASSWORD} for name, url in urls.items()}
+        (listed,) = session(tmp_path, python, plugins, connections, {"listed": "ogcapi-processes"})
+    assert listed["algorithms"] == ["ring.hello", "some.hello"]
+    no_list, no_id = "The server's list of processes cannot be understood", "a process without an id is left out"
+    said = (("array", no_list), ("landing", no_list), ("null", no_list), ("some", no_id), ("some", no_id))
+    assert sorted(listed["warnings"]) == [f"{name} ({urls[name]}): {words}" for name, words in said]
 
 
 def test_a_server_that_is_away_takes_nothing_from_the_others(

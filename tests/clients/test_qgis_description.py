@@ -34,6 +34,15 @@ def an_input(schema: Any, name: str = "x", **entry: Any) -> ProcessInput:
     return inputs_of({"id": "p", "inputs": {name: {"schema": schema, **entry}}})[name]
 
 
+def test_null_says_as_much_as_nothing() -> None:
+    members = ("title", "description", "keywords", "links", "jobControlOptions", "outputs")
+    entry = {"schema": {"type": "string"}}
+    of_input = ("title", "description", "minOccurs", "maxOccurs")
+    nulls = {"id": "p", **dict.fromkeys(members), "inputs": {"x": {**entry, **dict.fromkeys(of_input)}}}
+    assert read_process(nulls) == read_process({"id": "p", "inputs": {"x": entry}})
+    assert read_process({"id": "p", "inputs": None}) == read_process({"id": "p"})
+
+
 def test_inputs_of_this_service_are_what_a_person_gives() -> None:
     process = read_process(describe(["roof-damage", "trees"]))
     kinds = {given.id: given.kind for given in process.inputs}

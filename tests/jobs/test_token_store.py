@@ -76,12 +76,15 @@ def test_all_sessions_of_somebody_are_listed_and_end_at_once(database: Database)
     keys = [sessions.begin(anna) for _ in range(3)]
     other = sessions.begin(bela)
     sessions.begin(anna, "of-no-token")  # which is over
-    listed = sessions.of("anna", keys[1])
+    listed = sessions.of("anna", keys[1], by_token=False)
     assert [item.is_this for item in listed] == [False, True, False]
     assert all(abs(datetime.now(UTC) - item.begun) < timedelta(minutes=1) for item in listed)
-    assert [item.is_this for item in sessions.of("bela", None)] == [False]
+    assert [item.is_this for item in sessions.of("bela", None, by_token=False)] == [False]
     assert sessions.end_all("anna") == 4
-    assert ([sessions.person(key, by_token=False) for key in keys], sessions.of("anna", None)) == ([None] * 3, [])
+    assert ([sessions.person(key, by_token=False) for key in keys], sessions.of("anna", None, by_token=False)) == (
+        [None] * 3,
+        [],
+    )
     assert sessions.person(other, by_token=False) == bela
     assert sessions.end_all("anna") == 0
 
@@ -92,5 +95,6 @@ def test_a_session_ends_with_its_token(database: Database) -> None:
     key = sessions.begin(Person("anna", Role.USER), token.id)
     assert sessions.person(key, by_token=True) == Person("anna", Role.USER)
     assert sessions.person(key, by_token=False) is None  # an issuer says who people are by now
+    assert [len(sessions.of("anna", key, by_token=by_token)) for by_token in (True, False)] == [1, 0]
     tokens.revoke("anna")
     assert sessions.person(key, by_token=True) is None

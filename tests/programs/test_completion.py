@@ -49,6 +49,7 @@ def completed(folder: Path, *words: str) -> list[str]:
         ("model show trees-n", ["plain,trees-north"]),
         ("optimise roo", ["plain,roofs"]),
         ("run --image tow", ["file,tow"]),
+        ("run --image a.tif b.tif --mode", ["plain,--model", "plain,--mode"]),
         ("run --features tow", ["file,tow"]),
         ("token re", ["plain,revoke"]),
     ],

@@ -200,13 +200,16 @@ def test_a_browser_is_led_to_sign_in_and_back(app: Any) -> None:
     assert app.test_client().head("/sign-in").status_code == 200
 
 
-def test_a_link_to_a_job_opens_no_list(app: Any) -> None:
+def test_a_link_to_a_job_opens_no_list(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = hashlib.sha256(b"known").hexdigest()
     with app.extensions["tokens"]._database.write() as connection:
         connection.execute(tables.share.insert().values(id="s-1", job=JOB[6:], digest=digest, created=0))
     opened = {path: ask(app, f"GET {path}?share=known").status_code for path in (JOB, f"/collections/{JOB[6:]}")}
     assert set(opened.values()) == {404}  # there is no such job; without the link it is not even said
     for path in ("/jobs", "/collections", "/models", "/sessions", "/metrics", f"{JOB}/shares"):
+        assert ask(app, f"GET {path}?share=known").status_code == 401, path
+    monkeypatch.setitem(app.extensions["classify-objects-api"].config["resources"], "parcels", {"type": "collection"})
+    for path in ("/collections/parcels", "/collections/parcels/items"):  # which an operator has configured
         assert ask(app, f"GET {path}?share=known").status_code == 401, path
     assert ask(app, f"GET {JOB}?share=other").status_code == 401
 

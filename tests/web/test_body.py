@@ -118,6 +118,8 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Any:
         ("classify-objects", b'{"inputs": {"image": {"href": "https://x/a.tif"}, "features": "%s"}}' % LARGE[: 8 * MB], "'x'"),
         ("classify-objects", b'{"inputs": {"image": [%s{}]}}' % (b'{"href": "x"},' * 2**19), "max_images = 10000"),
         ("classify-objects", b'{"inputs": {"modelArguments": %s1%s}}' % (b"[" * 2**22, b"]" * 2**22), "recursion"),
+        ("echo", b'{"inputs": [%s]}' % LARGE[: 8 * MB], "inputs is not an object"),
+        ("echo", b'{"inputs": {"ekko": "%s"}}' % LARGE[: 8 * MB], "inputs of other names"),
     ],
 )  # fmt: skip
 def test_requests_that_are_refused_leave_nothing_in_memory(app: Any, process: str, body: bytes, words: str) -> None:

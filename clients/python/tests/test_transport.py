@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from conftest import Serve
@@ -16,6 +18,17 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 CONFORMANCE = (200, {"Content-Type": "application/json"}, b'{"conformsTo": ["a"]}')
 DESCRIPTION = (200, {"Content-Type": "application/json"}, b'{"id": "p"}')
 BUSY = (503, {"Retry-After": "0"}, b"")
+
+
+@pytest.mark.parametrize("document", ['{"processes": null}', '{"links": null}', '{"processes": [], "links": null}'])
+def test_null_is_nothing(serve: Serve, tmp_path: Path, document: str) -> None:
+    answer = (200, {"Content-Type": "application/json"}, document.encode())
+    (tmp_path / "a.txt").write_text("a")
+    server = serve(answer, answer, DESCRIPTION, answer, (200, {"Content-Type": "text/plain"}, b"done"))
+    with Service(server.url) as service:
+        assert service.processes == {}
+        assert list(service.jobs()) == []
+        assert service.process("p").execute({"file": tmp_path / "a.txt"}).result().text() == "done"
 
 
 def test_a_get_is_tried_again(serve: Serve) -> None:

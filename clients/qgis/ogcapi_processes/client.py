@@ -14,7 +14,7 @@ from qgis.PyQt.QtCore import QEventLoop, QFile, QIODevice, QUrl
 from qgis.PyQt.QtNetwork import QNetworkReply, QNetworkRequest
 
 from .connections import Connection
-from .description import ProcessDescription, read_process
+from .description import ProcessDescription, read_page, read_process
 from .problems import ServerError, read_problem
 
 STATUS: Final = QNetworkRequest.Attribute.HttpStatusCodeAttribute
@@ -60,15 +60,20 @@ class Client:
         Args:
             tell: is told of each process that is left out, as its description is an error or cannot be understood.
         """
-        found, address = [], self.address("processes")
-        while address:
-            page = self.get(address).json()
-            listed = page.get("processes", []) if isinstance(page, Mapping) else []
-            entries = [entry for entry in listed if isinstance(entry, Mapping) and "id" in entry]
-            found += [process for entry in entries for process in self._understood(entry["id"], tell)]
-            links = page.get("links", []) if isinstance(page, Mapping) else []
-            following = [link["href"] for link in links if link.get("rel") == "next"]
-            address = urljoin(address, following[0]) if following and entries else ""
+        found, address, asked = [], self.address("processes"), set()
+        while address not in asked:
+            asked.add(address)
+            reply = self.get(address)
+            try:
+                ids, following = read_page(reply.json())
+            except ValueError as error:
+                raise ServerError("The server's list of processes cannot be understood", reply.status) from error
+            for process_id in ids:
+                if process_id is None:
+                    tell("a process without an id is left out")
+                else:
+                    found += self._understood(process_id, tell)
+            address = urljoin(address, following) if ids else address
         return found
 
     def process(self, process_id: str) -> ProcessDescription:

@@ -113,6 +113,30 @@ _BY_REFERENCE: Final[Mapping[str, Schema]] = {
 _LAYERS: Final = (InputKind.RASTER, InputKind.VECTOR, InputKind.EXTENT)
 
 
+def read_page(document: Any) -> tuple[list[str | None], str]:
+    """Return the ids of a page of the list of processes, None for an entry without one, and the link to the next page.
+
+    The link is empty where there is no further page.
+
+    Args:
+        document: the list, as `GET /processes` gives it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    listed = document.get("processes") if isinstance(document, Mapping) else None
+    if not isinstance(listed, list):
+        raise ValueError("no list of processes")
+    ids = [entry.get("id") if isinstance(entry, Mapping) else None for entry in listed]
+    links = document.get("links")
+    following = [
+        str(link.get("href", ""))
+        for link in (links if isinstance(links, list) else ())
+        if isinstance(link, Mapping) and link.get("rel") == "next"
+    ]
+    return [each if isinstance(each, str) else None for each in ids], following[0] if following else ""
+
+
 def read_process(document: Schema) -> ProcessDescription:
     """Return a process.
 
@@ -128,7 +152,7 @@ def read_process(document: Schema) -> ProcessDescription:
     options = document.get("jobControlOptions") or ["sync-execute", "async-execute"]  # a server may keep it to itself
     pages = [
         link.get("href", "")
-        for link in document.get("links", [])
+        for link in document.get("links") or ()
         if link.get("rel") in ("alternate", "about") and bare_type(link) == "text/html"
     ]
     return ProcessDescription(
@@ -168,8 +192,8 @@ def _read_input(name: str, entry: Schema, many: bool) -> ProcessInput:
         branches = [branch for branch in branches if branch not in arrays] or branches
     kind = InputKind.EXTENT if plain_box else _kind(name, entry, branches)
     default = _first(branches, "default", schema.get("default"))
-    required = int(entry.get("minOccurs", 1)) > 0 and default is None
-    most = entry.get("maxOccurs", 1)
+    least, most = (1 if entry.get(name) is None else entry[name] for name in ("minOccurs", "maxOccurs"))
+    required = int(least) > 0 and default is None
     choices = _first(branches, "enum", entry.get("enum") or ())
     return ProcessInput(
         id=name,

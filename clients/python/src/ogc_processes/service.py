@@ -148,7 +148,7 @@ class Service:
     def _offers_uploads(self) -> bool:
         """Return whether the server's OpenAPI document has the path of uploads."""
         try:
-            links = self._transport.get_json("").get("links", ())
+            links = self._transport.get_json("").get("links") or ()
             found = [str(link["href"]) for link in links if link.get("rel") == "service-desc"]
             return any("/uploads" in self._transport.get_json(href).get("paths", {}) for href in found[:1])
         except (ProcessesError, KeyError):
@@ -159,9 +159,9 @@ class Service:
         seen = set()
         page = self._transport.get_json(path, params)
         while True:
-            yield from page.get(member, ())
-            links = [link for link in page.get("links", ()) if link.get("rel") == "next"]
-            if not links or links[0]["href"] in seen:
+            yield from page.get(member) or ()
+            following = [link["href"] for link in page.get("links") or () if link.get("rel") == "next"]
+            if not following or following[0] in seen:
                 return
-            seen.add(links[0]["href"])
-            page = self._transport.get_json(links[0]["href"])
+            seen.add(following[0])
+            page = self._transport.get_json(following[0])
