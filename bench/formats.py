@@ -134,11 +134,15 @@ def read(root: Path, layer: Path, _image: Path, _package: Path) -> tuple[float, 
 
 def run(root: Path, layer: Path, image: Path, package: Path) -> tuple[float, int]:
     """Return the seconds and the peak memory in bytes of one run of a checkout's command, from format to format."""
-    module = "processes.programs.cli" if (root / "processes" / "programs").is_dir() else "processes.cli"
     output = FOLDER / f"result{layer.suffix}"
     options = {"--image": image, "--features": layer, "--model": package, "--output": output, "--processor": "CPU"}
     arguments = [str(part) for option in options.items() for part in option]
-    return measured(root, ["-m", module, "run", "--quiet", "--overwrite", *arguments])
+    return measured(root, ["-m", module_of(root), "run", "--quiet", "--overwrite", *arguments])
+
+
+def module_of(root: Path) -> str:
+    """Return the module of a checkout's command line, of this version or 0.3.0."""
+    return "processes.programs.cli" if (root / "processes" / "programs").is_dir() else "processes.cli"
 
 
 def measured(root: Path, arguments: Sequence[str | Path]) -> tuple[float, int]:

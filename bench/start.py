@@ -24,6 +24,7 @@ import data
 import jobs
 import networks
 import table
+from formats import module_of
 from run import FOLDER, SIDE_PX
 
 RUNS = 5
@@ -149,8 +150,7 @@ def _cpu_s(started: psutil.Process) -> dict[psutil.Process, float]:
 
 
 def _program(root: Path) -> list[str]:
-    module = "processes.programs.cli" if (root / "processes" / "programs").is_dir() else "processes.cli"
-    return [sys.executable, "-m", module]
+    return [sys.executable, "-m", module_of(root)]
 
 
 def _variables(root: Path) -> dict[str, str]:
