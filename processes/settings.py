@@ -14,6 +14,11 @@ from typing import Any
 
 import yaml
 
+try:
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:  # PyYAML was built without its library: ten times as slow
+    from yaml import SafeLoader  # type: ignore[assignment]
+
 from processes.allowed_hosts import AllowedBucket, AllowedHost, OidcIssuer
 
 CONFIGURATION = "pygeoapi-config.yml"
@@ -191,7 +196,7 @@ class Settings:
         )
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(SafeLoader):
     """A YAML loader with `${NAME:-default}` in scalars, as pygeoapi's, which takes a second to import."""
 
 

@@ -80,7 +80,7 @@ HOMES: Mapping[str, set[str]] = {
     "zipfile": {"sources/zips", "features/reading/shapefile_zip", "model/package", "model/pytorch/weights_file"}
     | {"convert/keras_files", "convert/kinds", "programs/conversion/new_package"},
     "joserfc": {"access/identity_tokens", "access/issuer"},
-    "jsonschema": {"ogc/schema"},
+    "jsonschema": {"ogc/schema_faults"},
     "yaml": {"settings"},
     "click": {"programs"},
     "pyproj": {"crs", "imagery", "features", "classify"},

@@ -30,6 +30,7 @@ _BY_NUMBER = {"84": "CRS84", "83": "CRS83", "27": "CRS27"}
 """Codes of OGC's own CRS in the older forms `CRS:84` and `urn:ogc:def:crs:OGC:2:84`."""
 _VERSIONS = {"OGC": "1.3"}
 """Versions of authorities in a URI; 0 = none."""
+_EPSG = "EPSG"
 _MIN_CONFIDENCE = 70
 """Percent."""
 _MAX_MATCHES = 8
@@ -100,7 +101,10 @@ def _authorities() -> Mapping[str, str]:
 
 def _known_authority(authority: str, version: str) -> str | None:
     """Return PROJ's name of an authority, which may have the version in it: IAU of 2015 is `IAU_2015`."""
-    known, name = _authorities(), authority.upper()
+    name = authority.upper()
+    if name == _EPSG:  # PROJ always has it, and takes long to list them all
+        return name
+    known = _authorities()
     found = known.get(f"{name}_{version.upper()}") or known.get(name)
     return found or next((known[other] for other in known if name and other.startswith(f"{name}_")), None)
 
@@ -146,12 +150,12 @@ def _candidates(crs: pyproj.CRS) -> Iterator[tuple[str, str]]:
     plain = unbound(crs)
     own = plain.to_json_dict().get("id", {})
     authority = _known_authority(str(own.get("authority", "")), str(own.get("version", "")))
-    if authority == "EPSG":
+    if authority == _EPSG:
         yield authority, str(own["code"])
     if is_longitude_latitude(crs):
-        yield "EPSG", "4326"
-    yield from _matches(north_first(plain) if plain.is_geographic else plain, "EPSG")
-    yield from _matches(plain if plain.is_geographic else north_first(plain), "EPSG")
+        yield _EPSG, "4326"
+    yield from _matches(north_first(plain) if plain.is_geographic else plain, _EPSG)
+    yield from _matches(plain if plain.is_geographic else north_first(plain), _EPSG)
     if authority is not None:
         yield authority, str(own["code"])
     yield from _matches(plain, None)

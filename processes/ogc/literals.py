@@ -8,7 +8,7 @@ from typing import Any
 
 from processes.errors import Fault, InputError, RequestError
 from processes.ogc.request import Description, ExecuteRequest, InputValue
-from processes.ogc.schema import check_value
+from processes.ogc.values import check_value
 
 _QUALIFIED = {"value", "mediaType", "encoding", "schema", "format"}
 

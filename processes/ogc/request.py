@@ -15,7 +15,8 @@ from typing import Any, Literal, cast
 import msgspec
 
 from processes.errors import Fault, InputError, RequestError, collect_faults, pointer_token
-from processes.ogc.schema import check_value, quoted
+from processes.ogc.schema import quoted
+from processes.ogc.values import check_value
 from processes.sources.media_types import plain_media_type
 from processes.sources.seal import may_hold_credentials, values_may_hold_credentials
 

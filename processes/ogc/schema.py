@@ -1,4 +1,4 @@
-"""Values against JSON schemas; what is wrong is said in the client's terms, each fault with its place.
+"""Values and the JSON schemas of descriptions.
 
 Schemas keep to the keywords of OpenAPI 3.0, with boolean `exclusiveMinimum`, which jsonschema's Draft 4 validator reads
 rightly.
@@ -7,95 +7,35 @@ rightly.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
-import jsonschema
 import msgspec
-from jsonschema import Draft4Validator
-from jsonschema.exceptions import ValidationError
-
-from processes.errors import Fault, InputError, pointer_token
 
 _MAX_QUOTED = 120
+_TYPES = {"string": str, "object": dict}
+_CHECKED = {"type", "enum", "pattern"}
+_SAYING_NOTHING = {"default", "example"}
 
 
-def check_value(value: Any, schema: Mapping[str, Any], name: str, pointer: str) -> list[Fault]:
-    """Return what is wrong with a value, each fault with its pointer.
+def fits_simply(value: Any, schema: Mapping[str, Any]) -> bool:
+    """Return whether a value is a text or an object, and so fits a schema that asks for no more than enum and pattern.
 
-    Args:
-        value: as JSON has it.
-        schema: of the input.
-        name: of the input, for messages.
-        pointer: of the value in the request.
+    False = that is for jsonschema to say.
     """
-    if isinstance(value, dict) and "href" in value and "href" not in schema.get("properties", {}):
-        return [Fault(pointer, InputError(f"{name} cannot be given as a link"))]
-    errors = sorted(_Validator(schema).iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))
-    return [
-        Fault(
-            pointer + "".join(f"/{pointer_token(str(step))}" for step in error.absolute_path),
-            InputError(_words(name, error)),
-        )
-        for error in errors
-    ]
+    expected = _TYPES.get(schema.get("type", ""))
+    if expected is None or not schema.keys() <= _CHECKED | _SAYING_NOTHING:
+        return False
+    return (
+        isinstance(value, expected)
+        and ("enum" not in schema or value in schema["enum"])
+        and ("pattern" not in schema or (expected is str and has_pattern(value, schema["pattern"])))
+    )
 
 
-def _kind(schema: Mapping[str, Any]) -> str:
-    """Return what a schema accepts, in few words."""
-    name = str(schema.get("type", "an allowed value"))
-    pattern, least = schema.get("pattern"), schema.get("minimum")
-    return name + (f" like {pattern}" if pattern else "") + (f" of {least} or more" if least is not None else "")
-
-
-def _pattern(validator: Any, pattern: str, instance: Any, _: Any) -> Iterable[ValidationError]:
-    """Match as ECMA 262 does, where `$` is the end and not also the line feed before it."""
-    if validator.is_type(instance, "string") and not re.search(re.sub(r"\$$", r"\\Z", pattern), instance):
-        yield ValidationError(f"{instance!r} does not match {pattern!r}")
-
-
-def _is_integer(_: Any, value: Any) -> bool:
-    """Return whether a number is whole, however it is written: 1.0 is, as JSON Schema has it since draft 6."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and value % 1 == 0
-
-
-_Validator: type[Draft4Validator] = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
-    Draft4Validator, {"pattern": _pattern}, type_checker=Draft4Validator.TYPE_CHECKER.redefine("integer", _is_integer)
-)
-
-
-def _words(name: str, error: ValidationError) -> str:
-    """Return in JSON's terms what a schema does not allow."""
-    where = ".".join([name, *map(str, error.absolute_path)])
-    shown, allowed, instance = quoted(error.instance), cast(Any, error.validator_value), cast(Any, error.instance)
-    match error.validator:
-        case "type":
-            return f"{where} is {shown}, not of type {allowed}"
-        case "enum":
-            return f"{where} is {shown}; it can be {', '.join(map(str, allowed)) or 'nothing at present'}"
-        case "pattern":
-            return f"{where} is {shown}, which does not match {allowed}"
-        case "minimum" | "maximum":
-            exclusive = cast(Mapping[str, Any], error.schema).get(
-                "exclusiveMinimum" if error.validator == "minimum" else "exclusiveMaximum", False
-            )
-            side = "more" if error.validator == "minimum" else "less"
-            bound = f"{side} than {allowed}" if exclusive else f"{allowed} or {side}"
-            return f"{where} is {shown}; it must be {bound}"
-        case "minItems" | "maxItems":
-            side = "least" if error.validator == "minItems" else "most"
-            return f"{where} has {len(instance)} values; it must have at {side} {allowed}"
-        case "additionalProperties":
-            members = cast(Mapping[str, Any], error.schema).get("properties", {})
-            others = ", ".join(quoted(name) for name in instance if name not in members)
-            return f"{where} has {others}; its members are {', '.join(members)}"
-        case "required":
-            return f"{where}: {error.message.replace(chr(39), '')}"
-        case "oneOf" | "anyOf" | "allOf":
-            kinds = " or ".join(dict.fromkeys(map(_kind, allowed)))
-            return f"{where} is {shown}, not a valid {kinds}"
-        case _:
-            return f"{where} is {shown}: not allowed by {error.validator} {quoted(allowed)}"
+def has_pattern(text: str, pattern: str) -> bool:
+    """Return whether a pattern is found as ECMA 262 does, where `$` is the end and not also the line feed before it."""
+    return re.search(re.sub(r"\$$", r"\\Z", pattern), text) is not None
 
 
 def quoted(value: Any) -> str:

@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
 from processes import __version__
-from processes.programs.cli_convert import convert
-from processes.programs.cli_jobs import jobs, reported
-from processes.programs.cli_model import model
-from processes.programs.cli_optimise import optimise
-from processes.programs.cli_run import run
-from processes.programs.cli_service import runner, scheduler, serve, web, worker
-from processes.programs.cli_token import token
 
+_COMMANDS = {
+    "run": "cli_run",
+    **dict.fromkeys(("serve", "web", "runner", "scheduler", "worker"), "cli_service"),
+    "jobs": "cli_jobs",
+    "token": "cli_token",
+    "model": "cli_model",
+    "convert": "cli_convert",
+    "optimise": "cli_optimise",
+}
+"""Commands that have a module of their own, and its name: it is imported when the command is called."""
 _INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it: 128 and the number of the signal."""
 
 
 class _Program(click.Group):
     """The program. Ctrl-C ends it with a status of its own."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_COMMANDS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = getattr(import_module(f"processes.programs.{_COMMANDS[cmd_name]}"), cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as err:  # it knows only the commands that are imported
+            raise click.exceptions.NoSuchCommand(
+                err.command_name, possibilities=self.list_commands(ctx), ctx=ctx
+            ) from err
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -55,10 +78,6 @@ def main(context: click.Context, config: Path | None, parent: int | None) -> Non
         set_built_in_folders()
 
 
-for command in (run, serve, web, runner, scheduler, worker, jobs, token, model, convert, optimise):
-    main.add_command(command)
-
-
 def _default_configuration() -> Path:
     from processes.settings import find_configuration
 
@@ -77,6 +96,7 @@ def _default_configuration() -> Path:
 @click.pass_obj
 def demo(config: Path, output: Path | None) -> None:
     """Show the tool on a synthetic scene, which it draws itself."""
+    from processes.programs.cli_jobs import reported
     from processes.programs.demo import become_demo
     from processes.settings import load_settings
 

@@ -13,8 +13,8 @@ import errno
 import os
 import re
 import tempfile
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,11 +42,12 @@ class Seal:
     """Encrypts what is stored of links with credentials, and decrypts it.
 
     Args:
-        key: of Fernet; None = nothing that holds credentials can be stored.
+        make_key: returns the key of Fernet, each time that it is needed; None = nothing that holds credentials can be
+            stored.
     """
 
-    def __init__(self, key: bytes | None) -> None:
-        self._key = key
+    def __init__(self, make_key: Callable[[], bytes] | None) -> None:
+        self._make_key = make_key
 
     def close(self, content: bytes) -> bytes:
         """Return content encrypted."""
@@ -87,11 +88,11 @@ class Seal:
             ) from err
 
     def _fernet(self) -> Fernet:
-        if self._key is None:
+        if self._make_key is None:
             raise ValueError("there is no key for links with credentials")
         from cryptography.fernet import Fernet
 
-        return Fernet(self._key)
+        return Fernet(self._make_key())
 
 
 def seal_of(settings: Settings) -> Seal:
@@ -136,9 +137,6 @@ def _any_link(value: Any) -> bool:
 
 @lru_cache
 def _seal_at(path: Path, is_own: bool) -> Seal:
-    from cryptography.hazmat.primitives.hashes import SHA256
-    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
     try:
         if is_own:
             _make_key(path)
@@ -148,8 +146,14 @@ def _seal_at(path: Path, is_own: bool) -> Seal:
         secret = os.urandom(48)  # a run of the command line beside a state folder that is not its own: it keeps nothing
     else:
         secret = path.read_bytes()
-    derived = HKDF(SHA256(), 32, salt=None, info=_PURPOSE).derive(secret)
-    return Seal(base64.urlsafe_b64encode(derived))
+    return Seal(cache(partial(_derived_key, secret)))
+
+
+def _derived_key(secret: bytes) -> bytes:
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    return base64.urlsafe_b64encode(HKDF(SHA256(), 32, salt=None, info=_PURPOSE).derive(secret))
 
 
 def _make_key(path: Path) -> None:

@@ -22,8 +22,9 @@ _QUERY_S = 30
 """Seconds after which a query is interrupted."""
 _BYTES_PER_S = 2**25
 """A query of a large file may take a second more for each."""
-_NAME = r"""("(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`|\[[^\]]*\]|[\w$\x80-\U0010ffff]+)"""
-_ENTRY = re.compile(rf"CREATE (VIRTUAL TABLE|TABLE|VIEW|UNIQUE INDEX|INDEX|TRIGGER)\s+{_NAME}(?=[\s(])", re.IGNORECASE)
+_NAME = r"""("(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`|\[[^\]]*\]|[^\0-#%-/:-@[-^`{-\x7f]+)"""
+"""Without quotes: letters and digits of ASCII, `_`, `$`, and whatever is not ASCII."""
+_ENTRY = re.compile(rf"(?i:CREATE (VIRTUAL TABLE|TABLE|VIEW|UNIQUE INDEX|INDEX|TRIGGER))\s+{_NAME}(?=[\s(])")
 """SQLite writes the text anew, as far as the name: one blank, no comment, no `IF NOT EXISTS`, no schema."""
 _RTREE = re.compile(r"\s+USING\s+(?:rtree|\"rtree\")\s*\(", re.IGNORECASE)
 """What follows the name of a spatial index, the only virtual table of a GeoPackage (OGC 12-128r19, annex F.3)."""

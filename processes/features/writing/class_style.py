@@ -27,7 +27,7 @@ FILL_OPACITY = 0.4
 """Of polygons, whose outlines are opaque; points and lines are opaque."""
 POINT, LINE, POLYGON = 1, 2, 3
 """Families of geometries, single and multi-part ones: each has its own kind of symbol."""
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _FAMILIES = {"Point": POINT, "LineString": LINE, "Polygon": POLYGON}
 
 
