@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+from msgspec import structs
 from numpy.typing import NDArray
 
 import data
@@ -135,7 +136,7 @@ def labels(case: LabelCase, processor: Processor, precision: str, folder: Path) 
     if case.features is not None:
         inputs["features"] = link_to(case.features)
     output, settings = folder / "labels.csv", load_settings(ROOT / "pygeoapi-config.yml")
-    settings = replace(settings, state=folder / "state")
+    settings = structs.replace(settings, state=folder / "state")
     run_local(inputs, output, settings, overwrite=True, planned=lambda _: None, progress=lambda _: None)
     with output.open(newline="") as file:
         return [(row["ClassLabel"], float(row["Confidence"] or "nan")) for row in csv.DictReader(file)]
@@ -152,7 +153,7 @@ class Work:
         )
         package = networks.save_package(folder / sizes.network, sizes.side, sizes.network)
         self.model: Model = Catalog((), folder / "state", 2**32).model_at(package)
-        self.arguments: ModelArguments = replace(
+        self.arguments: ModelArguments = structs.replace(
             read_arguments({}, self.model.definition, "")[0], batch_size=sizes.batch
         )
         image = open_image(FileSource(image_path, image_path.name), 2**40)
@@ -171,7 +172,7 @@ class Work:
 
     def session(self, precision: str | None, processor: Processor = "GPU") -> Session:
         """Return a session that nobody else has."""
-        definition: Any = replace(self.model.definition, precision=precision)  # type: ignore[arg-type]
+        definition: Any = structs.replace(self.model.definition, precision=precision)
         key = SessionKey(self.model.network, self.model.sha256, definition, "softmax", processor, 1)
         return Session(key)
 

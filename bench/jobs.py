@@ -18,7 +18,6 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from typing import Any
 import rasterio
 import urllib3
 import yaml
+from msgspec.structs import replace
 
 import processes.classify.process as tool
 from processes.jobs.database import Database

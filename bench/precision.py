@@ -7,7 +7,6 @@ bf16.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import statistics
@@ -16,11 +15,13 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import onnx
+from msgspec import structs
 from onnx import TensorProto, helper
 
 import data
@@ -48,7 +49,7 @@ _HIDDEN = "import sys; sys.modules['openvino'] = None; from processes.programs.c
 _LAYERS = ("Conv", "Gemm", "MatMul")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class RealData:
     """Real objects, a shipped model for them, and the field that says what they are."""
 
@@ -193,7 +194,7 @@ def emulated(
     case: RealData, package: Path, images: Iterable[Path], features: Path | None, folder: Path
 ) -> Mapping[str, Any]:
     """Return figures of bf16 by a network whose layers round to it."""
-    settings = dataclasses.replace(load_settings(ROOT / "pygeoapi-config.yml"), models=(), state=folder / "state")
+    settings = structs.replace(load_settings(ROOT / "pygeoapi-config.yml"), models=(), state=folder / "state")
     catalog = LocalCatalog.from_settings(settings)
     model = catalog.model_at(package)
     key = SessionKey(
@@ -211,7 +212,7 @@ def emulated(
     chips, before = session.recorded()
     network = folder / "bf16.onnx"
     save_emulation(model.network, network)
-    after = scores_of(Session(dataclasses.replace(key, network=network)), chips)
+    after = scores_of(Session(structs.replace(key, network=network)), chips)
     found: LabelFigures = compare_labels(before, after, model.definition)
     figures: dict[str, Any] = {
         "runtime": "emulated",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlsplit
+
+import msgspec
 
 WEB_PORTS = (80, 443)
 """Ports that an entry without a port stands for."""
@@ -21,8 +22,7 @@ BUCKET_SCHEMES = ("s3", "gs", "az")
 _BUCKET = re.compile(r"(s3|gs|az)://([a-zA-Z0-9][a-zA-Z0-9._-]{1,254})(?:/(.*))?")
 
 
-@dataclass(frozen=True, slots=True)
-class AllowedHost:
+class AllowedHost(msgspec.Struct, frozen=True):
     """An entry of the setting `hosts`."""
 
     name: str
@@ -63,8 +63,7 @@ class AllowedHost:
         return WEB_PORTS if self.port is None else (self.port,)
 
 
-@dataclass(frozen=True, slots=True)
-class AllowedBucket:
+class AllowedBucket(msgspec.Struct, frozen=True):
     """An entry of the setting `buckets`."""
 
     scheme: str
@@ -96,8 +95,7 @@ class AllowedBucket:
         return (scheme, bucket) == (self.scheme, self.bucket) and within
 
 
-@dataclass(frozen=True, slots=True)
-class OidcIssuer:
+class OidcIssuer(msgspec.Struct, frozen=True):
     """The issuer of OpenID Connect that says who somebody is: the setting `oidc`."""
 
     url: str

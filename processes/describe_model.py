@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -151,7 +150,8 @@ def model_info(model: Model) -> dict[str, Any]:
         "bands": list(definition.bands) if definition.bands is not None else model.bands,
         **{name: value for name, value in optional.items() if value is not None},
         "arguments": [
-            dataclasses.asdict(argument) for argument in declared_arguments(definition, model.size, model.own_function)
+            msgspec.structs.asdict(argument)
+            for argument in declared_arguments(definition, model.size, model.own_function)
         ],
         "provider": choose_processor(),
     }

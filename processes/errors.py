@@ -29,8 +29,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Self
+
+import msgspec
 
 NO_SPACE = "there is no space left where it keeps its files"
 """What a client reads of a disk that is full, behind "the server failed"."""
@@ -137,8 +138,7 @@ def pointer_token(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """One thing that is wrong with a request."""
 
     pointer: str

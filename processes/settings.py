@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 try:
@@ -36,8 +36,7 @@ _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """The limits of requests and jobs, whole numbers above 0. An error that a limit causes names it."""
 
     max_body_mb: int = 64
@@ -92,8 +91,7 @@ class Limits:
     """Days that results are kept after the end of their job; its record is kept twice as long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
+class Tls(msgspec.Struct, frozen=True):
     """PEM files that identify the machines of a cluster to each other."""
 
     ca: Path
@@ -104,8 +102,7 @@ class Tls:
     """Private key of this machine."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """What a deployment decides about the processes and their jobs."""
 
     models: tuple[Path, ...]
@@ -335,7 +332,7 @@ def _proxies(value: Any) -> int:
 
 
 def _limits(values: Mapping[str, Any]) -> Limits:
-    names = {item.name for item in fields(Limits)}
+    names = set(Limits.__struct_fields__)
     for name, value in values.items():
         if name not in names:
             raise ValueError(f"there is no limit {name!r}; the limits are {', '.join(sorted(names))}")

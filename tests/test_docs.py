@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import shlex
@@ -16,6 +15,7 @@ import pyogrio
 import pytest
 import rasterio
 from click.testing import CliRunner
+from msgspec import structs
 from rasterio.windows import Window
 
 from processes.classify.description import describe
@@ -77,7 +77,7 @@ def test_the_table_of_limits_is_the_settings_s() -> None:
         name: int(value.replace(",", ""))
         for name, value in re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", table, re.MULTILINE)
     }
-    assert told == dataclasses.asdict(Limits())
+    assert told == structs.asdict(Limits())
 
 
 def test_the_page_on_scaling_speaks_of_what_there_is() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from own_model import PAGE, call, calls, code, write_files
-from processes.programs.cli import main
+from processes.programs.cli_model import model
 from service import ROOT, models_checked_here
 
 
@@ -30,7 +30,7 @@ def test_the_calls_of_the_page_work_on_a_shipped_network(tmp_path: Path) -> None
 
 
 def test_the_page_has_each_option_and_code_that_can_be_read() -> None:
-    make = main.commands["model"].commands["make"]  # type: ignore[attr-defined]
+    make = model.commands["make"]
     options = {name for option in make.params for name in option.opts if name.startswith("--")}
     assert {name for name in options if f"| `{name}`" not in PAGE} == {"--output", "--overwrite"}
     for number, text in enumerate(code()):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import json
 import shutil
@@ -19,6 +18,7 @@ import pyogrio
 import pytest
 import yaml
 from click.testing import CliRunner
+from msgspec import structs
 
 from conftest import definition, save_mean_network
 from processes.classify.process import ClassifyObjects
@@ -127,7 +127,7 @@ def test_real_crowns_get_the_labels_that_are_expected(tmp_path: Path, shared_dat
     package = save_object_classifier(tmp_path / "models" / "crowns", **keys | own | {"ModelFile": "net.pth"})
     shutil.copy(real / "tree-leaf-crown.onnx", package / "net.onnx")
     path = configure(tmp_path, models=[package.parent], imagery=[shared_data])
-    settings = dataclasses.replace(
+    settings = structs.replace(
         load_settings(path), trusted=(package_digest(package),), raster_function_python=Path(sys.executable)
     )
     folder = shared_data / "neon_crowns"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+import msgspec
 
 
 class Role(enum.StrEnum):
@@ -22,8 +23,7 @@ class Role(enum.StrEnum):
         return roles.index(self) >= roles.index(needed)
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(msgspec.Struct, frozen=True):
     """Somebody who is known to the service."""
 
     name: str

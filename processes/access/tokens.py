@@ -11,8 +11,9 @@ import hashlib
 import hmac
 import re
 import secrets
-from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 PREFIX = "classify"
 """What tokens begin with, so that programs that look for lost secrets recognise them."""
@@ -21,8 +22,7 @@ _FORM = re.compile(rf"{PREFIX}_([0-9a-f]{{12}})_([A-Za-z0-9_-]{{43}})")
 _NAME = re.compile(r"[\w.@+-]{1,100}")
 
 
-@dataclass(frozen=True, slots=True)
-class BearerToken:
+class BearerToken(msgspec.Struct, frozen=True):
     """A token as its owner has it."""
 
     id: str
@@ -44,8 +44,7 @@ class BearerToken:
         return f"{PREFIX}_{self.id}_{self.secret}"
 
 
-@dataclass(frozen=True, slots=True)
-class SaltedHash:
+class SaltedHash(msgspec.Struct, frozen=True):
     """What is kept of a secret. Both parts are in hex."""
 
     salt: str

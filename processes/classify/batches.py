@@ -10,13 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import count
 from math import prod
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Protocol, Self
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,8 +43,7 @@ def never() -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(msgspec.Struct, frozen=True):
     """When work on rows is to stop, to go on in another step. Both are called often, by several threads."""
 
     no_more_batches: Callable[[], bool] = never
@@ -59,8 +58,7 @@ def pause_after(seconds: float) -> Pause:
     return Pause(lambda: next(begun) > 0 and time.monotonic() > end_s, lambda: time.monotonic() > end_s)
 
 
-@dataclass(frozen=True, slots=True)
-class PlacedBatch:
+class PlacedBatch(msgspec.Struct, frozen=True):
     """A batch, and which of the rows that were asked for it is of."""
 
     start: int

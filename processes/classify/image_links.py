@@ -6,7 +6,6 @@ It loads no reader of images, so that a process that only downloads is small.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urldefrag, urljoin, urlsplit
@@ -35,8 +34,7 @@ _STAC_ENDINGS = (".json", ".geojson")
 _EXPECTED = "a link to images names a file, or a STAC Item, ItemCollection or Collection, or a search that gives items"
 
 
-@dataclass(frozen=True, slots=True)
-class LinkedImage:
+class LinkedImage(msgspec.Struct, frozen=True):
     """An image that a link leads to."""
 
     name: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -16,8 +15,7 @@ from processes.ogc.request import InputValue
 from processes.ogc.schema import quoted
 
 
-@dataclass(frozen=True, slots=True)
-class InlineImage:
+class InlineImage(msgspec.Struct, frozen=True):
     """An image that the request itself holds."""
 
     data: bytes
@@ -35,8 +33,7 @@ class _InlineValue(msgspec.Struct):
     """A value that has one is a link."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageLink:
+class ImageLink(msgspec.Struct, frozen=True):
     """A link to an image, or to several."""
 
     href: str

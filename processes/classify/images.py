@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
+
+import msgspec
 
 from processes.classify.downloads import IsNeeded, download_images, every_image
 from processes.classify.image_links import Get, LinkedImage, linked_images, may_be_stac, service_link_of
@@ -51,8 +52,7 @@ _ANY = 2**62
 """Cells that the image of a service may have: it may be the world. What is read of it has a limit of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class _NamedSource:
+class _NamedSource(msgspec.Struct, frozen=True):
     """An image that a request names."""
 
     name: str
@@ -63,8 +63,7 @@ class _NamedSource:
     """Where a catalog says that it lies."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Scratch:
+class _Scratch(msgspec.Struct, frozen=True):
     """Where inline and fetched images are written."""
 
     folder: Path

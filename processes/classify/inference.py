@@ -14,9 +14,9 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,15 +37,14 @@ GPU_THREADS = 2
 """Threads that run a network on a GPU: one prepares and takes results while the other one's chips are worked on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Classified:
+class Classified(msgspec.Struct, frozen=True):
     """What was done of the rows that were asked for."""
 
     labels: Labels
     """Of all rows of the plan."""
     done: NDArray[np.bool_]
     """Which of the rows that were asked for are done, `(k,)`."""
-    parts: Mapping[int, PartialChip] = field(default_factory=dict)
+    parts: Mapping[int, PartialChip] = msgspec.field(default_factory=dict)
     """What was read of large chips that are not done, by their rows."""
 
 
@@ -81,7 +80,9 @@ def classify(
     function = session if isinstance(session, FunctionSession) else None
     labels = unlabelled(len(chips.placement.image), session.key.definition, arguments)
     if isinstance(session, FunctionSession):
-        labels = replace(labels, values=FunctionValues.empty(len(labels.status), len(session.key.fields)))
+        labels = msgspec.structs.replace(
+            labels, values=FunctionValues.empty(len(labels.status), len(session.key.fields))
+        )
     else:
         warning = precision_warning(session.key.definition.precision, session.key.processor)
         labels.warnings.update(() if warning is None else (warning,))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pyproj
 
 from processes.classify.description import OUTPUT, PROCESS_ID, describe
@@ -61,8 +61,7 @@ _LITERALS = (
 """Inputs that are neither images nor features."""
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
+class Inputs(msgspec.Struct, frozen=True):
     """The inputs of a request, read. The files behind links are not yet opened."""
 
     model: Model

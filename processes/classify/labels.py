@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Self
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,8 +31,7 @@ class ClassStatus(IntEnum):
         return self.name.lower().replace("_", "-")
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionValues:
+class FunctionValues(msgspec.Struct, frozen=True):
     """What a raster function gives of each row beside class and confidence."""
 
     labels: NDArray[np.object_]
@@ -61,8 +60,7 @@ class FunctionValues:
             column[rows] = values
 
 
-@dataclass(frozen=True, slots=True)
-class Labels:
+class Labels(msgspec.Struct, frozen=True):
     """The result of each row."""
 
     winner: NDArray[np.int32]
@@ -75,9 +73,9 @@ class Labels:
     """Probabilities of all classes, 0..1, NaN = not classified, `(n, classes)`; None = the result has none."""
     values: FunctionValues | None = None
     """What a raster function gives; None = the labels are a network's."""
-    batch_limits: set[int] = field(default_factory=set)
+    batch_limits: set[int] = msgspec.field(default_factory=set)
     """Numbers of chips that batches were halved to for want of memory, by any of the processes that made the labels."""
-    warnings: set[str] = field(default_factory=set)
+    warnings: set[str] = msgspec.field(default_factory=set)
     """Sentences for the summary, from any of these processes."""
 
 

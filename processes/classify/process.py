@@ -7,11 +7,11 @@ together from these.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -121,7 +121,7 @@ class ClassifyObjects(SectionedProcess):
             raise RequestError(faults)
         # an image that is an object of its own takes longer than a chip
         pace_key = inputs.model.sha256 if "features" in request.inputs else f"{inputs.model.sha256}-images"
-        return dataclasses.replace(
+        return msgspec.structs.replace(
             inputs.requirements,
             file_stamps=stamps,
             model_sha256=inputs.model.sha256,

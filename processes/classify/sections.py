@@ -11,7 +11,6 @@ The files are Arrow's and MessagePack: read where they lie, and with nothing in 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from mmap import ACCESS_COPY, mmap
 from pathlib import Path
@@ -157,7 +156,7 @@ def describe_plan(
         model=rows.sources.model.id,
         model_digest=rows.sources.model.sha256,
         arguments=rows.sources.arguments,
-        options=dataclasses.replace(rows.sources.options, extent=None),
+        options=msgspec.structs.replace(rows.sources.options, extent=None),
         output=output,
     )
 
@@ -205,7 +204,7 @@ def save_images(images: Sequence[Image], folder: Path, keep: Callable[[str, Path
         folder: where the images lie that this run alone has: those of the request itself, and fetched ones.
         keep: keeps a file under a name together with the plan.
     """
-    return [dataclasses.replace(image, source=image.source.save(folder, keep)) for image in images]
+    return [msgspec.structs.replace(image, source=image.source.save(folder, keep)) for image in images]
 
 
 def load_images(saved: SavedPlan, fetch: Callable[[str], Path], access: RemoteAccess) -> list[Image]:
@@ -214,7 +213,7 @@ def load_images(saved: SavedPlan, fetch: Callable[[str], Path], access: RemoteAc
     Raises NetworkNeededError where one lies on a host, and this process may not ask it.
     """
     require_network(any(isinstance(image.source, RemoteImageSource) for image in saved.images))
-    return [dataclasses.replace(image, source=image.source.locate(fetch, access)) for image in saved.images]
+    return [msgspec.structs.replace(image, source=image.source.locate(fetch, access)) for image in saved.images]
 
 
 def load_sources(saved: SavedPlan, images: Sequence[Image], catalog: Catalog) -> Sources:
@@ -272,7 +271,7 @@ def load_rows(saved: SavedPlan, sources: Sources, rows_path: Path, layer_path: P
     columns = set(rows.schema.names)
     image_ids = rows.column("image_id") if "image_id" in columns else None
     return PlannedRows(
-        sources=dataclasses.replace(sources, layer=layer if saved.has_features else None),
+        sources=msgspec.structs.replace(sources, layer=layer if saved.has_features else None),
         layer=layer,
         objects=rows.column("object").to_numpy(),
         empty=rows.column("empty").to_numpy(),

@@ -6,7 +6,6 @@ common is in the metadata.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -192,7 +191,7 @@ def located(image: Image, is_own: bool, access: RemoteAccess | None) -> Image:
     if isinstance(image.source, RemoteImageSource):
         if access is None:
             raise ChipGoneError(f"the image {image.name!r} is on another host, and its part is too large")
-        return dataclasses.replace(image, source=image.source.locate(fetch, access))
+        return msgspec.structs.replace(image, source=image.source.locate(fetch, access))
     if is_own:
         image.source.locate(fetch, None)
     return image

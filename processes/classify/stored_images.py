@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -109,7 +109,10 @@ class StoredImages:
             require_unchanged((image.source for image in images), stamps_of(images, sources.file_stamps))
         except RequestError as err:
             raise ChipGoneError("; ".join(fault.detail for fault in err.faults)) from err
-        return [replace(self._shown[number], image=image) for number, image in zip(numbers, images, strict=True)]
+        return [
+            msgspec.structs.replace(self._shown[number], image=image)
+            for number, image in zip(numbers, images, strict=True)
+        ]
 
 
 @lru_cache(maxsize=8)

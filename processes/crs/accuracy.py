@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from functools import lru_cache
 
+import msgspec
 import numpy as np
 import pyproj
 from pyproj.aoi import AreaOfInterest
@@ -23,8 +23,7 @@ _AROUND = 0.5
 """Degrees around a place in which other ways are looked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(msgspec.Struct, frozen=True):
     """The way that PROJ takes from one CRS to another at a place."""
 
     accuracy_m: float | None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
+import msgspec
 import numpy as np
 import pyproj
 import shapely
@@ -16,8 +16,7 @@ from processes.crs.sameness import horizontal, same_coordinates
 from processes.errors import InputError
 
 
-@dataclass(frozen=True, slots=True)
-class CrsTransform:
+class CrsTransform(msgspec.Struct, frozen=True):
     """The transformation from one CRS to another, of each vertex, in x, y order; Z and M stay as they are."""
 
     source: pyproj.CRS

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,8 +30,7 @@ class WorldBox(NamedTuple):
         return WorldBox(self.west - x, self.north - y, self.east + x, self.south + y)
 
 
-@dataclass(frozen=True, slots=True)
-class TileAddress:
+class TileAddress(msgspec.Struct, frozen=True):
     """A tile of the map: at zoom 0 one is the world, and each has four at the next one."""
 
     zoom: int

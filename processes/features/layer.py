@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyproj
@@ -32,8 +31,7 @@ def is_json_column(item: pa.Field) -> bool:
     return (item.metadata or {}).items() >= JSON_COLUMN.items()
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(msgspec.Struct, frozen=True):
     """Features in their order."""
 
     name: str

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,8 +15,7 @@ from processes.imagery.mosaic import Mosaic
 from processes.imagery.tiles import BandSelection, TileReader
 
 
-@dataclass(frozen=True, slots=True)
-class ChipPlan:
+class ChipPlan(msgspec.Struct, frozen=True):
     """The chip of each row: geometry only."""
 
     images: Sequence[Image]

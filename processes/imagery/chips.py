@@ -7,9 +7,9 @@ model's.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import cast
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import shapely
@@ -41,8 +41,7 @@ def _always() -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(msgspec.Struct, frozen=True):
     """Where the chips of rows are cut: geometry only."""
 
     image: NDArray[np.int32]
@@ -55,8 +54,7 @@ class Placement:
         return pa.array(names, pa.string()).take(pa.array(self.image, mask=self.image < 0))
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True):
     """Chips of some rows."""
 
     rows: NDArray[np.int64]

@@ -7,9 +7,9 @@ is rounded to whole cells, half to even: noise of the last digits of a coordinat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
+import msgspec
 import numpy as np
 import pyproj
 import shapely
@@ -32,8 +32,7 @@ _FAR_PX = 2**30
 bits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
+class Grid(msgspec.Struct, frozen=True):
     """The cells of an image: where they lie, and how many there are."""
 
     transform: Affine
@@ -166,8 +165,7 @@ def _windows(origins: Floats, sides: Floats) -> Windows:
     return np.concatenate([far, np.nan_to_num(np.clip(sides, 1, _FAR_PX), nan=1)], axis=1).astype(np.int32)
 
 
-@dataclass(frozen=True, slots=True)
-class ChipRule:
+class ChipRule(msgspec.Struct, frozen=True):
     """How a model's chips are cut."""
 
     width: int

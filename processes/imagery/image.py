@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
@@ -30,8 +30,7 @@ _SEQUENTIAL = ("PNG", "JPEG")
 """GDAL's drivers of formats that are read from their first row on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(msgspec.Struct, frozen=True):
     """An image that can be read."""
 
     source: ImageSource

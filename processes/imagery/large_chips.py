@@ -8,8 +8,8 @@ of a job reads some parts; what it read is kept as sums, and another step goes o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -36,8 +36,7 @@ ReadPart = Callable[[Window], tuple[Cells, bool, bool]]
 """Returns the cells of a part `(bands, height, width)`, whether it touches an image, and has a valid cell."""
 
 
-@dataclass(frozen=True, slots=True)
-class PartialChip:
+class PartialChip(msgspec.Struct, frozen=True):
     """What one step read of a large chip."""
 
     start: Position | None
@@ -56,8 +55,7 @@ class PartialChip:
     """How much of the window lies above `end`, 0..1."""
 
 
-@dataclass(frozen=True, slots=True)
-class LargeWindow:
+class LargeWindow(msgspec.Struct, frozen=True):
     """A window to be reduced."""
 
     own: int

@@ -6,12 +6,12 @@ image of its own: a service gives its cells in any size.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
+import msgspec
 import numpy as np
 from affine import Affine
 from rasterio.io import DatasetReader
@@ -130,7 +130,7 @@ class _RemoteCells:
             transform = image.grid.transform @ Affine.scale(across, down)
             grid = Grid(transform, header.width, header.height, image.grid.crs_wkt)
             tile = source.tile or header.block_shapes[0]
-        return dataclasses.replace(image, source=source, grid=grid, tile=tile), (down, across)
+        return msgspec.structs.replace(image, source=source, grid=grid, tile=tile), (down, across)
 
 
 def _touched(window: Window, tile: tuple[int, int]) -> int:

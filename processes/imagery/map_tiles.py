@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.crs import CRS
@@ -42,8 +42,7 @@ Picture = NDArray[np.uint8]
 """Red, green, blue and alpha, `(4, height, width)`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ShownImage:
+class ShownImage(msgspec.Struct, frozen=True):
     """An image as a map shows it."""
 
     image: Image

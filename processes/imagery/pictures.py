@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
@@ -20,8 +20,7 @@ _GREY, _BLACK, _RED, _WHITE = (160, 160, 160), (0, 0, 0), (200, 0, 0), (255, 255
 _SHOWN_CHARACTERS = 22
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledChip:
+class LabelledChip(msgspec.Struct, frozen=True):
     """A chip of a picture of many."""
 
     chip: NDArray[Any]

@@ -7,8 +7,8 @@ is read alone. Tiles that are not in the file cost nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,8 +34,7 @@ Rectangles = NDArray[np.int64]
 """First column, first row, column and row behind the last ones, `(n, 4)`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReadingCost:
+class ReadingCost(msgspec.Struct, frozen=True):
     """Bytes that are decoded for chips, of all bands."""
 
     windows: NDArray[np.int64]

@@ -7,7 +7,6 @@ GDAL opens. `processes.imagery.tile_fetching` fetches, ahead of those who read, 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Protocol, Self, runtime_checkable
@@ -38,8 +37,7 @@ TilePlace = tuple[int, int]
 """Row and column of a tile, among the tiles of its image."""
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteAccess:
+class RemoteAccess(msgspec.Struct, frozen=True):
     """How remote images are reached while a step is done."""
 
     settings: Settings
@@ -47,8 +45,7 @@ class RemoteAccess:
     """Of the job."""
 
 
-@dataclass(frozen=True, slots=True)
-class TileRequest:
+class TileRequest(msgspec.Struct, frozen=True):
     """Tiles of one image that are fetched together."""
 
     tiles: Sequence[TilePlace]
@@ -200,8 +197,7 @@ class RemoteTiffSource(msgspec.Struct, frozen=True, tag="remote-tiff"):
         return self.access
 
 
-@dataclass(frozen=True, slots=True)
-class _RemoteTiff:
+class _RemoteTiff(msgspec.Struct, frozen=True):
     """The tiles of a TIFF."""
 
     digest: str

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import pyproj
 import shapely
@@ -20,8 +20,7 @@ _SLACK_PX = 1e-3
 """Rounding moves a coordinate by less than this many cells."""
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectImagePairs:
+class ObjectImagePairs(msgspec.Struct, frozen=True):
     """Objects with the images that they touch, in the order of the objects, then of the images."""
 
     objects: NDArray[np.int64]

@@ -7,7 +7,6 @@ time, which pygeoapi gives.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -31,8 +30,7 @@ _LISTED = 40
 """Assets that a message lists at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class AssetChoice:
+class AssetChoice(msgspec.Struct, frozen=True):
     """The assets of an item that a link asks for."""
 
     names: tuple[str, ...] = ()
@@ -57,8 +55,7 @@ class AssetChoice:
         return cls(tuple(names))
 
 
-@dataclass(frozen=True, slots=True)
-class StatedGrid:
+class StatedGrid(msgspec.Struct, frozen=True):
     """Where an item says that its image lies. It may be wrong: the header of the image decides.
 
     Source: STAC's extension Projection, 1.0 to 2.0, whose members stand in the asset, or in the item for all assets.
@@ -74,8 +71,7 @@ class StatedGrid:
     """Of the item: west, south, east, north, in longitude and latitude; west > east where it goes over 180 degrees."""
 
 
-@dataclass(frozen=True, slots=True)
-class StacImage:
+class StacImage(msgspec.Struct, frozen=True):
     """An image that a STAC item stands for."""
 
     name: str

@@ -8,9 +8,9 @@ which takes minutes where there are millions.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,8 +31,7 @@ _SEPARATE = 2
 _Indices = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class StoredTiles:
+class StoredTiles(msgspec.Struct, frozen=True):
     """How many tiles of an image are in its file, of any rectangle of them."""
 
     sums: NDArray[np.int64]
@@ -50,8 +49,7 @@ class StoredTiles:
         return self.sums[bottom, right] - self.sums[top, right] - self.sums[bottom, left] + self.sums[top, left]
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(msgspec.Struct, frozen=True):
     """How a TIFF's cells are cut into blocks."""
 
     width: int

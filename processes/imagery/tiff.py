@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,8 +22,7 @@ _MAX_ENTRIES = 2**16 - 1
 _MAX_DIRECTORIES = 256
 
 
-@dataclass(frozen=True, slots=True)
-class TiffDirectory:
+class TiffDirectory(msgspec.Struct, frozen=True):
     """A directory of a TIFF, which describes one of its images."""
 
     order: str

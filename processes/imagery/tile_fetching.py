@@ -12,8 +12,8 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.io import DatasetReader
@@ -37,15 +37,14 @@ _Key = tuple[int, int, int]
 """Index of the image, row and column of the tile."""
 
 
-@dataclass(eq=False, slots=True)
-class _Coming:
+class _Coming(msgspec.Struct, eq=False):
     """A request that is waiting, under way, or done."""
 
     index: int
     request: TileRequest
     begin_bytes: int
     """Bytes of all requests before it."""
-    done: Future[None] = field(default_factory=Future)
+    done: Future[None] = msgspec.field(default_factory=Future)
 
 
 class TileFetcher:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import BinaryIO
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,8 +37,7 @@ _Values = tuple[int, int, bytes]
 """Type, number of values, and the values themselves."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Raster:
+class _Raster(msgspec.Struct, frozen=True):
     """The cells of a directory: the image itself, or its mask."""
 
     tags: Mapping[int, _Values]
@@ -63,8 +62,7 @@ class _Raster:
         return np.concatenate([plane * self.rows * self.columns + within for plane in wanted])
 
 
-@dataclass(frozen=True, slots=True)
-class TiledTiff:
+class TiledTiff(msgspec.Struct, frozen=True):
     """Where the blocks of a TIFF lie."""
 
     order: str

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from threading import Lock, local
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.io import DatasetReader
@@ -32,8 +32,7 @@ AbsentCells = tuple[Cells, bool]
 """What the cells of absent tiles are, `(bands, 1, 1)`, and whether they are valid."""
 
 
-@dataclass(frozen=True, slots=True)
-class BandSelection:
+class BandSelection(msgspec.Struct, frozen=True):
     """The bands of an image that a model reads."""
 
     bands: tuple[int, ...]

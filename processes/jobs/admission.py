@@ -8,7 +8,6 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import msgspec
 
@@ -38,8 +37,7 @@ class DismissedError(Exception):
     """The step is not to be done any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class SlotCounts:
+class SlotCounts(msgspec.Struct, frozen=True):
     """Numbers of slots at present."""
 
     all: int

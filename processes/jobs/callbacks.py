@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import msgspec
@@ -45,8 +44,7 @@ _MAX_INLINE_BYTES = 16 * 2**20
 _JSON = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
-class Callback:
+class Callback(msgspec.Struct, frozen=True):
     """A message to a subscriber about a job."""
 
     id: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,4 +50,4 @@ def counted(section: Section, report: StepReport | None) -> Section:
     """Return a section with the counts that the report of its end has."""
     if report is None or not isinstance(report.outcome, SectionDone):
         return section
-    return dataclasses.replace(section, counts=report.outcome.counts)
+    return msgspec.structs.replace(section, counts=report.outcome.counts)

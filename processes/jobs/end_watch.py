@@ -7,7 +7,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from processes.errors import UnavailableError
 
@@ -22,14 +23,13 @@ _IDLE_S = 10
 """The thread that looks ends after so many seconds without anybody who waits."""
 
 
-@dataclass(slots=True, eq=False)
-class _Waiting:
+class _Waiting(msgspec.Struct, eq=False):
     """Somebody who waits for a job."""
 
     job_id: str
     start_s: float
     """Time of the monotonic clock at which he came."""
-    has_ended: threading.Event = field(default_factory=threading.Event)
+    has_ended: threading.Event = msgspec.field(default_factory=threading.Event)
 
 
 class EndWatch:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
+
+import msgspec
 
 from processes.errors import FailureError, QuotaError, ServiceError, UnavailableError, from_record
 from processes.jobs.admission import EngineLostError
@@ -132,7 +133,7 @@ class JobExecution:
     async def _record_plan(self, plan: str, sections: Sections) -> None:
         done = sections.without_chip + sections.objects[0]
         total = sections.without_chip + sum(sections.objects)
-        self.job = dataclasses.replace(self.job, plan=plan, objects=total, done=done)
+        self.job = msgspec.structs.replace(self.job, plan=plan, objects=total, done=done)
         self._count("objects", "", done)
         message = running_message(done, total, None)
         await self._write(self._store.save_plan, plan, sections, message, self._pop_counts())
@@ -183,7 +184,7 @@ class JobExecution:
             before: number of objects that were done before that.
         """
         objects = sum(item.objects for item in done)
-        self.job = dataclasses.replace(self.job, done=self.job.done + objects)
+        self.job = msgspec.structs.replace(self.job, done=self.job.done + objects)
         self._count("objects", "", objects)
         total, now = self.job.objects or 0, self.job.done + sum(self._begun.values())
         message = running_message(now, total, (total - now) * seconds / (now - before) if now > before else None)
@@ -256,7 +257,7 @@ class JobExecution:
         match report.outcome:
             case StepFailed(error, is_final):
                 failure = from_record(error)
-                retried = dataclasses.replace(state, errors=state.errors + 1)
+                retried = msgspec.structs.replace(state, errors=state.errors + 1)
                 self._count_step("failed", report)
                 self._log("step failed", logging.WARNING, **about, attempt=retried.errors, reason=failure.detail)
                 if is_final or retried.errors > self.job.retries:
@@ -265,7 +266,7 @@ class JobExecution:
             case FilesLost(sections):
                 raise LostFilesError(sections)
             case SlotEnded(reason):
-                retried = dataclasses.replace(state, losses=state.losses + 1)
+                retried = msgspec.structs.replace(state, losses=state.losses + 1)
                 self._count_step("lost", report)
                 self._log("slot ended within a step", logging.WARNING, **about, loss=retried.losses, reason=reason)
                 if retried.losses >= MAX_LOSSES:
@@ -283,7 +284,7 @@ class JobExecution:
                     return None
                 self._begun[state.number] = outcome.share * state.objects
                 self._log("section paused", **about, share=round(outcome.share, 3))
-                return dataclasses.replace(state, errors=0, losses=0)
+                return msgspec.structs.replace(state, errors=0, losses=0)
 
     async def _succeed(self, finished: ResultPublished) -> None:
         objects = finished.objects if self.job.objects is None else self.job.objects

@@ -20,10 +20,10 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
+import msgspec
 import pyarrow as pa
 from pyarrow import fs
 
@@ -126,12 +126,11 @@ def _storing() -> Iterator[None]:
         raise FailureError(f"the server failed: {reason}") from err
 
 
-@dataclass(frozen=True, slots=True)
-class FolderStorage:
+class FolderStorage(msgspec.Struct, frozen=True):
     """Files in a folder of this machine, or of a file system that several machines share."""
 
     folder: Path
-    seal: Seal = field(default=_NO_SEAL, compare=False)
+    seal: Seal = _NO_SEAL
 
     def put_execution(self, job_id: str, content: bytes, *, is_durable: bool = True) -> None:
         with _storing():
@@ -172,8 +171,7 @@ class FolderStorage:
                 yield entry.name, time.time() - entry.stat().st_mtime
 
 
-@dataclass(frozen=True, slots=True)
-class FolderFiles:
+class FolderFiles(msgspec.Struct, frozen=True):
     """A plan's files in a folder."""
 
     home: Path
@@ -297,8 +295,7 @@ class ObjectStorage:
                     remove_all(entry)
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectFiles:
+class ObjectFiles(msgspec.Struct, frozen=True):
     """A plan's files in an object store."""
 
     store: fs.FileSystem

@@ -20,7 +20,6 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -105,14 +104,14 @@ class Forms:
     def access(self, job: Job) -> RemoteAccess:
         """Return how images of a job that lie elsewhere are reached while somebody waits to see them."""
         limits = self._settings.limits
-        shown = replace(
+        shown = msgspec.structs.replace(
             limits,
             section_timeout_s=min(limits.section_timeout_s, _SHOWN_S),
             request_timeout_s=min(limits.request_timeout_s, _SHOWN_S // 2),
             max_requests=min(limits.max_requests, _SHOWN_REQUESTS),
         )
         near = self._storage.files(job.id, FORMS, self._folder).near()
-        return RemoteAccess(replace(self._settings, limits=shown), PartCache(near, _SHOWN_BYTES))
+        return RemoteAccess(msgspec.structs.replace(self._settings, limits=shown), PartCache(near, _SHOWN_BYTES))
 
     def make(self, job: Job, form: str, is_stopping: Callable[[], bool]) -> str:
         """Return the name of the file that a form has in the folder `FORMS`, when it is there.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import sqlalchemy as sa
 
 from processes.errors import InputError, UnavailableError
@@ -16,8 +15,7 @@ _SILENT_S = 2 * LEASE_S
 """Seconds after which what a silent runner said counts no more."""
 
 
-@dataclass(frozen=True, slots=True)
-class GpuReport:
+class GpuReport(msgspec.Struct, frozen=True):
     """The GPUs that a runner can send steps to."""
 
     slots: int | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import math
 import time
@@ -94,8 +93,8 @@ class Intake:
                 with collect_faults(faults, f"/subscriber/{member}"):
                     if allowed_path(url, self.settings) is not None or split_link(url).scheme == SCHEME:
                         raise ForbiddenError(f"{member} is a file; only http and https links can be called")
-        checked = dataclasses.replace(request, faults=(*request.faults, *faults))
-        return dataclasses.replace(execution, request=checked)
+        checked = msgspec.structs.replace(request, faults=(*request.faults, *faults))
+        return msgspec.structs.replace(execution, request=checked)
 
     def accept(self, process: Process, execution: Execution) -> Job:
         """Make a job of an execution.
@@ -107,7 +106,7 @@ class Intake:
             DiskFullError: there is too little space left for new work.
         """
         requirements = self.validate(process, execution)
-        accepted = dataclasses.replace(
+        accepted = msgspec.structs.replace(
             execution,
             file_stamps=requirements.file_stamps,
             model_sha256=requirements.model_sha256,
@@ -240,7 +239,7 @@ class Intake:
         needed: Requirements = Requirements(),  # noqa: B008 - it is frozen
     ) -> Iterator[Job]:
         """Yield the job of a dry run that has ended; after that nothing of it is left."""
-        job = self._put(dataclasses.replace(execution, dry_run=dry_run), needed)
+        job = self._put(msgspec.structs.replace(execution, dry_run=dry_run), needed)
         try:
             job = self.wait(job, None, is_stopping)
             yield job
@@ -275,7 +274,7 @@ def _with_sealed_subscriber(execution: Execution, seal: Seal) -> Execution:
     request, subscriber = execution.request, execution.request.subscriber
     if subscriber is None:
         return execution
-    urls = dataclasses.asdict(subscriber).items()
+    urls = msgspec.structs.asdict(subscriber).items()
     sealed_urls = {name: url and seal.close_link(url) for name, url in urls}
-    sealed = dataclasses.replace(request, subscriber=Subscriber(**sealed_urls))
-    return dataclasses.replace(execution, request=sealed)
+    sealed = msgspec.structs.replace(request, subscriber=Subscriber(**sealed_urls))
+    return msgspec.structs.replace(execution, request=sealed)

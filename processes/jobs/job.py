@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
@@ -47,8 +46,7 @@ class ResultFile(msgspec.Struct, frozen=True):
     """None = it is not of features that can be had one by one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(msgspec.Struct, frozen=True):
     """A part of a job's work."""
 
     number: int
@@ -62,8 +60,7 @@ class Section:
     """Its objects of each class; none = it is not done, or they are not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """A job as the store has it."""
 
     id: str

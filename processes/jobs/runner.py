@@ -9,9 +9,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from processes.errors import UnavailableError
 from processes.jobs.admission import EngineLostError
@@ -47,8 +48,7 @@ _BEYOND_SHARE = 4
 """A quarter of the jobs that a runner works on may be added for clients none of whose jobs runs."""
 
 
-@dataclass(slots=True)
-class _ActiveJob:
+class _ActiveJob(msgspec.Struct):
     """A job that this runner works on."""
 
     execution: JobExecution

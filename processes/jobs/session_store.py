@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import msgspec
 import sqlalchemy as sa
 
 from processes.access.person import Person, Role
@@ -20,8 +20,7 @@ LASTS_S = 12 * 3600
 _KEY_BYTES = 32
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRecord:
+class SessionRecord(msgspec.Struct, frozen=True):
     """What somebody sees of a session of theirs."""
 
     begun: datetime

@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 import uuid
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import msgspec
 import sqlalchemy as sa
 
 from processes.errors import LimitError
@@ -23,8 +23,7 @@ _MAX_SHARES = 100
 """Of one job."""
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(msgspec.Struct, frozen=True):
     """A link to a job that was made, without its secret."""
 
     id: str

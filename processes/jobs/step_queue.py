@@ -17,8 +17,9 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
 from itertools import count
+
+import msgspec
 
 _KEPT_S = 4
 """A slot is kept for so long for those who were here last. After that it costs less to let a section give way to them,
@@ -35,8 +36,7 @@ _REMEMBERED = 1000
 """Clients whose last turn is known, and those that are known for long steps."""
 
 
-@dataclass(slots=True, eq=False)
-class QueuedStep:
+class QueuedStep(msgspec.Struct, eq=False):
     """A step that waits for a slot, or has one."""
 
     client: str
@@ -63,8 +63,7 @@ class QueuedStep:
         return self.order[1]
 
 
-@dataclass(slots=True)
-class _Lane:
+class _Lane(msgspec.Struct):
     """Steps that wait and differ in nothing but their order."""
 
     client: str
@@ -72,7 +71,7 @@ class _Lane:
     needs_gpu: bool
     is_long: bool
     gave_way: bool
-    steps: list[tuple[tuple[float, str, int], int, QueuedStep]] = field(default_factory=list)
+    steps: list[tuple[tuple[float, str, int], int, QueuedStep]] = msgspec.field(default_factory=list)
     """A heap; the number in the middle tells steps of the same order apart."""
 
     @property
@@ -83,8 +82,7 @@ class _Lane:
         return _LONG_PATIENCE_S if self.is_long else _BACKGROUND_PATIENCE_S
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+class _Held(msgspec.Struct, frozen=True):
     """What the steps in slots are, and who is here: waits, has a slot, or did a moment ago."""
 
     by_client: Counter[str]
@@ -122,7 +120,7 @@ class _Held:
 
     def without(self, step: QueuedStep) -> _Held:
         """Return what would be held if a step had no slot."""
-        return replace(
+        return msgspec.structs.replace(
             self,
             by_client=self.by_client - Counter([step.client]),
             background=self.background - (not step.is_awaited),

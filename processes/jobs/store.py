@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -30,8 +29,7 @@ _TIME_STEP_S = 0.001
 """Clients see times in milliseconds, so a time that they name stands for one."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobFilter:
+class JobFilter(msgspec.Struct, frozen=True):
     """Which jobs are listed; None and empty = any."""
 
     processes: Sequence[str] = ()
@@ -262,7 +260,10 @@ class JobStore:
         waiting = {item.id for item in jobs if item.needs_gpu and not item.status.has_ended}
         if not waiting or not are_gpus_away(connection, self._database.now(connection)):
             return jobs
-        return [replace(item, message=waiting_for_gpu(item.message)) if item.id in waiting else item for item in jobs]
+        return [
+            msgspec.structs.replace(item, message=waiting_for_gpu(item.message)) if item.id in waiting else item
+            for item in jobs
+        ]
 
 
 def _row(job_id: str, execution: Execution, requirements: Requirements) -> dict[str, Any]:
@@ -283,7 +284,7 @@ def _row(job_id: str, execution: Execution, requirements: Requirements) -> dict[
         "pace_key": requirements.pace_key,
         "is_dry_run": execution.dry_run is not None,
         "request_bytes": len(execution.request.body),
-        "subscriber": None if subscriber is None else msgspec.json.encode(asdict(subscriber)).decode(),
+        "subscriber": None if subscriber is None else msgspec.json.encode(msgspec.structs.asdict(subscriber)).decode(),
     }
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import msgspec
 import sqlalchemy as sa
 
 from processes.access.person import Person, Role
@@ -24,8 +24,7 @@ _BAD = "the token is not known here, has expired, or was revoked"
 """One message for all: who guesses learns nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRecord:
+class TokenRecord(msgspec.Struct, frozen=True):
     """What operators see of a token."""
 
     name: str

@@ -6,8 +6,9 @@ ArcGIS sends arguments as strings, so strings that parse are accepted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
 
 from processes.errors import Fault, InputError, pointer_token
 from processes.model.declared_argument import DeclaredArgument
@@ -22,8 +23,7 @@ _WITHOUT_EFFECT = ("padding", "explainability_map")
 """Arguments of Esri's tools that clients send whatever the model is."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelArguments:
+class ModelArguments(msgspec.Struct, frozen=True):
     """The arguments of one run, read."""
 
     batch_size: int | None
@@ -70,7 +70,7 @@ def _with_default_of(function: RasterFunction, argument: DeclaredArgument) -> De
         value = default if stated in (None, "") else _read(argument.name, stated, [argument.name], (None, None))
     except InputError:
         value = default
-    return replace(argument, value=value)
+    return msgspec.structs.replace(argument, value=value)
 
 
 def _own_arguments(definition: ModelDefinition, size: NetworkSize) -> list[DeclaredArgument]:

@@ -10,9 +10,10 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from processes.model.definition import ModelClass
 
@@ -29,11 +30,10 @@ _NOT_OF_WORDS = re.compile(r"[\W_]+")
 _SHOWN_NAMES, _SHOWN_CHARACTERS = 5, 40
 
 
-@dataclass(frozen=True, slots=True)
-class ModelCard:
+class ModelCard(msgspec.Struct, frozen=True):
     """What a card says that the package does not."""
 
-    properties: Mapping[str, Any] = field(default_factory=dict)
+    properties: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """Of the item: those that `_PROPERTIES` names, as far as they have the right type."""
     geometry: Mapping[str, Any] | None = None
     """Where the model is meant for, a GeoJSON geometry; None = not stated."""
@@ -136,7 +136,7 @@ def _card(item: Mapping[str, Any]) -> ModelCard:
     card = ModelCard(properties, classes=_classes(stated.get("mlm:output")), bands=_bands(stated.get("mlm:input")))
     geometry, bbox = item.get("geometry"), item.get("bbox")
     if isinstance(geometry, dict) and isinstance(bbox, list) and len(bbox) in (4, 6) and all(map(_is_number, bbox)):
-        return replace(card, geometry=geometry, bbox=bbox)
+        return msgspec.structs.replace(card, geometry=geometry, bbox=bbox)
     return card
 
 

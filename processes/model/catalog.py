@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
+
+import msgspec
 
 from processes.errors import InputError, PackageError, UnavailableError
 from processes.model.check import TIMEOUT_S, CheckedPackage, NetworkInput, check_package
@@ -34,8 +35,7 @@ _PATIENT = threading.BoundedSemaphore(8)
 """For the requests of a process that wait so at the same time: others must find threads."""
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(msgspec.Struct, frozen=True):
     """A model that can be used."""
 
     id: str
@@ -58,7 +58,7 @@ class Model:
     """The network's output that holds the scores; None = the only one that can."""
     folder: Path = Path()
     """Where the contents of the package lie."""
-    input: NetworkInput = field(default_factory=NetworkInput)
+    input: NetworkInput = msgspec.field(default_factory=NetworkInput)
     cuts_cells: bool = False
     """True = the network takes bytes as they are: cells beyond 0..255 are cut off."""
     warnings: tuple[str, ...] = ()
@@ -72,8 +72,7 @@ class Model:
         return self.function if self.function is not None and self.function.is_trusted else None
 
 
-@dataclass(frozen=True, slots=True)
-class Catalog:
+class Catalog(msgspec.Struct, frozen=True):
     """The packages of some folders. Every call reads the folders again: packages come and go while the service runs."""
 
     folders: tuple[Path, ...]
@@ -272,7 +271,7 @@ def _package(model_id: str, checked: CheckedPackage) -> Package:
             definition = read_definition(Path(checked.folder))
     problem = outcome.problem or (None if definition is not None else "its definition was changed or removed just now")
     found = Package(model_id, definition, checked.network_path, checked.sha256, problem, outcome.warnings)
-    return replace(found, function=checked.function)
+    return msgspec.structs.replace(found, function=checked.function)
 
 
 def _with_function(definition: ModelDefinition, function: RasterFunction | None) -> ModelDefinition:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import dataclasses
 import logging
 import os
 import resource
@@ -97,8 +96,8 @@ def _with_weight_files(package: Package) -> Package:
         files = file_digests(package.folder, weight_files(package.network))
     except OSError as err:
         problem = f"the package cannot be read: {err.strerror or 'its files are damaged'}"
-        return dataclasses.replace(package, network=None, sha256=None, problem=problem, is_final=False)
-    return dataclasses.replace(package, sha256=joined_digest({**package.digests, **files})) if files else package
+        return msgspec.structs.replace(package, network=None, sha256=None, problem=problem, is_final=False)
+    return msgspec.structs.replace(package, sha256=joined_digest({**package.digests, **files})) if files else package
 
 
 def _with_network(package: Package, path: Path) -> Package:
@@ -114,15 +113,15 @@ def _with_network(package: Package, path: Path) -> Package:
     try:
         convert(package.weights, definition.backbone, package.network)
     except ForeignNetworkError as err:
-        return dataclasses.replace(package, network=None, problem=with_advice(err, path))
+        return msgspec.structs.replace(package, network=None, problem=with_advice(err, path))
     except PackageError as err:
-        return dataclasses.replace(package, network=None, problem=err.detail)
+        return msgspec.structs.replace(package, network=None, problem=err.detail)
     except OSError as err:
         problem = f"its network cannot be made ONNX: {err.strerror or 'its file cannot be read'}"
-        return dataclasses.replace(package, network=None, problem=problem, is_final=False)
+        return msgspec.structs.replace(package, network=None, problem=problem, is_final=False)
     except MemoryError:
         problem = "to make its network ONNX needs more memory than a check may use"
-        return dataclasses.replace(package, network=None, problem=problem, is_final=False)
+        return msgspec.structs.replace(package, network=None, problem=problem, is_final=False)
     return package
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class DeclaredArgument:
+
+class DeclaredArgument(msgspec.Struct, frozen=True):
     """An argument of a model, in the form of Esri's `getParameterInfo`."""
 
     name: str

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any, Literal, cast
+
+import msgspec
 
 from processes.errors import PackageError
 from processes.model.keys import (
@@ -47,8 +48,7 @@ _MOST_DIGITS = 400
 MAX_DATA_VALUE = 1e38  # so that float32 holds the width of a range
 
 
-@dataclass(frozen=True, slots=True)
-class ModelClass:
+class ModelClass(msgspec.Struct, frozen=True):
     """One class of the model; its index in the list is its index in the network's output."""
 
     value: int
@@ -59,8 +59,7 @@ class ModelClass:
     """Red, green, blue, 0..255; None = the package has none."""
 
 
-@dataclass(frozen=True, slots=True)
-class CellSize:
+class CellSize(msgspec.Struct, frozen=True):
     """The cell size of rasters that the network was trained on."""
 
     size: float
@@ -69,8 +68,7 @@ class CellSize:
     """Its `spatialReference`: authority and code, or WKT, as Esri writes it; None = that of the image."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelDefinition:
+class ModelDefinition(msgspec.Struct, frozen=True):
     """The content of an .emd, checked. The names of Esri's keys stand in backquotes."""
 
     framework: str | None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -16,8 +15,7 @@ from processes.model.raster_functions import FunctionSettings, RasterFunction, f
 from processes.model.trusted_copy import trusted_copy
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionPlace:
+class FunctionPlace(msgspec.Struct, frozen=True):
     """Where a package with a trusted raster function lies."""
 
     path: Path

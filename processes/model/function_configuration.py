@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+
+import msgspec
 
 from processes.model.definition import MAX_CHIP_SIDE_PX, ModelDefinition, read_bands, read_range
 from processes.model.keys import get, read_flag, read_integer
@@ -20,7 +21,7 @@ def with_configuration(definition: ModelDefinition, configuration: str) -> Model
         PackageError: the configuration has a wrong value.
     """
     keys = json.loads(configuration)
-    return replace(
+    return msgspec.structs.replace(
         definition,
         chip_width=get(keys, "tx", read_integer(1, MAX_CHIP_SIDE_PX), definition.chip_width),
         chip_height=get(keys, "ty", read_integer(1, MAX_CHIP_SIDE_PX), definition.chip_height),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,8 +20,7 @@ from processes.model.raster_functions import FieldKind, FunctionField
 _PERCENT = 100
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionRows:
+class FunctionRows(msgspec.Struct, frozen=True):
     """What a raster function gives of some chips."""
 
     labels: NDArray[np.object_]

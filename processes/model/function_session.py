@@ -7,11 +7,11 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,8 +42,7 @@ Masks = NDArray[np.bool_]
 """True = the cell is valid, `(n, height, width)`."""
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionKey:
+class FunctionKey(msgspec.Struct, frozen=True):
     """What a raster function is opened with; those of the same key are the same."""
 
     model: str

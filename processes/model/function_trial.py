@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +66,7 @@ def try_function(
             batch_size=_batch_size(configuration.get("batch_size")),
         )
         asked_for = with_configuration(definition, function.configuration)
-        session.settle(dataclasses.replace(key, definition=asked_for, scalars=values, fields=function.fields))
+        session.settle(msgspec.structs.replace(key, definition=asked_for, scalars=values, fields=function.fields))
         for count in _CHIPS:
             session.classify(*_random_chips(definition, asked_for, count))
         return function

@@ -13,7 +13,7 @@ _MODEL_FILES = (".dlpk", ".emd", ".onnx")
 """Endings by which a file of a model is told from an id."""
 
 
-class LocalCatalog(Catalog):
+class LocalCatalog(Catalog, frozen=True):
     """The installed models, and any package by its path."""
 
     def model(self, model_id: str, sha256: str | None = None) -> Model:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
 
 from processes.errors import PackageError
 from processes.model.keys import get, read_names, read_number, read_numbers, require, show, stated, wrong_value
@@ -17,8 +18,7 @@ _STATISTICS = ("band_min_values", "band_max_values", "scaled_mean_values", "scal
 _FLOAT32_LEAST, _FLOAT32_MOST = 1.1754944e-38, 3.4028234e38
 
 
-@dataclass(frozen=True, slots=True)
-class Normalization:
+class Normalization(msgspec.Struct, frozen=True):
     """`value * scale + offset`, one pair per band, within what float32 holds."""
 
     scale: tuple[float, ...]
@@ -29,8 +29,7 @@ class Normalization:
     """True: the package states none; ImageNet's statistics apply if the network takes three bands."""
 
 
-@dataclass(frozen=True, slots=True)
-class BandStatistics:
+class BandStatistics(msgspec.Struct, frozen=True):
     """arcgis.learn's `NormalizationStats`: arrays per band of the training raster, as long as each other or not."""
 
     arrays: Mapping[str, tuple[Any, ...]]
@@ -82,7 +81,7 @@ def read_normalization(
             return None, statistics
         normalization = statistics.normalization(indices)
     elif is_of_arcgis_learn and (bands is None or len(bands) == 3):
-        normalization = replace(_affine((1 / 255,) * 3, _IMAGENET_MEAN, _IMAGENET_STD), is_assumed=True)
+        normalization = msgspec.structs.replace(_affine((1 / 255,) * 3, _IMAGENET_MEAN, _IMAGENET_STD), is_assumed=True)
     else:
         return None, None
     if normalization is not None and bands is not None and len(normalization.scale) != len(bands):

@@ -15,9 +15,10 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path, PurePath, PurePosixPath
+
+import msgspec
 
 from processes.errors import ForeignNetworkError, InputError, PackageError
 from processes.model.definition import ModelDefinition, parse_definition
@@ -33,8 +34,7 @@ _ARCHIVE = "the .dlpk"
 _SCRATCH = ".unpack-"
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
+class Package(msgspec.Struct, frozen=True):
     """A model package, its files read but its network not yet tried."""
 
     id: str
@@ -55,7 +55,7 @@ class Package:
     """False: the problem may go away though the package stays as it is."""
     weights: Path | None = None
     """The file of PyTorch that the ONNX file is made of; None = the ONNX file is a part of the package."""
-    digests: Mapping[str, str] = field(default_factory=dict)
+    digests: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Of the files that `sha256` is made of: the .emd and the network. The check adds those of weights beside it."""
     function: RasterFunction | None = None
     """Its raster function, as the check found it; None = it has none, or was not checked."""
@@ -103,8 +103,10 @@ def _with_weights(package: Package, definition: ModelDefinition, digest: str, fo
     """
     content = short_hash(f"{_CONVERSION_VERSION}:{digest}:{definition.backbone}".encode())
     if definition.activation is None:
-        definition = replace(definition, activation="sigmoid" if definition.multi_label else "softmax")
-    return replace(package, definition=definition, network=folder / f"{content}{_ONNX}", weights=package.network)
+        definition = msgspec.structs.replace(definition, activation="sigmoid" if definition.multi_label else "softmax")
+    return msgspec.structs.replace(
+        package, definition=definition, network=folder / f"{content}{_ONNX}", weights=package.network
+    )
 
 
 def package_id(path: Path) -> str:

@@ -9,13 +9,13 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,8 +38,7 @@ _CPU_BATCH_CELLS = 16 * 64 * 64  # small networks run best on the CPU with this 
 _CPU_BATCH_SIZES = (4, 32)
 
 
-@dataclass(frozen=True, slots=True)
-class SessionKey:
+class SessionKey(msgspec.Struct, frozen=True):
     """What a session is opened with; sessions of the same key are the same."""
 
     network: Path
@@ -207,10 +206,10 @@ class Session:
                 model, network = self._load()
                 if self.precision != "fp32" and network.has_weight_files:
                     load_weights(model, key.network.parent)
-                    network = replace(network, has_weight_files=False)
+                    network = msgspec.structs.replace(network, has_weight_files=False)
                 if self.precision == "fp16":
                     model = runtime.halve(model)
-                    network = replace(network, dtype="float16")
+                    network = msgspec.structs.replace(network, dtype="float16")
                 elif key.definition.precision == "int8" and self.precision == "fp32":
                     without_quantisation(model)
                 own = self.normalization

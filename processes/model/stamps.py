@@ -7,15 +7,15 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+
+import msgspec
 
 from processes.sources.zips import MAX_MEMBERS
 
 
-@dataclass(frozen=True, slots=True)
-class PackageStamp:
+class PackageStamp(msgspec.Struct, frozen=True):
     """Names, sizes and times of a package's files. While it stays the same, so does the package."""
 
     digest: str

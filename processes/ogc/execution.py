@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import msgspec
@@ -51,8 +50,7 @@ class _Stored(msgspec.Struct, frozen=True):
     uploads_of: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(msgspec.Struct, frozen=True):
     """One request to execute a process, with all that is known of it."""
 
     process_id: str
@@ -124,7 +122,7 @@ class Execution:
 
     def link_settings(self, settings: Settings) -> Settings:
         """Return settings that let its links name the uploads that it may use."""
-        return replace(settings, uploads_of=self.uploads_of)
+        return msgspec.structs.replace(settings, uploads_of=self.uploads_of)
 
     def encode(self) -> bytes:
         """Return what a slot needs of the execution, as the content of a file."""

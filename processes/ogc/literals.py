@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from processes.errors import Fault, InputError, RequestError
 from processes.ogc.request import Description, ExecuteRequest, InputValue
@@ -13,8 +14,7 @@ from processes.ogc.values import check_value
 _QUALIFIED = {"value", "mediaType", "encoding", "schema", "format"}
 
 
-@dataclass(frozen=True, slots=True)
-class LiteralValue:
+class LiteralValue(msgspec.Struct, frozen=True):
     """A value of an input, read."""
 
     pointer: str

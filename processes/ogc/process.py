@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,8 +21,7 @@ Progress = Callable[[int], None]
 """Is called with the number of objects that were done since the last call. What it raises ends the work."""
 
 
-@dataclass(frozen=True, slots=True)
-class Requirements:
+class Requirements(msgspec.Struct, frozen=True):
     """What an execution needs of the job engine, as far as can be seen without opening a file."""
 
     result_name: str | None = None
@@ -56,8 +54,7 @@ class LayerInfo(msgspec.Struct, frozen=True):
     """The box around all of them in CRS84: minx, miny, maxx, maxy; None = none has a geometry."""
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(msgspec.Struct, frozen=True):
     """The one output of an execution."""
 
     id: str
@@ -66,7 +63,7 @@ class Output:
     """The output itself, or the file that holds it."""
     summary: Mapping[str, Any] | None = None
     """Counts and warnings; None = there are none."""
-    stored: Mapping[str, Path] = field(default_factory=dict)
+    stored: Mapping[str, Path] = msgspec.field(default_factory=dict)
     """Files from which other forms of it are made later, by names."""
     layer: LayerInfo | None = None
     """None = it is no layer of features, or they cannot be had one by one from what is stored."""
@@ -92,8 +89,7 @@ class SectionPart(msgspec.Struct, frozen=True):
     """When all is done, its objects of each class, in the order of `Sections.classes`; none = not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(msgspec.Struct, frozen=True):
     """The extent of an execution, before any work is done."""
 
     images: int

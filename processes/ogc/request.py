@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
 from typing import Any, Literal, cast
 
 import msgspec
@@ -36,8 +35,7 @@ _MAX_BYTES = 2**20
 _MAX_OCCURRENCES = 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class InputValue:
+class InputValue(msgspec.Struct, frozen=True):
     """One value of an input, not yet read."""
 
     pointer: str
@@ -57,8 +55,7 @@ class InputValue:
             raise RequestError.at(self.pointer, InputError(f"the value cannot be read: {err}")) from err
 
 
-@dataclass(frozen=True, slots=True)
-class OutputRequest:
+class OutputRequest(msgspec.Struct, frozen=True):
     """What a request says of one output."""
 
     pointer: str
@@ -68,8 +65,7 @@ class OutputRequest:
     """True = the answer links to the output, False = it holds it, None = the request does not say."""
 
 
-@dataclass(frozen=True, slots=True)
-class Subscriber:
+class Subscriber(msgspec.Struct, frozen=True):
     """Where a client wants to be told how its job goes; None = it does not."""
 
     success_uri: str
@@ -77,8 +73,7 @@ class Subscriber:
     failed_uri: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ExecuteRequest:
+class ExecuteRequest(msgspec.Struct, frozen=True):
     """An execute request, read: its frame is checked, the values of its inputs are not."""
 
     body: bytes
@@ -104,7 +99,7 @@ class ExecuteRequest:
 
     def may_hold_credentials(self) -> bool:
         """Return whether a link of the request has a user or a query."""
-        urls = () if self.subscriber is None else astuple(self.subscriber)
+        urls = () if self.subscriber is None else msgspec.structs.astuple(self.subscriber)
         values = (bytes(value.text) for given in self.inputs.values() for value in given)
         return any(map(may_hold_credentials, filter(None, urls))) or values_may_hold_credentials(values)
 

@@ -16,7 +16,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -48,8 +47,7 @@ _UNRECORDED_S = 60
 """Seconds after which a package is checked again whose outcome could not be recorded."""
 
 
-@dataclass(slots=True)
-class _Sight:
+class _Sight(msgspec.Struct):
     """A package as it was seen last."""
 
     stamp: PackageStamp

@@ -17,9 +17,10 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+
+import msgspec
 
 from processes.programs.job_store import prepare_store_apart
 from processes.settings import base_folder, load_configuration, load_settings, variables_of
@@ -100,8 +101,7 @@ class ServiceProcess:
             self._process.wait()
 
 
-@dataclass(frozen=True, slots=True)
-class ServeOptions:
+class ServeOptions(msgspec.Struct, frozen=True):
     """What a command line says of the service that the configuration leaves to variables."""
 
     imagery: tuple[str, ...] = ()

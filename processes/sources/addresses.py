@@ -10,7 +10,8 @@ import socket
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+
+import msgspec
 
 from processes.errors import InputError
 from processes.sources.deadlines import Deadline
@@ -35,8 +36,7 @@ _NOT_PUBLIC = tuple(
 """What Python 3.12 takes for global, in part or in whole, and no host of others is to be reached by."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """An address of a host, with a port."""
 
     family: int

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import quote, unquote
+
+import msgspec
 
 from processes.allowed_hosts import BUCKET_SCHEMES
 from processes.errors import ForbiddenError, InputError
@@ -11,8 +12,7 @@ from processes.settings import Settings
 from processes.sources.host_links import display_link, split_link
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectLink:
+class ObjectLink(msgspec.Struct, frozen=True):
     """An object, or a folder of objects, that a link names."""
 
     scheme: str

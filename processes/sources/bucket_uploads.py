@@ -5,17 +5,16 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
+import msgspec
 from pyarrow import fs
 
 _BLOCK_BYTES = 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class BucketPlace:
+class BucketPlace(msgspec.Struct, frozen=True):
     """Uploads in a bucket. Their record goes first where they are removed."""
 
     store: fs.FileSystem

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Self
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+
+class Deadline(msgspec.Struct, frozen=True):
     """A moment by which something is done as a whole."""
 
     seconds: float

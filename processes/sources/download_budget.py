@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from threading import Lock
+
+import msgspec
 
 from processes.errors import InputError, LimitError
 from processes.settings import Settings
@@ -14,8 +15,7 @@ from processes.sources.deadlines import Deadline
 from processes.sources.host_links import display_link
 
 
-@dataclass(slots=True)
-class DownloadBudget:
+class DownloadBudget(msgspec.Struct):
     """Bytes and time that remain for all downloads of one request together. Several threads may download."""
 
     limit_mb: int
@@ -25,7 +25,7 @@ class DownloadBudget:
     remaining_bytes: int
     remaining_s: float
     """Seconds; they pass only while something is downloaded."""
-    _lock: Lock = field(default_factory=Lock, repr=False)
+    _lock: Lock = msgspec.field(default_factory=Lock)
     _running: int = 0
     """Downloads that are going on."""
     _since_s: float = 0

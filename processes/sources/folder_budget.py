@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from processes.errors import LimitError
 from processes.settings import Settings
@@ -12,8 +12,7 @@ _ENTRIES_PER_IMAGE = 20
 """Files that may lie in a linked folder for each image of the limit: images have others beside them."""
 
 
-@dataclass(slots=True)
-class FolderBudget:
+class FolderBudget(msgspec.Struct):
     """Images and entries of folders that remain for all links of one request together."""
 
     limit: int

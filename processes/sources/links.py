@@ -10,11 +10,12 @@ import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import SplitResult, unquote
+
+import msgspec
 
 from processes.allowed_hosts import BUCKET_SCHEMES
 from processes.errors import ForbiddenError, InputError, ServiceError, from_record, to_record
@@ -38,8 +39,7 @@ ANY = "*/*"
 _COPY_BYTES = 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class LinkedFile:
+class LinkedFile(msgspec.Struct, frozen=True):
     """A file that a link names, on this machine."""
 
     path: Path
@@ -49,7 +49,7 @@ class LinkedFile:
     """The part behind `#` in the link, decoded; empty = there is none."""
     url: str | None = None
     """The link that it was downloaded from, redirects followed; None = it was on this machine already."""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Headers of the host's answer, names in lower case; empty where nothing was downloaded."""
     remote: RemoteFile | None = None
     """The file, where it is read by parts: then `path` holds its first bytes alone. None = it is there whole."""

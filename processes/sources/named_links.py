@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from processes.allowed_hosts import AllowedBucket, AllowedHost, normal_host
 from processes.settings import Settings
@@ -20,7 +21,7 @@ def allow_named(inputs: Mapping[str, Any], settings: Settings) -> Settings:
         inputs: of the process, as an execute request has them; images and features are links.
         settings: what the configuration says.
     """
-    return dataclasses.replace(
+    return msgspec.structs.replace(
         settings,
         imagery=(Path("/"),),
         hosts=(*settings.hosts, *_hosts(inputs)),

@@ -18,7 +18,6 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -85,8 +84,7 @@ class _UploadPlace(Protocol):
         """Yield the uploads, each with its age in seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class _FolderPlace:
+class _FolderPlace(msgspec.Struct, frozen=True):
     home: Path
 
     def put(self, upload_id: str, name: str, content: BinaryIO) -> None:

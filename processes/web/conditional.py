@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 
+import msgspec
 from flask import Request
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.http import parse_date
@@ -15,8 +15,7 @@ from processes.ogc.problem import PreconditionFailedError
 _BYTES = "bytes"
 
 
-@dataclass(frozen=True, slots=True)
-class PreconditionResult:
+class PreconditionResult(msgspec.Struct, frozen=True):
     """What to send of a representation."""
 
     status: HTTPStatus

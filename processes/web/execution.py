@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 from flask import Response, current_app, request
 from pygeoapi.api import API
 
@@ -81,7 +81,7 @@ def _estimate(intake: Intake, process: SectionedProcess, given: Execution) -> Ma
         process: that is asked for.
         given: the request; its `Accept` concerns this response, not the output.
     """
-    execution = replace(given, accept=())
+    execution = msgspec.structs.replace(given, accept=())
     try:
         requirements = intake.validate(process, execution)
     except RequestError as err:
@@ -89,8 +89,7 @@ def _estimate(intake: Intake, process: SectionedProcess, given: Execution) -> Ma
     return intake.estimate(process, execution, requirements, _is_stopping)
 
 
-@dataclass(frozen=True, slots=True)
-class _WebRequest:
+class _WebRequest(msgspec.Struct, frozen=True):
     """An execution, with the client's preferences about the response."""
 
     execution: Execution
@@ -140,8 +139,7 @@ def _read(process_id: str, plugin: Plugin, body: bytes) -> _WebRequest:
     return _WebRequest(execution, is_async, wait_s, (f"return={preferences.returns}",) if is_applied else ())
 
 
-@dataclass(frozen=True, slots=True)
-class _Begun:
+class _Begun(msgspec.Struct, frozen=True):
     """A job that a request has become, and the form of its response. The request itself is not kept in memory."""
 
     job: Job
@@ -269,7 +267,7 @@ def _in_file(output: Output, folder: Path) -> Output:
         return output
     path = folder / "output"
     path.write_bytes(output.content)
-    return replace(output, content=path)
+    return msgspec.structs.replace(output, content=path)
 
 
 def _blocks(output: Output) -> Iterator[bytes]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import urlencode
 
+import msgspec
 from flask import request
 
 from processes.errors import Fault, InputError
@@ -21,8 +21,7 @@ _MAX_DIGITS = 4000
 """Python does not parse longer numbers."""
 
 
-@dataclass(frozen=True, slots=True)
-class ListPage:
+class ListPage(msgspec.Struct, frozen=True):
     """The part of a list that the request names."""
 
     limit: int

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+import msgspec
 from werkzeug.http import parse_list_header
 
 _MAX_WAIT_S = 24 * 3600
 _RETURNS = ("minimal", "representation")
 
 
-@dataclass(frozen=True, slots=True)
-class Preferences:
+class Preferences(msgspec.Struct, frozen=True):
     """The preferences of a client that this service knows."""
 
     respond_async: bool

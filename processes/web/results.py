@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
+import msgspec
 from flask import Response, request
 from werkzeug.datastructures import ContentRange
 from werkzeug.wsgi import wrap_file
@@ -61,8 +61,7 @@ def results_response(intake: Intake, job: Job, base_url: str) -> Response:
     return Response(results_document(job.result.output, job.result.media_type, blocks), content_type=JSON)
 
 
-@dataclass(frozen=True, slots=True)
-class OutputFile:
+class OutputFile(msgspec.Struct, frozen=True):
     """A file that a job's output is sent from."""
 
     name: str

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import msgspec
 from flask import Response, request
 
 _OWN_PATH = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
 _MAX_PATH = 2000
 
 
-@dataclass(frozen=True, slots=True)
-class CookiePlace:
+class CookiePlace(msgspec.Struct, frozen=True):
     """Where cookies of the service hold: its own path, and only by TLS where that is how it is reached."""
 
     root: str

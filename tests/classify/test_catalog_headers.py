@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
+from msgspec.structs import replace
 from pyproj import Transformer
 
 from conftest import MakePackage

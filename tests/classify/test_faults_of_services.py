@@ -6,11 +6,11 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from classify.test_image_services import COLUMN, ROW, ZOOM, picture
 from processes.allowed_hosts import AllowedHost

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 from affine import Affine
+from msgspec import structs
 from rasterio.windows import Window
 
 from linked_images import asset, cells, give, item, items, opened
@@ -321,7 +322,7 @@ def test_a_stack_travels_with_its_plan(host: ToldHost, tmp_path: Path) -> None:
     kept: dict[str, Path] = {}
     saved = image.source.save(image.source.paths[0].parent, kept.__setitem__)
     assert len(kept) == 2
-    saved_image = dataclasses.replace(image, source=saved)
+    saved_image = structs.replace(image, source=saved)
     content = msgspec.msgpack.encode(saved_image, enc_hook=to_plain_value)
     back = msgspec.msgpack.decode(content, type=Image, dec_hook=from_plain_value).source
     assert back == saved
@@ -340,7 +341,7 @@ def test_a_stack_of_many_blocks(host: ToldHost, tmp_path: Path) -> None:
         )
     give(host, "/i", item("s", r=asset("r.tif"), g=asset("g.tif")))
     (image,) = opened(f"{host.url}/i#assets=r,g", host, tmp_path)
-    tiled = dataclasses.replace(image, tile=(256, 256))
+    tiled = structs.replace(image, tile=(256, 256))
     found, valid = cells(tiled)
     assert valid.all()
     assert (found == bands).all()

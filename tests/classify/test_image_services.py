@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import threading
 import time
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from msgspec import structs
 from numpy.typing import NDArray
 
 from esri_services import ImageServer
@@ -216,16 +216,16 @@ def test_images_of_services_travel_with_their_plan(host: ToldHost, tmp_path: Pat
     assert isinstance(image.source, GridSource)
     assert image.source.access is not None
     settings, cache = image.source.access.settings, PartCache(tmp_path / "later", 2**20)
-    saved = dataclasses.replace(image, source=image.source.save(tmp_path, lambda *_: None))
+    saved = structs.replace(image, source=image.source.save(tmp_path, lambda *_: None))
     content = msgspec.msgpack.encode(saved, enc_hook=to_plain_value)
     assert host.authority not in str(msgspec.msgpack.decode(content)["source"].get("access"))
     loaded = msgspec.msgpack.decode(content, type=Image, dec_hook=from_plain_value)
     with pytest.raises(ImageError, match="cannot be reached"):
         part(loaded, (0, 0, 1, 1))
-    back = dataclasses.replace(loaded, source=loaded.source.locate(Path, RemoteAccess(settings, cache)))
+    back = structs.replace(loaded, source=loaded.source.locate(Path, RemoteAccess(settings, cache)))
     assert (part(back, (COLUMN * 256, ROW * 256, 256, 256))[0] == whole[:, :256, :256]).all()
-    refused = dataclasses.replace(settings, hosts=())  # allowed once, and no more
-    elsewhere = dataclasses.replace(
+    refused = structs.replace(settings, hosts=())  # allowed once, and no more
+    elsewhere = structs.replace(
         loaded, source=loaded.source.locate(Path, RemoteAccess(refused, cache))
     )  # what is there is used
     assert part(elsewhere, (COLUMN * 256, ROW * 256, 1, 1))[1].all()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pyproj
 import pytest
 import shapely
 from affine import Affine
+from msgspec.structs import replace
 
 from classify.test_labels_of_sources import classified
 from conftest import MakePackage

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pyproj
 import pytest
 import rasterio
 import shapely
+from msgspec import structs
 
 from conftest import MakePackage
 from linked_images import asset, item
@@ -95,5 +95,5 @@ def test_the_box_of_an_item_may_be_a_point() -> None:
     image = image_at(15, 45, "EPSG:32633")
     assert image.grid is not None
     for place, expected in (((15.0, 45.0), False), ((20.0, 45.0), True)):
-        at_place = dataclasses.replace(image.grid, bbox=(*place, *place))
-        assert near.may_touch(dataclasses.replace(image, grid=at_place)) == expected
+        at_place = structs.replace(image.grid, bbox=(*place, *place))
+        assert near.may_touch(structs.replace(image, grid=at_place)) == expected

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
+from msgspec.structs import replace
 
 from conftest import MakePackage
 from processes.allowed_hosts import AllowedHost

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import itertools
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,8 @@ import pyogrio
 import pytest
 import shapely
 from affine import Affine
+from msgspec import structs
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from conftest import MakePackage
@@ -484,10 +484,10 @@ def test_an_image_s_palette_alpha_and_warnings_travel_with_a_plan(begun: Section
     places = make_raster(tmp_path / "a.png", driver="PNG", bands=1, tiled=False, colormap=colors)
     alpha = make_raster(tmp_path / "b.tif", bands=4, dtype="uint16", alpha=True)
     images = [open_image(FileSource(path, path.name), 10**9) for path in (places, alpha)]
-    images[1] = dataclasses.replace(images[1], warnings=("scale and offset are not applied",))
+    images[1] = structs.replace(images[1], warnings=("scale and offset are not applied",))
     plan = decode_plan(encode_plan(msgspec.structs.replace(plan, images=images)))
     for sent, found in zip(images, plan.images, strict=True):
-        assert dataclasses.replace(found, palette=None) == dataclasses.replace(sent, palette=None)
+        assert structs.replace(found, palette=None) == structs.replace(sent, palette=None)
     assert images[0].palette is not None
     np.testing.assert_array_equal(plan.images[0].palette, images[0].palette)
     assert plan.images[0].palette[4].tolist() == [4, 2, 3, 0]  # type: ignore[index]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import tracemalloc
 from collections import Counter
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from msgspec import structs
 from numpy.typing import NDArray
 
 from processes.errors import ImageError
@@ -260,7 +260,7 @@ def test_each_tile_is_decoded_once_in_reading_order(tmp_path: Path, threads: int
 def test_thin_tiles_have_no_room_and_are_decoded_once_too(tmp_path: Path) -> None:
     values = random_values((3, HEIGHT, WIDTH))
     path = make_raster(tmp_path / "a.tif", values=values, tiled=False, blocksize=7)
-    image = dataclasses.replace(opened(path), tile=(7, WIDTH))  # as of an image of hundreds of thousands of columns
+    image = structs.replace(opened(path), tile=(7, WIDTH))  # as of an image of hundreds of thousands of columns
     windows = windows_everywhere(200, (40, 30))
     chips, _, _ = expected(values[list(BANDS)], np.ones((HEIGHT, WIDTH), bool), windows)
     with _Counting([image], [BandSelection(BANDS)], (40, 30), 60 * 7 * WIDTH * 2) as tiles:

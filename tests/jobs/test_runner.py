@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.jobs, pytest.mark.timeout(300)]
 HELD = threading.Event()
 
 
-class HangingStorage(FolderStorage):
+class HangingStorage(FolderStorage, frozen=True):
     """Files on a disk that does not answer when they are removed."""
 
     def remove(self, job_id: str) -> None:

@@ -14,7 +14,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +21,7 @@ from typing import Any
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from conftest import definition, save_mean_network
 from jobs_service import until

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import uuid
 from collections import Counter
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from msgspec import structs
 
 from processes.access.person import EVERYBODY, Person, Role
 from processes.errors import (
@@ -47,11 +47,11 @@ SUMMARY = {"counts": {"a": 1}}
 def put(store: JobStore, job_id: str | None = None, **changes: Any) -> Job:
     """Put an execution into the queue; `changes` are fields of it, of its request, or of its requirements."""
     of_request = {name: changes.pop(name) for name in ("body", "response", "subscriber") if name in changes}
-    request = dataclasses.replace(ExecuteRequest(b"{}", {}, None, "raw", None), **of_request)
-    names = {field.name for field in dataclasses.fields(Execution)}
+    request = structs.replace(ExecuteRequest(b"{}", {}, None, "raw", None), **of_request)
+    names = set(Execution.__struct_fields__)
     of_execution = {name: changes.pop(name) for name in list(changes) if name in names and name != "result_name"}
     execution = Execution("classify-objects", request, client="10.0.0.1")
-    execution = dataclasses.replace(execution, **of_execution)
+    execution = structs.replace(execution, **of_execution)
     return store.accept(job_id or str(uuid.uuid4()), execution, Requirements(**changes))
 
 
@@ -90,9 +90,9 @@ def test_a_job_comes_back_as_it_was_accepted(store: JobStore) -> None:
     assert (found.process, found.client, found.priority) == ("classify-objects", "10.0.0.1", AWAITED_PRIORITY)
     assert found.response == ResponseOptions(is_document=True, by_reference=True)
     assert found.subscriber == subscriber
-    for field in dataclasses.fields(Requirements):
-        if field.name not in ("name_stem", "file_stamps", "delay_s", "model_sha256"):
-            assert getattr(found, field.name) == getattr(requirements, field.name), field.name
+    for name in Requirements.__struct_fields__:
+        if name not in ("name_stem", "file_stamps", "delay_s", "model_sha256"):
+            assert getattr(found, name) == getattr(requirements, name), name
     assert (found.status, found.progress, found.message, found.done) == (JobStatus.ACCEPTED, 0, "waiting", 0)
     assert abs(datetime.now(UTC) - found.created) < timedelta(seconds=10)
     assert (found.started, found.finished, found.result, found.error) == (None, None, None, None)

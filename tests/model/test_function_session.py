@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import signal
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from msgspec import structs
 
 from processes.errors import LimitError, PackageError, ServiceError
 from processes.model.definition import parse_definition
@@ -35,7 +35,7 @@ def opened(tmp_path: Path) -> Callable[..., FunctionSession]:
     """Return a function that returns a session of a plain raster function, with lines for each chip and for the end."""
 
     def open_plain(body: str = "", end: str = "", **changes: Any) -> FunctionSession:
-        return FunctionSession(dataclasses.replace(key_of(tmp_path, body, end), **changes))
+        return FunctionSession(structs.replace(key_of(tmp_path, body, end), **changes))
 
     return open_plain
 
@@ -49,7 +49,7 @@ def key_of(tmp_path: Path, body: str = "", end: str = "") -> FunctionKey:
         sha256=package_digest(package),
         file="Function.py",
         definition_file="package.emd",
-        definition=dataclasses.replace(definition, normalization=None),
+        definition=structs.replace(definition, normalization=None),
         scalars=(),
         fields=(),
         batch_size=None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import random
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pyproj
 import pytest
 import shapely
+from msgspec import structs
 from shapely.geometry import mapping, shape
 
 from ogc_schemas import require_ogc
@@ -366,7 +366,7 @@ def test_rows_of_all_blocks_are_found(client: Client, every: list[dict[str, Any]
     assert job is not None
     stored = client.intake.forms.stored(job)
     layer = stored.layer(FORMATS[0])
-    small = dataclasses.replace(
+    small = structs.replace(
         layer,
         rows=lambda: (stored.take(np.arange(n, min(n + 7, COUNT))) for n in range(0, COUNT, 7)),
     )

@@ -9,12 +9,12 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from processes.errors import DiskFullError, ForbiddenError, InputError, LimitError
 from processes.settings import Limits, Settings

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+import msgspec
 
 from processes.errors import Fault, ImageError, RequestError, ServiceError
 from processes.imagery.image import Image
@@ -55,7 +56,9 @@ def model_for(model: Model, images: Sequence[Image]) -> Model:
     if len(found) != 1:
         raise ImageError(f"the images have the bands that the model {model.id!r} names in differing places")
     normalization = statistics.normalization(*found)
-    return replace(model, definition=replace(model.definition, normalization=normalization, statistics=None))
+    return msgspec.structs.replace(
+        model, definition=msgspec.structs.replace(model.definition, normalization=normalization, statistics=None)
+    )
 
 
 def _bands(image: Image, model: Model, first: Image) -> tuple[int, ...]:

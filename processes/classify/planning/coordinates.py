@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import pyproj
 import shapely
@@ -29,8 +29,7 @@ _AT_ONCE = 2**14
 _Box = tuple[float, float, float, float]
 
 
-@dataclass(slots=True)
-class DegreesCheck:
+class DegreesCheck(msgspec.Struct):
     """Counts the objects of a layer whose coordinates cannot be longitude and latitude, though its CRS has these."""
 
     crs: pyproj.CRS | None
@@ -119,8 +118,7 @@ def _told(box: _Box) -> str:
     return "[" + ", ".join(f"{number:.10g}" for number in box) + "]"
 
 
-@dataclass(frozen=True, slots=True)
-class _Roughness:
+class _Roughness(msgspec.Struct, frozen=True):
     """The way from the layer's CRS to an image, and a cell of that image."""
 
     way: Way

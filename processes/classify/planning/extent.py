@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyproj
 import shapely
@@ -32,8 +32,7 @@ Box = tuple[float, float, float, float]
 """West, south, east, north."""
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(msgspec.Struct, frozen=True):
     """Where objects are classified."""
 
     boxes: tuple[Box, ...]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from processes.classify.planning.extent import Extent
 from processes.features.writing.label_fields import DEFAULT_FIELD
@@ -12,8 +13,7 @@ from processes.model.runtime.runtime import Processor
 Mode = Literal["mosaic", "separate"]
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """How objects are classified, as the client chooses."""
 
     label_field: str = DEFAULT_FIELD

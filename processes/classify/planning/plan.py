@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
+
+import msgspec
 
 from processes.classify.planning.bands import select_bands
 from processes.classify.planning.cell_sizes import cell_size_warnings
@@ -43,7 +44,7 @@ def plan(sources: Sources, max_objects: int, sync_max_objects: int | None = None
     else:
         planned = plan_features(sources, sources.layer, selections, require_few)
     warnings = (*sources.warnings, *planned.rows.warnings, *cell_size_warnings(sources))
-    return Plan(dataclasses.replace(planned.rows, warnings=warnings), planned.chips)
+    return Plan(msgspec.structs.replace(planned.rows, warnings=warnings), planned.chips)
 
 
 def checked(sources: Sources, faults: Sequence[Fault], has_features: bool) -> list[BandSelection]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -25,8 +25,7 @@ RequireFew = Callable[[int, bool], None]
 """Called with a number of rows, and whether these are all; raises LimitError where they are too many."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(msgspec.Struct, frozen=True):
     """Images, layer and model of a run, opened."""
 
     images: Sequence[Image]
@@ -36,7 +35,7 @@ class Sources:
     """None = each image is an object."""
     model: Model
     arguments: ModelArguments
-    options: Options = field(default_factory=Options)
+    options: Options = msgspec.field(default_factory=Options)
 
     def chip_rule(self, fixed_size: bool, cell_size: float | None) -> ChipRule:
         """Return how chips are cut for the model.
@@ -85,8 +84,7 @@ class Sources:
         return added_fields(self.options.label_field, self.model.definition, self.arguments, image_id, function)
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedRows:
+class PlannedRows(msgspec.Struct, frozen=True):
     """The rows of a result, in their order, before they are classified."""
 
     sources: Sources
@@ -114,8 +112,7 @@ class PlannedRows:
         return f"object {identifier}"
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """Which objects are classified, and on which chips."""
 
     rows: PlannedRows

@@ -6,7 +6,6 @@ explicit nulls, nested values, and values of mixed types included.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -56,16 +55,15 @@ def _common_type(column_types: set[ColumnType], largest_integer: int, is_exact: 
     return ColumnType.JSON
 
 
-@dataclass(slots=True)
-class AttributeColumn:
+class AttributeColumn(msgspec.Struct):
     """One attribute, gathered in slices of features."""
 
     is_exact: bool = False
     """True = whole numbers among fractions stay whole, as JSON texts: an id 1 is not 1.0."""
 
-    slices: list[tuple[int, pa.Array, bool]] = field(default_factory=list)
+    slices: list[tuple[int, pa.Array, bool]] = msgspec.field(default_factory=list)
     """Index of a slice's first feature, its values in their common type, and whether null means "absent" there."""
-    column_types: set[ColumnType] = field(default_factory=set)
+    column_types: set[ColumnType] = msgspec.field(default_factory=set)
     """Types of all values so far."""
     largest_integer: int = 0
     """Largest magnitude of a whole number so far."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -40,8 +40,7 @@ _DAYS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 0], np.uint
 """Days that a month has in any year, by its number from 1."""
 
 
-@dataclass(frozen=True, slots=True)
-class DbfField:
+class DbfField(msgspec.Struct, frozen=True):
     """A field of a .dbf."""
 
     type: str

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 
 import msgspec
 
@@ -110,7 +109,7 @@ def esri_layer(href: str, get: Callable[[str], FeaturePage]) -> tuple[str, Featu
         _require_no_fault(answer.error)
         offset = int(service_link(url)[1].get("resultOffset", 0)) + len(answer.features)
         following = link(offset) if can_page and answer.is_cut_off and answer.features else None
-        return replace(page, link=f'<{following}>; rel="next"' if following else None)
+        return msgspec.structs.replace(page, link=f'<{following}>; rel="next"' if following else None)
 
     return layer.name, fetch(link(start)), fetch
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import struct
 from collections.abc import Sequence, Set
 from functools import partial
 from io import BufferedReader
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -42,7 +42,7 @@ def read_flatgeobuf(path: Path, name: str, limits: Limits, scratch: Path | None)
     with plain_link(path, ".fgb", scratch) as link:
         read_attributes = partial(_with_whole_numbers, is_unsigned)
         result = read_with_gdal(link, "FlatGeobuf", subject, count, read_attributes=read_attributes)
-    return dataclasses.replace(result, name=Path(name).stem)
+    return msgspec.structs.replace(result, name=Path(name).stem)
 
 
 def _with_whole_numbers(

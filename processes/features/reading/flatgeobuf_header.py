@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import BinaryIO, Self
+
+import msgspec
 
 MAGIC = b"fgb\x03fgb"
 _MAGIC_BYTES = 8
@@ -18,8 +19,7 @@ NODE_BYTES = 40
 _MIN_FEATURE_BYTES = 8
 
 
-@dataclass(frozen=True, slots=True)
-class FlatGeobufHeader:
+class FlatGeobufHeader(msgspec.Struct, frozen=True):
     """What a header says."""
 
     start: bytes

@@ -7,12 +7,12 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock, get_ident
 from threading import enumerate as enumerate_threads
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyogrio
@@ -176,12 +176,11 @@ _listening = Lock()
 """Python collects the warnings of a process, not of a thread: one layer is read after another."""
 
 
-@dataclass(slots=True)
-class _Heard:
+class _Heard(msgspec.Struct):
     """What GDAL warned of that the readers do not compare anyway."""
 
-    texts: list[str] = field(default_factory=list)
-    incomplete: set[str] = field(default_factory=set)
+    texts: list[str] = msgspec.field(default_factory=list)
+    incomplete: set[str] = msgspec.field(default_factory=set)
     """Names of attributes of whose values it read a part only."""
 
 

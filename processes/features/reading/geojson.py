@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -96,20 +94,21 @@ def read_pages(first: FeaturePage, fetch: FetchPage | None, name: str, limits: L
             require_few_features(collector.count + len(collection.features), limits, "the layer")
             collector.text_bytes += len(page.text)
             collector.add(collection.features, is_swapped, fg_crs is not None)
-    return dataclasses.replace(collector.to_layer(name), warnings=(*collector.oddities.warnings(), *reader.warnings))
+    return msgspec.structs.replace(
+        collector.to_layer(name), warnings=(*collector.oddities.warnings(), *reader.warnings)
+    )
 
 
-@dataclass(slots=True)
-class _FeatureCollector:
+class _FeatureCollector(msgspec.Struct):
     """The features so far."""
 
     crs: pyproj.CRS | None = None
     text_bytes: int = 0
     count: int = 0
-    columns: dict[str, AttributeColumn] = field(default_factory=dict)
-    ids: AttributeColumn = field(default_factory=lambda: AttributeColumn(is_exact=True))
-    wkb: list[pa.Array] = field(default_factory=list)
-    oddities: Oddities = field(default_factory=Oddities)
+    columns: dict[str, AttributeColumn] = msgspec.field(default_factory=dict)
+    ids: AttributeColumn = msgspec.field(default_factory=lambda: AttributeColumn(is_exact=True))
+    wkb: list[pa.Array] = msgspec.field(default_factory=list)
+    oddities: Oddities = msgspec.field(default_factory=Oddities)
 
     def add(self, texts: Sequence[msgspec.Raw], is_swapped: bool, is_json_fg: bool) -> None:
         """Add the features of a page.

@@ -9,9 +9,9 @@ import tempfile
 from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 
 from processes.errors import LayerError
@@ -221,7 +221,9 @@ def _with_key(layer: Layer, key: str | None) -> Layer:
     """Return a layer whose ids are its key, which is an attribute so far, where that is of whole numbers."""
     if key is None or not whole_numbers(layer.attributes.column(key)):
         return layer
-    return replace(layer, ids=layer.attributes.column(key), attributes=layer.attributes.drop_columns([key]))
+    return msgspec.structs.replace(
+        layer, ids=layer.attributes.column(key), attributes=layer.attributes.drop_columns([key])
+    )
 
 
 def _look_at_table(path: Path, layer: str, subject: str) -> tuple[FeatureTable, int]:

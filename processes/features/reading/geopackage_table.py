@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -46,8 +45,7 @@ _CHANGED: Mapping[str, str] = {
 """By declared type, what is true in SQL of a value that GDAL would change."""
 
 
-@dataclass(frozen=True, slots=True)
-class FeatureTable:
+class FeatureTable(msgspec.Struct, frozen=True):
     """A feature table, as its database describes it."""
 
     name: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -35,8 +34,7 @@ class _Document(msgspec.Struct):
 _document = msgspec.json.Decoder(_Document)
 
 
-@dataclass(frozen=True, slots=True)
-class NextLink:
+class NextLink(msgspec.Struct, frozen=True):
     """A link to the next page."""
 
     href: str | None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urldefrag, urljoin, urlsplit
 
@@ -31,8 +30,7 @@ _MAX_EMPTY_PAGES = 10
 """Pages without features in a row, after which no more are asked for though features are missing."""
 
 
-@dataclass(frozen=True, slots=True)
-class FeaturePage:
+class FeaturePage(msgspec.Struct, frozen=True):
     """A FeatureCollection, whole or a part of one."""
 
     text: bytes | memoryview
@@ -60,8 +58,7 @@ class _FeatureKey(msgspec.Struct):
 _feature = msgspec.json.Decoder(_FeatureKey)
 
 
-@dataclass(slots=True)
-class PageReader:
+class PageReader(msgspec.Struct):
     """Reads the pages of a layer, each requested when the one before is used; ends where no more features come."""
 
     fetch: FetchPage | None
@@ -69,10 +66,10 @@ class PageReader:
     oddities: Oddities
     count: int = 0
     """Features so far."""
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = msgspec.field(default_factory=list)
     _total: tuple[str, int] | None = None
     """Features that the layer has, and the name of the member that says so; None = nothing says it."""
-    _seen: set[str | bytes] = field(default_factory=set)
+    _seen: set[str | bytes] = msgspec.field(default_factory=set)
     """URLs, and digests of features, of the pages so far."""
 
     def pages(self, first: FeaturePage) -> Iterator[tuple[FeaturePage, FeatureCollection]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyproj
@@ -20,8 +20,7 @@ BoxesIn = Callable[[pyproj.CRS], Sequence[tuple[float, float, float, float]]]
 """Returns boxes in a CRS, x before y, that hold all that is wanted: minx, miny, maxx, maxy."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class RemoteLayerFile:
+class RemoteLayerFile(msgspec.Struct, frozen=True):
     """A file of a layer, whose parts are fetched when they are read."""
 
     file: BinaryIO
@@ -53,4 +52,4 @@ def spread(part: Layer, positions: NDArray[np.int64], count: int) -> Layer:
     attributes = pa.table(columns, schema=pa.schema([item.with_nullable(True) for item in part.attributes.schema]))
     if not columns:
         attributes = pa.table({"": pa.nulls(count)}).select([])
-    return dataclasses.replace(part, geometry=geometry, attributes=attributes)
+    return msgspec.structs.replace(part, geometry=geometry, attributes=attributes)

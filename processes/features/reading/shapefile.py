@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import shutil
 import struct
@@ -10,6 +9,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -65,7 +65,7 @@ def _read_files(folder: Path, stem: str, subject: str, limits: Limits) -> Layer:
         raise LayerError(f"{subject} cannot be read; the file is broken") from err
     if not (folder / "layer.prj").exists():
         raise LayerError(f"{subject} has no CRS: there is no .prj")
-    return dataclasses.replace(_read(folder, subject, count), name=stem)
+    return msgspec.structs.replace(_read(folder, subject, count), name=stem)
 
 
 def _read(folder: Path, subject: str, count: int) -> Layer:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -85,7 +84,7 @@ def wfs_layer(href: str, get: Callable[[str], FeaturePage]) -> tuple[str, Featur
             raise LayerError(f"the service does not answer with GeoJSON as {output_format!r}: {err}") from err
         end = int(parameter(service_link(url)[1], "startIndex") or 0) + count
         following = link(end) if count else None  # whatever it says is matched: MapServer says what it gives at once
-        return replace(page, link=f'<{following}>; rel="next"' if following else None, matched=matched)
+        return msgspec.structs.replace(page, link=f'<{following}>; rel="next"' if following else None, matched=matched)
 
     return name.rpartition(":")[2], fetch(link(start)), fetch
 

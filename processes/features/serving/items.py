@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,7 @@ _PAGE_BYTES = 2**25
 """Geometries of a page have no more bytes, unless one alone has."""
 
 
-@dataclass(frozen=True, slots=True)
-class ItemQuery:
+class ItemQuery(msgspec.Struct, frozen=True):
     """Which features are wanted."""
 
     boxes: Boxes | None
@@ -45,8 +43,7 @@ class ItemQuery:
     """Values that fields have, as text, by the fields' names."""
 
 
-@dataclass(frozen=True, slots=True)
-class FoundItems:
+class FoundItems(msgspec.Struct, frozen=True):
     """A page of the features that match."""
 
     matched: int

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -143,8 +143,7 @@ def _spread(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return numbers
 
 
-@dataclass(frozen=True, slots=True)
-class FoundObjects:
+class FoundObjects(msgspec.Struct, frozen=True):
     """Objects whose boxes touch a part of the map, in the order of the index."""
 
     rows: NDArray[np.int64]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,8 +12,7 @@ Matches = NDArray[np.bool_]
 """`(n,)`; True = matches."""
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectFilter:
+class ObjectFilter(msgspec.Struct, frozen=True):
     """Which objects somebody wants to see."""
 
     class_name: str | None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import pyproj
 
 from processes.crs import CRS84, crs_uri, parse_crs
@@ -21,8 +20,7 @@ def longitude_latitude() -> ChosenCrs:
     return parse_crs(CRS84), False
 
 
-@dataclass(frozen=True, slots=True)
-class ServedCrs:
+class ServedCrs(msgspec.Struct, frozen=True):
     """The CRS in which the features of a result can be had."""
 
     own: pyproj.CRS

@@ -7,8 +7,8 @@ than the rest of this service.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -30,8 +30,7 @@ _VARINT, _BYTES = 0, 2
 Numbers = NDArray[np.uint64]
 
 
-@dataclass(frozen=True, slots=True)
-class TileLayer:
+class TileLayer(msgspec.Struct, frozen=True):
     """A layer of a tile."""
 
     name: str

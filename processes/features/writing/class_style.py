@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Set
-from dataclasses import dataclass
+
+import msgspec
 
 Color = tuple[int, int, int]
 """Red, green, blue, 0..255."""
@@ -31,8 +32,7 @@ _NOT_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _FAMILIES = {"Point": POINT, "LineString": LINE, "Polygon": POLYGON}
 
 
-@dataclass(frozen=True, slots=True)
-class ClassStyle:
+class ClassStyle(msgspec.Struct, frozen=True):
     """How a map shows the classes."""
 
     label_field: str

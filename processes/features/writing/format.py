@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyproj
 
 from processes.features.writing.result import ResultLayer
@@ -23,8 +23,7 @@ def _all_dimensions(_iso_types: frozenset[int]) -> int:
     return HEIGHTS | MEASURES
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(msgspec.Struct, frozen=True):
     """A form that a result can have: how it is asked for, what it can hold, and how it is written."""
 
     media_type: str

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyproj
@@ -15,8 +15,7 @@ from processes.crs import CrsTransform
 from processes.features.layer import from_wkb
 
 
-@dataclass(slots=True)
-class OutputTransform:
+class OutputTransform(msgspec.Struct):
     """Transforms a result's geometries to the CRS of the output, and counts those that have no place there."""
 
     crs_transform: CrsTransform
@@ -27,7 +26,7 @@ class OutputTransform:
     """Geometries so far."""
     lost_count: int = 0
     """Geometries so far that had no place in the CRS of the output."""
-    unlevel_rows: list[int] = field(default_factory=list)
+    unlevel_rows: list[int] = msgspec.field(default_factory=list)
     """Positions from 1 of the rows so far with heights that are not finite, where the format has no such numbers."""
 
     @property

@@ -7,10 +7,10 @@ the box of each geometry, whose statistics tell a reader which row groups it can
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyproj
@@ -82,15 +82,14 @@ def _groups(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]
         yield group
 
 
-@dataclass(slots=True)
-class _Extent:
+class _Extent(msgspec.Struct):
     """Types and bounds of all geometries, for the file's metadata."""
 
-    types: set[str] = field(default_factory=set)
+    types: set[str] = msgspec.field(default_factory=set)
     """Types of the geometries, as GeoParquet names them."""
-    low: NDArray[np.float64] = field(default_factory=lambda: np.full(3, np.inf))
+    low: NDArray[np.float64] = msgspec.field(default_factory=lambda: np.full(3, np.inf))
     """Least x, y and z, in the CRS of the output, `(3,)`; infinite = there are none."""
-    high: NDArray[np.float64] = field(default_factory=lambda: np.full(3, -np.inf))
+    high: NDArray[np.float64] = msgspec.field(default_factory=lambda: np.full(3, -np.inf))
     """Largest x, y and z, in the CRS of the output, `(3,)`; minus infinity = there are none."""
 
     def add(self, geometries: NDArray[np.object_]) -> pa.Array:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,8 +20,7 @@ ROWS_AT_ONCE = 16384
 """Most rows that are Python objects at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class RowBatch:
+class RowBatch(msgspec.Struct, frozen=True):
     """A range of rows of a result."""
 
     ids: pa.Array | None
@@ -35,8 +33,7 @@ class RowBatch:
     """The input's attributes and the added fields, n rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResultLayer:
+class ResultLayer(msgspec.Struct, frozen=True):
     """A classified layer, ready to be written."""
 
     name: str
@@ -133,4 +130,4 @@ def with_attributes(rows: RowBatch, columns: Sequence[pa.Array], schema: pa.Sche
         columns: the attributes, each `(n,)`.
         schema: of the attributes.
     """
-    return dataclasses.replace(rows, attributes=pa.RecordBatch.from_arrays(columns, schema=schema))
+    return msgspec.structs.replace(rows, attributes=pa.RecordBatch.from_arrays(columns, schema=schema))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,7 +38,7 @@ def without_json_texts(result: ResultLayer) -> ResultLayer:
             columns = [_decoded(*pair) for pair in zip(result.schema, batch.attributes.columns, strict=True)]
             yield with_attributes(batch, columns, schema)
 
-    return dataclasses.replace(result, schema=schema, rows=rows)
+    return msgspec.structs.replace(result, schema=schema, rows=rows)
 
 
 def _column_type(item: pa.Field) -> pa.DataType:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyproj
 
@@ -38,13 +38,13 @@ def _fit(result: ResultLayer, output_format: Format) -> ResultLayer:
     )
     style = result.style
     if style is not None:
-        style = dataclasses.replace(style, label_field=schema.names[result.schema.names.index(style.label_field)])
+        style = msgspec.structs.replace(style, label_field=schema.names[result.schema.names.index(style.label_field)])
 
     def rows() -> Iterator[RowBatch]:
         for batch in result.rows():
             yield with_attributes(batch, batch.attributes.columns, schema)
 
-    return dataclasses.replace(
+    return msgspec.structs.replace(
         result,
         schema=schema,
         rows=rows,

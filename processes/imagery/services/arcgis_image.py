@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlunsplit
 
@@ -100,8 +99,7 @@ class _RasterItems(msgspec.Struct):
     exceeded: bool = msgspec.field(default=False, name="exceededTransferLimit")
 
 
-@dataclass(frozen=True, slots=True)
-class ServedImage:
+class ServedImage(msgspec.Struct, frozen=True):
     """An image of an image service, before it is opened."""
 
     name: str

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+import msgspec
 import numpy as np
 
 from processes.errors import ImageError
@@ -26,8 +26,7 @@ _NO_NAMES = ("/", "ImageServer", "map", "coverage")
 """Parts of paths that no image is called by."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceLink:
+class ServiceLink(msgspec.Struct, frozen=True):
     """A link to a service, with what else of a request decides about its images."""
 
     href: str
@@ -66,8 +65,7 @@ class ServiceLink:
         return layer or (plain[-1] if plain else parts.hostname or "image")
 
 
-@dataclass(frozen=True, slots=True)
-class ServedFile:
+class ServedFile(msgspec.Struct, frozen=True):
     """An image that a service gives as one file."""
 
     href: str

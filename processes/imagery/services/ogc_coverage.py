@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
+import msgspec
 import pyproj
 from affine import Affine
 
@@ -42,8 +42,7 @@ Get = Callable[[str], bytes]
 """Returns what a URL names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
+class Coverage(msgspec.Struct, frozen=True):
     """A coverage as it is read: by tiles, or as one file."""
 
     name: str
@@ -56,8 +55,7 @@ class Coverage:
     dtype: str
 
 
-@dataclass(frozen=True, slots=True)
-class _CoveragePart:
+class _CoveragePart(msgspec.Struct, frozen=True):
     """What an answer tells of itself."""
 
     transform: Affine

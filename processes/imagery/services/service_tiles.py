@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.crs import CRS
@@ -30,8 +30,7 @@ _ABSENT = (204, 404)
 _RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
 
-@dataclass(frozen=True, slots=True)
-class ServedGrid:
+class ServedGrid(msgspec.Struct, frozen=True):
     """The cells of an image of a service, and how they are asked for."""
 
     service: AnyService

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from io import BytesIO
 
 import msgspec
@@ -29,8 +28,7 @@ _MAX_FAULT = 300
 _HALF_CELL = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class ServedTile:
+class ServedTile(msgspec.Struct, frozen=True):
     """The cells of a tile."""
 
     cells: Cells

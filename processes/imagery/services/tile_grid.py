@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Self
 
 import msgspec
@@ -13,8 +12,7 @@ _SLACK_CELLS = 1e-6
 """A box that is longer than whole cells by no more than this is as long as these."""
 
 
-@dataclass(frozen=True, slots=True)
-class TileWindow:
+class TileWindow(msgspec.Struct, frozen=True):
     """A tile of a grid, or as much of it as lies in the grid."""
 
     row: int

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+import msgspec
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
@@ -37,8 +37,7 @@ _SCALES = (
 _SHOWN_CHARACTERS = 80
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkOutput:
+class NetworkOutput(msgspec.Struct, frozen=True):
     """An output of an ONNX network, as the graph states it."""
 
     name: str
@@ -86,8 +85,7 @@ class NetworkOutput:
         return f"{self.name[:_SHOWN_CHARACTERS]!r} {self.kind}{shape}{' sorted by size' if self.is_sorted else ''}"
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
+class Network(msgspec.Struct, frozen=True):
     """The input and the outputs of an ONNX network."""
 
     input_name: str

@@ -6,8 +6,9 @@ Layers are called as in the state dict: `0.…` is the body, `1.…` the head.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
+
+import msgspec
 
 from processes.model.graph.building import INPUT
 from processes.model.pytorch.layers import Layers
@@ -20,8 +21,7 @@ _MOBILENET_V2 = (
 """Expansion, channels, blocks and first stride of each stage, as the paper's table 2 has them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Backbone:
+class Backbone(msgspec.Struct, frozen=True):
     """A body that cells go through before the head."""
 
     name: str

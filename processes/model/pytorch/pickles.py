@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import pickletools
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import BinaryIO, TypeGuard
+
+import msgspec
 
 from processes.errors import PackageError
 from processes.model.pytorch.known_names import INERT, MAPPING, PARAMETERS, STORAGES, TENSORS
@@ -38,8 +39,7 @@ _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (
 _SHORT_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
-@dataclass(frozen=True, slots=True)
-class TensorStorage:
+class TensorStorage(msgspec.Struct, frozen=True):
     """Numbers of one type, one after the other, which tensors share."""
 
     key: str
@@ -50,8 +50,7 @@ class TensorStorage:
     """Of numbers."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredTensor:
+class StoredTensor(msgspec.Struct, frozen=True):
     """A tensor that lies in a file: a part of a storage, all of it inside."""
 
     storage: TensorStorage
@@ -62,8 +61,7 @@ class StoredTensor:
     """Steps in the storage along each axis, in numbers."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Name:
+class _Name(msgspec.Struct, frozen=True):
     """A class or function that the pickle names: its module and its name."""
 
     text: str

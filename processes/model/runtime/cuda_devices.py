@@ -10,9 +10,10 @@ import ctypes
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
 _PROVIDER = Path("capi", "libonnxruntime_providers_cuda.so")
@@ -23,8 +24,7 @@ _NO_DEVICE = 100
 _MIG = "MIG-"
 
 
-@dataclass(frozen=True, slots=True)
-class Gpus:
+class Gpus(msgspec.Struct, frozen=True):
     """The GPUs that this process may use."""
 
     names: tuple[str, ...]

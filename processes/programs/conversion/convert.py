@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,8 +40,7 @@ _RANDOM_CHIPS = 32
 _SEED = 15
 
 
-@dataclass(frozen=True, slots=True)
-class ConversionOptions:
+class ConversionOptions(msgspec.Struct, frozen=True):
     """What the user decides about a conversion."""
 
     python: Path
@@ -53,12 +51,11 @@ class ConversionOptions:
     """`resampled_image_size` of an Esri KerasClassifier that takes any size, in cells; None = Esri's default."""
     timeout_s: float = 1800
     """Seconds that each run of the framework may take."""
-    objects: Mapping[str, Any] = field(default_factory=dict)
+    objects: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """Inputs `image` and `features` of the process, for a proof on real objects; empty = none."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConvertedPackage:
+class ConvertedPackage(msgspec.Struct, frozen=True):
     """What a conversion tells at its end."""
 
     answer: ConversionAnswer
@@ -120,7 +117,7 @@ def _convert(
     emd = package / source.emd.name
     write_document(document, emd)
     tell("checking the network")
-    catalog = LocalCatalog.from_settings(dataclasses.replace(settings, models=(), state=work / "state"))
+    catalog = LocalCatalog.from_settings(msgspec.structs.replace(settings, models=(), state=work / "state"))
     model = catalog.model_at(package)
     document.setdefault("Activation", model.activation)
     session = RecordingSession(_key(model))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +54,7 @@ class RecordingSession(Session):
         return np.concatenate(chips), np.concatenate(scores)
 
 
-@dataclass(frozen=True, slots=True)
-class CutObjects:
+class CutObjects(msgspec.Struct, frozen=True):
     """Objects whose chips were cut."""
 
     count: int
@@ -91,8 +88,8 @@ def cut_chips(
     cells = int(np.prod(session.chip_size)) * (session.network.bands or 3)
     taken = rows[:: max(1, -(-len(rows) * cells // _MOST_CELLS))]
     arguments, _ = read_arguments({}, definition, "", session.network.size)
-    arguments = dataclasses.replace(arguments, test_time_augmentation=False)
-    sources = dataclasses.replace(plan.rows.sources, arguments=arguments)
+    arguments = msgspec.structs.replace(arguments, test_time_augmentation=False)
+    sources = msgspec.structs.replace(plan.rows.sources, arguments=arguments)
     if len(taken):
         found = classify_rows(sources, plan.chips, taken, session, lambda _: None, threads=1)
         taken = taken[~np.isin(found.labels.status[taken], (ClassStatus.NODATA, ClassStatus.OUTSIDE_IMAGE))]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,8 +24,7 @@ _LABEL_OF_SEVERAL = 0.5
 """Probability from which on a class of a multi-label model is a label."""
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(msgspec.Struct, frozen=True):
     """The labels and probabilities of some chips, from both sides."""
 
     chips: str
@@ -49,7 +48,7 @@ class Comparison:
 
     def record(self) -> dict[str, Any]:
         """Return the figures for the .emd."""
-        return asdict(self)
+        return msgspec.structs.asdict(self)
 
 
 def write_inputs(chips: Chips, session: Session, path: Path) -> None:

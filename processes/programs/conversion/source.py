@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+import msgspec
 
 from processes.convert.kinds import Kind, kind_of
 from processes.convert.messages import ForeignFile
@@ -19,8 +20,7 @@ _KERAS_SIDE_PX = 64
 """Esri's default of `resampled_image_size`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ForeignPackage:
+class ForeignPackage(msgspec.Struct, frozen=True):
     """A package whose network is of Keras or PyTorch."""
 
     folder: Path

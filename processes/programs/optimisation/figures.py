@@ -6,9 +6,9 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -26,8 +26,7 @@ _ROUND_S = 0.5
 _SHOWN_VALUES, _SHOWN_CHARACTERS = 5, 40
 
 
-@dataclass(frozen=True, slots=True)
-class LabelFigures:
+class LabelFigures(msgspec.Struct, frozen=True):
     """The labels of a variant beside those in fp32."""
 
     objects: int
@@ -50,8 +49,7 @@ class LabelFigures:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Speeds:
+class Speeds(msgspec.Struct, frozen=True):
     """Chips per second in fp32 and in the precision of the variant, in rounds that alternate."""
 
     fp32: tuple[float, ...]
@@ -68,8 +66,7 @@ class Speeds:
         return f"{new:,.0f} chips/s, in fp32 {old:,.0f}: {self.ratio:.2f} times as fast"
 
 
-@dataclass(frozen=True, slots=True)
-class Truth:
+class Truth(msgspec.Struct, frozen=True):
     """What objects really are."""
 
     field: str

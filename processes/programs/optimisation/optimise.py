@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from processes.classify.inference import GPU_THREADS
 from processes.errors import InputError, PackageError
@@ -38,8 +38,7 @@ _LAYERS_KEPT = (0, 1)
 """How many of the first layers stay in float32: none, unless too many labels change. All others get their errors."""
 
 
-@dataclass(frozen=True, slots=True)
-class OptimisationOptions:
+class OptimisationOptions(msgspec.Struct, frozen=True):
     """What the user decides about a variant."""
 
     precision: Precision
@@ -49,12 +48,11 @@ class OptimisationOptions:
     """The field of the features that names the class of each; None = nobody knows it."""
     max_changed: float | None = None
     """Share of labels that may change, 0..1; None = any."""
-    objects: Mapping[str, Any] = field(default_factory=dict)
+    objects: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """Inputs `image` and `features` of the process."""
 
 
-@dataclass(frozen=True, slots=True)
-class OptimisedPackage:
+class OptimisedPackage(msgspec.Struct, frozen=True):
     """What an optimisation tells at its end."""
 
     runtime: str
@@ -110,7 +108,7 @@ def _optimise(
     tell: Callable[[str], None],
 ) -> OptimisedPackage:
     """Write the files of the variant into the folder `package`, and measure them."""
-    settings = dataclasses.replace(settings, state=work / "state")
+    settings = msgspec.structs.replace(settings, state=work / "state")
     catalog, processor = LocalCatalog.from_settings(settings), _processor(options.precision)
     model = catalog.model(given)
     _require_plain(model, package.name)
@@ -124,7 +122,7 @@ def _optimise(
     chips, scores = before.recorded()
     truth = None if options.truth_field is None else _truth(options.truth_field, cut, model)
     most = 1.0 if options.max_changed is None else options.max_changed
-    variants = LocalCatalog.from_settings(dataclasses.replace(settings, models=()))
+    variants = LocalCatalog.from_settings(msgspec.structs.replace(settings, models=()))
     for kept in _LAYERS_KEPT if options.precision == "int8" else (0,):
         tell(f"making a network of {options.precision}" + (", but for its first layer" if kept else ""))
         calibrated = write_variant(model, options.precision, before, chips, package, work, kept)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,8 +32,7 @@ _SHOWN = 48
 _UNKNOWN = -1
 
 
-@dataclass(frozen=True, slots=True)
-class RealChips:
+class RealChips(msgspec.Struct, frozen=True):
     """Chips as the network gets them but for the normalisation, with its answers."""
 
     chips: Chips
@@ -47,8 +45,7 @@ class RealChips:
     """True: the cells are those of 8-bit images, 0..255."""
 
 
-@dataclass(frozen=True, slots=True)
-class PackageReport:
+class PackageReport(msgspec.Struct, frozen=True):
     """What a check found."""
 
     model: Model
@@ -78,13 +75,12 @@ class PackageReport:
         return float(np.trace(self.confusion) / self.confusion.sum())
 
 
-@dataclass(frozen=True, slots=True)
-class CheckOptions:
+class CheckOptions(msgspec.Struct, frozen=True):
     """What a package is checked on."""
 
     chips: Path | None = None
     """A folder of chips, one folder in it per class; None = there is none."""
-    objects: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    objects: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """Inputs `image` and `features` of the process."""
     truth_field: str | None = None
     """The field of the features that names the class of each; None = nobody knows it."""
@@ -102,7 +98,7 @@ def check_package(given: str, settings: Settings, options: CheckOptions) -> tupl
         ServiceError: the package cannot be used, or the chips cannot be cut.
     """
     with tempfile.TemporaryDirectory(prefix="classify-") as folder:
-        settings = dataclasses.replace(settings, state=Path(folder, "state"))
+        settings = msgspec.structs.replace(settings, state=Path(folder, "state"))
         catalog = LocalCatalog.from_settings(settings)
         model = catalog.model(given)
         if model.own_function is not None:
@@ -118,7 +114,7 @@ def check_package(given: str, settings: Settings, options: CheckOptions) -> tupl
             np.concatenate([part.truth for part in parts]),
             all(part.is_in_bytes for part in parts),
         )
-        report = dataclasses.replace(
+        report = msgspec.structs.replace(
             report,
             chips=len(found.chips),
             not_finite=int((~np.isfinite(found.scores).all(axis=1)).sum()),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from processes.errors import InputError
 from processes.model.catalog import Model
@@ -25,8 +25,7 @@ _OF_BYTES = 1 / 255
 """What training multiplies the cells of 8-bit imagery by, unless it says so."""
 
 
-@dataclass(frozen=True, slots=True)
-class OwnPackage:
+class OwnPackage(msgspec.Struct, frozen=True):
     """What its maker says of a network."""
 
     classes: tuple[ModelClass, ...]
@@ -124,7 +123,9 @@ def make_package(network: Path, output: Path, own: OwnPackage, settings: Setting
                 target = package / path.relative_to(network.parent)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
-            catalog = LocalCatalog.from_settings(dataclasses.replace(settings, models=(), state=Path(folder, "state")))
+            catalog = LocalCatalog.from_settings(
+                msgspec.structs.replace(settings, models=(), state=Path(folder, "state"))
+            )
             model = _checked(package / network.name, package, own, catalog)
             write_archive(package, archive)
             os.replace(archive, output)

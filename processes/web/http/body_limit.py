@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 from processes.errors import LimitError
 from processes.jobs.disk import require_space
@@ -18,8 +19,7 @@ _LOOK_BYTES = 2**24
 """The space that is left is looked at whenever so much of a sent file has arrived."""
 
 
-@dataclass(slots=True)
-class BodyLimit:
+class BodyLimit(msgspec.Struct):
     """The limit of a request's body; a sent file has another one, and is refused before it arrives where it can be."""
 
     settings: Settings

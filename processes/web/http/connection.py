@@ -7,10 +7,10 @@ import contextlib
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
 from enum import IntEnum, auto
 from typing import Any
 
+import msgspec
 from gunicorn.asgi.parser import LimitRequestHeaders, PythonProtocol
 from gunicorn.config import Config
 
@@ -35,8 +35,7 @@ _MAX_HEAD_BYTES = 2**16
 """The parser limits lines and their number, which allows a head of 800 kB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(msgspec.Struct, frozen=True):
     """What the connections of a process share."""
 
     application: Application
@@ -341,6 +340,6 @@ def _work(exchange: Exchange, outflow: Outflow) -> ResponsePart:
         try:
             sent_bytes = outflow.write_now(part.content) if is_free else 0
         except OSError:
-            return replace(part, content=b"", is_broken=True)
+            return msgspec.structs.replace(part, content=b"", is_broken=True)
         if sent_bytes < len(part.content) or part.has_ended or time.monotonic() > end_s:
-            return replace(part, content=part.content[sent_bytes:])
+            return msgspec.structs.replace(part, content=part.content[sent_bytes:])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from gunicorn.config import Config
 from gunicorn.http.wsgi import Response, create
 
@@ -23,8 +23,7 @@ Application = Callable[[Mapping[str, Any], Callable[..., Any]], Any]
 """A WSGI application."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResponsePart:
+class ResponsePart(msgspec.Struct, frozen=True):
     """What a step has made."""
 
     content: bytes

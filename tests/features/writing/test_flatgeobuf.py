@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pyogrio
 import pyproj
 import pytest
 import shapely
+from msgspec.structs import replace
 
 from conftest import write_layer
 from layers import BOX, ODD_NAMES, make_layer, points_at, typed_attributes, wkt
