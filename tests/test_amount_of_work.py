@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
+import pyogrio
 import pytest
+import shapely
 import sqlalchemy as sa
 
 from conftest import definition, save_mean_network
 from processes.jobs.runner import Runner
+from processes.model.catalog import Catalog
 from processes.settings import load_settings
+from rasters import box_around, make_raster, to_map
 from service import Client, configure, load_application
 
 IDLE_S = 5
@@ -93,3 +99,55 @@ def test_an_idle_runner_asks_its_store_little(configuration: Path) -> None:
         asyncio.run(asyncio.wait_for(idle(), 60))
     finally:
         sa.event.remove(sa.Engine, "before_cursor_execute", note)
+
+
+HEAVY = {"numpy", "pyarrow", "shapely", "pyproj", "rasterio", "pyogrio", "onnx", "onnxruntime", "jsonschema"}
+HEAVY_OF_SERVERS = {
+    "sqlalchemy",
+    "pygeoapi",
+    "flask",
+    "urllib3",
+    "obstore",
+    "cryptography",
+    "distributed",
+    "owslib",
+    "lxml",
+}
+
+
+@pytest.mark.parametrize(
+    ("program", "unused"),
+    [
+        ("processes.programs.cli", HEAVY | HEAVY_OF_SERVERS | {"msgspec", "yaml"}),
+        ("processes.programs.serve", HEAVY | HEAVY_OF_SERVERS),
+        ("processes.programs.runner", HEAVY | {"pygeoapi", "flask", "obstore", "cryptography", "distributed"}),
+        ("processes.programs.web", {"onnx", "onnxruntime", "pyogrio", "obstore", "distributed", "owslib", "lxml"}),
+        ("processes.programs.local", {"onnx", "onnxruntime", "pyogrio", "jsonschema"} | HEAVY_OF_SERVERS),
+    ],
+)
+def test_a_program_imports_what_it_needs(program: str, unused: set[str]) -> None:
+    command = [sys.executable, "-c", f"import sys, {program}; print(*sys.modules)"]
+    imported = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert program in imported
+    assert not {name.split(".")[0] for name in imported} & unused
+
+
+def test_a_run_of_one_object_imports_what_it_needs(configuration: Path, tmp_path: Path) -> None:
+    Catalog.from_settings(load_settings(configuration)).usable_ids()  # the package is checked by another process
+    image, layer = make_raster(tmp_path / "image.tif"), tmp_path / "one.gpkg"
+    table = pa.table({"name": ["a"], "geometry": [shapely.to_wkb(to_map(box_around(30, 20, 6, 6)))]})
+    pyogrio.write_arrow(
+        table, layer, driver="GPKG", geometry_name="geometry", geometry_type="Polygon", crs="EPSG:32633"
+    )
+    options = ["--image", image, "--features", layer, "--model", "brightness", "--output", tmp_path / "out.gpkg"]
+    arguments = ["--config", str(configuration), "run", "--quiet", *map(str, options)]
+    program = f"""
+import sys
+from processes.programs.cli import main
+main({arguments!r}, standalone_mode=False)
+print(*sys.modules, file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    imported = done.stderr.split()
+    assert "onnxruntime" in imported
+    assert not {name.split(".")[0] for name in imported} & (HEAVY_OF_SERVERS | {"jsonschema", "PIL"})

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from processes.errors import InputError, ServiceError
 from processes.jobs.database import Database
-from processes.jobs.files import Storage
 from processes.jobs.job import Job, JobStatus
 from processes.jobs.status_info import output_link, status_info
+from processes.jobs.storage import Storage
 from processes.jobs.tables import callback, job
 from processes.ogc.results import blocks_of, results_document
 from processes.settings import Settings

@@ -20,7 +20,6 @@ from processes.jobs.class_counts import counted
 from processes.jobs.counters import PACE_OBJECTS, PACE_SECONDS
 from processes.jobs.engine import Engine
 from processes.jobs.fetched_inputs import FETCHED
-from processes.jobs.files import Storage
 from processes.jobs.job import Job, Section, parallel_slots
 from processes.jobs.messages import running_message, successful_message
 from processes.jobs.runner_store import LeaseLostError, RunnerStore
@@ -37,6 +36,7 @@ from processes.jobs.steps import (
     StepReport,
     StepStopped,
 )
+from processes.jobs.storage import Storage
 from processes.jobs.threads import Threads
 from processes.ogc.process import LostFilesError, Sections
 

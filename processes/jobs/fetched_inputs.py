@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from processes.jobs.files import Storage
+from processes.jobs.storage import Storage
 from processes.sources.downloads import OPENED, Download, keep_downloads, place_downloads
 
 FETCHED = "fetched"

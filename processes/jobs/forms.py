@@ -32,9 +32,9 @@ from processes.features.serving.map_index import write_map_index
 from processes.features.serving.stored_result import StoredResult
 from processes.features.writing.formats import format_of_ending
 from processes.imagery.remote_source import RemoteAccess
-from processes.jobs.files import FORMS, Storage
 from processes.jobs.form_names import CHIP, CHIPS, INDEX, MAP, form_name, stored_name
 from processes.jobs.job import Job
+from processes.jobs.storage import FORMS, Storage
 from processes.settings import Settings
 from processes.sources.part_cache import PartCache
 

@@ -26,11 +26,12 @@ from processes.errors import (
 from processes.jobs.database import WEB_PATIENCE_S, Database, StoreFullError
 from processes.jobs.disk import require_space
 from processes.jobs.end_watch import EndWatch
-from processes.jobs.files import Storage, storage_of
+from processes.jobs.files import storage_of
 from processes.jobs.forms import Forms
 from processes.jobs.job import Job, parallel_slots
 from processes.jobs.permits import Permits
 from processes.jobs.slots import slot_count
+from processes.jobs.storage import Storage
 from processes.jobs.store import JobStore
 from processes.jobs.wakeup_pipe import WakeupPipe
 from processes.ogc.execution import DryRun, Execution

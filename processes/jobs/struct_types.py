@@ -15,7 +15,7 @@ import msgspec
 def prepare_struct_types() -> None:
     """Let msgspec look at all types of Struct that are imported, while nobody decodes them."""
     for kind in _kinds(msgspec.Struct):
-        with contextlib.suppress(TypeError):  # what cannot be decoded is not
+        with contextlib.suppress(TypeError, NameError):  # what cannot be decoded is not
             msgspec.json.Decoder(kind)
             msgspec.msgpack.Decoder(kind)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from processes.errors import PackageError
 from processes.model.definition import ModelClass, ModelDefinition
-from processes.model.graph.network import Network, NetworkOutput
+
+if TYPE_CHECKING:
+    from processes.model.graph.network import Network, NetworkOutput
 
 _PROBABILITIES = (
     "probabilities",

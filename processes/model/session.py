@@ -13,7 +13,7 @@ from functools import lru_cache
 from math import prod
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 
 from processes.errors import PackageError
 from processes.model.definition import Activation, ModelDefinition, chip_size
-from processes.model.graph.network import Network, load_network
-from processes.model.graph.preparation import ChipDtype, with_preparation
-from processes.model.graph.quantised import without_quantisation
-from processes.model.graph.weights import load_weights
 from processes.model.normalization import Normalization
 from processes.model.outputs import candidates
 from processes.model.runtime.runtime import Chips, Precision, Processor, RunNetwork
 from processes.model.runtime.runtimes import choose_runtime, missing_precision
 from processes.model.scores import probabilities, rows_of
+
+if TYPE_CHECKING:  # onnx is slow to import, and large: only who opens a network has it
+    from processes.model.graph.network import Network
+    from processes.model.graph.preparation import ChipDtype
 
 _logger = logging.getLogger(__name__)
 
@@ -192,6 +192,8 @@ class Session:
         _logger.warning("out of memory: batches are halved", extra={"from": size, "to": size // 2})
 
     def _load(self) -> tuple[Any, Network]:
+        from processes.model.graph.network import load_network
+
         definition = self.key.definition
         is_of_chip = definition.resampling is None
         chip = (definition.chip_height, definition.chip_width) if is_of_chip else None
@@ -199,6 +201,10 @@ class Session:
 
     def _open(self, dtype: ChipDtype) -> RunNetwork:
         """Return the network that takes chips of a dtype, opened the first time."""
+        from processes.model.graph.preparation import with_preparation
+        from processes.model.graph.quantised import without_quantisation
+        from processes.model.graph.weights import load_weights
+
         with self._opening:
             if dtype not in self._opened:
                 key = self.key

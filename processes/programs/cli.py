@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ class _Program(click.Group):
 @click.pass_context
 def main(context: click.Context, config: Path | None, parent: int | None) -> None:
     """Classify objects on imagery with a trained model."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads for algebra, which spin and have nothing to do
     if parent is not None:
         from processes.programs.serve import end_with
 

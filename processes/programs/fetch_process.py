@@ -18,8 +18,10 @@ from processes.classify.downloads import FRAME, download_links
 from processes.confinement.confinement import Confinement
 from processes.errors import ServiceError, to_record
 from processes.jobs.fetched_inputs import keep_inputs
-from processes.jobs.files import Storage, storage_of
-from processes.jobs.steps import InputsFetched, Step, StepFailed, StepOutcome, StepReport, failure_of
+from processes.jobs.files import storage_of
+from processes.jobs.step_work import failure_of
+from processes.jobs.steps import InputsFetched, Step, StepFailed, StepOutcome, StepReport
+from processes.jobs.storage import Storage
 from processes.ogc.execution import Execution
 from processes.programs.steps_from_owner import prepare_process, steps_from_owner
 from processes.settings import Settings, load_settings

@@ -10,7 +10,8 @@ import msgspec
 
 from processes.confinement.confinement import Confinement
 from processes.jobs.files import storage_of
-from processes.jobs.steps import PlanMade, StepNotTaken, StepReport, do_step
+from processes.jobs.step_work import do_step
+from processes.jobs.steps import PlanMade, StepNotTaken, StepReport
 from processes.model.runtime.runtimes import load_runtime
 from processes.programs.steps_from_owner import prepare_process, steps_from_owner
 from processes.registry import load_processes

@@ -14,6 +14,9 @@ gc.disable()  # it would look again and again through what is imported, and stay
 import processes.features.reading.gdal  # noqa: E402
 import processes.features.reading.geoparquet  # noqa: E402
 import processes.imagery.pictures  # noqa: E402
+import processes.model.graph.preparation  # noqa: E402
+import processes.model.graph.quantised  # noqa: E402
+import processes.model.graph.weights  # noqa: E402
 import processes.ogc.schema_faults  # noqa: E402
 import processes.programs.slot_process  # noqa: E402, F401
 from processes.model.runtime.runtimes import RUNTIMES  # noqa: E402

@@ -12,11 +12,11 @@ from pygeoapi.api import API
 from processes.classify.stored_chips import ChipGoneError, StoredChip
 from processes.errors import ForbiddenError, UnavailableError
 from processes.features.serving.stored_result import StoredResult
-from processes.jobs.files import FORMS
 from processes.jobs.form_names import CHIP, CHIPS, stored_name
 from processes.jobs.intake import Intake
 from processes.jobs.job import Job, JobStatus
 from processes.jobs.manager import JobManager
+from processes.jobs.storage import FORMS
 from processes.ogc.problem import GoneError, NotFoundError
 from processes.settings import Settings
 from processes.sources.links import allowed_path

@@ -9,9 +9,9 @@ from flask import Response, current_app
 from processes.errors import FailureError, UnavailableError
 from processes.features.serving.stored_result import StoredResult
 from processes.features.writing.formats import FORMATS
-from processes.jobs.files import FORMS
 from processes.jobs.intake import Intake
 from processes.jobs.job import Job
+from processes.jobs.storage import FORMS
 from processes.ogc.problem import GoneError, NotFoundError
 from processes.web.results import OutputFile, file_response, job_error, output_response
 from processes.web.views import STOPPING

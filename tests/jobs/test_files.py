@@ -22,7 +22,9 @@ from processes.classify.downloads import FRAME, has_host_links
 from processes.crs.web_mercator import to_world
 from processes.errors import FailureError, InputError
 from processes.features.writing.formats import FORMATS
-from processes.jobs.files import FolderStorage, ObjectStorage, Storage, storage_of
+from processes.jobs.files import FolderStorage, storage_of
+from processes.jobs.object_files import ObjectStorage
+from processes.jobs.storage import Storage
 from processes.ogc.request import read_request
 from processes.settings import Settings
 from processes.sources.links import allowed_path, resolve

@@ -13,16 +13,14 @@ from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from processes.errors import PackageError
-from processes.model.graph.versions import ir_version_of
-from processes.model.runtime.bound_network import Allocate, BoundNetwork, Device
 from processes.model.runtime.cuda_devices import Gpus, cuda_version, find_gpus
-from processes.model.runtime.page_locked_memory import PageLockedMemory
 from processes.model.runtime.runtime import Chips, Precision, Processor, RunNetwork, translate_errors
+
+if TYPE_CHECKING:  # numpy is slow to import, and large: only who opens a network has it
+    from processes.model.runtime.bound_network import Allocate, Device
 
 _LOG_ERRORS_ONLY = 3
 
@@ -160,6 +158,8 @@ def save_folded(network: Path, target: Path) -> None:
 
 def bound(session: Any, device: Device, calls: int, allocate: Allocate) -> RunNetwork:
     """Return a network that runs in buffers that are used again; arguments as `BoundNetwork` has them."""
+    from processes.model.runtime.bound_network import BoundNetwork
+
     return _translated(BoundNetwork(_library(), session, device, calls, allocate))
 
 
@@ -211,6 +211,8 @@ def _shorten(words: str) -> str:
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", words).split("\n")[0]
     newest = re.search(r"support for domain ai\.onnx is till opset (\d+)", text)
     if newest is not None:
+        from processes.model.graph.versions import ir_version_of
+
         opset = int(newest[1])
         return (
             f"its opset is too new; export it with opset {opset} and IR version {ir_version_of(opset)}, or older ones"
@@ -235,6 +237,10 @@ def _gpus() -> Gpus:
 @cache
 def _page_locked() -> Allocate:
     """Return what makes memory that a GPU reads by itself; ordinary memory does too, more slowly."""
+    import numpy as np
+
+    from processes.model.runtime.page_locked_memory import PageLockedMemory
+
     package = _package()
     version = None if package is None else cuda_version(package)
     return np.empty if version is None else PageLockedMemory(version[0]).allocate

@@ -16,8 +16,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from processes.errors import PackageError
 from processes.model.runtime.cpu import CPU_INFO, instructions
 from processes.model.runtime.runtime import Chips, Precision, Processor, RunNetwork, translate_errors
@@ -98,6 +96,8 @@ class OpenVino:
             used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         if used != hint:
             raise PackageError(f"the network cannot be opened: OpenVINO would compute in {used}, not in {hint}")
+        import numpy as np
+
         requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(callers):
             requests.put(compiled.create_infer_request())
@@ -123,6 +123,7 @@ def _library() -> Any:
     """Return the module `openvino`, which is to report no usage: its own module for that is not installed."""
     with _LOADING:
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # an import of it fails
+        import numpy as np
         import openvino
 
         # the first call that needs a table of types makes it: two first calls at once wait for each other for ever

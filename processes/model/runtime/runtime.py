@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from processes.errors import PackageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _MAX_REASON_CHARACTERS = 300
 _OUT_OF_MEMORY = re.compile(
@@ -28,7 +29,7 @@ Processor = Literal["CPU", "GPU"]
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
 """The numbers that a network is computed with. Sums are of more digits in all of them."""
 
-Chips = NDArray[np.uint8] | NDArray[np.float32]
+type Chips = NDArray[np.uint8] | NDArray[np.float32]
 """`(n, bands, height, width)`, cells as cut and zeroed, not normalised."""
 
 RunNetwork = Callable[[Chips, Sequence[str]], Sequence[object]]
