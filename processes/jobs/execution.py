@@ -213,7 +213,8 @@ class JobExecution:
         """Do a step once; None = it was lost in the engine."""
         await self._pause(min(0.1 * 2**state.errors, _MAX_PAUSE_S) if state.errors else 0)
         job = self.job
-        step = Step(job.id, job.fence, job.process, action, plan, state.number, job.result_name)
+        slots = parallel_slots(job.parallel_factor, self._engine.slot_count()) if action == "begin" else 1
+        step = Step(job.id, job.fence, job.process, action, plan, state.number, job.result_name, slots=slots)
         try:
             report = await self._engine.run(step, job, lambda: self._attempts.expect_loss(action, state))
             if not isinstance(report.outcome, StepStopped):

@@ -49,6 +49,10 @@ class Step(msgspec.Struct, frozen=True):
     """An empty folder of the slot's machine; its owner creates and removes it."""
     key: str = ""
     """By which this attempt is told from others, to stop it alone."""
+    slots: int = 1
+    """So many slots the job may have now: the step may use the cores of those that nobody else uses."""
+    cores: int | None = None
+    """Cores that it may use; None = those of a slot."""
 
 
 class ResultPublished(msgspec.Struct, frozen=True, tag=True):
@@ -205,7 +209,7 @@ def _outcome(
                     return _finished(output, files, storage, step, 0)
                 if not isinstance(process, SectionedProcess):
                     return _finished(process.execute(execution, files.scratch), files, storage, step, 1)
-                begun = process.begin(execution, files, begin_section, progress)
+                begun = process.begin(execution, files, begin_section, progress, step.cores)
                 return begun if isinstance(begun, Sections) else _finished(begun, files, storage, step, total)
             case "section":
                 part = _sectioned(process).run_section(files, step.section, progress)
