@@ -30,7 +30,7 @@ SHIPPED = Path(__file__).resolve().with_name("shipped")
 """Where a wheel has what stands at the root of a checkout: the configuration, the models and the demonstration."""
 _WEB_WORKERS, _WEB_THREADS = 2, 64
 _MAX_PAUSE_S = 60
-_MAY_BE_0 = ("max_upload_mb", "max_uploads_mb_per_client", "max_objects_per_day", "max_slot_mb")
+_MAY_BE_0 = ("max_upload_mb", "max_uploads_mb_per_client", "max_objects_per_day", "max_kept_tiles_mb", "max_slot_mb")
 """Limits that are switched off by a 0."""
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -65,6 +65,8 @@ class Limits(msgspec.Struct, frozen=True):
     """Seconds that one request for a part of an image may take; then it is tried again."""
     max_cache_mb: int = 512
     """Parts of remote images that a job keeps on each machine while it goes on, in MiB."""
+    max_kept_tiles_mb: int = 1024
+    """Decoded tiles of files that all slots of a machine keep for a minute, in MiB; 0 = none."""
     sync_max_objects: int = 20_000
     """Objects of one synchronous request."""
     max_waiting_jobs: int = 1000

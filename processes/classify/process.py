@@ -79,7 +79,9 @@ from processes.sources.seal import Seal, seal_of
 from processes.sources.stamps import FileStamp, require_same_files, require_unchanged_files
 
 _FIRST_SECTION_S = 0.4
-"""Seconds that the first section takes, which one slot does alone. Work that ends earlier has no further section."""
+"""Seconds that the first section takes, which one slot does alone, with the cores of those that have nothing to do."""
+_WHOLE = 4
+"""Work that ends within so many times that has no further section."""
 _SECTION_S = 4
 """Seconds that each further section takes at most, at the speed of the first."""
 _STEP_S = 5
@@ -141,7 +143,8 @@ class ClassifyObjects(SectionedProcess):
     ) -> Output:
         """Do the work. Arguments are those of the interface; `planned` and `progress` are called as in `begin`."""
         plan, output = self._prepare(execution, folder)
-        found = self._classify(plan, reading_order(plan.chips), planned, Stopwatch(progress), Pause())
+        pace, threads = Stopwatch(progress), self._thread_count()
+        found = self._classify(plan, reading_order(plan.chips), planned, pace, Pause(), threads)
         self._require_same_model(plan.rows.sources)
         return published(plan.rows, found.labels, output, folder, stores=False)
 
@@ -159,9 +162,9 @@ class ClassifyObjects(SectionedProcess):
 
     def estimate_sections(self, estimate: Estimate, objects_per_s: float, slots: int) -> tuple[int, float]:
         seconds = max(estimate.objects / objects_per_s, estimate.read_bytes / READ_BYTES_PER_S)
-        left_s = seconds - _FIRST_SECTION_S
-        if left_s <= 0:
-            return 1, seconds
+        if seconds / slots <= _WHOLE * _FIRST_SECTION_S:
+            return 1, seconds / slots
+        left_s = seconds - _FIRST_SECTION_S * slots
         sections = min(estimate.objects, 1 + math.ceil(left_s / seconds_of_section(left_s, _SECTION_S)))
         return sections, _FIRST_SECTION_S + left_s / min(sections, slots)
 
@@ -178,12 +181,17 @@ class ClassifyObjects(SectionedProcess):
         return self._prepare(execution, folder)[0]
 
     def begin(
-        self, execution: Execution, files: JobFiles, planned: Callable[[int], None], progress: Progress
+        self,
+        execution: Execution,
+        files: JobFiles,
+        planned: Callable[[int], None],
+        progress: Progress,
+        cores: int | None = None,
     ) -> Output | Sections:
         plan, output = self._prepare(execution, files.scratch, files.near())
         rows, pace = reading_order(plan.chips), Stopwatch(progress)
-        pause = Pause(lambda: pace.seconds() > _FIRST_SECTION_S, lambda: pace.seconds() > _STEP_S)
-        found = self._classify(plan, rows, planned, pace, pause)
+        pause = Pause(lambda: _is_first_over(pace, len(rows)), lambda: pace.seconds() > _STEP_S)
+        found = self._classify(plan, rows, planned, pace, pause, cores or self._thread_count())
         stamps = execution.file_stamps or ()
         require_unchanged((image.source for image in plan.chips.images), stamps)
         require_unchanged_files(stamp for stamp in stamps if stamp.pointer.startswith(_FEATURES))
@@ -191,7 +199,8 @@ class ClassifyObjects(SectionedProcess):
         if found.done.all():
             chips = chips_of(plan, stamps, files.scratch / OPENED, seal_of(self._settings))
             return published(plan.rows, found.labels, output, files.scratch, True, chips)
-        sections = cut_sections(plan.chips, rows, found.done, pace.rows_per_s(), _SECTION_S)
+        slots = (cores or self._thread_count()) / self._thread_count()
+        sections = cut_sections(plan.chips, rows, found.done, pace.rows_per_s() / slots, _SECTION_S)
         done = rows[found.done]
         _save(plan, output, stamps, done, found, sections, files, seal_of(self._settings))
         classes = tuple(counted_classes(plan.rows.sources, labels_of(found.labels, done)))
@@ -291,12 +300,19 @@ class ClassifyObjects(SectionedProcess):
         planned: Callable[[int], None],
         pace: Stopwatch,
         pause: Pause,
+        threads: int,
     ) -> Classified:
         """Classify rows of a plan in reading order, as `classify_rows` does."""
         session = session_for(plan.rows.sources, self._catalog.functions, self._thread_count())
         planned(len(plan.rows))
         pace.start(len(plan.rows) - len(rows))
-        return classify_rows(plan.rows.sources, plan.chips, rows, session, pace.count, self._thread_count(), pause)
+        return classify_rows(plan.rows.sources, plan.chips, rows, session, pace.count, threads, pause)
+
+
+def _is_first_over(pace: Stopwatch, rows: int) -> bool:
+    """Return whether the first section ends here, and the rest of so many rows is cut into further ones."""
+    spent_s = pace.seconds()
+    return spent_s > _FIRST_SECTION_S and spent_s + pace.seconds_left(rows) > _WHOLE * _FIRST_SECTION_S
 
 
 def _loaded_rows(saved: SavedPlan, sources: Sources, files: JobFiles) -> PlannedRows:

@@ -40,6 +40,10 @@ class Stopwatch:
             self._first_s, self._first_rows = self._last_s, rows
         self._progress(rows)
 
+    def seconds_left(self, rows: int) -> float:
+        """Return the seconds that the rest of so many rows takes at the speed so far."""
+        return (rows - self._rows) / max(self.rows_per_s(), 1e-9)
+
     def rows_per_s(self) -> float:
         """Return rows per second; of all rows where there was one batch only."""
         if self._last_s > self._first_s:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import Future
 from threading import Lock, local
 from types import TracebackType
@@ -18,7 +18,8 @@ from rasterio.windows import Window
 from processes.imagery.decoded_tile import Cells, Tile
 from processes.imagery.grid import Mask, Windows
 from processes.imagery.image import Image
-from processes.imagery.source import readable
+from processes.imagery.kept_tiles import KEPT_TILES
+from processes.imagery.source import FileSource, readable
 from processes.imagery.stored_tiles import StoredTiles, read_stored_tiles
 from processes.imagery.tile_fetching import TileFetcher
 from processes.imagery.window_cells import CellsAndMask, read_window, rescaled
@@ -51,7 +52,7 @@ def _dtype(image: Image, selection: BandSelection) -> np.dtype[np.generic]:
 class TileReader:
     """Cuts windows out of images, for several threads at once: they share the decoded tiles.
 
-    Each thread reads under `gdal_settings`.
+    What `KEPT_TILES` has of files is not decoded again. Each thread reads under `gdal_settings`.
 
     Args:
         images: the images, in the client's order.
@@ -80,6 +81,7 @@ class TileReader:
         self._kept_bytes = 0
         self._tiles: OrderedDict[tuple[int, int, int], Future[Tile]] = OrderedDict()
         self._lock = Lock()
+        self._states: dict[int, Hashable] = {}
         self._stored: dict[int, StoredTiles | None] = {}
         self._absent: dict[int, AbsentCells] = {}
         self._handles = local()
@@ -230,7 +232,8 @@ class TileReader:
         if kept is not None:
             return kept.result()
         try:
-            tile = self._decode(index, row, column)
+            place = (self._selections[index], self.shapes[index, 4:].tobytes(), row, column)
+            tile = KEPT_TILES.get(self._state(index), place, lambda: self._decode(index, row, column))
         except BaseException as err:
             with self._lock:
                 del self._tiles[key]
@@ -250,6 +253,13 @@ class TileReader:
                     break
                 del self._tiles[key]
                 self._kept_bytes -= oldest.result().nbytes
+
+    def _state(self, index: int) -> Hashable:
+        """Return what the image is kept by from one reader to the next: the file as it was at its first tile."""
+        if index not in self._states:
+            source = self.images[index].source
+            self._states[index] = KEPT_TILES.state_of(source.path) if isinstance(source, FileSource) else None
+        return self._states[index]
 
     def _decode(self, index: int, row: int, column: int) -> Tile:
         image, selection = self.images[index], self._selections[index]

@@ -135,8 +135,7 @@ class JobExecution:
         total = sections.without_chip + sum(sections.objects)
         self.job = msgspec.structs.replace(self.job, plan=plan, objects=total, done=done)
         self._count("objects", "", done)
-        message = running_message(done, total, None)
-        await self._write(self._store.save_plan, plan, sections, message, self._pop_counts())
+        await self._write(self._store.save_plan, plan, sections, running_message(done, total, None), self._pop_counts())
         self._log("job cut into sections", objects=total, sections=len(sections.objects))
 
     async def _do_sections(self) -> None:
@@ -214,7 +213,8 @@ class JobExecution:
         """Do a step once; None = it was lost in the engine."""
         await self._pause(min(0.1 * 2**state.errors, _MAX_PAUSE_S) if state.errors else 0)
         job = self.job
-        step = Step(job.id, job.fence, job.process, action, plan, state.number, job.result_name)
+        slots = parallel_slots(job.parallel_factor, self._engine.slot_count()) if action == "begin" else 1
+        step = Step(job.id, job.fence, job.process, action, plan, state.number, job.result_name, slots=slots)
         try:
             report = await self._engine.run(step, job, lambda: self._attempts.expect_loss(action, state))
             if not isinstance(report.outcome, StepStopped):

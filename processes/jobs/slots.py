@@ -55,7 +55,7 @@ class SlotPool:
         self.count = count
         self._is_kept = is_kept
         use_template(SLOT_TEMPLATE if program == SLOT_PROGRAM else program)
-        cores = max(1, available_threads() // self.count)
+        self._cores = cores = max(1, available_threads() // self.count)
         self._free = [
             Slot(configuration, cores, _variables(number, cores), program, is_kept) for number in range(self.count)
         ]
@@ -108,12 +108,13 @@ class SlotPool:
             experienced = [slot for slot in self._free if slot.knows(step.job)]
             slot = experienced[-1] if experienced else self._free[-1]
             self._free.remove(slot)
+            cores = self._cores * (1 + min(step.slots - 1, len(self._free)))
             slot.reserve()
             self._busy[key] = (slot, step)
         scratch = None
         try:
             scratch = tempfile.mkdtemp(dir=self.folder)
-            return slot.run(msgspec.structs.replace(step, scratch=scratch), timeout_s, recycle_interval)
+            return slot.run(msgspec.structs.replace(step, scratch=scratch, cores=cores), timeout_s, recycle_interval)
         finally:
             if scratch is not None:
                 shutil.rmtree(scratch, ignore_errors=True)

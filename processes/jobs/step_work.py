@@ -100,7 +100,7 @@ def _outcome(
                     return _finished(output, files, storage, step, 0)
                 if not isinstance(process, SectionedProcess):
                     return _finished(process.execute(execution, files.scratch), files, storage, step, 1)
-                begun = process.begin(execution, files, begin_section, progress)
+                begun = process.begin(execution, files, begin_section, progress, step.cores)
                 return begun if isinstance(begun, Sections) else _finished(begun, files, storage, step, total)
             case "section":
                 part = _sectioned(process).run_section(files, step.section, progress)

@@ -30,6 +30,10 @@ class Step(msgspec.Struct, frozen=True):
     """An empty folder of the slot's machine; its owner creates and removes it."""
     key: str = ""
     """By which this attempt is told from others, to stop it alone."""
+    slots: int = 1
+    """So many slots the job may have now: the step may use the cores of those that nobody else uses."""
+    cores: int | None = None
+    """Cores that it may use; None = those of a slot."""
 
 
 class ResultPublished(msgspec.Struct, frozen=True, tag=True):

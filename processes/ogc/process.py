@@ -229,7 +229,12 @@ class SectionedProcess(Process):
 
     @abstractmethod
     def begin(
-        self, execution: Execution, files: JobFiles, planned: Callable[[int], None], progress: Progress
+        self,
+        execution: Execution,
+        files: JobFiles,
+        planned: Callable[[int], None],
+        progress: Progress,
+        cores: int | None = None,
     ) -> Output | Sections:
         """Plan the work, and do the first seconds of it: all of it where they are enough, else the first section.
 
@@ -238,6 +243,7 @@ class SectionedProcess(Process):
             files: of the job; the plan is kept there where there are more sections than one.
             planned: is called with the number of objects when the plan is made and the first section begins.
             progress: is called with the number of objects that were done.
+            cores: that it may use; None = as many as a section.
 
         Raises:
             RequestError: everything that is wrong with the request. Before `planned` is called a retry cannot help.

@@ -8,14 +8,21 @@ from pathlib import Path
 
 import msgspec
 
-from processes.confinement.confinement import Confinement
+from processes.confinement.confinement import Confinement, memory_bytes
+from processes.imagery.kept_tiles import KEPT_TILES
 from processes.jobs.files import storage_of
+from processes.jobs.slots import slot_count
 from processes.jobs.step_work import do_step
 from processes.jobs.steps import PlanMade, StepNotTaken, StepReport
 from processes.model.runtime.runtimes import load_runtime
 from processes.programs.steps_from_owner import prepare_process, steps_from_owner
 from processes.registry import load_processes
-from processes.settings import load_settings
+from processes.settings import Settings, load_settings
+
+_KEEP_S = 60
+"""Seconds after the last step for which decoded tiles are kept."""
+_SHARE_OF_MEMORY = 1 / 8
+"""The kept tiles of all slots take no more of the memory."""
 
 
 def main(connection: Connection, configuration: Path, cores: int, has_network: bool) -> None:
@@ -35,6 +42,7 @@ def main(connection: Connection, configuration: Path, cores: int, has_network: b
     steps = steps_from_owner(connection)
     processes = load_processes(configuration, cores)
     load_runtime()
+    KEPT_TILES.allow(_kept_bytes(settings))
 
     def send(message: StepReport | PlanMade) -> None:
         connection.send_bytes(msgspec.msgpack.encode(message))
@@ -44,3 +52,10 @@ def main(connection: Connection, configuration: Path, cores: int, has_network: b
             send(StepReport(StepNotTaken(needs_network=False), 0, pid=os.getpid()))
         else:
             send(do_step(step, processes, storage, lambda: send(PlanMade()), is_stopped))
+            KEPT_TILES.clear_after(_KEEP_S)
+
+
+def _kept_bytes(settings: Settings) -> int:
+    """Return how many bytes of decoded tiles a slot keeps."""
+    allowed = min(settings.limits.max_kept_tiles_mb * 2**20, int(memory_bytes() * _SHARE_OF_MEMORY))
+    return allowed // slot_count(settings)

@@ -6,6 +6,7 @@ import base64
 import itertools
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from conftest import MakePackage
 from gpu_doubles import SmallGpu
+from processes.classify.pipeline import classify_rows
 from processes.classify.process import ClassifyObjects
 from processes.classify.sections import PLAN, decode_plan, encode_plan
 from processes.errors import RequestError, ServiceError
@@ -504,3 +506,44 @@ def test_work_that_is_done_in_time_has_no_sections(
     assert isinstance(work.process.begin(order, work.files(), planned.append, lambda _: None), Output)
     assert planned == [40]
     assert not (work.storage.folder / "job" / "plan").exists()
+
+
+@pytest.mark.parametrize(("times", "expected"), [(2, Sections), (1e9, Output)])
+def test_work_that_will_soon_be_done_is_not_cut(
+    times: float,
+    expected: type,
+    process: ClassifyObjects,
+    imagery: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("processes.classify.process._FIRST_SECTION_S", 0.05)
+    monkeypatch.setattr("processes.classify.process._WHOLE", times)
+    inputs = {"image": link(imagery / "0.tif"), "features": collection(), "model": "fixed"}
+    order = execution_of(process, inputs | {"modelArguments": {"batch_size": 2}})
+    done: list[int] = []
+
+    def progress(objects: int) -> None:
+        done.append(objects)
+        time.sleep(0.1 if objects == 2 else 0)
+
+    begun = process.begin(order, Sectioned(process, order, tmp_path).files(), lambda _: None, progress)
+    assert isinstance(begun, expected)
+    assert 2 in done
+
+
+def test_the_first_section_uses_as_many_cores_as_it_may(
+    process: ClassifyObjects, imagery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = {"image": link(imagery / "0.tif"), "features": collection(), "model": "fixed"}
+    order, used = execution_of(process, inputs), list[int]()
+
+    def note(*arguments: Any) -> Any:
+        used.append(arguments[5])
+        return classify_rows(*arguments)
+
+    monkeypatch.setattr("processes.classify.process.classify_rows", note)
+    for cores in (None, 3):
+        work = Sectioned(process, order, tmp_path / f"{cores}")
+        process.begin(order, work.files(), lambda _: None, lambda _: None, cores)
+    assert used == [1, 3]

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 from msgspec.structs import replace
@@ -30,9 +31,11 @@ from processes.confinement import kernel
 from processes.errors import LimitError, RequestError, from_record
 from processes.jobs.dask_parts import LentSlotsPlugin, OwnSlotsPlugin
 from processes.jobs.files import FolderStorage
+from processes.jobs.slot import Slot
 from processes.jobs.slots import SlotPool, slot_count
 from processes.jobs.step_process import NAME
 from processes.jobs.steps import ResultPublished, SlotEnded, Step, StepFailed, StepReport, StepStopped
+from processes.model.runtime.runtimes import available_threads
 from processes.ogc.execution import Execution
 from processes.ogc.request import ExecuteRequest
 from processes.settings import Settings, load_settings
@@ -115,6 +118,29 @@ def test_a_step_is_done_and_its_result_published(slots: SlotPool, put: Callable[
     assert isinstance(report.outcome, ResultPublished)
     assert (Path(settings.results) / step.job / report.outcome.result.name).read_bytes() == b'["a"]'
     assert {entry.name for entry in slots.folder.iterdir()} == {"lock"}
+
+
+def test_a_step_may_use_the_cores_of_slots_that_nobody_uses(
+    configuration: Path, settings: Settings, put: Callable[..., Step], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, given = SlotPool(configuration, settings, 3), list[int | None]()
+    own = max(1, available_threads() // 3)
+    alone, beside = (msgspec.structs.replace(put(echo="a"), slots=slots) for slots in (9, 2))
+
+    def run(_slot: Slot, step: Step, *_: object) -> StepReport:
+        given.append(step.cores)
+        if step.job == alone.job and len(given) < 3:
+            pool.run(beside, 60, 0)  # one of three is in use
+        elif step.job == beside.job and len(given) < 3:
+            pool.run(alone, 60, 0)
+        return StepReport(StepStopped(), 0)
+
+    monkeypatch.setattr(Slot, "run", run)
+    pool.make_folder()
+    pool.run(alone, 60, 0)
+    pool.run(msgspec.structs.replace(alone, slots=1), 60, 0)
+    pool.close()
+    assert given == [3 * own, 2 * own, own, own]
 
 
 def test_models_stay_open_from_job_to_job(slots: SlotPool, put: Callable[..., Step], configuration: Path) -> None:

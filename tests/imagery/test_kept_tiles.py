@@ -1,0 +1,178 @@
+"""Decoded tiles stay from one reader of a file to the next, within a budget, until the file changes."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from numpy.typing import NDArray
+
+from jobs_service import until
+from processes.imagery import tiles as tiles_module
+from processes.imagery.decoded_tile import Tile
+from processes.imagery.image import open_image
+from processes.imagery.kept_tiles import KeptTiles
+from processes.imagery.source import FileSource, gdal_settings
+from processes.imagery.tiles import BandSelection, TileReader
+from rasters import make_raster
+
+SIDE, TILE = 1024, 256
+TILES = (SIDE // TILE) ** 2
+BYTES = 100
+"""Of the tiles of these tests that are of no image."""
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> KeptTiles:
+    kept = KeptTiles()
+    kept.allow(2**25)
+    monkeypatch.setattr(tiles_module, "KEPT_TILES", kept)
+    return kept
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Return a list of the tiles that readers decode from now on."""
+    found: list[tuple[int, int]] = []
+    decode = TileReader._decode
+
+    def note(self: TileReader, index: int, row: int, column: int) -> Tile:
+        found.append((row, column))
+        return decode(self, index, row, column)
+
+    monkeypatch.setattr(TileReader, "_decode", note)
+    return found
+
+
+def read(path: Path, *bands: int, chip: int = 1) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return all cells of an image, and which of them are valid."""
+    image = open_image(FileSource(path, path.name), 10**9)
+    with gdal_settings(), TileReader([image], [BandSelection(bands or (0, 1, 2))], (chip, chip)) as reader:
+        cells = np.zeros((reader.bands, SIDE, SIDE), reader.dtype)
+        valid = np.zeros((SIDE, SIDE), bool)
+        reader.cut(0, (0, 0, SIDE, SIDE), cells, valid)
+    return cells, valid
+
+
+def raster(path: Path, seed: int = 0, **options: Any) -> Path:
+    return make_raster(path, width=SIDE, height=SIDE, blocksize=TILE, seed=seed, **options)
+
+
+def test_a_second_reader_decodes_nothing_and_finds_the_same(
+    kept: KeptTiles, decoded: list[tuple[int, int]], tmp_path: Path
+) -> None:
+    path = raster(tmp_path / "a.tif", nodata=7)
+    first = read(path)
+    assert len(decoded) == TILES
+    decoded.clear()
+    second = read(path)
+    assert not decoded
+    np.testing.assert_array_equal(first[0], second[0])
+    np.testing.assert_array_equal(first[1], second[1])
+
+
+def test_other_bands_and_chips_have_tiles_of_their_own(
+    kept: KeptTiles, decoded: list[tuple[int, int]], tmp_path: Path
+) -> None:
+    path = raster(tmp_path / "a.tif")
+    whole, _ = read(path)
+    np.testing.assert_array_equal(read(path, 2, 0)[0], whole[[2, 0]])
+    np.testing.assert_array_equal(read(path, chip=4)[0], whole)
+    assert len(decoded) == 3 * TILES
+
+
+@pytest.mark.parametrize("change", ["cells", "replaced", "mask", "nodata"])
+def test_a_changed_file_is_read_anew(
+    kept: KeptTiles, tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = raster(tmp_path / "a.tif", bands=1)
+    before, all_valid = read(path, 0)
+    assert all_valid.all()
+    times = os.stat(path)
+    match change:
+        case "cells":
+            with rasterio.open(path, "r+") as image:
+                image.write(255 - image.read())
+        case "replaced":
+            raster(tmp_path / "b.tif", seed=1, bands=1).rename(path)
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        case "mask":
+            with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(path, "r+") as image:
+                image.write_mask(before[0] > 9)
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        case "nodata":
+            value = int(before[0, 0, 0])
+            content = (
+                f'<PAMDataset><PAMRasterBand band="1"><NoDataValue>{value}</NoDataValue></PAMRasterBand></PAMDataset>'
+            )
+            path.with_name("a.tif.aux.xml").write_text(content)
+    after, valid = read(path, 0)
+    monkeypatch.setattr(tiles_module, "KEPT_TILES", KeptTiles())  # which keeps none
+    expected, expected_valid = read(path, 0)
+    np.testing.assert_array_equal(after, expected)
+    np.testing.assert_array_equal(valid, expected_valid)
+    assert not valid.all() if change in ("mask", "nodata") else (after != before).any()
+
+
+def test_a_process_that_is_allowed_none_keeps_none(decoded: list[tuple[int, int]], tmp_path: Path) -> None:
+    path = raster(tmp_path / "a.tif")
+    read(path)
+    read(path)
+    assert len(decoded) == 2 * TILES
+
+
+@pytest.fixture
+def few() -> KeptTiles:
+    """Return kept tiles with room for three."""
+    kept = KeptTiles()
+    kept.allow(3 * BYTES)
+    return kept
+
+
+def tile() -> Tile:
+    return Tile(np.zeros((1, 10, BYTES // 10), np.uint8), None, (10, BYTES // 10))
+
+
+def count(kept: KeptTiles, state: str, places: range) -> int:
+    """Return how many tiles of a file were not kept, and ask for each."""
+    missed: list[int] = []
+
+    def decode() -> Tile:
+        missed.append(1)
+        return tile()
+
+    for place in places:
+        kept.get(state, place, decode)
+    return len(missed)
+
+
+def test_of_a_file_that_is_too_large_the_first_tiles_stay(few: KeptTiles) -> None:
+    assert count(few, "a", range(5)) == 5
+    assert count(few, "a", range(5)) == 2
+
+
+def test_the_file_that_was_not_read_for_longest_goes_first(few: KeptTiles) -> None:
+    count(few, "a", range(1))
+    count(few, "b", range(2))
+    count(few, "a", range(1))
+    count(few, "c", range(1))  # b goes
+    assert count(few, "a", range(1)) == 0
+    assert count(few, "c", range(1)) == 0
+    assert count(few, "b", range(2)) == 2
+
+
+def test_tiles_go_when_nobody_has_asked_for_a_while(few: KeptTiles) -> None:
+    count(few, "a", range(3))
+    few.clear_after(60)
+    few.clear_after(0.05)
+    until(lambda: few._bytes == 0)
+    assert count(few, "a", range(3)) == 3
+    few.clear_after(0.05)
+    few.clear_after(60)
+    time.sleep(0.2)
+    assert count(few, "a", range(3)) == 0
