@@ -80,8 +80,10 @@ from processes.sources.stamps import FileStamp, require_same_files, require_unch
 
 _FIRST_SECTION_S = 0.4
 """Seconds that the first section takes, which one slot does alone, with the cores of those that have nothing to do."""
-_WHOLE = 4
+_WHOLE = 5
 """Work that ends within so many times that has no further section."""
+_LEAST_MEASURED = 0.25
+"""For this part of it, at least, the speed is measured."""
 _SECTION_S = 4
 """Seconds that each further section takes at most, at the speed of the first."""
 _STEP_S = 5
@@ -311,8 +313,9 @@ class ClassifyObjects(SectionedProcess):
 
 def _is_first_over(pace: Stopwatch, rows: int) -> bool:
     """Return whether the first section ends here, and the rest of so many rows is cut into further ones."""
-    spent_s = pace.seconds()
-    return spent_s > _FIRST_SECTION_S and spent_s + pace.seconds_left(rows) > _WHOLE * _FIRST_SECTION_S
+    measured_s = pace.measured_s()  # the network is opened before that
+    is_known = pace.seconds() > _FIRST_SECTION_S and measured_s >= _LEAST_MEASURED * _FIRST_SECTION_S
+    return is_known and measured_s + pace.seconds_left(rows) > _WHOLE * _FIRST_SECTION_S
 
 
 def _loaded_rows(saved: SavedPlan, sources: Sources, files: JobFiles) -> PlannedRows:

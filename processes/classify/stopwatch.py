@@ -29,6 +29,10 @@ class Stopwatch:
         """Return the seconds since the start."""
         return time.monotonic() - self._start_s
 
+    def measured_s(self) -> float:
+        """Return the seconds since the first batch; before its end 0."""
+        return time.monotonic() - self._first_s if self._first_rows else 0
+
     def count(self, rows: int) -> None:
         """Count rows that are done; 0 = none, but the work goes on."""
         if not rows:
