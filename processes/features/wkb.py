@@ -146,12 +146,14 @@ def _iso(code: int) -> int:
 def _headers(chunk: pa.Array, first: int) -> tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint8]]:
     """Return the index in the chunk, the type code and the byte order of what is not null, each `(n,)`."""
     offset_type: Any = np.int64 if pa.types.is_large_binary(chunk.type) else np.int32
-    indices = np.flatnonzero(chunk.is_valid().to_numpy(zero_copy_only=False)).astype(np.int64)
+    indices = np.arange(len(chunk))
+    if chunk.null_count:
+        indices = indices[chunk.is_valid().to_numpy(zero_copy_only=False)]
     if not indices.size:
         return indices, np.empty(0, np.uint32), np.empty(0, np.uint8)
     _, offset_buffer, data_buffer = chunk.buffers()
     offsets = np.frombuffer(offset_buffer, offset_type)[chunk.offset : chunk.offset + len(chunk) + 1]
-    starts, lengths = offsets[indices], offsets[indices + 1] - offsets[indices]
+    starts, lengths = offsets[:-1][indices], np.diff(offsets)[indices]
     short = np.flatnonzero(lengths < _HEADER_BYTES)
     if short.size:
         raise LayerError(f"feature {first + int(indices[short[0]]) + 1} has a geometry that cannot be read: no WKB")
@@ -160,6 +162,8 @@ def _headers(chunk: pa.Array, first: int) -> tuple[NDArray[np.int64], NDArray[np
     strange = np.flatnonzero(orders > 1)
     if strange.size:
         raise LayerError(f"feature {first + int(indices[strange[0]]) + 1} has a geometry that cannot be read: no WKB")
-    quads = np.stack([data[starts + offset] for offset in range(1, _HEADER_BYTES)], axis=1)
-    codes = np.where(orders == 1, quads.view("<u4")[:, 0], quads.view(">u4")[:, 0]).astype(np.uint32)
+    at_each_byte = np.ndarray(data.size - _HEADER_BYTES + 1, "<u4", data, offset=1, strides=(1,))
+    codes = at_each_byte[starts].astype(np.uint32, copy=False)
+    is_big = orders == 0
+    codes[is_big] = codes[is_big].byteswap()
     return indices, codes, orders

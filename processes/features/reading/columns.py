@@ -82,14 +82,15 @@ class AttributeColumn(msgspec.Struct):
         absent, null = msgspec.UNSET in values, None in values
         self.has_absent |= absent
         self.has_null |= null
-        present = [None if value is msgspec.UNSET else value for value in values]
-        column_types = set(map(column_type_of, present))
-        integers = (
-            [abs(value) for value in present if type(value) is int] if ColumnType.INTEGER in column_types else [0]
-        )
-        column_type = _common_type(column_types, max(integers), self.is_exact)
+        present = [None if value is msgspec.UNSET else value for value in values] if absent else values
+        of_each_type = dict(zip(map(type, present), present, strict=True))
+        integers = [value for value in present if type(value) is int] if int in of_each_type else [0]
+        ends = [min(integers), max(integers)] if int in of_each_type else []
+        column_types = set(map(column_type_of, [*of_each_type.values(), *ends]))
+        largest = max(map(abs, integers))
+        column_type = _common_type(column_types, largest, self.is_exact)
         self.column_types |= column_types
-        self.largest_integer = max(self.largest_integer, *integers)
+        self.largest_integer = max(self.largest_integer, largest)
         if column_type is ColumnType.JSON or (absent and null):
             texts = [None if value is msgspec.UNSET else _encode(value).decode() for value in values]
             self.slices.append((start, pa.array(texts, ColumnType.JSON.value), True))

@@ -78,8 +78,8 @@ def read_layer(
                     f"features {name!r}: not a GeoJSON or a GeoPackage, FlatGeobuf, Shapefile, GeoParquet, or CSV "
                     "with geometries"
                 )
-            text = head + file.read()
-            return read_geojson(text.removeprefix(BOM), Path(name).stem, limits, can_be_sequence=True)
+            file.seek(0)
+            return read_geojson(file.read().removeprefix(BOM), Path(name).stem, limits, can_be_sequence=True)
     except OSError as err:
         raise LayerError(f"features {name!r} cannot be read") from err
 

@@ -21,6 +21,9 @@ from processes.features.reading.limits import require_few_features
 from processes.settings import Limits
 
 _EXACT_IN_DOUBLE = 2**53
+_SIZE = struct.Struct("<I")
+"""Stands before each feature: its bytes."""
+_BYTES_AT_ONCE = 2**20
 
 
 def read_flatgeobuf(path: Path, name: str, limits: Limits, scratch: Path | None) -> Layer:
@@ -82,16 +85,19 @@ def _count_features(file: BufferedReader, header: FlatGeobufHeader, size: int, s
     Raises:
         LayerError: the file does not end with a feature, or has another number of features than it claims.
         LimitError: more features than allowed.
-        struct.error: the file ends within a number.
     """
     position, claimed = header.features_start, header.count
-    file.seek(position)
     count = 0
     while position < size:
-        (feature_bytes,) = struct.unpack("<I", file.read(4))
-        file.seek(feature_bytes, 1)
-        position += 4 + feature_bytes
-        count += 1
+        file.seek(position)
+        block = file.read(_BYTES_AT_ONCE)
+        if len(block) < _SIZE.size:
+            raise _broken(subject)
+        place, last = 0, len(block) - _SIZE.size
+        while place <= last:
+            place += _SIZE.size + _SIZE.unpack_from(block, place)[0]
+            count += 1
+        position += place
         if count > limits.max_objects:  # the file may claim more than was counted
             require_few_features(max(claimed, count), limits, subject)
     if position != size or (claimed and claimed != count):

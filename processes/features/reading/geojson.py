@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,6 +17,7 @@ from processes.errors import LayerError
 from processes.features.layer import Layer
 from processes.features.reading.collection import FeatureCollection
 from processes.features.reading.columns import AttributeColumn
+from processes.features.reading.geojson_coordinates import read_plain
 from processes.features.reading.geojson_crs import collection_crs, features_crs
 from processes.features.reading.geojson_geometry import read_geometries
 from processes.features.reading.json_fg import place_crs, read_places, refuse_place, swapped
@@ -33,7 +35,7 @@ _MAX_VALUES = 2**25
 features all have all attributes has far fewer values than its text has bytes."""
 
 
-class _Feature(msgspec.Struct):
+class _Feature(msgspec.Struct, gc=False):
     type: str
     geometry: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     properties: dict[str, Any] | None = None
@@ -99,6 +101,16 @@ def read_pages(first: FeaturePage, fetch: FetchPage | None, name: str, limits: L
     )
 
 
+class _Encoding(NamedTuple):
+    """Geometries of a slice that become WKB in another thread, while Python reads the next one."""
+
+    start: int
+    """Index of the first one in the layer."""
+    geometries: Sequence[msgspec.Raw | msgspec.UnsetType]
+    wkb: Future[pa.Array | None]
+    """None = one of them is odd."""
+
+
 class _FeatureCollector(msgspec.Struct):
     """The features so far."""
 
@@ -118,19 +130,48 @@ class _FeatureCollector(msgspec.Struct):
             is_swapped: True = their coordinates are in y, x order.
             is_json_fg: True = their geometries are in the member `place`.
         """
-        for index in range(0, len(texts), _SLICE):
-            start = self.count
-            features = self.parse(texts[index : index + _SLICE], start)
-            geometries = self.geometries(texts[index : index + _SLICE], features, is_swapped, is_json_fg)
-            self.wkb.append(pa.array(shapely.to_wkb(geometries, output_dimension=3), pa.large_binary()))
-            self.ids.add(start, [msgspec.UNSET if feature.id is None else feature.id for feature in features])
-            properties = [feature.properties or {} for feature in features]
-            keys = dict.fromkeys(key for values in properties for key in values)
-            self.check_values(len(self.columns.keys() | keys.keys()), start + len(features))
-            for key in keys:
-                values = [values.get(key, msgspec.UNSET) for values in properties]
-                self.columns.setdefault(key, AttributeColumn()).add(start, values)
-            self.count += len(features)
+        with ThreadPoolExecutor(1, thread_name_prefix="geometries") as pool:
+            before: _Encoding | None = None
+            for index in range(0, len(texts), _SLICE):
+                some, start = texts[index : index + _SLICE], self.count
+                features = self.parse(some, start)
+                geometries = [feature.geometry for feature in features]
+                plain = None if is_swapped or is_json_fg else read_plain(geometries)
+                if plain is None:
+                    self.finish(before)
+                    before = None
+                    odd = self.geometries(some, geometries, is_swapped, is_json_fg)
+                    self.wkb.append(pa.array(shapely.to_wkb(odd, output_dimension=3), pa.large_binary()))
+                else:
+                    for missing in np.flatnonzero(~plain.is_present).tolist():
+                        refuse_place(some[missing], start + missing)
+                    encoding = _Encoding(start, geometries, pool.submit(plain.wkb))
+                    self.finish(before)
+                    before = encoding
+                self.add_attributes(features)
+            self.finish(before)
+
+    def finish(self, encoding: _Encoding | None) -> None:
+        """Add the geometries of a slice that were encoded in another thread."""
+        if encoding is None:
+            return
+        wkb = encoding.wkb.result()
+        if wkb is None:
+            geometries = read_geometries(encoding.geometries, encoding.start, self.oddities)
+            wkb = pa.array(shapely.to_wkb(geometries, output_dimension=3), pa.large_binary())
+        self.wkb.append(wkb)
+
+    def add_attributes(self, features: Sequence[_Feature]) -> None:
+        """Add the ids and attributes of a slice."""
+        start = self.count
+        self.ids.add(start, [msgspec.UNSET if feature.id is None else feature.id for feature in features])
+        properties = [feature.properties or {} for feature in features]
+        keys = dict.fromkeys(key for values in properties for key in values)
+        self.check_values(len(self.columns.keys() | keys.keys()), start + len(features))
+        for key in keys:
+            values = [values.get(key, msgspec.UNSET) for values in properties]
+            self.columns.setdefault(key, AttributeColumn()).add(start, values)
+        self.count += len(features)
 
     def parse(self, texts: Sequence[msgspec.Raw], start: int) -> list[_Feature]:
         """Return features, the first of which has the index `start`; they are looked at one by one if one is odd."""
@@ -145,13 +186,24 @@ class _FeatureCollector(msgspec.Struct):
         return features
 
     def geometries(
-        self, texts: Sequence[msgspec.Raw], features: Sequence[_Feature], is_swapped: bool, is_json_fg: bool
+        self,
+        texts: Sequence[msgspec.Raw],
+        members: Sequence[msgspec.Raw | msgspec.UnsetType],
+        is_swapped: bool,
+        is_json_fg: bool,
     ) -> NDArray[np.object_]:
-        """Return the geometries of a slice in x, y order, `(n,)`; arguments as `add` has them."""
+        """Return the geometries of a slice in x, y order, `(n,)`.
+
+        Args:
+            texts: of the features.
+            members: their members `geometry`.
+            is_swapped: as `add` has it.
+            is_json_fg: as `add` has it.
+        """
         start, crs = self.count, self.crs
         if is_json_fg and crs is not None:
             return read_places(texts, (crs, is_swapped), start, self.oddities)
-        geometries = read_geometries([feature.geometry for feature in features], start, self.oddities)
+        geometries = read_geometries(members, start, self.oddities)
         for index in np.flatnonzero(shapely.is_missing(geometries)).tolist():
             refuse_place(texts[index], start + index)
         return swapped(geometries) if is_swapped else geometries

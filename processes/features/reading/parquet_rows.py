@@ -6,9 +6,10 @@ the claims of a file are checked before it is read, and the bytes of a batch are
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +21,10 @@ MAX_RATIO = 200
 FREE_BYTES = 256 * 2**20
 """Up to this size the ratio does not matter."""
 _BATCH_ROWS = 65536
+_SHORT_BYTES = 4096
+"""Values of at most so many bytes need no dictionary to be counted before they are unpacked: few rows are enough."""
+_BUFFER_BYTES = 2**20
+"""Of a column that is read; else Arrow holds all columns of a group at once as the file has them."""
 _MAX_CHUNKS = 200_000
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT96": 12}
 _OFFSET_BYTES = 8
@@ -28,7 +33,7 @@ _OFFSET_BYTES = 8
 def read_batches(
     path: Path, names: Sequence[str], subject: str, groups: Sequence[int] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """Yield rows, texts in dictionaries as the file has them.
+    """Yield rows, texts in dictionaries where those of the file have long ones.
 
     Args:
         path: the file.
@@ -41,25 +46,40 @@ def read_batches(
         pa.ArrowException: the file is broken.
     """
     allowed = max(MAX_RATIO * path.stat().st_size, FREE_BYTES)
-    with pq.ParquetFile(path) as file:
-        chunks = list(_chunks(file, subject, groups))
+    with _opened(path) as file:
+        of_groups = list(_groups(file, subject, groups))
+    chunks = [chunk for group in of_groups for chunk in group.chunks]
     if any(chunk.total_uncompressed_size < 0 or chunk.num_values < 0 for chunk in chunks):
         raise LayerError(f"{subject} cannot be read; the Parquet file is broken")
     _check(sum(map(_claimed_bytes, chunks)), allowed, subject)
-    in_dictionaries = {chunk.path_in_schema for chunk in chunks if _has_dictionary(chunk)}
-    rows = min(
-        [_BATCH_ROWS, *(allowed // max(c.total_uncompressed_size, 1) for c in chunks if _may_repeat_prefixes(c))]
-    )
+    longest = _longest_in_dictionaries(path, of_groups)
+    in_dictionaries = {name for name, length in longest.items() if length > _SHORT_BYTES}
+    row_bytes = sum(length for length in longest.values() if length <= _SHORT_BYTES)
+    prefixed = (chunk.total_uncompressed_size for chunk in chunks if _may_repeat_prefixes(chunk))
+    rows = min([_BATCH_ROWS, int(FREE_BYTES // max(row_bytes, 1)), *(allowed // max(size, 1) for size in prefixed)])
     unpacked_bytes = 0
-    with pq.ParquetFile(path, read_dictionary=sorted(in_dictionaries)) as file:
+    with _opened(path, in_dictionaries) as file:
         for batch in file.iter_batches(max(rows, 1), row_groups=groups, columns=list(names), use_threads=False):
             unpacked_bytes += sum(map(_plain_bytes, batch.columns))
             _check(unpacked_bytes, allowed, subject)
             yield batch
 
 
-def _chunks(file: pq.ParquetFile, subject: str, groups: Sequence[int] | None) -> Iterator[Any]:
-    """Yield the metadata of each column of each group of rows."""
+def _opened(path: Path, in_dictionaries: Iterable[str] = ()) -> pq.ParquetFile:
+    """Open a file; of the columns of these paths Arrow makes dictionaries, also of values that the file has plain."""
+    return pq.ParquetFile(path, read_dictionary=sorted(in_dictionaries), pre_buffer=False, buffer_size=_BUFFER_BYTES)
+
+
+class _Group(NamedTuple):
+    """A group of rows."""
+
+    number: int
+    chunks: list[Any]
+    """The metadata of each column."""
+
+
+def _groups(file: pq.ParquetFile, subject: str, groups: Sequence[int] | None) -> Iterator[_Group]:
+    """Yield the groups that have rows."""
     metadata = file.metadata
     if metadata.num_row_groups * metadata.num_columns > _MAX_CHUNKS:
         raise LayerError(f"{subject} has {metadata.num_row_groups} groups of rows, too many to be read")
@@ -69,8 +89,35 @@ def _chunks(file: pq.ParquetFile, subject: str, groups: Sequence[int] | None) ->
         # broken metadata of a column end the whole process where the last line of this function reads them first; the
         # reader of rows reads them too, and reports what is wrong
         next(file.iter_batches(1, row_groups=[group], use_threads=False), None)
-        for column in range(metadata.num_columns):
-            yield metadata.row_group(group).column(column)
+        yield _Group(group, [metadata.row_group(group).column(column) for column in range(metadata.num_columns)])
+
+
+def _longest_in_dictionaries(path: Path, groups: Sequence[_Group]) -> dict[str, float]:
+    """Return the bytes of the longest value that a dictionary of a column has, by the column's path."""
+    paths = [{chunk.path_in_schema for chunk in group.chunks if _has_dictionary(chunk)} for group in groups]
+    longest = dict.fromkeys(set[str]().union(*paths), 0.0)
+    with _opened(path, longest) as file:
+        for group, columns in zip(groups, paths, strict=True):
+            if columns:
+                rows = file.iter_batches(1, row_groups=[group.number], columns=sorted(columns), use_threads=False)
+                first = next(rows)
+                values = dict(zip(first.schema.names, first.columns, strict=True))
+                for name in columns:
+                    longest[name] = max(longest[name], _longest(values.get(name)))
+    return longest
+
+
+def _longest(first: pa.Array | None) -> float:
+    """Return the bytes of the longest value in the dictionary of a group's first row; infinite = it is not known.
+
+    A first value that is not in the file's dictionary is the only one in that of Arrow.
+    """
+    if first is None or not pa.types.is_dictionary(first.type) or len(first.dictionary) < 2:
+        return math.inf
+    values = first.dictionary
+    if not (pa.types.is_string(values.type) or pa.types.is_binary(values.type)):
+        return math.inf
+    return float(pc.max(pc.binary_length(values)).as_py())
 
 
 def _check(size: int, allowed: int, subject: str) -> None:

@@ -17,6 +17,7 @@ import shapely
 
 from processes.errors import LayerError, LimitError
 from processes.features.layer import Layer
+from processes.features.reading import flatgeobuf
 from processes.features.reading.files import read_layer
 from processes.settings import Limits
 from tables import each_row
@@ -132,6 +133,25 @@ def test_null_geometry_and_mixed_types(tmp_path: Path) -> None:
     layer = read(save(tmp_path / "a.fgb", shapes, SPATIAL_INDEX="NO"))
     assert layer.geometries(0, 3).tolist() == shapes
     assert layer.geometry_type == "Unknown"
+
+
+@each_row("missing", [[0], [29], [7], [0, 1], [28, 29], [3, 4, 20], list(range(30))])
+def test_missing_geometries_disturb_no_other(tmp_path: Path, missing: list[int]) -> None:
+    """GDAL's own stream loses its way behind one, and is not believed."""
+    shapes: list[Any] = [shapely.box(n, 0, n + 1, 1) if n % 2 else shapely.Point(n, n) for n in range(30)]
+    for index in missing:
+        shapes[index] = None
+    layer = read(save(tmp_path / "a.fgb", shapes, {"t": [f"text {n}" for n in range(30)]}, SPATIAL_INDEX="NO"))
+    assert layer.geometries(0, 30).tolist() == shapes
+    assert layer.attributes.column("t").to_pylist() == [f"text {n}" for n in range(30)]
+
+
+def test_features_are_counted_across_the_blocks_that_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = points(60)
+    path = save(tmp_path / "a.fgb", shapes, {"t": ["x" * n for n in range(60)]}, SPATIAL_INDEX="NO")
+    for size in range(4, 200, 7):
+        monkeypatch.setattr(flatgeobuf, "_BYTES_AT_ONCE", size)
+        assert read(path).geometries(0, 60).tolist() == shapes
 
 
 def test_heights_survive(tmp_path: Path) -> None:

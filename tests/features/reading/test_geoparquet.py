@@ -619,6 +619,27 @@ def test_bomb_of_one_text_in_many_rows_is_refused_before_it_is_unpacked(
     assert pa.default_memory_pool().bytes_allocated() - peak < 2**24
 
 
+def test_short_texts_in_dictionaries_are_unpacked_a_few_rows_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without dictionaries of Arrow's, which take long to make; no batch is larger than what is free."""
+    monkeypatch.setattr(parquet_rows, "FREE_BYTES", 2**20)
+    count = 30_000
+    columns = {"short": ["x" * 1000, "y"] * (count // 2), "long": ["x" * 9000, "y"] + ["z"] * (count - 2)}
+    path = save(tmp_path / "a.parquet", {**columns, "geometry": wkb(SHAPES[:1] * count)}, row_group_size=count // 2)
+    with pytest.raises(LayerError, match="more than 200 times its size"):
+        list(parquet_rows.read_batches(path, ["short", "long"], "features"))
+    monkeypatch.setattr(parquet_rows, "MAX_RATIO", 2**20)
+    batches = list(parquet_rows.read_batches(path, ["short", "long"], "features"))
+    assert all(batch.column("short").nbytes <= 2**20 for batch in batches)
+    assert [str(dtype) for dtype in batches[0].schema.types] == [
+        "string",
+        "dictionary<values=string, indices=int32, ordered=0>",
+    ]
+    table = pa.Table.from_batches(batches)
+    assert {name: table.column(name).to_pylist() for name in columns} == columns
+
+
 def test_bomb_of_prefixes_is_refused_batch_by_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """DELTA_BYTE_ARRAY writes a text as what it has in common with the one before, and the rest."""
     monkeypatch.setattr(parquet_rows, "FREE_BYTES", 2**20)
