@@ -34,6 +34,28 @@ _FAR_PX = 2.0**40
 """Pixel coordinates are clipped to this, so that rows fit into 64 bits."""
 
 
+def kept_cells(footprints: NDArray[np.object_], origins: NDArray[np.int32], size: tuple[int, int]) -> Mask:
+    """Return the cells that blackening keeps, `(n, height, width)`; all of a chip's where its polygon is None.
+
+    A polygon that holds no cell centre keeps the cell that holds its representative point.
+
+    Args:
+        footprints: polygons in pixel coordinates, or None.
+        origins: first column and row of each chip, `(n, 2)`.
+        size: (width, height) of every chip, in cells.
+    """
+    masks = polygon_masks(footprints, origins, size)
+    for index in np.flatnonzero(~masks.any(axis=(1, 2))).tolist():
+        footprint = footprints[index]
+        if footprint is None:
+            masks[index] = True
+        elif keeps_no_centre(footprint):
+            column, row = np.subtract(representative_cell(footprint), origins[index])
+            if 0 <= column < size[0] and 0 <= row < size[1]:
+                masks[index, row, column] = True
+    return masks
+
+
 def polygon_masks(polygons: NDArray[np.object_], origins: NDArray[Any], size: tuple[int, int]) -> Mask:
     """Return the cells inside each polygon, `(n, height, width)`, True = inside.
 
