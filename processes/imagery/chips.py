@@ -17,7 +17,7 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
-from processes.imagery.decoded_tile import Cells
+from processes.imagery.decoded_tile import Cells, zero_all_but
 from processes.imagery.grid import ChipRule, Mask, Windows, areas
 from processes.imagery.image import Image
 from processes.imagery.large_chips import (
@@ -172,7 +172,7 @@ class ChipReader:
             valid = inside if valid is None else valid & inside
         if valid is None or valid.all():
             return Batch(rows, _as_network_input(cells), touched, np.ones(len(rows), bool))
-        np.copyto(cells, 0, where=~valid[:, None])
+        zero_all_but(cells, valid[:, None])
         return Batch(rows, _as_network_input(cells), touched, valid.any(axis=(1, 2)), valid)
 
     def _resampled_batch(self, rows: NDArray[np.int64], goes_on: Callable[[], bool]) -> Batch:
@@ -281,7 +281,7 @@ class ChipReader:
         if footprint is not None:
             polygons = np.array([footprint], object)
             valid &= kept_cells(polygons, np.array([[column, row]], np.int32), (width, height))[0]
-        np.copyto(cells, 0, where=~valid)
+        zero_all_but(cells, valid)
         return cells, touched, valid
 
     def _cut(self, own: int, window: Sequence[int], cells: Cells, valid: Mask) -> bool:

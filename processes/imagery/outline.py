@@ -22,6 +22,7 @@ _CELLS_AT_ONCE = 2**22
 """Cells of the masks that are filled together."""
 _CROSSINGS_AT_ONCE = 2**22
 """Crossings of outlines and rows that are held together: each of a million edges may cross each row of a chip."""
+_WORD_BITS = 64
 _LOW_ROWS = 64
 """Parts of a polygon no higher than this many rows are searched for a cell centre together."""
 _HIGH_ROWS_AT_ONCE = 2**16
@@ -140,12 +141,28 @@ def representative_cell(polygon: shapely.Geometry) -> tuple[int, int]:
 def _filled_parts(parts: NDArray[np.object_], origins: NDArray[Any], size: tuple[int, int]) -> Mask:
     """Fill each polygon by the even-odd rule, `(n, height, width)`."""
     width, height = size
-    counts = np.zeros(len(parts) * height * (width + 1), np.uint8)  # modulo 256: only odd or even matters
+    row_cells = -(-width // _WORD_BITS) * _WORD_BITS
+    counts = np.zeros(len(parts) * height * row_cells, np.uint8)  # modulo 256: only odd or even matters
     for part, row, column in _crossings(parts, origins, height, _CROSSINGS_AT_ONCE):
-        cell = (part * height + row) * (width + 1) + np.clip(column, 0, width)
-        counts += np.bincount(cell, minlength=len(counts)).astype(np.uint8)
-    crossings = counts.reshape(len(parts), height, width + 1)[:, :, :width]
-    return np.asarray(np.cumsum(crossings, axis=2, dtype=np.uint8) & 1, dtype=bool)
+        within = column < width
+        cell = (part[within] * height + row[within]) * row_cells + np.maximum(column[within], 0)
+        np.add.at(counts, cell, np.uint8(1))
+    return _are_odd_so_far(counts.reshape(len(parts), height, row_cells))[:, :, :width]
+
+
+def _are_odd_so_far(counts: NDArray[np.uint8]) -> Mask:
+    """Return where the sum of a row's counts up to a cell, and with it, is odd; 64 cells are one number.
+
+    It changes `counts`, whose rows have a multiple of 64 cells.
+    """
+    np.bitwise_and(counts, 1, out=counts)
+    words = np.packbits(counts, axis=2, bitorder="little").view("<u8")
+    for shift in (1, 2, 4, 8, 16, 32):
+        words ^= words << np.uint64(shift)
+    if words.shape[2] > 1:
+        is_odd_before = np.bitwise_xor.accumulate(words[:, :, :-1] >> np.uint64(_WORD_BITS - 1), axis=2)
+        words[:, :, 1:] ^= np.negative(is_odd_before)
+    return np.unpackbits(words.view(np.uint8), axis=2, bitorder="little").view(bool)
 
 
 def _united_parts(parts: NDArray[np.object_], owner: _Indices, origins: NDArray[Any], size: tuple[int, int]) -> Mask:
