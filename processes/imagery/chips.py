@@ -18,6 +18,7 @@ import shapely
 from numpy.typing import NDArray
 
 from processes.imagery.decoded_tile import Cells, zero_all_but
+from processes.imagery.filling import fill
 from processes.imagery.grid import ChipRule, Mask, Windows, areas
 from processes.imagery.image import Image
 from processes.imagery.large_chips import (
@@ -293,32 +294,10 @@ class ChipReader:
         """Fill what a window of the image `own` lacks from the others, in order; return whether it touches one."""
         touched = False
         for neighbour in () if self._neighbours is None else self._neighbours(own, window):
-            touched = self._fill(own, neighbour, window, cells, valid) or touched
+            touched = fill(self._tiles, own, neighbour, window, cells, valid) or touched
             if valid.all():
                 break
         return touched
-
-    def _fill(self, own: int, neighbour: tuple[int, float], window: Sequence[int], cells: Cells, valid: Mask) -> bool:
-        """Fill the cells that are still missing from another image: each from its cell that holds the centre."""
-        other, offset = neighbour
-        missing_row, missing_column = np.nonzero(~valid)
-        centres = np.stack([missing_column + window[0] + 0.5, missing_row + window[1] + 0.5], axis=1)
-        own_grid, grid = self._tiles.images[own].grid, self._tiles.images[other].grid
-        source_cells = np.floor(grid.to_pixels(own_grid.to_map(centres) + np.array([offset, 0]))).astype(np.int64)
-        inside = ((source_cells >= 0) & (source_cells < (grid.width, grid.height))).all(axis=1)
-        if not inside.any():
-            return False
-        source_cells, missing_row, missing_column = source_cells[inside], missing_row[inside], missing_column[inside]
-        low = source_cells.min(axis=0)
-        width, height = (source_cells.max(axis=0) - low + 1).tolist()
-        source = np.zeros((self._tiles.bands, height, width), self._tiles.dtype)
-        source_valid = np.zeros((height, width), bool)
-        self._tiles.cut(other, (int(low[0]), int(low[1]), width, height), source, source_valid)
-        column, row = (source_cells - low).T
-        usable = source_valid[row, column]
-        cells[:, missing_row[usable], missing_column[usable]] = source[:, row[usable], column[usable]]
-        valid[missing_row[usable], missing_column[usable]] = True
-        return True
 
     def _to_pixels(self, geometries: NDArray[np.object_], rows: NDArray[np.int64]) -> NDArray[np.object_]:
         """Return the polygons of rows in pixel coordinates of their images; None for what is not blackened around."""
