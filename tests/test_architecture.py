@@ -65,7 +65,7 @@ HOMES: Mapping[str, set[str]] = {
     | {"imagery/tile_fetching", "imagery/window_cells"},
     "pyogrio": {"features/reading/curves", "features/reading/gdal", "features/writing/gdal"},
     "obstore": {"sources/buckets"},
-    "PIL": {"imagery/chips", "imagery/pictures"},
+    "PIL": {"imagery/pillow_resampling", "imagery/pictures"},
     "owslib": {"features/reading/wfs", "imagery/services/wms", "imagery/services/wmts"},
     "lxml": {"features/reading/wfs", "imagery/services/wms", "imagery/services/wmts"},
     "urllib3": {"sources/connections", "sources/host_ranges", "sources/host_requests", "sources/hosts"},

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from processes.classify.batches import BatchReader, BatchSource, Pause, ReadAhead
 from processes.classify.labels import ClassStatus, FunctionValues, Labels, unlabelled
 from processes.imagery.chip_plan import ChipPlan
-from processes.imagery.chips import Batch, resample
+from processes.imagery.chips import Batch
 from processes.imagery.large_chips import PartialChip
+from processes.imagery.pillow_resampling import resample
 from processes.imagery.resampling import resample_bilinear, resample_to_square
 from processes.imagery.source import gdal_settings
 from processes.model.arguments import ModelArguments

@@ -7,6 +7,8 @@ model's.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
+from threading import Semaphore
 from typing import cast
 
 import msgspec
@@ -15,7 +17,8 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
-from processes.imagery.decoded_tile import Cells
+from processes.imagery.decoded_tile import Cells, zero_all_but
+from processes.imagery.filling import fill
 from processes.imagery.grid import ChipRule, Mask, Windows, areas
 from processes.imagery.image import Image
 from processes.imagery.large_chips import (
@@ -29,12 +32,17 @@ from processes.imagery.large_chips import (
     reduction,
 )
 from processes.imagery.native_chips import NativeChipCutter
-from processes.imagery.outline import keeps_no_centre, polygon_masks, representative_cell
+from processes.imagery.outline import kept_cells
+from processes.imagery.pillow_resampling import resample
 from processes.imagery.resampling import resample_bilinear, resample_to_square
 from processes.imagery.tiles import TileReader
+from processes.imagery.whole_windows import are_kept, copy_whole, load
 
 Footprints = Callable[[NDArray[np.int64]], NDArray[np.object_]]
 """Returns the geometries of some rows, each in the CRS of its row's image."""
+_CELLS_OF_A_THREAD = 2**14
+"""As many threads resample at once as a chip has times so many cells, at least one. For a small chip most of the time
+is that of the interpreter, whose lock threads would hand to each other at each step: two were slower than one."""
 
 
 def _always() -> bool:
@@ -117,6 +125,7 @@ class ChipReader:
         self._has_masks = has_masks
         places = placement.image, placement.windows, None if neighbours is None else self._complete
         self._native = NativeChipCutter(tiles, *places) if rule.is_native else None
+        self._turns = Semaphore(max(1, prod(self._shape) // _CELLS_OF_A_THREAD))
 
     def read(self, rows: NDArray[np.int64], goes_on: Callable[[], bool] = _always) -> Batch:
         """Return the chips of some rows, each of which has an image.
@@ -126,7 +135,10 @@ class ChipReader:
             goes_on: is called before each chip but the first; False = the chips before it are enough.
         """
         native = self._native
-        return self._resampled_batch(rows, goes_on) if native is None else self._native_batch(native, rows, goes_on)
+        if native is not None:
+            return self._native_batch(native, rows, goes_on)
+        with self._turns:
+            return self._resampled_batch(rows, goes_on)
 
     def read_part(self, row: int, start: Position | None, goes_on: Callable[[], bool] = _always) -> PartialChip:
         """Read a part of a large chip.
@@ -155,11 +167,11 @@ class ChipReader:
         rows = rows[: len(cells)]
         if self._footprints is not None:
             polygons = self._to_pixels(self._footprints(rows), rows)
-            inside = _inside(polygons, self._placement.windows[rows, :2], (self._rule.width, self._rule.height))
+            inside = kept_cells(polygons, self._placement.windows[rows, :2], (self._rule.width, self._rule.height))
             valid = inside if valid is None else valid & inside
         if valid is None or valid.all():
             return Batch(rows, _as_network_input(cells), touched, np.ones(len(rows), bool))
-        np.copyto(cells, 0, where=~valid[:, None])
+        zero_all_but(cells, valid[:, None])
         return Batch(rows, _as_network_input(cells), touched, valid.any(axis=(1, 2)), valid)
 
     def _resampled_batch(self, rows: NDArray[np.int64], goes_on: Callable[[], bool]) -> Batch:
@@ -167,6 +179,7 @@ class ChipReader:
         valid, touched = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
         masks = np.ones((len(rows), *chips.shape[2:]), bool) if self._has_masks else None
         is_large = large_rows(self._tiles.images, self._placement, self._rule, rows)
+        footprints = None if self._footprints is None else self._to_pixels(self._footprints(rows), rows)
         for index, row in enumerate(rows.tolist()):
             if index and not goes_on():
                 rows, chips, valid, touched = rows[:index], chips[:index], valid[:index], touched[:index]
@@ -177,16 +190,25 @@ class ChipReader:
                 chips[index], touched[index], valid[index] = self._joined(row, [part]), part.touched, part.valid
             else:
                 mask = None if masks is None else masks[index]
-                chips[index], touched[index], valid[index] = self._resampled_chip(row, mask)
+                footprint = None if footprints is None else footprints[index]
+                chips[index], touched[index], valid[index] = self._resampled_chip(row, footprint, mask)
         return Batch(rows, chips, touched, valid, masks)
 
-    def _resampled_chip(self, row: int, mask: Mask | None) -> tuple[NDArray[np.float32], bool, bool]:
+    def _resampled_chip(
+        self, row: int, footprint: shapely.Geometry | None, mask: Mask | None
+    ) -> tuple[NDArray[np.float32], bool, bool]:
         """Return a chip `(bands, height, width)`, whether it touches an image, and whether it has a valid cell.
 
         A mask gets which of its cells are valid.
         """
         own, window = self._own_window(row)
-        cells, touched, valid = self._part(own, window, None if self._footprints is None else self._footprint(row))
+        if not are_kept(self._tiles, own, window):
+            self._turns.release()
+            try:
+                load(self._tiles, own, window)
+            finally:
+                self._turns.acquire()
+        cells, touched, valid = self._part(own, window, footprint)
         box = (float(window[2]), float(window[3]))
         if mask is not None and not valid.all():
             mask[:] = self._resample(own, valid[None], box)[0] >= 0.5
@@ -247,13 +269,18 @@ class ChipReader:
     def _part(self, own: int, window: Window, footprint: shapely.Geometry | None) -> tuple[Cells, bool, Mask]:
         """Return the cells of a window, zeroed and blackened, whether it touches an image, and which are valid."""
         column, row, width, height = window
-        cells = np.zeros((self._tiles.bands, height, width), self._tiles.dtype)
-        valid = np.zeros((height, width), bool)
-        touched = self._cut(own, window, cells, valid)
+        cells = np.empty((height, self._tiles.bands, width), self._tiles.dtype).transpose(1, 0, 2)
+        if copy_whole(self._tiles, own, window, cells):
+            touched, valid = True, np.ones((height, width), bool)
+            if footprint is None:
+                return cells, touched, valid
+        else:
+            cells[...], valid = 0, np.zeros((height, width), bool)
+            touched = self._cut(own, window, cells, valid)
         if footprint is not None:
             polygons = np.array([footprint], object)
-            valid &= _inside(polygons, np.array([[column, row]], np.int32), (width, height))[0]
-        np.copyto(cells, 0, where=~valid)
+            valid &= kept_cells(polygons, np.array([[column, row]], np.int32), (width, height))[0]
+        zero_all_but(cells, valid)
         return cells, touched, valid
 
     def _cut(self, own: int, window: Sequence[int], cells: Cells, valid: Mask) -> bool:
@@ -265,32 +292,10 @@ class ChipReader:
         """Fill what a window of the image `own` lacks from the others, in order; return whether it touches one."""
         touched = False
         for neighbour in () if self._neighbours is None else self._neighbours(own, window):
-            touched = self._fill(own, neighbour, window, cells, valid) or touched
+            touched = fill(self._tiles, own, neighbour, window, cells, valid) or touched
             if valid.all():
                 break
         return touched
-
-    def _fill(self, own: int, neighbour: tuple[int, float], window: Sequence[int], cells: Cells, valid: Mask) -> bool:
-        """Fill the cells that are still missing from another image: each from its cell that holds the centre."""
-        other, offset = neighbour
-        missing_row, missing_column = np.nonzero(~valid)
-        centres = np.stack([missing_column + window[0] + 0.5, missing_row + window[1] + 0.5], axis=1)
-        own_grid, grid = self._tiles.images[own].grid, self._tiles.images[other].grid
-        source_cells = np.floor(grid.to_pixels(own_grid.to_map(centres) + np.array([offset, 0]))).astype(np.int64)
-        inside = ((source_cells >= 0) & (source_cells < (grid.width, grid.height))).all(axis=1)
-        if not inside.any():
-            return False
-        source_cells, missing_row, missing_column = source_cells[inside], missing_row[inside], missing_column[inside]
-        low = source_cells.min(axis=0)
-        width, height = (source_cells.max(axis=0) - low + 1).tolist()
-        source = np.zeros((self._tiles.bands, height, width), self._tiles.dtype)
-        source_valid = np.zeros((height, width), bool)
-        self._tiles.cut(other, (int(low[0]), int(low[1]), width, height), source, source_valid)
-        column, row = (source_cells - low).T
-        usable = source_valid[row, column]
-        cells[:, missing_row[usable], missing_column[usable]] = source[:, row[usable], column[usable]]
-        valid[missing_row[usable], missing_column[usable]] = True
-        return True
 
     def _to_pixels(self, geometries: NDArray[np.object_], rows: NDArray[np.int64]) -> NDArray[np.object_]:
         """Return the polygons of rows in pixel coordinates of their images; None for what is not blackened around."""
@@ -303,22 +308,6 @@ class ChipReader:
         return polygons
 
 
-def resample(
-    cells: Cells, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
-) -> NDArray[np.float32]:
-    """Return cells `(bands, height, width)` at another size, bilinear, with antialiasing when it shrinks.
-
-    Args:
-        cells: of any type; they are resampled in float32, band by band.
-        size: (width, height) of the result.
-        box: left, top, right and bottom edge of the part of the cells that is resampled, in cells; None = all.
-    """
-    from PIL import Image as PillowImage  # slow to import, and chips that are cut as they are need it not
-
-    planes = (PillowImage.fromarray(np.ascontiguousarray(band, np.float32)) for band in cells)
-    return np.stack([np.asarray(plane.resize(size, PillowImage.Resampling.BILINEAR, box=box)) for plane in planes])
-
-
 def upright(cells: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:
     """Return a picture `(bands, height, width)` turned upright, from its EXIF orientation (1 to 8)."""
     if orientation >= 5:
@@ -328,20 +317,6 @@ def upright(cells: NDArray[np.float32], orientation: int) -> NDArray[np.float32]
     if orientation in (3, 4, 7, 8):
         cells = cells[:, ::-1, :]
     return cells
-
-
-def _inside(footprints: NDArray[np.object_], origins: NDArray[np.int32], size: tuple[int, int]) -> Mask:
-    """Return the cells that blackening keeps, `(n, height, width)`; all of a chip's where its polygon is None."""
-    masks = polygon_masks(footprints, origins, size)
-    for index in np.flatnonzero(~masks.any(axis=(1, 2))).tolist():
-        footprint = footprints[index]
-        if footprint is None:
-            masks[index] = True
-        elif keeps_no_centre(footprint):
-            column, row = np.subtract(representative_cell(footprint), origins[index])
-            if 0 <= column < size[0] and 0 <= row < size[1]:
-                masks[index, row, column] = True
-    return masks
 
 
 def _as_network_input(cells: Cells) -> NDArray[np.uint8] | NDArray[np.float32]:

@@ -112,3 +112,13 @@ def _windows(
 def _row_offsets(bands: int, band_cells: int, row_cells: int, height: int) -> NDArray[np.int64]:
     """Return where the rows of a window begin, counted in cells from its first one, `(bands, height)`."""
     return np.arange(bands)[:, None] * band_cells + np.arange(height) * row_cells
+
+
+def zero_all_but(cells: Cells, mask: Mask) -> None:
+    """Set cells to zero where a mask, which is broadcast to them, is False.
+
+    By their bits, as `numpy.copyto` with a mask takes fifty times as long.
+    """
+    bits = np.dtype(f"i{cells.itemsize}")
+    of_cells = cells.view(bits)
+    np.bitwise_and(of_cells, np.negative(mask.astype(bits)), out=of_cells)

@@ -7,6 +7,7 @@ is rounded to whole cells, half to even: noise of the last digits of a coordinat
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import msgspec
@@ -30,6 +31,10 @@ DECIMALS = 6
 _FAR_PX = 2**30
 """Windows begin within this many cells of the image: a window farther away touches no image, and this fits into 32
 bits."""
+_FAR_CELLS = 2.0**40
+"""Coordinates of fewer cells have rounding errors of less than a hundredth of a cell …"""
+_SURELY = 0.01
+"""… and a centre that is farther from an edge of another grid's cell lies in it."""
 
 
 class Grid(msgspec.Struct, frozen=True):
@@ -83,6 +88,26 @@ class Grid(msgspec.Struct, frozen=True):
             column = x * inverse.a + y * inverse.b + inverse.c
             row = x * inverse.d + y * inverse.e + inverse.f
             return np.round(np.stack([column, row], axis=1), DECIMALS)
+
+    def shift_to(self, other: Grid, offset: float = 0.0) -> tuple[int, int] | None:
+        """Return columns and rows from each cell to that of another grid which holds its centre.
+
+        None = they are not the same for all cells, or rounding errors could make a difference.
+
+        Args:
+            other: the other grid, in the same CRS.
+            offset: what is added to x to get there, in units of the CRS.
+        """
+        own, its = self.transform, other.transform
+        if not self.is_axis_aligned or (own.a, own.b, own.d, own.e) != (its.a, its.b, its.d, its.e):
+            return None
+        farthest = max(map(abs, (own.c, own.f, its.c, its.f, offset)))
+        if farthest > _FAR_CELLS * min(abs(own.a), abs(own.e)):
+            return None
+        places = (own.c + offset - its.c) / own.a + 0.5, (own.f - its.f) / own.e + 0.5
+        if any(not _SURELY < place % 1 < 1 - _SURELY for place in places):
+            return None
+        return math.floor(places[0]), math.floor(places[1])
 
     def to_map(self, pixels: Floats) -> Floats:
         """Return `(n, 2)` pixel coordinates in the image's CRS."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from processes.imagery.decoded_tile import Cells
 from processes.imagery.grid import Mask, Windows
 from processes.imagery.tiles import TileReader
+from processes.imagery.whole_windows import copy_whole
 
 Complete = Callable[[int, Sequence[int], Cells, Mask], bool]
 """Fills the cells of an image's window that are not valid from other images, and returns whether it touches one."""
@@ -119,7 +120,7 @@ def _cut_runs(
         mask: Mask | None = None
         if kind == _TOGETHER:
             cells[start:end], mask = _copy_together(tiles, index, windows[start:end])
-        elif kind == _CUT or not _copy_one(tiles, index, window, cells[start]):
+        elif kind == _CUT or not copy_whole(tiles, index, window, cells[start]):
             cells[start], mask = 0, np.zeros((1, height, width), bool)
             touched[start] = tiles.cut(index, window, cells[start], mask[0])
         if mask is not None:
@@ -135,24 +136,6 @@ def _steps(starts: Sequence[int], kinds: Sequence[int], count: int) -> Iterator[
             yield start, end, kind
         else:
             yield from ((place, place + 1, kind) for place in range(start, end))
-
-
-def _copy_one(tiles: TileReader, index: int, window: Sequence[int], cells: Cells) -> bool:
-    """Copy a whole window from its tiles; return whether all cells are valid, else they may be anything."""
-    tile_height, tile_width = tiles.images[index].tile
-    column, row, width, height = window
-    for tile_row in range(row // tile_height, (row + height - 1) // tile_height + 1):
-        y = tile_row * tile_height
-        top, bottom = max(row, y), min(row + height, y + tile_height)
-        for tile_column in range(column // tile_width, (column + width - 1) // tile_width + 1):
-            x = tile_column * tile_width
-            left, right = max(column, x), min(column + width, x + tile_width)
-            tile = tiles.tile(index, tile_row, tile_column)
-            if tile.mask is not None:
-                return False
-            piece = tile.cells[:, top - y : bottom - y, left - x : right - x]
-            cells[:, top - row : bottom - row, left - column : right - column] = piece
-    return True
 
 
 def _copy_together(tiles: TileReader, index: int, windows: Windows) -> tuple[Cells, Mask | None]:

@@ -22,6 +22,7 @@ _CELLS_AT_ONCE = 2**22
 """Cells of the masks that are filled together."""
 _CROSSINGS_AT_ONCE = 2**22
 """Crossings of outlines and rows that are held together: each of a million edges may cross each row of a chip."""
+_WORD_BITS = 64
 _LOW_ROWS = 64
 """Parts of a polygon no higher than this many rows are searched for a cell centre together."""
 _HIGH_ROWS_AT_ONCE = 2**16
@@ -32,6 +33,28 @@ _MAX_HIGH_CROSSINGS = 2**24
 """Crossings of a higher part that are searched in all."""
 _FAR_PX = 2.0**40
 """Pixel coordinates are clipped to this, so that rows fit into 64 bits."""
+
+
+def kept_cells(footprints: NDArray[np.object_], origins: NDArray[np.int32], size: tuple[int, int]) -> Mask:
+    """Return the cells that blackening keeps, `(n, height, width)`; all of a chip's where its polygon is None.
+
+    A polygon that holds no cell centre keeps the cell that holds its representative point.
+
+    Args:
+        footprints: polygons in pixel coordinates, or None.
+        origins: first column and row of each chip, `(n, 2)`.
+        size: (width, height) of every chip, in cells.
+    """
+    masks = polygon_masks(footprints, origins, size)
+    for index in np.flatnonzero(~masks.any(axis=(1, 2))).tolist():
+        footprint = footprints[index]
+        if footprint is None:
+            masks[index] = True
+        elif keeps_no_centre(footprint):
+            column, row = np.subtract(representative_cell(footprint), origins[index])
+            if 0 <= column < size[0] and 0 <= row < size[1]:
+                masks[index, row, column] = True
+    return masks
 
 
 def polygon_masks(polygons: NDArray[np.object_], origins: NDArray[Any], size: tuple[int, int]) -> Mask:
@@ -118,12 +141,28 @@ def representative_cell(polygon: shapely.Geometry) -> tuple[int, int]:
 def _filled_parts(parts: NDArray[np.object_], origins: NDArray[Any], size: tuple[int, int]) -> Mask:
     """Fill each polygon by the even-odd rule, `(n, height, width)`."""
     width, height = size
-    counts = np.zeros(len(parts) * height * (width + 1), np.uint8)  # modulo 256: only odd or even matters
+    row_cells = -(-width // _WORD_BITS) * _WORD_BITS
+    counts = np.zeros(len(parts) * height * row_cells, np.uint8)  # modulo 256: only odd or even matters
     for part, row, column in _crossings(parts, origins, height, _CROSSINGS_AT_ONCE):
-        cell = (part * height + row) * (width + 1) + np.clip(column, 0, width)
-        counts += np.bincount(cell, minlength=len(counts)).astype(np.uint8)
-    crossings = counts.reshape(len(parts), height, width + 1)[:, :, :width]
-    return np.asarray(np.cumsum(crossings, axis=2, dtype=np.uint8) & 1, dtype=bool)
+        within = column < width
+        cell = (part[within] * height + row[within]) * row_cells + np.maximum(column[within], 0)
+        np.add.at(counts, cell, np.uint8(1))
+    return _are_odd_so_far(counts.reshape(len(parts), height, row_cells))[:, :, :width]
+
+
+def _are_odd_so_far(counts: NDArray[np.uint8]) -> Mask:
+    """Return where the sum of a row's counts up to a cell, and with it, is odd; 64 cells are one number.
+
+    It changes `counts`, whose rows have a multiple of 64 cells.
+    """
+    np.bitwise_and(counts, 1, out=counts)
+    words = np.packbits(counts, axis=2, bitorder="little").view("<u8")
+    for shift in (1, 2, 4, 8, 16, 32):
+        words ^= words << np.uint64(shift)
+    if words.shape[2] > 1:
+        is_odd_before = np.bitwise_xor.accumulate(words[:, :, :-1] >> np.uint64(_WORD_BITS - 1), axis=2)
+        words[:, :, 1:] ^= np.negative(is_odd_before)
+    return np.unpackbits(words.view(np.uint8), axis=2, bitorder="little").view(bool)
 
 
 def _united_parts(parts: NDArray[np.object_], owner: _Indices, origins: NDArray[Any], size: tuple[int, int]) -> Mask:

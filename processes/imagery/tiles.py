@@ -243,6 +243,17 @@ class TileReader:
         self._make_room(tile.nbytes)
         return tile
 
+    def is_kept(self, index: int, row: int, column: int) -> bool:
+        """Return whether a tile is decoded and kept.
+
+        Args:
+            index: of the image in `images`.
+            row: of the tile among the image's tiles.
+            column: of the tile.
+        """
+        kept = self._tiles.get((index, row, column))
+        return kept is not None and kept.done()
+
     def _make_room(self, size: int) -> None:
         """Count the bytes of a new tile, and drop the least recently used ones that exceed the budget."""
         with self._lock:

@@ -14,12 +14,13 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from processes.imagery.chips import Batch, ChipReader, Placement, resample
+from processes.imagery.chips import Batch, ChipReader, Placement
 from processes.imagery.grid import ChipRule
 from processes.imagery.image import Image, open_image
 from processes.imagery.large_chips import PartialChip
 from processes.imagery.mosaic import Mosaic
 from processes.imagery.outline import polygon_masks
+from processes.imagery.pillow_resampling import resample
 from processes.imagery.source import FileSource, gdal_settings
 from processes.imagery.tiles import BandSelection, TileReader
 from rasters import NORTH_UP, random_values, to_map
