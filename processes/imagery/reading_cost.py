@@ -23,7 +23,7 @@ _LARGE_BYTES = TILE_BUDGET_BYTES // 3
 """A window with more bytes of tiles shares none of them with others."""
 _LITTLE_BYTES = 2**31
 """Work that reads less is not counted exactly."""
-_ROWS_AT_ONCE = 2**20
+_ROWS_AT_ONCE = 2**16
 _SIDES = np.array([[-1, 0], [0, -1], [1, 0], [0, 1]])
 """Turns rectangles into their sides."""
 _PAIRS_AT_ONCE = 2**22

@@ -35,7 +35,7 @@ _logger = logging.getLogger(__name__)
 
 GPU_BATCH_SIZE = 128
 _CPU_BATCH_CELLS = 16 * 64 * 64  # small networks run best on the CPU with this much at once: the data stays in cache
-_CPU_BATCH_SIZES = (4, 32)
+_CPU_BATCH_SIZES = (4, 128)
 
 
 class SessionKey(msgspec.Struct, frozen=True):

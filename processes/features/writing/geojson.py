@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from processes.crs import CRS84, CrsTransform, parse_crs
 from processes.features.layer import OMIT_NULLS, is_json_text
+from processes.features.writing.ahead import one_ahead
 from processes.features.writing.format import HEIGHTS, Format
 from processes.features.writing.geometry import OutputTransform
-from processes.features.writing.result import ResultLayer
+from processes.features.writing.result import ResultLayer, RowBatch
 from processes.features.writing.values import encode_json, json_values
 
 
@@ -46,8 +47,12 @@ def crs84_transform(result: ResultLayer) -> OutputTransform:
 
 def feature_texts(result: ResultLayer, transform: OutputTransform) -> Iterator[list[bytes]]:
     """Yield the rows of each batch as JSON texts of Features, on one line each."""
-    for rows in result.rows():
-        texts = geometry_texts(transform.apply(rows.geometry, rows.attributes.num_rows))
+
+    def with_geometries() -> Iterator[tuple[RowBatch, list[str]]]:
+        for rows in result.rows():
+            yield rows, geometry_texts(transform.apply(rows.geometry, rows.attributes.num_rows))
+
+    for rows, texts in one_ahead(with_geometries()):
         yield [
             b'{"type": "Feature", %s"geometry": %s, "properties": %s}'
             % (b'"id": %s, ' % identifier if identifier else b"", geometry.encode(), encode_json(properties))

@@ -18,6 +18,8 @@ import shapely
 from numpy.typing import NDArray
 
 from processes.crs import is_longitude_latitude, is_north_first, without_code
+from processes.features.wkb import is_plain
+from processes.features.writing.ahead import one_ahead
 from processes.features.writing.format import HEIGHTS, Format
 from processes.features.writing.geometry import iso_wkb, late_warnings, output_transform, without_measures
 from processes.features.writing.result import ResultLayer
@@ -27,6 +29,8 @@ _GEOMETRY = "geometry"
 _BOX_TYPE = pa.struct([(name, pa.float32()) for name in ("xmin", "ymin", "xmax", "ymax")])
 _ROW_GROUP = 65536
 """Rows of a full row group."""
+_OF_ONE_HEADER = frozenset({1, 2, 3, 1001, 1002, 1003})
+"""ISO types without parts of another type, and without measures: where the header is that of ISO WKB, all is."""
 _TYPES = ("Point", "LineString", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon")
 """GeoParquet's names by shapely's type ids."""
 
@@ -51,7 +55,8 @@ def write_parquet(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> Se
             columns += rows.attributes.columns
             if transform is not None:
                 geometries = without_measures(transform.apply(rows.geometry, rows.attributes.num_rows))
-                columns += [iso_wkb(geometries), extent.add(geometries)]
+                wkb = None if transform.is_needed else _as_it_came(rows.geometry, result.iso_types)
+                columns += [iso_wkb(geometries) if wkb is None else wkb, extent.add(geometries)]
             yield pa.record_batch(columns, schema=schema)
 
     from pyarrow.parquet import ParquetWriter  # slow to import, and other formats go without it
@@ -61,13 +66,25 @@ def write_parquet(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> Se
     in_dictionaries = [name for name in schema.names if transform is None or name != box_name]
     options: dict[str, Any] = {"compression": "zstd", "store_schema": False, "use_dictionary": in_dictionaries}
     with path.open("xb") as file, ParquetWriter(file, schema, **options) as writer:
-        for group in _groups(batches()):
+        for group in _groups(one_ahead(batches())):
             writer.write_table(pa.Table.from_batches(group), row_group_size=_ROW_GROUP)
         metadata = {"summary": encode_json(result.summary(late_warnings(transform))).decode()}
         if transform is not None:
             metadata["geo"] = encode_json(_geo(extent, transform.crs_transform.target, box_name)).decode()
         writer.add_key_value_metadata(metadata)
     return late_warnings(transform)
+
+
+def _as_it_came(wkb: pa.Array | None, iso_types: frozenset[int]) -> pa.Array | None:
+    """Return geometries that are ISO WKB as GeoParquet has it already; None = some may not be.
+
+    Args:
+        wkb: the geometries.
+        iso_types: of the layer.
+    """
+    if wkb is None or not iso_types <= _OF_ONE_HEADER or not is_plain(wkb):
+        return None
+    return wkb.cast(pa.large_binary())
 
 
 def _groups(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
