@@ -121,7 +121,10 @@ HEAVY_OF_SERVERS = {
         ("processes.programs.cli", HEAVY | HEAVY_OF_SERVERS | {"msgspec", "yaml"}),
         ("processes.programs.serve", HEAVY | HEAVY_OF_SERVERS),
         ("processes.programs.runner", HEAVY | {"pygeoapi", "flask", "obstore", "cryptography", "distributed"}),
-        ("processes.programs.web", {"onnx", "onnxruntime", "pyogrio", "obstore", "distributed", "owslib", "lxml"}),
+        (
+            "processes.programs.web",
+            {"onnx", "onnxruntime", "pyogrio", "obstore", "distributed", "owslib", "lxml", "joserfc"},
+        ),
         ("processes.programs.local", {"onnx", "onnxruntime", "pyogrio", "jsonschema"} | HEAVY_OF_SERVERS),
     ],
 )

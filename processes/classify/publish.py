@@ -96,6 +96,12 @@ def publish(
         RequestError: no row has a label, as the network gave no finite number for any.
     """
     sources, style = rows.sources, class_style(rows.sources)
+    is_crs84_only = output_format.is_crs84_only
+
+    def shift_warnings(target: pyproj.CRS | None, is_told: bool) -> list[str]:
+        is_needed = is_told or stored is not None  # by other formats, later
+        return unknown_shift_warnings(rows.layer.crs, target, sources.images) if is_needed else []
+
     parts = SummaryParts(
         counts=counts_summary(rows, labels),
         warnings=[
@@ -105,8 +111,8 @@ def publish(
             *_memory_warnings(labels),
             *sorted(labels.warnings),
         ],
-        crs84_warnings=unknown_shift_warnings(rows.layer.crs, parse_crs(CRS84), sources.images),
-        crs_warnings=unknown_shift_warnings(rows.layer.crs, crs, sources.images),
+        crs84_warnings=shift_warnings(parse_crs(CRS84), is_crs84_only),
+        crs_warnings=shift_warnings(crs, not is_crs84_only),
         software=SOFTWARE,
     )
     result = result_layer(

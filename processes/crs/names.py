@@ -31,6 +31,7 @@ _BY_NUMBER = {"84": "CRS84", "83": "CRS83", "27": "CRS27"}
 _VERSIONS = {"OGC": "1.3"}
 """Versions of authorities in a URI; 0 = none."""
 _EPSG = "EPSG"
+_ALWAYS_KNOWN = (_EPSG, "OGC")
 _MIN_CONFIDENCE = 70
 """Percent."""
 _MAX_MATCHES = 8
@@ -102,7 +103,7 @@ def _authorities() -> Mapping[str, str]:
 def _known_authority(authority: str, version: str) -> str | None:
     """Return PROJ's name of an authority, which may have the version in it: IAU of 2015 is `IAU_2015`."""
     name = authority.upper()
-    if name == _EPSG:  # PROJ always has it, and takes long to list them all
+    if name in _ALWAYS_KNOWN:  # to list them all takes PROJ 10 ms
         return name
     known = _authorities()
     found = known.get(f"{name}_{version.upper()}") or known.get(name)

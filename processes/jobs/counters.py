@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, cast
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from processes.jobs.tables import count
 
@@ -18,11 +19,16 @@ Counts = Mapping[tuple[str, str], float]
 
 def add_counts(connection: sa.Connection, counts: Counts) -> None:
     """Add amounts to counters."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    insert = _insert_of(connection.dialect)
     for (name, label), value in sorted(counts.items()):  # sorted, so that two runners do not wait for each other
         row = insert(count).values(name=name, label=label, value=value)
         sums = {"value": count.c.value + row.excluded.value}
         connection.execute(row.on_conflict_do_update(index_elements=["name", "label"], set_=sums))
+
+
+def _insert_of(dialect: sa.Dialect) -> Callable[..., Any]:
+    """Return SQLAlchemy's `insert` of a dialect, which knows what to do on a conflict; the others are not imported."""
+    return cast("Callable[..., Any]", import_module(f"sqlalchemy.dialects.{dialect.name}").insert)
 
 
 def read_counts(connection: sa.Connection) -> Counts:

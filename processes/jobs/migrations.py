@@ -128,7 +128,7 @@ _STEPS: Mapping[int, Sequence[str]] = {
 """By the version that they start from."""
 
 
-class JobStoreError(Exception):
+class JobStoreError(ValueError):
     """The job store cannot be used until an operator changes something; the message says what, in one line."""
 
 

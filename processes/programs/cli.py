@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -142,5 +145,31 @@ def models(config: Path, as_json: bool) -> None:
         click.echo("no models are installed")
 
 
+def program() -> None:
+    """Be the program: call the command line, and end as soon as all is written.
+
+    Python would first take apart each object of each library, a twentieth of a second for a run of one object. All else
+    of its end happens: threads are waited for, and what is registered for the end is called, this as the last.
+    """
+    status: int | None = None
+    atexit.register(lambda: _end(status))
+    try:
+        main()
+    except SystemExit as err:
+        if isinstance(err.code, int | None):
+            status = err.code or 0
+        raise
+
+
+def _end(status: int | None) -> None:
+    """End this process with a status; where it has none, or what it has written does not arrive, Python says so."""
+    if status is None:
+        return
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
 if __name__ == "__main__":
-    main()
+    program()

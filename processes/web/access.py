@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
 from flask import Response, current_app, g, redirect, request
 from pygeoapi.api import API
 
-from processes.access.identity_tokens import person_of
-from processes.access.issuer import Issuer
 from processes.access.person import ANONYMOUS, EVERYBODY, Person, Role
 from processes.errors import ForbiddenError, ServiceError, UnauthorizedError
 from processes.jobs.manager import JobManager
@@ -23,6 +21,9 @@ from processes.web.pages import wants_error_page
 from processes.web.roles import Openness, need_of
 from processes.web.session_cookie import CookiePlace, asked_path
 from processes.web.visible import SHARED_JOB
+
+if TYPE_CHECKING:  # its library is slow to import, and large: only a service that asks an issuer has it
+    from processes.access.issuer import Issuer
 
 SIGN_IN = "/sign-in"
 """Path of the page where people sign in."""
@@ -68,6 +69,8 @@ class Visitors:
             text = given[len(_SCHEME) :].strip()
             if self.issuer is None:
                 return self.tokens.person(text)
+            from processes.access.identity_tokens import person_of
+
             return person_of(text, self.issuer, self.issuer.named.audience)
         key = request.cookies.get(self.cookies.session)
         if key and (request.method in _READING or self.is_own_page()):
@@ -84,8 +87,12 @@ def visitors_of(settings: Settings, api: API) -> Visitors | None:
     """Return what finds out who makes requests; None = the service asks nobody."""
     if settings.access in (None, OPEN):
         return None
-    issuer = None if settings.oidc is None else Issuer(settings.oidc, settings)
-    return Visitors(api, api.config["server"]["url"], issuer)
+    url = api.config["server"]["url"]
+    if settings.oidc is None:
+        return Visitors(api, url, None)
+    from processes.access.issuer import Issuer
+
+    return Visitors(api, url, Issuer(settings.oidc, settings))
 
 
 def access_check(settings: Settings, visitors: Visitors | None) -> Callable[[], Response | None]:

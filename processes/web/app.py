@@ -54,7 +54,6 @@ from processes.web.result_map import imagery_tile_view, map_view, object_tile_vi
 from processes.web.review import review_view
 from processes.web.shares import keep_shared_private, share_reader, shares_view
 from processes.web.sign_in import add_sign_in, add_sign_out
-from processes.web.sign_in_at_issuer import add_sign_in_at_issuer
 from processes.web.uploads import uploads_view
 from processes.web.views import OPENAPI, SETTINGS, STOPPING, UPLOADS
 from processes.web.who import audit_refusal
@@ -225,6 +224,8 @@ def create_application(configuration: Path) -> Flask:
         if visitors.issuer is None:
             add_sign_in(app, api, visitors)
         else:
+            from processes.web.sign_in_at_issuer import add_sign_in_at_issuer
+
             add_sign_in_at_issuer(app, api, visitors, visitors.issuer)
         add_sign_out(app, api, visitors)
         app.after_request(keep_private)

@@ -502,3 +502,20 @@ def test_who_reads_no_further_ends_the_command_without_a_word(
             assert child.stderr is not None
             assert "Broken" not in (told := child.stderr.read())
             assert "Traceback" not in told
+
+
+def test_the_program_ends_when_all_that_is_registered_for_its_end_was_called() -> None:
+    script = """
+import atexit, sys, threading, time
+import processes.programs.cli as cli
+def main():
+    threading.Thread(target=lambda: (time.sleep(0.3), print("thread"))).start()
+    atexit.register(lambda: print("registered"))
+    print("called")
+    sys.exit(3)
+cli.main = main
+cli.program()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (3, ["called", "thread", "registered"])
+    assert not done.stderr

@@ -57,6 +57,8 @@ def write_style(path: Path, layer: str, style: ClassStyle, iso_types: frozenset[
     if family is None:
         return
     with closing(sqlite3.connect(path)) as database, database:
+        database.execute("PRAGMA synchronous = OFF")  # as GDAL has written it: who publishes the file sees to the disk
+        database.execute("BEGIN")
         database.execute(_TABLE)
         database.execute(_CONTENTS)
         database.execute(_STYLE, (layer, style_text(style, family), f"classes in {style.label_field}"))
