@@ -68,7 +68,9 @@ class Session:
         self.key = key
         self._opening = Lock()
         self._opened: dict[ChipDtype, RunNetwork] = {}
-        _, self.network = self._load()
+        self._loaded: Any | None
+        """The network as it was loaded, until it is opened the first time."""
+        self._loaded, self.network = self._load()
         self.normalization = key.definition.normalization_for(self.network.bands)
         _require_fit(key.definition, self.normalization, self.network)
         self.chip_size = chip_size(key.definition, self.network.size, key.side)
@@ -209,7 +211,8 @@ class Session:
             if dtype not in self._opened:
                 key = self.key
                 runtime = choose_runtime(key.processor, self.precision)
-                model, network = self._load()
+                model, network = self._load() if self._loaded is None else (self._loaded, self.network)
+                self._loaded = None  # it is changed below
                 if self.precision != "fp32" and network.has_weight_files:
                     load_weights(model, key.network.parent)
                     network = msgspec.structs.replace(network, has_weight_files=False)
