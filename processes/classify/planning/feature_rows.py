@@ -63,8 +63,10 @@ def plan_features(sources: Sources, layer: Layer, selections: Sequence[BandSelec
             else:
                 pairs = separate.pair([transform.objects(objects) for transform in transforms], rule)
             parts.append(ObjectImagePairs(start + indices[pairs.objects], pairs.placement))
-            empty.append((shapely.is_missing(objects) | shapely.is_empty(objects))[pairs.objects])
-            has_flat = has_flat or bool(((areas(objects) == 0) & ~shapely.is_empty(objects)).any())
+            is_empty = shapely.is_missing(objects) | shapely.is_empty(objects)
+            empty.append(is_empty[pairs.objects])
+            if definition.blacken and not has_flat:
+                has_flat = bool(((areas(objects) == 0) & ~is_empty).any())
             count += len(pairs.objects)
             require_few(count, False)
         degree_warnings = degrees.warnings()
@@ -73,7 +75,7 @@ def plan_features(sources: Sources, layer: Layer, selections: Sequence[BandSelec
     pairs, empties = _joined(parts), np.concatenate([np.zeros(0, bool), *empty])
     warnings = [*degree_warnings, *_place_warnings(layer, images, pairs, empties)]
     footprints = footprints_of(layer, images, pairs) if definition.blacken else None
-    if has_flat and definition.blacken:
+    if has_flat:
         warnings.append("points, lines and polygons without area have nothing blackened around them")
     names = [image.name for image in images]
     rows = PlannedRows(
