@@ -135,6 +135,13 @@ def test_a_program_imports_what_it_needs(program: str, unused: set[str]) -> None
     assert not {name.split(".")[0] for name in imported} & unused
 
 
+def test_workers_are_forked_where_the_parser_of_filters_was_made() -> None:
+    command = [sys.executable, "-c", "import sys, processes.web.http.server; print(*sys.modules)"]
+    imported = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert "pygeofilter.parsers.cql2_text" in imported
+    assert "pygeoapi.flask_app" not in imported  # which reads its configuration
+
+
 def test_a_run_of_one_object_imports_what_it_needs(configuration: Path, tmp_path: Path) -> None:
     Catalog.from_settings(load_settings(configuration)).usable_ids()  # the package is checked by another process
     image, layer = make_raster(tmp_path / "image.tif"), tmp_path / "one.gpkg"

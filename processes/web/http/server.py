@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pygeoapi.api.itemtypes  # noqa: F401 - it makes a parser as it is imported, 0.2 s, for each worker that does
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
