@@ -33,7 +33,7 @@ X, Y = 500_000, 5_000_000
 TILE_BYTES = TILE * TILE * 3
 HEADER_BYTES = 2**19
 """What is read beside the cells: the package, headers of the image, and what Python imports."""
-CALLS_OF_CHIP = 6
+CALLS_OF_CHIP = 4
 """Calls of functions, for one more chip, in the threads that cut and label: rows are worked on many at a time."""
 BYTES_OF_CHIP = 300
 """What one more object, with its row of the result, needs of memory at most."""
@@ -135,10 +135,10 @@ def test_one_more_chip_costs_few_calls_and_little_memory(
         counts = Counter[int]()
 
         def note(_frame: FrameType, event: str, _argument: object, counts: Counter[int] = counts) -> None:
-            if event in ("call", "c_call"):
+            if event in ("call", "c_call") and threading.current_thread().name.startswith("classify"):
                 counts[threading.get_ident()] += 1
 
-        threading.setprofile(note)  # of the threads that cut chips and label them, which are started after this
+        threading.setprofile(note)  # of threads that are started after this
         try:
             run(process, order, tmp_path / f"calls-{count}")
         finally:

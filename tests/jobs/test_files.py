@@ -164,9 +164,12 @@ def test_a_file_on_another_file_system_is_taken_over_whole(
 
 
 def test_the_configuration_names_the_storage(tmp_path: Path) -> None:
-    assert storage_of(Settings.from_plugin({}, tmp_path)) == FolderStorage(tmp_path / "state" / "results")
     named = Settings.from_plugin({"results": "/shared/results"}, tmp_path)
-    assert storage_of(named) == FolderStorage(Path("/shared/results"))
+    usual = Settings.from_plugin({}, tmp_path)
+    for settings, folder in ((usual, tmp_path / "state" / "results"), (named, Path("/shared/results"))):
+        storage = storage_of(settings)
+        assert isinstance(storage, FolderStorage)
+        assert storage.folder == folder
     assert isinstance(storage_of(Settings.from_plugin({"results": "s3://bucket/a"}, tmp_path)), ObjectStorage)
 
 
