@@ -80,7 +80,7 @@ from processes.sources.stamps import FileStamp, require_same_files, require_unch
 
 _FIRST_SECTION_S = 0.4
 """Seconds that the first section takes, which one slot does alone, with the cores of those that have nothing to do."""
-_WHOLE = 5
+_WHOLE = 8
 """Work that ends within so many times that has no further section."""
 _LEAST_MEASURED = 0.25
 """For this part of it, at least, the speed is measured."""
