@@ -232,7 +232,7 @@ class TileReader:
         if kept is not None:
             return kept.result()
         try:
-            place = (self._selections[index], self.shapes[index, 4:].tobytes(), row, column)
+            place = (self._selections[index], self.shapes[index, 2:].tobytes(), row, column)
             tile = KEPT_TILES.get(self._state(index), place, lambda: self._decode(index, row, column))
         except BaseException as err:
             with self._lock:

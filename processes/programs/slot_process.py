@@ -13,12 +13,15 @@ from processes.imagery.kept_tiles import KEPT_TILES
 from processes.jobs.files import storage_of
 from processes.jobs.slots import slot_count
 from processes.jobs.step_work import do_step
-from processes.jobs.steps import PlanMade, StepNotTaken, StepReport
+from processes.jobs.steps import PlanMade, ResultPublished, SectionDone, SectionPaused, StepNotTaken, StepReport
 from processes.model.runtime.runtimes import load_runtime
+from processes.ogc.process import Sections
 from processes.programs.steps_from_owner import prepare_process, steps_from_owner
 from processes.registry import load_processes
 from processes.settings import Settings, load_settings
 
+_SOUND = (ResultPublished, Sections, SectionDone, SectionPaused)
+"""Outcomes of steps that have found the files which they read unchanged at their end."""
 _KEEP_S = 60
 """Seconds after the last step for which decoded tiles are kept."""
 _SHARE_OF_MEMORY = 1 / 8
@@ -51,7 +54,10 @@ def main(connection: Connection, configuration: Path, cores: int, has_network: b
         if confinement.places() != places:
             send(StepReport(StepNotTaken(needs_network=False), 0, pid=os.getpid()))
         else:
-            send(do_step(step, processes, storage, lambda: send(PlanMade()), is_stopped))
+            report = do_step(step, processes, storage, lambda: send(PlanMade()), is_stopped)
+            if not isinstance(report.outcome, _SOUND):  # a file may have been replaced while it was read
+                KEPT_TILES.clear()
+            send(report)
             KEPT_TILES.clear_after(_KEEP_S)
 
 
