@@ -13,7 +13,15 @@ from processes.imagery.kept_tiles import KEPT_TILES
 from processes.jobs.files import storage_of
 from processes.jobs.slots import slot_count
 from processes.jobs.step_work import do_step
-from processes.jobs.steps import PlanMade, ResultPublished, SectionDone, SectionPaused, StepNotTaken, StepReport
+from processes.jobs.steps import (
+    PlanMade,
+    ResultPublished,
+    SectionDone,
+    SectionPaused,
+    StepNotTaken,
+    StepOutcome,
+    StepReport,
+)
 from processes.model.runtime.runtimes import load_runtime
 from processes.ogc.process import Sections
 from processes.programs.steps_from_owner import prepare_process, steps_from_owner
@@ -55,10 +63,15 @@ def main(connection: Connection, configuration: Path, cores: int, has_network: b
             send(StepReport(StepNotTaken(needs_network=False), 0, pid=os.getpid()))
         else:
             report = do_step(step, processes, storage, lambda: send(PlanMade()), is_stopped)
-            if not isinstance(report.outcome, _SOUND):  # a file may have been replaced while it was read
-                KEPT_TILES.clear()
+            choose_kept_tiles(report.outcome)
             send(report)
-            KEPT_TILES.clear_after(_KEEP_S)
+
+
+def choose_kept_tiles(outcome: StepOutcome) -> None:
+    """Keep the tiles that a step leaves for a while, or none where a file may have been replaced while it was read."""
+    if not isinstance(outcome, _SOUND):
+        KEPT_TILES.clear()
+    KEPT_TILES.clear_after(_KEEP_S)
 
 
 def _kept_bytes(settings: Settings) -> int:

@@ -19,6 +19,8 @@ from processes.imagery.image import open_image
 from processes.imagery.kept_tiles import KeptTiles
 from processes.imagery.source import FileSource, gdal_settings
 from processes.imagery.tiles import BandSelection, TileReader
+from processes.jobs.steps import SectionDone, StepFailed, StepOutcome, StepStopped
+from processes.programs import slot_process
 from rasters import make_raster
 
 SIDE, TILE = 1024, 256
@@ -176,3 +178,23 @@ def test_tiles_go_when_nobody_has_asked_for_a_while(few: KeptTiles) -> None:
     few.clear_after(60)
     time.sleep(0.2)
     assert count(few, "a", range(3)) == 0
+
+
+@pytest.mark.parametrize(
+    ("outcome", "is_kept"),
+    [
+        (SectionDone(), True),
+        (StepFailed({"kind": "request"}, True), False),  # "a.tif was changed after the request was accepted"
+        (StepStopped(), False),
+    ],
+)
+def test_none_stays_after_a_step_that_did_not_find_its_files_unchanged(
+    kept: KeptTiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: StepOutcome, is_kept: bool
+) -> None:
+    monkeypatch.setattr(slot_process, "KEPT_TILES", kept)
+    monkeypatch.setattr(kept, "state_of", lambda _: "a.tif")  # as if it was replaced between its status and a tile
+    before, _ = read(raster(tmp_path / "a.tif"))
+    slot_process.choose_kept_tiles(outcome)
+    after, _ = read(raster(tmp_path / "a.tif", seed=1))
+    assert (after == before).all() == is_kept
+    kept.clear_after(0)
