@@ -32,7 +32,7 @@ from chaos_faults import Faults, small_disk, start_again
 from jobs_service import Service, cluster_of, make_town, objects, running
 from postgres import Postgres
 
-REPEATS = 1000
+CHIP_MS = 2
 """Makes an object take some 2 ms."""
 PAUSE_S = (0.3, 2.5)
 """Between two faults."""
@@ -54,7 +54,7 @@ def main() -> int:
     print(f"seed {options.seed}, load {os.getloadavg()[0]:.2f}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        town = make_town(home / "town", REPEATS)
+        town = make_town(home / "town", CHIP_MS)
         for kind in ("cluster", "embedded") if options.kind == "both" else (options.kind,):
             run(kind, town, home / kind, options)
     return 0

@@ -40,14 +40,17 @@ SIDE_PX = 768
 START_S = 240
 
 
-def make_town(folder: Path, repeats: int = 1000) -> Path:
-    """Write an image, and models that see how bright it is: `quick`, and `slow` that takes 2 µs times `repeats`."""
+def make_town(folder: Path, chip_ms: float = 2) -> Path:
+    """Write an image, and models that see how bright it is: `quick`, and `slow` that takes `chip_ms` for each chip.
+
+    A job is cut into sections where all slots together need more than some three seconds for its chips.
+    """
     for name in ("models/quick", "models/slow", "imagery"):
         (folder / name).mkdir(parents=True)
     for name in ("quick", "slow"):
         (folder / "models" / name / "model.emd").write_bytes(msgspec.json.encode(definition(Normalization="none")))
     save_mean_network(folder / "models" / "quick" / "net.onnx", 3, None)
-    save_slow_network(folder / "models" / "slow" / "net.onnx", repeats)
+    save_slow_network(folder / "models" / "slow" / "net.onnx", chip_ms)
     place = Affine(1, 0, 500_000, 0, -1, 5_000_000)
     cells = np.random.default_rng(0).integers(-100, 100, (3, SIDE_PX, SIDE_PX)).astype(np.int16)
     make_raster(

@@ -33,7 +33,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        town = make_town(home / "town", repeats=2000)
+        town = make_town(home / "town", chip_ms=4)
         for name in ("here", "there"):
             (home / name).mkdir()
         if options.tokens:

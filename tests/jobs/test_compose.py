@@ -14,7 +14,7 @@ pytestmark = pytest.mark.jobs
 
 
 def test_the_cluster_of_the_compose_file_works_on_when_a_worker_ends(tmp_path: Path, postgres: Postgres) -> None:
-    town, folder = make_town(tmp_path / "town"), tmp_path / "cluster"
+    town, folder = make_town(tmp_path / "town", chip_ms=4), tmp_path / "cluster"
     folder.mkdir()
     with composed_cluster(town, folder, postgres) as composed, running(composed) as service:
         reply = service.execute(service.inputs(5))

@@ -54,7 +54,7 @@ class Told(ThreadingHTTPServer):
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_town(tmp_path_factory.mktemp("town"), repeats=500)
+    return make_town(tmp_path_factory.mktemp("town"), chip_ms=1)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from jobs_service import Service, make_town, objects, request_from, running, unt
 
 pytestmark = [pytest.mark.jobs, pytest.mark.timeout(300)]
 
-COUNT = 1000
+COUNT = 3000
 
 
 class Host(ThreadingHTTPServer):
@@ -77,7 +77,7 @@ class Host(ThreadingHTTPServer):
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_town(tmp_path_factory.mktemp("town"), repeats=2000)
+    return make_town(tmp_path_factory.mktemp("town"), chip_ms=4)
 
 
 @pytest.fixture(scope="module")

@@ -30,13 +30,13 @@ from processes.jobs.step_process import NAME
 
 pytestmark = pytest.mark.jobs
 
-COUNT = 2000
-"""Objects of a job that takes some eight seconds of a slot."""
+COUNT = 3000
+"""Objects of a job that takes some twelve seconds of a slot."""
 
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_town(tmp_path_factory.mktemp("town"), repeats=2000)
+    return make_town(tmp_path_factory.mktemp("town"), chip_ms=4)
 
 
 @pytest.fixture(scope="module")

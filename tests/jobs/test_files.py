@@ -212,7 +212,7 @@ def test_what_is_left_of_a_job_has_an_age(storage: Storage, scratch: Path) -> No
 @pytest.mark.jobs
 def test_a_service_keeps_its_results_in_an_object_store(objects: str, credentials: None, tmp_path: Path) -> None:
     (tmp_path / "service").mkdir()
-    town = make_town(tmp_path / "town")
+    town = make_town(tmp_path / "town", chip_ms=4)
     with running(Service(town, tmp_path / "service", results=objects)) as service:
         reply = service.execute(service.inputs(5))
         assert reply.status == 200, reply.body

@@ -36,7 +36,7 @@ SLOWLY = (
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    town = make_town(tmp_path_factory.mktemp("town"), 1)
+    town = make_town(tmp_path_factory.mktemp("town"), chip_ms=0.002)
     save_function(town / "models" / "slowly", SLOWLY, fields=FIELDS)
     return town
 

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.jobs, pytest.mark.timed]
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_town(tmp_path_factory.mktemp("town"), repeats=10)
+    return make_town(tmp_path_factory.mktemp("town"), chip_ms=0.02)
 
 
 @pytest.fixture

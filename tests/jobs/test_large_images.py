@@ -23,7 +23,7 @@ SIDE = 50_000
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    town = make_town(tmp_path / "town", repeats=10)
+    town = make_town(tmp_path / "town", chip_ms=0.02)
     (tmp_path / "service").mkdir()
     with running(Service(town, tmp_path / "service", limits={"section_timeout_s": TIMEOUT_S}, slots=1)) as service:
         yield service

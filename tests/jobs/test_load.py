@@ -22,7 +22,7 @@ LOAD_S = 60
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_town(tmp_path_factory.mktemp("town"), repeats=2000)
+    return make_town(tmp_path_factory.mktemp("town"), chip_ms=4)
 
 
 @pytest.fixture

@@ -201,7 +201,7 @@ def test_the_service_goes_on_with_jobs_of_the_version_before(
     for job, order in UNFINISHED.items():
         (tmp_path / "service" / "state" / "results" / job).mkdir(parents=True)
         shutil.copy(order, tmp_path / "service" / "state" / "results" / job / "order")
-    town = make_town(tmp_path / "town", repeats=10)
+    town = make_town(tmp_path / "town", chip_ms=0.02)
     with running(Service(town, tmp_path / "service", job_store=url)) as service:
         for job in UNFINISHED:
             found = service.wait(job)
@@ -227,7 +227,7 @@ def test_the_service_goes_on_with_jobs_of_the_version_before(
 @pytest.mark.jobs
 def test_job_with_the_digest_of_a_network_alone_begins_anew(tmp_path: Path) -> None:
     """Programs after 0.3.0 took that for the digest of the model; no package has it any more."""
-    town = make_town(tmp_path / "town", repeats=1000)
+    town = make_town(tmp_path / "town", chip_ms=4)
     model = town / "models" / "slow"
     former = hashlib.sha256((model / "net.onnx").read_bytes()).hexdigest()
     (tmp_path / "service").mkdir()

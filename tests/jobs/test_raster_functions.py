@@ -27,7 +27,7 @@ LIMIT_S = 6
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    town = make_town(tmp_path_factory.mktemp("town"), 1)
+    town = make_town(tmp_path_factory.mktemp("town"), chip_ms=0.002)
     models = town / "models"
     packages = [
         save_function(models / "slowly", SLOWLY, fields=MEAN),

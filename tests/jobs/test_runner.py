@@ -47,7 +47,7 @@ def held() -> Iterator[None]:
 
 
 def test_leases_are_renewed_though_the_place_of_files_hangs(tmp_path: Path) -> None:
-    town = make_town(tmp_path / "town", repeats=2000)
+    town = make_town(tmp_path / "town", chip_ms=4)
     configuration = configure(tmp_path, models=[town / "models"], imagery=[town / "imagery"])
     settings = load_settings(configuration)
     database, storage = Database(settings.job_store), HangingStorage(Path(settings.results))

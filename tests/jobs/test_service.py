@@ -35,7 +35,7 @@ KEPT_S = 4
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    town = make_town(tmp_path_factory.mktemp("town"), repeats=2000)
+    town = make_town(tmp_path_factory.mktemp("town"), chip_ms=4)
     torn = town / "imagery" / "torn.tif"
     make_raster(
         torn,

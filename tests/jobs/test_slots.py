@@ -52,7 +52,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("models/quick", "models/slow", "imagery"):
         (folder / name).mkdir(parents=True)
     save_mean_network(folder / "models" / "quick" / "net.onnx", 3, None)
-    save_slow_network(folder / "models" / "slow" / "net.onnx", 20_000)
+    save_slow_network(folder / "models" / "slow" / "net.onnx", chip_ms=40)
     (folder / "models" / "quick" / "m.emd").write_text(json.dumps(definition()))
     (folder / "models" / "slow" / "m.emd").write_text(json.dumps(definition(BatchSize=200)))
     make_raster(folder / "imagery" / "a.tif")

@@ -29,7 +29,7 @@ LONG_S = 600
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_town(tmp_path_factory.mktemp("town"), repeats=100)
+    return make_town(tmp_path_factory.mktemp("town"), chip_ms=0.2)
 
 
 @pytest.fixture

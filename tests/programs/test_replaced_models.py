@@ -28,7 +28,7 @@ NORMALIZATION = {"scale": 0.5, "mean": [0, 0, 0], "std": [1, 1, 1]}
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("replaced")
-    town = make_town(folder / "town", repeats=100)
+    town = make_town(folder / "town", chip_ms=0.2)
     (folder / "models").mkdir()
     with running(Service(town, folder, models=f"{town / 'models'}:{folder / 'models'}")) as started:
         yield started

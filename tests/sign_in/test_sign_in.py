@@ -33,7 +33,7 @@ def issuer_port() -> int:
 @pytest.fixture(scope="module")
 def service(issuer_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Return a service that knows the provider, which is not there yet."""
-    town, folder = make_town(tmp_path_factory.mktemp("town"), repeats=1), tmp_path_factory.mktemp("service")
+    town, folder = make_town(tmp_path_factory.mktemp("town"), chip_ms=0.002), tmp_path_factory.mktemp("service")
     issuer = {"issuer": f"http://127.0.0.1:{issuer_port}", "audience": AUDIENCE, "client_id": "pages"}
     with running(Service(town, folder, access="oidc", oidc=issuer, anonymous="true")) as service:
         yield service
@@ -65,7 +65,7 @@ def provider(service: Service, issuer_port: int, tmp_path_factory: pytest.TempPa
 @pytest.fixture(scope="module")
 def with_tokens(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, str]]:
     """Return a service that asks for its own tokens, and one of them."""
-    town, folder = make_town(tmp_path_factory.mktemp("town"), repeats=1), tmp_path_factory.mktemp("tokens")
+    town, folder = make_town(tmp_path_factory.mktemp("town"), chip_ms=0.002), tmp_path_factory.mktemp("tokens")
     service = Service(town, folder, (), access="tokens")
     token = service.add_token("anna")
     service.start("serve")

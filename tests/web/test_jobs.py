@@ -33,7 +33,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("models/brightness", "models/slow", "imagery"):
         (home / name).mkdir(parents=True)
     save_mean_network(home / "models" / "brightness" / "net.onnx", 3, None)
-    save_slow_network(home / "models" / "slow" / "net.onnx", 100_000 // 4)
+    save_slow_network(home / "models" / "slow" / "net.onnx", chip_ms=50)
     for name in ("brightness", "slow"):
         (home / "models" / name / "m.emd").write_bytes(msgspec.json.encode(definition()))
     make_raster(home / "imagery" / "a.tif")

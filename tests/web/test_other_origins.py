@@ -25,7 +25,7 @@ EXECUTION = "/processes/classify-objects/execution"
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_town(tmp_path_factory.mktemp("town"), repeats=1)
+    return make_town(tmp_path_factory.mktemp("town"), chip_ms=0.002)
 
 
 @pytest.fixture(scope="module")
