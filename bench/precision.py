@@ -39,7 +39,7 @@ from processes.settings import load_settings
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 RUNS = 5
-SIDE, OBJECTS, CALIBRATION_OBJECTS = 224, 600, 64
+SIDE, OBJECTS, CALIBRATION_OBJECTS = 224, 2_000, 64
 LIMITS = {"int8": "1%", "bf16": "0.4%"}
 """Share of labels that may change on real data."""
 POINTS = 0.5

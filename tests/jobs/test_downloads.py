@@ -17,7 +17,7 @@ from jobs_service import Service, make_town, objects, request_from, running, unt
 
 pytestmark = [pytest.mark.jobs, pytest.mark.timeout(300)]
 
-COUNT = 3000
+COUNT = 2000
 
 
 class Host(ThreadingHTTPServer):

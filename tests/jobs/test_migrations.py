@@ -232,7 +232,7 @@ def test_job_with_the_digest_of_a_network_alone_begins_anew(tmp_path: Path) -> N
     former = hashlib.sha256((model / "net.onnx").read_bytes()).hexdigest()
     (tmp_path / "service").mkdir()
     with running(Service(town, tmp_path / "service")) as service:
-        job, waiting = (service.submit(5_000, "slow") for _ in range(2))
+        job, waiting = (service.submit(3_000, "slow") for _ in range(2))
         until(lambda: service.status(job)["progress"] > 0, 60)
     files = tmp_path / "service" / "state" / "results"
     (plan,) = (files / job).rglob("plan.msgpack")
@@ -247,4 +247,4 @@ def test_job_with_the_digest_of_a_network_alone_begins_anew(tmp_path: Path) -> N
             found = service.wait(item)
             assert found["status"] == "successful", found
             assert found["summary"]["model"]["sha256"] == package_digest(model, "model.emd", "net.onnx")
-            assert len(service.labels(item)) == 5_000
+            assert len(service.labels(item)) == 3_000
