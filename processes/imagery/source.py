@@ -26,7 +26,7 @@ from rasterio.io import DatasetReader
 from processes.errors import ImageError, InputError
 from processes.imagery.headers import tiff_compression
 from processes.imagery.remote_source import RemoteAccess
-from processes.imagery.sidecars import refuse_overview_file
+from processes.imagery.sidecars import listing_options, refuse_overview_file
 from processes.sources.stamps import FileStamp, require_same_files, stamp_file
 
 _DRIVERS = {
@@ -171,7 +171,8 @@ class FileSource(msgspec.Struct, frozen=True, tag="file"):
         driver = _driver(self.path)
         if driver is None:
             raise ValueError("not an image of a known format")
-        dataset = rasterio.open(self.path, driver=driver)
+        with rasterio.Env(**listing_options(self.path.parent)):
+            dataset = rasterio.open(self.path, driver=driver)
         try:
             refuse_overview_file(dataset.tags(ns="OVERVIEWS"), self.name)
         except ImageError:
