@@ -10,7 +10,7 @@ import codecs
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -165,6 +165,17 @@ class FileSource(msgspec.Struct, frozen=True, tag="file"):
         return (self.path,)
 
     def open(self) -> DatasetReader:
+        return self._open({})
+
+    def open_cells(self) -> DatasetReader:
+        """Open the image as `open` does, for its cells: of a TIFF GDAL does not look for the place that its tags state.
+
+        Two thirds of the time of opening a small one go there.
+        """
+        return self._open({"GTiff": {"GEOREF_SOURCES": "PAM"}})  # without PAM it reads no .aux.xml at all
+
+    def _open(self, options: Mapping[str, Mapping[str, str]]) -> DatasetReader:
+        """Open the image with options of some drivers."""
         for mask in (self.path.with_name(f"{self.path.name}{ending}") for ending in (".msk", ".MSK")):
             if mask.exists() and _driver(mask) != "GTiff":  # GDAL would open whatever it is
                 raise ImageError(f"image {self.name!r}: the mask beside it is no GeoTIFF")
@@ -172,7 +183,7 @@ class FileSource(msgspec.Struct, frozen=True, tag="file"):
         if driver is None:
             raise ValueError("not an image of a known format")
         with rasterio.Env(**listing_options(self.path.parent)):
-            dataset = rasterio.open(self.path, driver=driver)
+            dataset = rasterio.open(self.path, driver=driver, **options.get(driver, {}))
         try:
             refuse_overview_file(dataset.tags(ns="OVERVIEWS"), self.name)
         except ImageError:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 
+from processes.errors import ImageError
 from processes.imagery import sidecars
 from processes.imagery.image import open_image
 from processes.imagery.sidecars import listing_options
@@ -161,6 +163,38 @@ def test_cells_follow_what_is_put_beside_the_image_between_two_readings(ending: 
     write_beside(path, ending)
     time.sleep(TICK_S)
     assert not valid_cells(path)[10:20, 10:20].any()
+
+
+@each_row(("name", "driver"), [("a.tif", "GTiff"), ("a.png", "PNG"), ("a.jpg", "JPEG"), ("a.jp2", "JP2OpenJPEG")])
+@each_row("beside", ["", ".aux.xml", ".msk"])
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_cells_without_their_reference_are_the_same(name: str, driver: str, beside: str, tmp_path: Path) -> None:
+    path = make_raster(tmp_path / name, driver=driver, crs=None if driver in ("PNG", "JPEG") else "EPSG:32633")
+    if beside == ".msk":
+        write_beside(path.with_suffix(".tif") if driver == "GTiff" else make_raster(tmp_path / "b.tif"), ".tif.msk")
+        if driver != "GTiff":
+            (tmp_path / "b.tif.msk").rename(path.with_name(f"{name}.msk"))
+    elif beside:
+        path.with_name(f"{name}{beside}").write_text(PAM)
+    with gdal_settings():
+        source = FileSource(path, name)
+        with source.open() as whole, source.open_cells() as cells:
+            assert np.array_equal(whole.read(), cells.read())
+            assert np.array_equal(whole.read_masks(), cells.read_masks())
+            assert (whole.nodatavals, whole.mask_flag_enums) == (cells.nodatavals, cells.mask_flag_enums)
+            assert whole.colorinterp == cells.colorinterp
+            assert driver != "GTiff" or cells.transform == Affine.identity(), "its place is looked for"
+
+
+@each_row("opening", [FileSource.open, FileSource.open_cells])
+def test_a_file_of_overviews_that_is_named_beside_an_image_is_refused(
+    opening: Callable[[FileSource], DatasetReader], tmp_path: Path
+) -> None:
+    path = make_raster(tmp_path / "a.tif")
+    named = '<Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">b.tif</MDI></Metadata>'
+    path.with_name("a.tif.aux.xml").write_text(f"<PAMDataset>{named}</PAMDataset>")
+    with gdal_settings(), pytest.raises(ImageError, match="names a file of overviews"):
+        opening(FileSource(path, "a.tif"))
 
 
 def test_a_folder_is_listed_once_for_all_its_images(
