@@ -15,7 +15,7 @@ from processes.imagery.endings import ENDINGS
 _MAX_ENTRIES = 200_000
 """Entries of a folder that are looked at."""
 _MAX_LISTED = 1000
-"""Names of a folder that GDAL lists. Where there are more it looks for each name that belongs to an image instead."""
+"""Names of a folder that GDAL lists by default. Where there are more it looks for each file by its name instead."""
 _SETTLED_NS = 3 * 10**9
 """What was changed so long ago has a time that no later change has, also where the clock of files ticks slowly."""
 _KNOWN_NS = 10 * 10**9

@@ -221,8 +221,9 @@ def test_a_folder_with_other_files_is_left_to_gdal(tmp_path: Path, opened_with: 
 
 def test_a_folder_that_was_changed_just_now_is_left_to_gdal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_raster(tmp_path / "a.tif")
+    changed_ns = tmp_path.stat().st_ctime_ns
+    monkeypatch.setattr(time, "time_ns", lambda: changed_ns + 2 * 10**9)
     assert not listing_options(tmp_path)
-    now = time.time_ns()
-    monkeypatch.setattr(time, "time_ns", lambda: now + 4 * 10**9)
+    monkeypatch.setattr(time, "time_ns", lambda: changed_ns + 4 * 10**9)
     assert listing_options(tmp_path) == {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
     assert not listing_options(tmp_path / "none")
