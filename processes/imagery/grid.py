@@ -8,7 +8,9 @@ is rounded to whole cells, half to even: noise of the last digits of a coordinat
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Self
 
 import msgspec
 import numpy as np
@@ -82,12 +84,7 @@ class Grid(msgspec.Struct, frozen=True):
 
     def to_pixels(self, xy: Floats) -> Floats:
         """Return `(n, 2)` map coordinates as pixel coordinates, rounded to 1e-6 cells."""
-        inverse = ~self.transform
-        x, y = xy[:, 0], xy[:, 1]
-        with np.errstate(over="ignore", invalid="ignore"):  # too large for a float is infinite: it lies nowhere
-            column = x * inverse.a + y * inverse.b + inverse.c
-            row = x * inverse.d + y * inverse.e + inverse.f
-            return np.round(np.stack([column, row], axis=1), DECIMALS)
+        return _to_pixels(xy, np.array((~self.transform)[:6]))
 
     def shift_to(self, other: Grid, offset: float = 0.0) -> tuple[int, int] | None:
         """Return columns and rows from each cell to that of another grid which holds its centre.
@@ -132,24 +129,71 @@ class Grid(msgspec.Struct, frozen=True):
         return self.to_map(np.array([[column, row], [right, row], [right, bottom], [column, bottom]], np.float64))
 
 
+class GridRows(msgspec.Struct, frozen=True):
+    """A grid for each of several objects, in arrays: all are judged together, each as by its `Grid`."""
+
+    inverses: Floats
+    """Map coordinates to pixel coordinates, as `Affine` orders its six numbers, `(n, 6)`."""
+    width: NDArray[np.int64]
+    height: NDArray[np.int64]
+    """In cells, `(n,)`."""
+    cell_size: Floats
+    """Side of a cell along a row and along a column, in units of the CRS, `(n, 2)`."""
+    is_axis_aligned: Mask
+    """Whether columns run along x and rows along y, `(n,)`."""
+
+    @classmethod
+    def of(cls, grids: Sequence[Grid]) -> Self:
+        """Return a row for each grid."""
+        return cls(
+            inverses=np.array([(~grid.transform)[:6] for grid in grids], np.float64),
+            width=np.array([grid.width for grid in grids], np.int64),
+            height=np.array([grid.height for grid in grids], np.int64),
+            cell_size=np.array([grid.cell_size for grid in grids], np.float64),
+            is_axis_aligned=np.array([grid.is_axis_aligned for grid in grids], bool),
+        )
+
+    def take(self, rows: NDArray[np.int64]) -> Self:
+        """Return some rows."""
+        return msgspec.structs.replace(
+            self,
+            inverses=self.inverses[rows],
+            width=self.width[rows],
+            height=self.height[rows],
+            cell_size=self.cell_size[rows],
+            is_axis_aligned=self.is_axis_aligned[rows],
+        )
+
+    def to_pixels(self, xy: Floats) -> Floats:
+        """Return the map coordinates `(n, 2)` of each row as pixel coordinates, rounded to 1e-6 cells."""
+        return _to_pixels(xy, self.inverses)
+
+
+def _to_pixels(xy: Floats, inverses: Floats) -> Floats:
+    x, y = xy[:, 0], xy[:, 1]
+    a, b, c, d, e, f = inverses.T
+    with np.errstate(over="ignore", invalid="ignore"):  # too large for a float is infinite: it lies nowhere
+        return np.round(np.stack([x * a + y * b + c, x * d + y * e + f], axis=1), DECIMALS)
+
+
 @lru_cache(maxsize=256)
 def _turn_of(crs_wkt: str) -> float | None:
     return full_turn(crs_from_text(crs_wkt))
 
 
-def pixel_boxes(geometries: NDArray[np.object_], grid: Grid) -> Floats:
+def pixel_boxes(geometries: NDArray[np.object_], grid: Grid | GridRows) -> Floats:
     """Return the bounding boxes in pixel coordinates, `(n, 4)`: min column, min row, max column, max row.
 
     Geometries are in the grid's CRS. Missing and empty ones give NaN.
     """
-    if grid.is_axis_aligned:  # the box of the transformed points is the transformed box
+    if np.all(grid.is_axis_aligned):  # the box of the transformed points is the transformed box
         bounds = shapely.bounds(geometries)
         first, second = grid.to_pixels(bounds[:, :2]), grid.to_pixels(bounds[:, 2:])
         return np.concatenate([np.minimum(first, second), np.maximum(first, second)], axis=1)
     boxes = np.full((len(geometries), 4), np.nan)
     xy, index = shapely.get_coordinates(geometries, return_index=True)
     if len(index):
-        pixels = grid.to_pixels(xy)
+        pixels = (grid if isinstance(grid, Grid) else grid.take(index)).to_pixels(xy)
         starts = np.flatnonzero(np.diff(index, prepend=-1))
         boxes[index[starts], :2] = np.minimum.reduceat(pixels, starts)
         boxes[index[starts], 2:] = np.maximum.reduceat(pixels, starts)
@@ -162,8 +206,8 @@ def areas(geometries: NDArray[np.object_]) -> Floats:
         return np.asarray(shapely.area(geometries))
 
 
-def centred_windows(boxes: Floats, size: tuple[int, int]) -> Windows:
-    """Return windows of `size` (width, height) cells around the boxes' centres."""
+def centred_windows(boxes: Floats, size: tuple[int, int] | Floats) -> Windows:
+    """Return windows of `size` (width, height) cells around the boxes' centres; of several sizes `(n, 2)`."""
     sides = np.array(size, dtype=np.float64)
     doubled = _doubled_centres(boxes) - sides * 10**DECIMALS
     origins = np.rint(np.rint(doubled / 2) / 10**DECIMALS)
@@ -223,37 +267,39 @@ class ChipRule(msgspec.Struct, frozen=True):
 
     def native_size(self, grid: Grid) -> tuple[int, int]:
         """Return the cells (width, height) of the image that a fixed-size chip covers."""
+        across, along = self._native_sides(grid).tolist()
+        return int(across), int(along)
+
+    def _native_sides(self, grid: Grid | GridRows) -> Floats:
+        """Return `native_size`, `(2,)`; of rows `(n, 2)`, or `(2,)` where it is that of all."""
+        sides = np.array([self.width, self.height], np.float64)
         if self.cell_size is None:
-            return self.width, self.height
-        across, along = (
-            int(np.clip(np.rint(np.round(side * self.cell_size / native, DECIMALS)), 1, _FAR_PX))
-            for side, native in zip((self.width, self.height), grid.cell_size, strict=True)
-        )
-        return across, along
+            return sides
+        cells = np.round(sides * self.cell_size / np.array(grid.cell_size), DECIMALS)
+        return np.asarray(np.clip(np.rint(cells), 1, _FAR_PX))
 
-    def reach(self, grid: Grid) -> float:
+    def reach(self, grid: Grid | GridRows) -> float:
         """Return how far a chip's window reaches beyond its object's box at most, in units of the CRS."""
-        across, along = grid.cell_size
-        width, height = self.native_size(grid)
-        return float(np.hypot((width + 4) * across, (height + 4) * along))
+        width, height = ((self._native_sides(grid) + 4) * np.array(grid.cell_size)).T
+        return float(np.hypot(width, height).max())
 
-    def windows(self, boxes: Floats, grid: Grid) -> Windows:
+    def windows(self, boxes: Floats, grid: Grid | GridRows) -> Windows:
         """Return the window of each pixel box."""
-        fixed = centred_windows(boxes, self.native_size(grid))
+        fixed = centred_windows(boxes, self._native_sides(grid))
         if self.fixed_size:
             return fixed
         is_point = (boxes[:, :2] == boxes[:, 2:]).all(axis=1)
         return np.where(is_point[:, None], fixed, covering_windows(boxes))
 
 
-def overlaps(windows: Windows, grid: Grid) -> Mask:
+def overlaps(windows: Windows, grid: Grid | GridRows) -> Mask:
     """Return which windows share at least one cell with the image, `(n,)`."""
     column, row, width, height = windows.T.astype(np.int64)
     return np.asarray((column < grid.width) & (row < grid.height) & (column + width > 0) & (row + height > 0), bool)
 
 
-def holds_centre(boxes: Floats, grid: Grid) -> Mask:
+def holds_centre(boxes: Floats, grid: Grid | GridRows) -> Mask:
     """Return which boxes have their centre within the image's extent, edges included, `(n,)`."""
     doubled = _doubled_centres(boxes)
-    inside = (doubled >= 0) & (doubled <= 2 * 10**DECIMALS * np.array([grid.width, grid.height], np.float64))
+    inside = (doubled >= 0) & (doubled <= 2 * 10**DECIMALS * np.array([grid.width, grid.height], np.float64).T)
     return np.asarray(inside.all(axis=1))

@@ -6,7 +6,7 @@ its window overlaps by a cell.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import shapely
@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from processes.crs.longitudes import turned
 from processes.errors import ImageError
 from processes.imagery.chips import Placement
-from processes.imagery.grid import ChipRule, holds_centre, overlaps, pixel_boxes
+from processes.imagery.grid import ChipRule, GridRows, holds_centre, overlaps, pixel_boxes
 from processes.imagery.image import Image
 
 Neighbours = Callable[[int, Sequence[int]], list[tuple[int, float]]]
 """Returns the images that a window of an image may share cells with: see `Mosaic.neighbours`."""
 
+_PAIRS_AT_ONCE = 2**16
+"""Pairs of an object and an image that are judged together."""
 _HALF_AROUND = 0.5
 """Images that reach over less of the circle have no neighbours at its other end."""
 
@@ -46,6 +48,7 @@ class Mosaic:
                     "cannot form a mosaic"
                 )
         self.images = images
+        self._grids = GridRows.of([image.grid for image in images])
         outlines = [shapely.Polygon(image.grid.corners()) for image in images]
         self._tree = shapely.STRtree(outlines)
         self._turn = first.grid.turn
@@ -60,15 +63,15 @@ class Mosaic:
         windows = np.zeros((len(geometries), 4), dtype=np.int32)
         rank = np.full(len(geometries), 2 * len(self.images), dtype=np.int64)
         for places, shapes, _ in self._turned(geometries, rule):
-            for index, candidates in self._candidates(shapes, rule):
-                grid = self.images[index].grid
-                boxes = pixel_boxes(shapes[candidates], grid)
-                candidate_windows = rule.windows(boxes, grid)
-                candidate_rank = np.where(holds_centre(boxes, grid), index, len(self.images) + index)
-                touches = overlaps(candidate_windows, grid) | (candidate_rank < len(self.images))
-                better = touches & (candidate_rank < rank[places[candidates]])
-                chosen = places[candidates[better]]
-                rank[chosen], image[chosen], windows[chosen] = candidate_rank[better], index, candidate_windows[better]
+            for candidates, index in self._candidates(shapes, rule):
+                grids, place = self._grids.take(index), places[candidates]
+                boxes = pixel_boxes(shapes[candidates], grids)
+                pair_windows, holds = rule.windows(boxes, grids), holds_centre(boxes, grids)
+                pair_rank = np.where(holds, index, len(self.images) + index)
+                better = np.flatnonzero((holds | overlaps(pair_windows, grids)) & (pair_rank < rank[place]))
+                np.minimum.at(rank, place[better], pair_rank[better])
+                best = better[pair_rank[better] == rank[place[better]]]
+                image[place[best]], windows[place[best]] = index[best], pair_windows[best]
         return Placement(image, windows)
 
     @property
@@ -103,27 +106,26 @@ class Mosaic:
         """Return geometries, with their indices, as they lie where the images are, whose longitudes are circular."""
         if self._turn is None:
             return [(np.arange(len(geometries)), geometries, 0.0)]
-        reach = max(rule.reach(image.grid) for image in self.images)
+        reach = rule.reach(self._grids)
         return turned(geometries, self._turn, self._west - reach, self._east + reach)
 
-    def _candidates(self, geometries: NDArray[np.object_], rule: ChipRule) -> list[tuple[int, NDArray[np.int64]]]:
-        """Return for each image, in order, its index and the geometries whose chips may overlap it."""
+    def _candidates(
+        self, geometries: NDArray[np.object_], rule: ChipRule
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Yield pairs of a geometry and an image that its chip may overlap, by their indices, `(n,)` each."""
         present = np.flatnonzero(~(shapely.is_empty(geometries) | shapely.is_missing(geometries)))
         if len(self.images) == 1:
-            return [(0, present)] if len(present) else []
-        reach = max(rule.reach(image.grid) for image in self.images)
-        bounds = shapely.bounds(geometries[present])
-        finite = np.isfinite(bounds).all(axis=1)
-        present, bounds = present[finite], bounds[finite]
-        boxes = shapely.box(bounds[:, 0] - reach, bounds[:, 1] - reach, bounds[:, 2] + reach, bounds[:, 3] + reach)
-        query, image = self._tree.query(boxes)
-        order = np.lexsort((query, image))
-        images, starts = np.unique(image[order], return_index=True)
-        ends = [*starts[1:].tolist(), len(order)]
-        found = present[query[order]]
-        return [
-            (index, found[start:end]) for index, start, end in zip(images.tolist(), starts.tolist(), ends, strict=False)
-        ]
+            found, image = present, np.zeros(len(present), np.int64)
+        else:
+            reach = rule.reach(self._grids)
+            bounds = shapely.bounds(geometries[present])
+            finite = np.isfinite(bounds).all(axis=1)
+            present, bounds = present[finite], bounds[finite]
+            boxes = shapely.box(bounds[:, 0] - reach, bounds[:, 1] - reach, bounds[:, 2] + reach, bounds[:, 3] + reach)
+            query, image = self._tree.query(boxes)
+            found = present[query]
+        for start in range(0, len(found), _PAIRS_AT_ONCE):
+            yield found[start : start + _PAIRS_AT_ONCE], image[start : start + _PAIRS_AT_ONCE]
 
 
 def neighbours_of(images: Sequence[Image], mosaic: Mosaic | None) -> Neighbours | None:

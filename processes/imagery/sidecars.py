@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
 from processes.errors import ImageError
+from processes.imagery.endings import ENDINGS
 
 _MAX_ENTRIES = 200_000
-"""Entries of a folder that are looked at. GDAL lists no folder of more than 1000."""
+"""Entries of a folder that are looked at."""
+_MAX_LISTED = 1000
+"""Names of a folder that GDAL lists by default. Where there are more it looks for each file by its name instead."""
+_SETTLED_NS = 3 * 10**9
+"""What was changed so long ago has a time that no later change has, also where the clock of files ticks slowly."""
+_KNOWN_NS = 10 * 10**9
+"""A folder is listed again after so long, even though its times tell of no change: some file systems are late."""
 
 
 class ImageFolders:
@@ -51,6 +60,37 @@ def refuse_overview_file(tags: Mapping[str, str], image_name: str) -> None:
     """
     if "OVERVIEW_FILE" in tags:
         raise ImageError(f"image {image_name!r} names a file of overviews; only those in itself or .ovr are read")
+
+
+def listing_options(folder: Path) -> Mapping[str, str]:
+    """Return GDAL's options that spare it the listing of a folder, and by which it finds the same beside an image.
+
+    GDAL lists the folder at each opening of an image. That finds nothing where all names are those of images, and is in
+    vain where there are too many names.
+    """
+    try:
+        status = folder.stat()
+    except OSError:
+        return {}  # the image itself cannot be opened then
+    times = status.st_mtime_ns, status.st_ctime_ns
+    if time.time_ns() - max(times) < _SETTLED_NS:
+        return {}
+    return _listing_options(folder, (status.st_dev, status.st_ino, *times), time.monotonic_ns() // _KNOWN_NS)
+
+
+@lru_cache(maxsize=256)
+def _listing_options(folder: Path, _state: tuple[int, ...], _period: int) -> Mapping[str, str]:
+    """Return the options for a folder in a state; they are kept for a period."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in islice(entries, _MAX_LISTED + 1)]
+    except OSError:
+        return {}
+    if len(names) > _MAX_LISTED:
+        return {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
+    if all(name.lower().endswith(ENDINGS) for name in names):
+        return {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+    return {}
 
 
 def _irregular_names(folder: Path) -> list[str]:

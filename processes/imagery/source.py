@@ -10,7 +10,7 @@ import codecs
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -26,7 +26,7 @@ from rasterio.io import DatasetReader
 from processes.errors import ImageError, InputError
 from processes.imagery.headers import tiff_compression
 from processes.imagery.remote_source import RemoteAccess
-from processes.imagery.sidecars import refuse_overview_file
+from processes.imagery.sidecars import listing_options, refuse_overview_file
 from processes.sources.stamps import FileStamp, require_same_files, stamp_file
 
 _DRIVERS = {
@@ -165,13 +165,25 @@ class FileSource(msgspec.Struct, frozen=True, tag="file"):
         return (self.path,)
 
     def open(self) -> DatasetReader:
+        return self._open({})
+
+    def open_cells(self) -> DatasetReader:
+        """Open the image as `open` does, for its cells: of a TIFF GDAL does not look for the place that its tags state.
+
+        Two thirds of the time of opening a small one go there.
+        """
+        return self._open({"GTiff": {"GEOREF_SOURCES": "PAM"}})  # without PAM it reads no .aux.xml at all
+
+    def _open(self, options: Mapping[str, Mapping[str, str]]) -> DatasetReader:
+        """Open the image with options of some drivers."""
         for mask in (self.path.with_name(f"{self.path.name}{ending}") for ending in (".msk", ".MSK")):
             if mask.exists() and _driver(mask) != "GTiff":  # GDAL would open whatever it is
                 raise ImageError(f"image {self.name!r}: the mask beside it is no GeoTIFF")
         driver = _driver(self.path)
         if driver is None:
             raise ValueError("not an image of a known format")
-        dataset = rasterio.open(self.path, driver=driver)
+        with rasterio.Env(**listing_options(self.path.parent)):
+            dataset = rasterio.open(self.path, driver=driver, **options.get(driver, {}))
         try:
             refuse_overview_file(dataset.tags(ns="OVERVIEWS"), self.name)
         except ImageError:

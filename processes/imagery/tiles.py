@@ -311,7 +311,8 @@ class TileReader:
         datasets: OrderedDict[int, DatasetReader] = self._handles.__dict__.setdefault("datasets", OrderedDict())
         dataset = datasets.get(index)
         if dataset is None:
-            dataset = datasets[index] = self.images[index].source.open()
+            source = self.images[index].source
+            dataset = datasets[index] = source.open_cells() if isinstance(source, FileSource) else source.open()
             with self._lock:
                 self._opened.append(dataset)
             if len(datasets) > _MAX_OPEN_DATASETS:
