@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from processes.crs import is_north_first
 from processes.errors import InputError
-from processes.features.layer import is_json_text
+from processes.features.layer import JSON_TEXT, is_json_text
 from processes.features.serving.feature_index import Boxes, FeatureIndex, served_transform
 from processes.features.serving.stored_result import StoredResult
-from processes.features.writing.geojson import geometry_texts, id_texts, properties_of
+from processes.features.writing.geojson import features_of, id_texts
+from processes.features.writing.geojson_geometry import geometry_texts
 from processes.features.writing.result import RowBatch
-from processes.features.writing.values import encode_json, flat, iso_texts, text_ids
+from processes.features.writing.values import flat, iso_texts, text_ids
 from processes.features.writing.write import rename_reserved
 
 ID = "id"
@@ -178,17 +179,10 @@ def item_texts(stored: StoredResult, rows: NDArray[np.int64], crs: pyproj.CRS, i
     geometries = served_transform(stored, crs).apply(batch.geometry, len(rows))
     if is_own and is_north_first(crs):
         geometries = _northing_first(geometries)
-    ids = [
-        own or str(position).encode()
-        for own, position in zip(id_texts(batch.ids, len(rows)), batch.positions.tolist(), strict=True)
-    ]
-    attributes = pa.RecordBatch.from_arrays(batch.attributes.columns, schema=item_fields(stored))
-    every = properties_of(attributes) if attributes.num_columns else ({} for _ in ids)
-    return [
-        b'{"type": "Feature", "id": %s, "geometry": %s, "properties": %s}'
-        % (identifier, geometry.encode(), encode_json({ID: msgspec.Raw(identifier), **properties}))
-        for identifier, geometry, properties in zip(ids, geometry_texts(geometries), every, strict=True)
-    ]
+    ids = pc.coalesce(id_texts(batch.ids, len(rows)), pa.array(batch.positions).cast(pa.large_string()))
+    schema = pa.schema([pa.field(ID, ids.type, metadata=JSON_TEXT), *item_fields(stored)])
+    attributes = pa.RecordBatch.from_arrays([ids, *batch.attributes.columns], schema=schema)
+    return [text.encode() for text in features_of(ids, geometry_texts(geometries), attributes).to_pylist()]
 
 
 def _northing_first(geometries: NDArray[np.object_]) -> NDArray[np.object_]:

@@ -10,8 +10,9 @@ import pyproj
 from processes.features.writing.format import Format
 from processes.features.writing.geojson import crs84_transform, feature_texts, only_heights
 from processes.features.writing.result import ResultLayer
+from processes.features.writing.texts import in_one, joined
 
-_RECORD_SEPARATOR = b"\x1e"
+_RECORD_SEPARATOR = "\x1e"
 
 
 def write_geojson_sequence(result: ResultLayer, _crs: pyproj.CRS | None, path: Path) -> Sequence[str]:
@@ -19,7 +20,7 @@ def write_geojson_sequence(result: ResultLayer, _crs: pyproj.CRS | None, path: P
     transform = crs84_transform(result)
     with path.open("xb") as file:
         for features in feature_texts(result, transform):
-            file.writelines(b"%s%s\n" % (_RECORD_SEPARATOR, feature) for feature in features)
+            file.write(in_one(joined(_RECORD_SEPARATOR, features, "\n"), ""))
     return transform.warnings
 
 

@@ -30,7 +30,7 @@ def write_table(result: ResultLayer, _crs: pyproj.CRS | None, path: Path) -> Seq
         for rows in result.rows():
             columns = [] if has_key else [text_ids(rows.ids, rows.positions)]
             for item, values in zip(rows.attributes.schema, rows.attributes.columns, strict=True):
-                columns.append(json_values(item, values, None))
+                columns.append(json_values(item, values))
             for row in zip(*columns, strict=True):
                 file.write(separator + encode_json(dict(zip(names, row, strict=True))))
                 separator = b",\n"

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from processes.features.layer import JSON_COLUMN, OMIT_NULLS, TYPE_OF_VALUES, is_json_column, is_json_text
 from processes.features.writing.result import ResultLayer, RowBatch, with_attributes
+from processes.features.writing.texts import TEXT
 
-encode_json = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
+encode_json = _encoder.encode
 
 _TYPES = {str(dtype).encode(): dtype for dtype in (pa.bool_(), pa.int64(), pa.float64())}
 """Types that all values of a column of JSON texts can have, texts left aside, by name."""
@@ -86,20 +89,30 @@ def iso_texts(values: pa.Array) -> pa.Array:
     return texts if values.type.tz is None else pc.binary_join_element_wise(texts, "Z", "")
 
 
-def json_values(item: pa.Field, values: pa.Array, absent: msgspec.UnsetType | None) -> list[Any]:
-    """Return values as JSON encodes them.
-
-    Args:
-        item: the column's field. Its metadata says whether the values are JSON texts.
-        values: of the column, `(n,)`.
-        absent: for an attribute that a feature does not have.
-    """
+def json_values(item: pa.Field, values: pa.Array) -> list[Any]:
+    """Return a column's values as JSON encodes them. The field's metadata says whether they are JSON texts."""
     if is_json_text(item):
-        return [absent if text is None else msgspec.Raw(text.encode()) for text in values.to_pylist()]
+        return [None if text is None else msgspec.Raw(text.encode()) for text in values.to_pylist()]
     plain = flat(values)
     is_temporal = pa.types.is_timestamp(plain.type) or pa.types.is_date(plain.type)
-    objects = (iso_texts(plain) if is_temporal else plain).to_pylist()
-    return [absent if value is None else value for value in objects] if item.metadata == OMIT_NULLS else objects
+    return list((iso_texts(plain) if is_temporal else plain).to_pylist())
+
+
+def json_texts(item: pa.Field, values: pa.Array) -> pa.Array:
+    """Return a column's values as JSON texts, `(n,)`; null where a feature has no such attribute."""
+    if is_json_text(item):
+        return values.cast(TEXT)
+    texts = encoded(json_values(item, values))
+    return pc.if_else(values.is_valid(), texts, pa.scalar(None, TEXT)) if item.metadata == OMIT_NULLS else texts
+
+
+def encoded(values: Sequence[Any]) -> pa.Array:
+    """Return values as JSON texts, `(n,)`."""
+    lines = np.frombuffer(_encoder.encode_lines(values), np.uint8)
+    ends = np.flatnonzero(lines == ord("\n"))  # which no text has
+    offsets = np.concatenate([[0], ends - np.arange(len(ends))])
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(lines[lines != ord("\n")])]
+    return pa.Array.from_buffers(TEXT, len(ends), buffers)
 
 
 def plain_id_type(dtype: pa.DataType) -> pa.DataType:

@@ -40,3 +40,9 @@ def test_no_thread_is_left_where_the_rest_is_not_wanted() -> None:
     assert next(found) == 1
     found.close()  # type: ignore[attr-defined]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+
+
+def test_only_what_follows_the_first_item_is_made_in_another_thread() -> None:
+    makers = list(one_ahead(threading.current_thread().name for _ in range(3)))
+    assert makers[0] == threading.current_thread().name
+    assert all(name.startswith("ahead") for name in makers[1:])
