@@ -9,6 +9,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,11 +152,11 @@ def with_aux(text: str) -> Callable[[Path], object]:
     return write
 
 
-def masked_by_a_vrt(path: Path) -> None:
+def masked_by_a_vrt(path: Path, ending: str = ".msk") -> None:
     """Put a VRT that reads a file outside in the place of the mask beside an image."""
     make_raster(path, bands=1)
     secret = make_raster(path.parent.parent / "secret.tif", bands=1)
-    path.with_name(f"{path.name}.msk").write_text(
+    path.with_name(f"{path.name}{ending}").write_text(
         f'<VRTDataset rasterXSize="64" rasterYSize="48"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>'
         f"<SourceFilename>{secret}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"
     )
@@ -214,6 +215,7 @@ REFUSED: dict[str, tuple[str, Callable[[Path], object], int, str]] = {
     "a geotransform of infinite cells": ("a.tif", turned_inside_out, 400, "geotransform that cannot be inverted"),
     "a geotransform without area": ("a.tif", flat, 400, "geotransform that cannot be inverted"),
     "a VRT as the mask beside it": ("a.tif", masked_by_a_vrt, 400, "the mask beside it is no GeoTIFF"),
+    "the same in other letters": ("a.tif", partial(masked_by_a_vrt, ending=".Msk"), 400, "the mask beside it is no GeoTIFF"),
     "complex cells": ("a.tif", lambda path: _complex(path), 400, "cells of type complex64"),
     "a PNG of 4.1e10 bits in rows": ("a.png", saved(png(70_000, 70_000, rows=9)), 400, "read from its first row each time"),
     "a folder with an image's name": ("a.tif", Path.mkdir, 400, "no file"),

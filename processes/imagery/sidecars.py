@@ -9,9 +9,13 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
+import msgspec
+
 from processes.errors import ImageError
 from processes.imagery.endings import ENDINGS
 
+MASK_ENDING = ".msk"
+"""Behind the whole name of an image."""
 _MAX_ENTRIES = 200_000
 """Entries of a folder that are looked at."""
 _MAX_LISTED = 1000
@@ -20,6 +24,20 @@ _SETTLED_NS = 3 * 10**9
 """What was changed so long ago has a time that no later change has, also where the clock of files ticks slowly."""
 _KNOWN_NS = 10 * 10**9
 """A folder is listed again after so long, even though its times tell of no change: some file systems are late."""
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """What a folder tells of the images in it."""
+
+    options: Mapping[str, str] = {}
+    """GDAL's options that spare it the listing of the folder, and by which it finds the same beside an image."""
+    masks: tuple[str, ...] = ()
+    """Names of masks that GDAL finds in its own listing, in which letters of any case count."""
+
+    def masks_of(self, name: str) -> set[str]:
+        """Return the names that GDAL may find a mask of an image by, whether there is one or not."""
+        usual = f"{name}{MASK_ENDING}"
+        return {usual, f"{name}{MASK_ENDING.upper()}", *(mask for mask in self.masks if mask.lower() == usual.lower())}
 
 
 class ImageFolders:
@@ -62,35 +80,39 @@ def refuse_overview_file(tags: Mapping[str, str], image_name: str) -> None:
         raise ImageError(f"image {image_name!r} names a file of overviews; only those in itself or .ovr are read")
 
 
-def listing_options(folder: Path) -> Mapping[str, str]:
-    """Return GDAL's options that spare it the listing of a folder, and by which it finds the same beside an image.
+def listing_of(folder: Path) -> Listing:
+    """Return what is to be known of a folder before GDAL opens an image in it, as it is now.
 
-    GDAL lists the folder at each opening of an image. That finds nothing where all names are those of images, and is in
-    vain where there are too many names.
+    GDAL lists the folder at each opening. That finds nothing where all names are those of images, and is in vain where
+    there are too many names.
     """
     try:
         status = folder.stat()
     except OSError:
-        return {}  # the image itself cannot be opened then
+        return Listing()  # the image itself cannot be opened then
     times = status.st_mtime_ns, status.st_ctime_ns
     if time.time_ns() - max(times) < _SETTLED_NS:
-        return {}
-    return _listing_options(folder, (status.st_dev, status.st_ino, *times), time.monotonic_ns() // _KNOWN_NS)
+        return Listing(masks=_listed(folder).masks)
+    return _known(folder, (status.st_dev, status.st_ino, *times), time.monotonic_ns() // _KNOWN_NS)
 
 
 @lru_cache(maxsize=256)
-def _listing_options(folder: Path, _state: tuple[int, ...], _period: int) -> Mapping[str, str]:
-    """Return the options for a folder in a state; they are kept for a period."""
+def _known(folder: Path, _state: tuple[int, ...], _period: int) -> Listing:
+    """Return the listing of a folder in a state; it is kept for a period."""
+    return _listed(folder)
+
+
+def _listed(folder: Path) -> Listing:
     try:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in islice(entries, _MAX_LISTED + 1)]
     except OSError:
-        return {}
+        return Listing()
     if len(names) > _MAX_LISTED:
-        return {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
+        return Listing({"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"})
     if all(name.lower().endswith(ENDINGS) for name in names):
-        return {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
-    return {}
+        return Listing({"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"})
+    return Listing(masks=tuple(name for name in names if name.lower().endswith(MASK_ENDING)))
 
 
 def _irregular_names(folder: Path) -> list[str]:

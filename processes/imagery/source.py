@@ -26,7 +26,7 @@ from rasterio.io import DatasetReader
 from processes.errors import ImageError, InputError
 from processes.imagery.headers import tiff_compression
 from processes.imagery.remote_source import RemoteAccess
-from processes.imagery.sidecars import listing_options, refuse_overview_file
+from processes.imagery.sidecars import listing_of, refuse_overview_file
 from processes.sources.stamps import FileStamp, require_same_files, stamp_file
 
 _DRIVERS = {
@@ -176,13 +176,14 @@ class FileSource(msgspec.Struct, frozen=True, tag="file"):
 
     def _open(self, options: Mapping[str, Mapping[str, str]]) -> DatasetReader:
         """Open the image with options of some drivers."""
-        for mask in (self.path.with_name(f"{self.path.name}{ending}") for ending in (".msk", ".MSK")):
+        listing = listing_of(self.path.parent)
+        for mask in map(self.path.with_name, listing.masks_of(self.path.name)):
             if mask.exists() and _driver(mask) != "GTiff":  # GDAL would open whatever it is
                 raise ImageError(f"image {self.name!r}: the mask beside it is no GeoTIFF")
         driver = _driver(self.path)
         if driver is None:
             raise ValueError("not an image of a known format")
-        with rasterio.Env(**listing_options(self.path.parent)):
+        with rasterio.Env(**listing.options):
             dataset = rasterio.open(self.path, driver=driver, **options.get(driver, {}))
         try:
             refuse_overview_file(dataset.tags(ns="OVERVIEWS"), self.name)

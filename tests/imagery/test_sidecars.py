@@ -18,7 +18,7 @@ from rasterio.io import DatasetReader
 from processes.errors import ImageError
 from processes.imagery import sidecars
 from processes.imagery.image import open_image
-from processes.imagery.sidecars import listing_options
+from processes.imagery.sidecars import listing_of
 from processes.imagery.source import FileSource, gdal_settings
 from processes.imagery.tiles import BandSelection, TileReader
 from rasters import make_raster
@@ -223,7 +223,7 @@ def test_a_folder_that_was_changed_just_now_is_left_to_gdal(tmp_path: Path, monk
     make_raster(tmp_path / "a.tif")
     changed_ns = tmp_path.stat().st_ctime_ns
     monkeypatch.setattr(time, "time_ns", lambda: changed_ns + 2 * 10**9)
-    assert not listing_options(tmp_path)
+    assert not listing_of(tmp_path).options
     monkeypatch.setattr(time, "time_ns", lambda: changed_ns + 4 * 10**9)
-    assert listing_options(tmp_path) == {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
-    assert not listing_options(tmp_path / "none")
+    assert listing_of(tmp_path).options == {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+    assert not listing_of(tmp_path / "none").options
