@@ -53,7 +53,7 @@ class Case:
 
 
 CASES = (
-    Case("small-cnn", 64, 8_000, {"torchgeo": 15, "raster-vision": 30, "deepforest": 6, "script": 3.5}),
+    Case("small-cnn", 64, 20_000, {"torchgeo": 15, "raster-vision": 30, "deepforest": 6, "script": 3.5}),
     Case("resnet18", 224, 600, dict.fromkeys(("torchgeo", "raster-vision", "deepforest", "script"), 1.4), 2.5),
 )
 
