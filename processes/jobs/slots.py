@@ -108,13 +108,13 @@ class SlotPool:
             experienced = [slot for slot in self._free if slot.knows(step.job)]
             slot = experienced[-1] if experienced else self._free[-1]
             self._free.remove(slot)
-            cores = self._cores * (1 + min(step.slots - 1, len(self._free)))
+            step = msgspec.structs.replace(step, cores=self._cores * (1 + min(step.slots - 1, self._idle())))
             slot.reserve()
             self._busy[key] = (slot, step)
         scratch = None
         try:
             scratch = tempfile.mkdtemp(dir=self.folder)
-            return slot.run(msgspec.structs.replace(step, scratch=scratch, cores=cores), timeout_s, recycle_interval)
+            return slot.run(msgspec.structs.replace(step, scratch=scratch), timeout_s, recycle_interval)
         finally:
             if scratch is not None:
                 shutil.rmtree(scratch, ignore_errors=True)
@@ -154,6 +154,11 @@ class SlotPool:
             for slot, _ in self._busy.values():
                 slot.stop()
             self._changed.wait_for(lambda: not self._busy, _STOP_S)
+
+    def _idle(self) -> int:
+        """Return the number of free slots whose cores no step uses beside those of its own slot."""
+        lent = sum((step.cores or self._cores) // self._cores - 1 for _, step in self._busy.values())
+        return max(0, len(self._free) - lent)
 
     def _works_on(self, job_id: str, fence: int) -> bool:
         return any(step.job == job_id and step.fence <= fence for _, step in self._busy.values())

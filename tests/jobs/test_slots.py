@@ -125,22 +125,24 @@ def test_a_step_may_use_the_cores_of_slots_that_nobody_uses(
 ) -> None:
     pool, given = SlotPool(configuration, settings, 3), list[int | None]()
     own = max(1, available_threads() // 3)
-    alone, beside = (msgspec.structs.replace(put(echo="a"), slots=slots) for slots in (9, 2))
+    alone, beside, small = (msgspec.structs.replace(put(echo="a"), slots=slots) for slots in (9, 2, 1))
 
     def run(_slot: Slot, step: Step, *_: object) -> StepReport:
         given.append(step.cores)
         if step.job == alone.job and len(given) < 3:
-            pool.run(beside, 60, 0)  # one of three is in use
+            pool.run(beside, 60, 0)  # all cores are in use
         elif step.job == beside.job and len(given) < 3:
             pool.run(alone, 60, 0)
+        elif step.job == small.job:
+            pool.run(beside, 60, 0)  # those of one slot are
         return StepReport(StepStopped(), 0)
 
     monkeypatch.setattr(Slot, "run", run)
     pool.make_folder()
     pool.run(alone, 60, 0)
-    pool.run(msgspec.structs.replace(alone, slots=1), 60, 0)
+    pool.run(small, 60, 0)
     pool.close()
-    assert given == [3 * own, 2 * own, own, own]
+    assert given == [3 * own, own, own, own, 2 * own]
 
 
 def test_models_stay_open_from_job_to_job(slots: SlotPool, put: Callable[..., Step], configuration: Path) -> None:
