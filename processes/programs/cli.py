@@ -166,8 +166,8 @@ def _end(status: int | None) -> None:
     if status is None:
         return
     with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # None = it was closed before the program began
+            stream.flush()
         os._exit(status)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -519,3 +520,9 @@ cli.program()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()) == (3, ["called", "thread", "registered"])
     assert not done.stderr
+
+
+def test_the_program_ends_without_a_word_where_its_output_was_closed_before() -> None:
+    command = f"{shlex.quote(sys.executable)} -m processes.programs.cli --version >&-"
+    done = subprocess.run(["/bin/sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
