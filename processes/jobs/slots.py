@@ -56,6 +56,7 @@ class SlotPool:
         self._is_kept = is_kept
         use_template(SLOT_TEMPLATE if program == SLOT_PROGRAM else program)
         self._cores = cores = max(1, available_threads() // self.count)
+        self._lends = not settings.limits.max_slot_mb  # memory that is enough for the threads of one slot
         self._free = [
             Slot(configuration, cores, _variables(number, cores), program, is_kept) for number in range(self.count)
         ]
@@ -156,9 +157,9 @@ class SlotPool:
             self._changed.wait_for(lambda: not self._busy, _STOP_S)
 
     def _idle(self) -> int:
-        """Return the number of free slots whose cores no step uses beside those of its own slot."""
+        """Return the number of free slots whose cores a step may use beside those of its own slot."""
         lent = sum((step.cores or self._cores) // self._cores - 1 for _, step in self._busy.values())
-        return max(0, len(self._free) - lent)
+        return max(0, len(self._free) - lent) if self._lends else 0
 
     def _works_on(self, job_id: str, fence: int) -> bool:
         return any(step.job == job_id and step.fence <= fence for _, step in self._busy.values())

@@ -145,6 +145,23 @@ def test_a_step_may_use_the_cores_of_slots_that_nobody_uses(
     assert given == [3 * own, own, own, own, 2 * own]
 
 
+def test_a_step_whose_memory_is_limited_uses_the_cores_of_its_slot(
+    configuration: Path, settings: Settings, put: Callable[..., Step], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited = replace(settings, limits=replace(settings.limits, max_slot_mb=1500))
+    pool, given = SlotPool(configuration, limited, 3), list[int | None]()
+
+    def run(_slot: Slot, step: Step, *_: object) -> StepReport:
+        given.append(step.cores)
+        return StepReport(StepStopped(), 0)
+
+    monkeypatch.setattr(Slot, "run", run)
+    pool.make_folder()
+    pool.run(replace(put(echo="a"), slots=3), 60, 0)
+    pool.close()
+    assert given == [max(1, available_threads() // 3)]
+
+
 def test_models_stay_open_from_job_to_job(slots: SlotPool, put: Callable[..., Step], configuration: Path) -> None:
     reports = [slots.run(classify(put, configuration), 60, 0) for _ in range(4)]
     assert all(isinstance(report.outcome, ResultPublished) for report in reports)
