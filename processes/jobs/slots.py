@@ -157,9 +157,12 @@ class SlotPool:
             self._changed.wait_for(lambda: not self._busy, _STOP_S)
 
     def _idle(self) -> int:
-        """Return the number of free slots whose cores a step may use beside those of its own slot."""
-        lent = sum((step.cores or self._cores) // self._cores - 1 for _, step in self._busy.values())
-        return max(0, len(self._free) - lent) if self._lends else 0
+        """Return the number of free slots whose cores a step may use beside those of its own slot.
+
+        Where others use them, it has its part: they share the cores as the system shares them between threads.
+        """
+        others = sum((step.cores or 0) > self._cores for _, step in self._busy.values())
+        return len(self._free) // (1 + others) if self._lends else 0
 
     def _works_on(self, job_id: str, fence: int) -> bool:
         return any(step.job == job_id and step.fence <= fence for _, step in self._busy.values())
