@@ -131,6 +131,8 @@ class BatchReader:
         """Chips that the network gets at once: no more than it takes, and no more cells than a thread may hold."""
         self._end_of = self._lots(chips, threads) if chips.rule.is_native else self._batches(chips)
         self._started = 0
+        self._is_last = False
+        """True = no further batch is to be begun, whatever the pause says from now on: threads have ended by that."""
         self._lock, self._stopped = threading.Lock(), threading.Event()
         self.parts: dict[int, PartialChip] = {}
         """What was read of large chips that were left before their end, by their rows."""
@@ -153,7 +155,7 @@ class BatchReader:
 
     def goes_on(self) -> bool:
         """Return whether more of a batch than its first part is to be labelled."""
-        return self._reads_on() and not self._pause.no_more_batches()
+        return self._reads_on() and not self._ends()
 
     def next(self) -> PlacedBatch | None:
         while (places := self._next_places())[0] < places[1]:
@@ -167,7 +169,7 @@ class BatchReader:
         """Return where the next batch begins and ends; both are the same where there is none."""
         with self._lock:
             start = self._started
-            if start < len(self._rows) and not self._stopped.is_set() and not self._pause.no_more_batches():
+            if start < len(self._rows) and not self._stopped.is_set() and not self._ends():
                 self._started = self._end_of(start)
             return start, self._started
 
@@ -186,6 +188,10 @@ class BatchReader:
     def _goes_on_with_part(self) -> bool:
         self._tick()
         return self._reads_on()
+
+    def _ends(self) -> bool:
+        self._is_last = self._is_last or self._pause.no_more_batches()
+        return self._is_last
 
     def _reads_on(self) -> bool:
         return not (self._stopped.is_set() or self._pause.at_once())

@@ -47,6 +47,8 @@ class Classified(msgspec.Struct, frozen=True):
     """Which of the rows that were asked for are done, `(k,)`."""
     parts: Mapping[int, PartialChip] = msgspec.field(default_factory=dict)
     """What was read of large chips that are not done, by their rows."""
+    threads: int = 1
+    """Number of threads that worked at the same time."""
 
 
 def classify(
@@ -140,7 +142,7 @@ def classify(
             raise
         finally:  # an interrupt of this thread ends the others after their batch
             batches.stop()
-    return Classified(labels, done, batches.parts)
+    return Classified(labels, done, batches.parts, threads)
 
 
 def _label(batch: Batch, session: Session, arguments: ModelArguments, labels: Labels, batch_size: int) -> None:

@@ -59,6 +59,17 @@ def session_for(sources: Sources, functions: FunctionSettings, callers: int) -> 
         raise RequestError.at("/inputs/model", err) from err
 
 
+def useful_threads(session: Session | FunctionSession, own: int, cores: int) -> int:
+    """Return how many threads a session is to be called by where it may have more cores for a while.
+
+    Args:
+        session: that was opened for the threads of a slot; a raster function works on one call at a time.
+        own: number of these.
+        cores: that it may have.
+    """
+    return cores if isinstance(session, Session) and session.takes_more_callers else own
+
+
 def empty_labels(count: int, sources: Sources) -> Labels:
     """Return the labels of so many rows before anything is classified."""
     return unlabelled(count, sources.model.definition, sources.arguments, sources.model.own_function)

@@ -23,7 +23,7 @@ from processes.classify.inputs import name_stem, open_sources, read_inputs, stam
 from processes.classify.label_files import gather_sections, labels_name, labels_of, save_labels
 from processes.classify.outputs import chips_of, published, saved_chips
 from processes.classify.paused_sections import SectionProgress, keep_step
-from processes.classify.pipeline import classify_rows, empty_labels, session_for
+from processes.classify.pipeline import classify_rows, empty_labels, session_for, useful_threads
 from processes.classify.planning.cutting import READ_BYTES_PER_S, cut_sections, require_readable, seconds_of_section
 from processes.classify.planning.plan import plan
 from processes.classify.planning.sources import Plan, PlannedRows, Sources
@@ -145,8 +145,7 @@ class ClassifyObjects(SectionedProcess):
     ) -> Output:
         """Do the work. Arguments are those of the interface; `planned` and `progress` are called as in `begin`."""
         plan, output = self._prepare(execution, folder)
-        pace, threads = Stopwatch(progress), self._thread_count()
-        found = self._classify(plan, reading_order(plan.chips), planned, pace, Pause(), threads)
+        found = self._classify(plan, reading_order(plan.chips), planned, Stopwatch(progress), Pause())
         self._require_same_model(plan.rows.sources)
         return published(plan.rows, found.labels, output, folder, stores=False)
 
@@ -193,7 +192,7 @@ class ClassifyObjects(SectionedProcess):
         plan, output = self._prepare(execution, files.scratch, files.near())
         rows, pace = reading_order(plan.chips), Stopwatch(progress)
         pause = Pause(lambda: _is_first_over(pace, len(rows)), lambda: pace.seconds() > _STEP_S)
-        found = self._classify(plan, rows, planned, pace, pause, cores or self._thread_count())
+        found = self._classify(plan, rows, planned, pace, pause, cores)
         stamps = execution.file_stamps or ()
         require_unchanged((image.source for image in plan.chips.images), stamps)
         require_unchanged_files(stamp for stamp in stamps if stamp.pointer.startswith(_FEATURES))
@@ -201,7 +200,7 @@ class ClassifyObjects(SectionedProcess):
         if found.done.all():
             chips = chips_of(plan, stamps, files.scratch / OPENED, seal_of(self._settings))
             return published(plan.rows, found.labels, output, files.scratch, True, chips)
-        slots = (cores or self._thread_count()) / self._thread_count()
+        slots = found.threads / self._thread_count()
         sections = cut_sections(plan.chips, rows, found.done, pace.rows_per_s() / slots, _SECTION_S)
         done = rows[found.done]
         _save(plan, output, stamps, done, found, sections, files, seal_of(self._settings))
@@ -302,12 +301,13 @@ class ClassifyObjects(SectionedProcess):
         planned: Callable[[int], None],
         pace: Stopwatch,
         pause: Pause,
-        threads: int,
+        cores: int | None = None,
     ) -> Classified:
         """Classify rows of a plan in reading order, as `classify_rows` does."""
-        session = session_for(plan.rows.sources, self._catalog.functions, self._thread_count())
+        session = session_for(plan.rows.sources, self._catalog.functions, own := self._thread_count())
         planned(len(plan.rows))
         pace.start(len(plan.rows) - len(rows))
+        threads = useful_threads(session, own, cores or own)
         return classify_rows(plan.rows.sources, plan.chips, rows, session, pace.count, threads, pause)
 
 

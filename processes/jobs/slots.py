@@ -56,6 +56,7 @@ class SlotPool:
         self._is_kept = is_kept
         use_template(SLOT_TEMPLATE if program == SLOT_PROGRAM else program)
         self._cores = cores = max(1, available_threads() // self.count)
+        self._lends = not settings.limits.max_slot_mb  # memory that is enough for the threads of one slot
         self._free = [
             Slot(configuration, cores, _variables(number, cores), program, is_kept) for number in range(self.count)
         ]
@@ -108,13 +109,13 @@ class SlotPool:
             experienced = [slot for slot in self._free if slot.knows(step.job)]
             slot = experienced[-1] if experienced else self._free[-1]
             self._free.remove(slot)
-            cores = self._cores * (1 + min(step.slots - 1, len(self._free)))
+            step = msgspec.structs.replace(step, cores=self._cores * (1 + min(step.slots - 1, self._idle())))
             slot.reserve()
             self._busy[key] = (slot, step)
         scratch = None
         try:
             scratch = tempfile.mkdtemp(dir=self.folder)
-            return slot.run(msgspec.structs.replace(step, scratch=scratch, cores=cores), timeout_s, recycle_interval)
+            return slot.run(msgspec.structs.replace(step, scratch=scratch), timeout_s, recycle_interval)
         finally:
             if scratch is not None:
                 shutil.rmtree(scratch, ignore_errors=True)
@@ -154,6 +155,14 @@ class SlotPool:
             for slot, _ in self._busy.values():
                 slot.stop()
             self._changed.wait_for(lambda: not self._busy, _STOP_S)
+
+    def _idle(self) -> int:
+        """Return the number of free slots whose cores a step may use beside those of its own slot.
+
+        Where others use them, it has its part: they share the cores as the system shares them between threads.
+        """
+        others = sum((step.cores or 0) > self._cores for _, step in self._busy.values())
+        return len(self._free) // (1 + others) if self._lends else 0
 
     def _works_on(self, job_id: str, fence: int) -> bool:
         return any(step.job == job_id and step.fence <= fence for _, step in self._busy.values())

@@ -96,6 +96,12 @@ class Session:
         low, high = _CPU_BATCH_SIZES
         return min(max(_CPU_BATCH_CELLS // prod(self.chip_size), low), high)
 
+    @property
+    def takes_more_callers(self) -> bool:
+        """Whether it works for more threads at the same time than it was opened for, as long as there are cores."""
+        runtime = choose_runtime(self.key.processor, self.precision)
+        return self.key.processor == "CPU" and runtime.takes_more_callers
+
     def chips_per_s(self) -> float:
         """Return how many chips per second one thread runs, measured on a batch of chips that are all 0."""
         shape = (self.batch_size, self.network.bands or len(self.key.definition.bands or "RGB"))

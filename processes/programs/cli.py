@@ -24,6 +24,8 @@ _COMMANDS = {
     "optimise": "cli_optimise",
 }
 """Commands that have a module of their own, and its name: it is imported when the command is called."""
+_ALGEBRA_THREADS = "OPENBLAS_NUM_THREADS"
+"""Threads of numpy for algebra, which spin, and have nothing to do in this program."""
 _INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it: 128 and the number of the signal."""
 
@@ -70,7 +72,8 @@ class _Program(click.Group):
 @click.pass_context
 def main(context: click.Context, config: Path | None, parent: int | None) -> None:
     """Classify objects on imagery with a trained model."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads for algebra, which spin and have nothing to do
+    if _ALGEBRA_THREADS not in os.environ:
+        os.putenv(_ALGEBRA_THREADS, "1")  # for libraries alone: a raster function gets of `os.environ` how many it has
     if parent is not None:
         from processes.programs.serve import end_with
 
@@ -166,8 +169,8 @@ def _end(status: int | None) -> None:
     if status is None:
         return
     with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # None = it was closed before the program began
+            stream.flush()
         os._exit(status)
 
 

@@ -22,7 +22,7 @@ from processes.jobs.steps import (
     StepOutcome,
     StepReport,
 )
-from processes.model.runtime.runtimes import load_runtime
+from processes.model.runtime.runtimes import available_threads, load_runtime
 from processes.ogc.process import Sections
 from processes.programs.steps_from_owner import prepare_process, steps_from_owner
 from processes.registry import load_processes
@@ -33,7 +33,7 @@ _SOUND = (ResultPublished, Sections, SectionDone, SectionPaused)
 _KEEP_S = 60
 """Seconds after the last step for which decoded tiles are kept."""
 _SHARE_OF_MEMORY = 1 / 8
-"""The kept tiles of all slots take no more of the memory."""
+"""The kept tiles of all slots take no more of the memory, and those of a slot no more of what it may have."""
 
 
 def main(connection: Connection, configuration: Path, cores: int, has_network: bool) -> None:
@@ -53,7 +53,7 @@ def main(connection: Connection, configuration: Path, cores: int, has_network: b
     steps = steps_from_owner(connection)
     processes = load_processes(configuration, cores)
     load_runtime()
-    KEPT_TILES.allow(_kept_bytes(settings))
+    KEPT_TILES.allow(kept_bytes(settings, cores))
 
     def send(message: StepReport | PlanMade) -> None:
         connection.send_bytes(msgspec.msgpack.encode(message))
@@ -74,7 +74,9 @@ def choose_kept_tiles(outcome: StepOutcome) -> None:
     KEPT_TILES.clear_after(_KEEP_S)
 
 
-def _kept_bytes(settings: Settings) -> int:
-    """Return how many bytes of decoded tiles a slot keeps."""
-    allowed = min(settings.limits.max_kept_tiles_mb * 2**20, int(memory_bytes() * _SHARE_OF_MEMORY))
-    return allowed // slot_count(settings)
+def kept_bytes(settings: Settings, cores: int) -> int:
+    """Return how many bytes of decoded tiles a slot keeps, which has so many cores."""
+    slots = max(slot_count(settings), available_threads() // cores)  # the process of a slot sees one GPU alone
+    allowed = min(settings.limits.max_kept_tiles_mb * 2**20, int(memory_bytes() * _SHARE_OF_MEMORY)) // slots
+    own = int(settings.limits.max_slot_mb * 2**20 * _SHARE_OF_MEMORY)
+    return min(allowed, own) if own else allowed

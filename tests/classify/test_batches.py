@@ -93,6 +93,15 @@ def test_a_batch_holds_no_more_cells_than_a_thread_may(image: Path) -> None:
         assert {len(found.batch.rows) for found in all_of(batches)} <= {11, 60 % 11}
 
 
+def test_a_pause_that_has_begun_holds_for_all_threads(image: Path) -> None:
+    answers = iter([False, True])
+    pause = Pause(no_more_batches=lambda: next(answers, False))
+    with reader(plan(image, 64), 4, 16, pause) as batches, gdal_settings():
+        assert batches.next() is not None
+        assert batches.next() is None
+        assert batches.next() is None
+
+
 def held_at_most(image: Path, threads: int) -> int:
     """Return how many batches were read while nobody asked."""
     begun = threading.Semaphore(0)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from conftest import MakePackage
 from gpu_doubles import SmallGpu
-from processes.classify.pipeline import classify_rows
+from processes.classify.pipeline import classify_rows, useful_threads
 from processes.classify.process import ClassifyObjects
 from processes.classify.sections import PLAN, decode_plan, encode_plan
 from processes.errors import RequestError, ServiceError
@@ -32,7 +32,9 @@ from processes.imagery.image import open_image
 from processes.imagery.source import FileSource
 from processes.jobs.files import FolderStorage
 from processes.model.catalog import Catalog
+from processes.model.function_session import FunctionSession
 from processes.model.runtime import runtimes
+from processes.model.runtime.onnx_runtime import OnnxRuntime
 from processes.model.runtime.runtime import Chips
 from processes.model.session import Session, open_session
 from processes.ogc.execution import Execution
@@ -532,9 +534,16 @@ def test_work_that_will_soon_be_done_is_not_cut(
     assert 2 in done
 
 
-def test_the_first_section_uses_as_many_cores_as_it_may(
-    process: ClassifyObjects, imagery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("takes_more", "expected"), [(True, [1, 3]), (False, [1, 1])])
+def test_the_first_section_uses_as_many_cores_as_help_it(
+    takes_more: bool,
+    expected: list[int],
+    process: ClassifyObjects,
+    imagery: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(OnnxRuntime, "takes_more_callers", takes_more)
     inputs = {"image": link(imagery / "0.tif"), "features": collection(), "model": "fixed"}
     order, used = execution_of(process, inputs), list[int]()
 
@@ -546,4 +555,8 @@ def test_the_first_section_uses_as_many_cores_as_it_may(
     for cores in (None, 3):
         work = Sectioned(process, order, tmp_path / f"{cores}")
         process.begin(order, work.files(), lambda _: None, lambda _: None, cores)
-    assert used == [1, 3]
+    assert used == expected
+
+
+def test_a_raster_function_is_not_called_by_more_threads() -> None:
+    assert useful_threads(object.__new__(FunctionSession), 2, 8) == 2

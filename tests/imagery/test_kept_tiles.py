@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from jobs_service import until
@@ -21,6 +22,7 @@ from processes.imagery.source import FileSource, gdal_settings
 from processes.imagery.tiles import BandSelection, TileReader
 from processes.jobs.steps import SectionDone, StepFailed, StepOutcome, StepStopped
 from processes.programs import slot_process
+from processes.settings import Limits, Settings
 from rasters import make_raster
 
 SIDE, TILE = 1024, 256
@@ -198,3 +200,20 @@ def test_none_stays_after_a_step_that_did_not_find_its_files_unchanged(
     after, _ = read(raster(tmp_path / "a.tif", seed=1))
     assert (after == before).all() == is_kept
     kept.clear_after(0)
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [(Limits(max_kept_tiles_mb=800), 100), (Limits(max_kept_tiles_mb=800, max_slot_mb=400), 50)],
+)
+def test_slots_that_see_one_gpu_each_share_what_may_be_kept(
+    limits: Limits, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(Settings.from_plugin({}), limits=limits)
+    for name, value in (
+        ("slot_count", lambda _: 1),
+        ("available_threads", lambda: 16),
+        ("memory_bytes", lambda: 2**40),
+    ):
+        monkeypatch.setattr(slot_process, name, value)
+    assert slot_process.kept_bytes(settings, cores=2) == expected * 2**20

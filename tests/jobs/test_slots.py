@@ -123,24 +123,43 @@ def test_a_step_is_done_and_its_result_published(slots: SlotPool, put: Callable[
 def test_a_step_may_use_the_cores_of_slots_that_nobody_uses(
     configuration: Path, settings: Settings, put: Callable[..., Step], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool, given = SlotPool(configuration, settings, 3), list[int | None]()
-    own = max(1, available_threads() // 3)
-    alone, beside = (msgspec.structs.replace(put(echo="a"), slots=slots) for slots in (9, 2))
+    pool, given = SlotPool(configuration, settings, 5), list[int | None]()
+    own = max(1, available_threads() // 5)
+    alone, beside, small = (msgspec.structs.replace(put(echo="a"), slots=slots) for slots in (9, 2, 1))
 
     def run(_slot: Slot, step: Step, *_: object) -> StepReport:
         given.append(step.cores)
         if step.job == alone.job and len(given) < 3:
-            pool.run(beside, 60, 0)  # one of three is in use
+            pool.run(beside, 60, 0)  # of three free slots it has its half
         elif step.job == beside.job and len(given) < 3:
-            pool.run(alone, 60, 0)
+            pool.run(alone, 60, 0)  # of two its third
+        elif step.job == small.job:
+            pool.run(beside, 60, 0)
         return StepReport(StepStopped(), 0)
 
     monkeypatch.setattr(Slot, "run", run)
     pool.make_folder()
     pool.run(alone, 60, 0)
-    pool.run(msgspec.structs.replace(alone, slots=1), 60, 0)
+    pool.run(small, 60, 0)
     pool.close()
-    assert given == [3 * own, 2 * own, own, own]
+    assert given == [5 * own, 2 * own, own, own, 2 * own]
+
+
+def test_a_step_whose_memory_is_limited_uses_the_cores_of_its_slot(
+    configuration: Path, settings: Settings, put: Callable[..., Step], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited = replace(settings, limits=replace(settings.limits, max_slot_mb=1500))
+    pool, given = SlotPool(configuration, limited, 3), list[int | None]()
+
+    def run(_slot: Slot, step: Step, *_: object) -> StepReport:
+        given.append(step.cores)
+        return StepReport(StepStopped(), 0)
+
+    monkeypatch.setattr(Slot, "run", run)
+    pool.make_folder()
+    pool.run(replace(put(echo="a"), slots=3), 60, 0)
+    pool.close()
+    assert given == [max(1, available_threads() // 3)]
 
 
 def test_models_stay_open_from_job_to_job(slots: SlotPool, put: Callable[..., Step], configuration: Path) -> None:

@@ -24,6 +24,8 @@ from processes.model.session import Session, SessionKey
 class ConstantRuntime:
     """Answers every chip with the same scores, on GPUs alone."""
 
+    takes_more_callers = True
+
     def load(self) -> None:
         pass
 

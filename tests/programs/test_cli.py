@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -519,3 +521,22 @@ cli.program()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()) == (3, ["called", "thread", "registered"])
     assert not done.stderr
+
+
+def test_the_threads_of_numpy_are_not_those_of_a_raster_function() -> None:
+    script = f"""
+import os, subprocess
+from processes.programs.cli import main
+main(["--config", {str(ROOT / "pygeoapi-config.yml")!r}, "run", "--help"], standalone_mode=False)
+print(*(name for name in os.environ if name.endswith("_NUM_THREADS")))
+print(subprocess.check_output(["printenv", "OPENBLAS_NUM_THREADS"], text=True))
+"""
+    rest = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run([sys.executable, "-c", script], env=rest, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-3:] == ["", "1", ""]
+
+
+def test_the_program_ends_without_a_word_where_its_output_was_closed_before() -> None:
+    command = f"{shlex.quote(sys.executable)} -m processes.programs.cli --version >&-"
+    done = subprocess.run(["/bin/sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -47,6 +47,8 @@ class OnnxRuntime:
         calls: number of calls that run on a GPU at the same time.
     """
 
+    takes_more_callers = True
+
     def __init__(self, cuda_options: Mapping[str, str] = CUDA_OPTIONS, calls: int = CALLS) -> None:
         self._cuda_options = cuda_options
         self._calls = calls

@@ -35,6 +35,8 @@ class OpenVino:
         cpu_info: where Linux lists what the CPU can do.
     """
 
+    takes_more_callers = False
+
     def __init__(self, cpu_info: Path = CPU_INFO) -> None:
         self._cpu_info = cpu_info
 

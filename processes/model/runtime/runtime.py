@@ -46,6 +46,9 @@ class DeviceLostError(SystemExit):
 class Runtime(Protocol):
     """An inference library. `load`, `version` and `open` import it; the other methods are fast and run anywhere."""
 
+    takes_more_callers: bool
+    """False = on a CPU, threads beyond those that a network was opened for wait for these."""
+
     def load(self) -> None:
         """Import the library, so that the first network opens sooner."""
 
