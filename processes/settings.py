@@ -210,8 +210,11 @@ _Loader.add_constructor("!env", _replace_variables)
 
 
 def load_configuration(path: Path) -> dict[str, Any]:
-    """Read the configuration and replace its variables."""
-    loaded = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe loader
+    """Read the configuration and replace its variables; one that is no YAML raises ValueError."""
+    try:
+        loaded = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe loader
+    except yaml.YAMLError as err:
+        raise ValueError(f"{path} is no YAML: {' '.join(str(err).split())}") from err
     return loaded if isinstance(loaded, dict) else {}
 
 
@@ -252,8 +255,11 @@ def base_folder(configuration: Path) -> Path:
 
 
 def load_settings(path: Path) -> Settings:
-    """Read the settings of the process `classify-objects` from the configuration."""
-    plugin = load_configuration(path)["resources"]["classify-objects"]["processor"]
+    """Read the settings of `classify-objects`; a configuration that lacks it, or says it wrong, raises ValueError."""
+    try:
+        plugin = load_configuration(path)["resources"]["classify-objects"]["processor"]
+    except (KeyError, TypeError) as err:
+        raise ValueError(f"{path} has no resources/classify-objects/processor") from err
     return Settings.from_plugin(plugin, base_folder(path))
 
 

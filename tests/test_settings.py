@@ -203,3 +203,22 @@ def test_limits_that_are_given_replace_the_defaults(tmp_path: Path) -> None:
 def test_limit_that_is_unknown_or_no_whole_number_is_refused(limits: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Settings.from_plugin({"limits": limits})
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a: [1, 2\nb: }", "is no YAML: while parsing a flow sequence"),
+        ("\0", "is no YAML: "),
+        ("server: {}", "has no resources/classify-objects/processor"),
+        ("resources: 1", "has no resources/classify-objects/processor"),
+        ("", "has no resources/classify-objects/processor"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_told_by_its_name(tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "mine.yml"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"mine\.yml") as told:
+        load_settings(path)
+    assert words in str(told.value)
+    assert "\n" not in str(told.value)
