@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from processes.programs.cli_errors import failures_reported
+from processes.programs.cli_errors import failures_reported, settings_of
 from processes.programs.cli_objects import features_option, image_option
 from processes.programs.file_links import object_links
 
@@ -52,13 +52,12 @@ def convert(
         raise click.UsageError("--features needs --image: the images that the objects are on")
     from processes.programs.conversion.convert import ConversionOptions, convert_package
     from processes.programs.conversion.environment import find_environment
-    from processes.settings import load_settings
 
     objects = object_links(images, features)
     with failures_reported():
         options = ConversionOptions(find_environment(environment), overwrite, resampled_image_size, time_limit, objects)
         found = convert_package(
-            package, output, load_settings(config), options, lambda words: click.echo(f"{words} …", err=True)
+            package, output, settings_of(config), options, lambda words: click.echo(f"{words} …", err=True)
         )
     click.echo(f"{output}: {found.answer.network}, opened by {found.answer.framework}")
     for comparison in found.comparisons:

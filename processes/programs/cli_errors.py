@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from processes.errors import ServiceError
+
+if TYPE_CHECKING:  # a command imports it when it is called
+    from processes.settings import Settings
+
+
+def settings_of(configuration: Path) -> Settings:
+    """Return the settings of a configuration, and report in one line what is wrong with it."""
+    from processes.settings import load_settings
+
+    try:
+        return load_settings(configuration)
+    except (ValueError, OSError) as err:
+        raise click.ClickException(str(err)) from err
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from processes.programs.cli_errors import failures_reported
+from processes.programs.cli_errors import failures_reported, settings_of
 from processes.programs.cli_objects import features_option, image_option
 from processes.programs.completion import complete_models
 from processes.programs.file_links import object_links
@@ -34,10 +34,9 @@ def show(config: Path, package: str, stac: bool) -> None:
     """Print what PACKAGE is as JSON: classes, chip, bands, arguments. It is an id, a .dlpk, an .emd or its folder."""
     from processes.describe_model import model_info
     from processes.model.local_catalog import LocalCatalog
-    from processes.settings import load_settings
 
     with failures_reported():
-        found = LocalCatalog.from_settings(load_settings(config)).model(package)
+        found = LocalCatalog.from_settings(settings_of(config)).model(package)
     if stac:
         from processes.model.mlm import stac_item
 
@@ -120,12 +119,11 @@ def make(
     """Make a package of NET.onnx, and try it. Weights that lie beside it, as in NET.onnx.data, are taken along."""
     from processes.model.definition import ModelClass
     from processes.programs.own_package.make import OwnPackage, make_package
-    from processes.settings import load_settings
 
     numbered = tuple(ModelClass(value, name, color) for value, (name, color) in enumerate(classes))
     with failures_reported():
         own = OwnPackage(numbered, fixed_size=not is_box, **options)
-        made = make_package(network, output, own, load_settings(config), overwrite=overwrite)
+        made = make_package(network, output, own, settings_of(config), overwrite=overwrite)
     click.echo(f"{output}: {', '.join(name for name, _ in classes)}; activation {made.activation}")
     for warning in made.warnings:
         click.echo(f"warning: {warning}", err=True)
@@ -167,11 +165,10 @@ def check(
     if picture is not None and chips is None and not images:
         raise click.UsageError("--picture needs chips: name --chips, or --image")
     from processes.programs.own_package.check import CheckOptions, check_package
-    from processes.settings import load_settings
 
     with failures_reported():
         options = CheckOptions(chips, object_links(images, features), truth)
-        report, png = check_package(package, load_settings(context.obj), options)
+        report, png = check_package(package, settings_of(context.obj), options)
     if picture is not None and png is not None:
         try:
             picture.write_bytes(png)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from processes.programs.cli_errors import failures_reported
+from processes.programs.cli_errors import failures_reported, settings_of
 from processes.programs.cli_objects import features_option, image_option
 from processes.programs.completion import complete_models
 from processes.programs.file_links import object_links
@@ -61,13 +61,12 @@ def optimise(
     if truth is not None and features is None:
         raise click.UsageError("--truth needs --features: the objects that have the field")
     from processes.programs.optimisation.optimise import OptimisationOptions, optimise_package
-    from processes.settings import load_settings
 
     objects = object_links(images, features)
     options = OptimisationOptions(precision, overwrite, truth, max_changed, objects)  # type: ignore[arg-type] # one of three
     with failures_reported():
         found = optimise_package(
-            model, output, load_settings(config), options, lambda words: click.echo(f"{words} …", err=True)
+            model, output, settings_of(config), options, lambda words: click.echo(f"{words} …", err=True)
         )
     click.echo(f"{output}: {precision}, computed by {found.runtime}")
     click.echo(f"  {found.labels}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from processes.programs.cli_errors import failures_reported
+from processes.programs.cli_errors import failures_reported, settings_of
 from processes.programs.cli_objects import features_option, image_option
 from processes.programs.completion import complete_models
 from processes.programs.file_links import object_links
@@ -113,9 +113,8 @@ def run(
         raise click.UsageError("--format is for --output -; the ending of a file names its format")
     with quick_imports():
         from processes.programs.local import output_format, run_local, stream_local, validate_local
-        from processes.settings import load_settings
     with failures_reported():
-        inputs, settings = _inputs(**options), load_settings(config)
+        inputs, settings = _inputs(**options), settings_of(config)
         if dry_run or output is None:
             _tell_work(validate_local(inputs, settings), as_json)
             return
