@@ -60,6 +60,9 @@ _ONE_A_LINE = bytes.maketrans(b",", b"\n")
 _AS_THEY_ARE = pa.csv.ParseOptions(delimiter="\t", quote_char=False)
 _OF_NUMBERS = pa.csv.ConvertOptions(column_types={"": pa.float64()}, null_values=[])
 
+_KNOWN_BYTES = 2**12
+"""Shapes of longer texts hardly occur twice, and would stay in memory by the gigabyte."""
+
 _geometry = msgspec.json.Decoder(_PlainGeometry | None)
 
 
@@ -132,9 +135,12 @@ class _Shape(NamedTuple):
     """From the outside in: how many parts or positions each part has."""
 
 
-@lru_cache(maxsize=1024)
 def _shape_of(kind: _Kind, skeleton: bytes) -> _Shape | None:
     """Return the shape of coordinates without their numbers; None = it is not one of the type, or is an empty one."""
+    return (_known_shape if len(skeleton) <= _KNOWN_BYTES else _new_shape)(kind, skeleton)
+
+
+def _new_shape(kind: _Kind, skeleton: bytes) -> _Shape | None:
     try:
         level: list[Any] = [msgspec.json.decode(skeleton.replace(b"[,,]", b"3").replace(b"[,]", b"2"))]
     except msgspec.DecodeError:
@@ -147,6 +153,9 @@ def _shape_of(kind: _Kind, skeleton: bytes) -> _Shape | None:
             counts.append(tuple(map(len, level)))
             level = list(chain.from_iterable(level))
     return _Shape(level[0], tuple(counts)) if level[0] in (2, 3) and level.count(level[0]) == len(level) else None
+
+
+_known_shape = lru_cache(maxsize=1024)(_new_shape)
 
 
 def _group_wkb(
