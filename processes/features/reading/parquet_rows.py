@@ -52,6 +52,7 @@ def read_batches(
     if any(chunk.total_uncompressed_size < 0 or chunk.num_values < 0 for chunk in chunks):
         raise LayerError(f"{subject} cannot be read; the Parquet file is broken")
     _check(sum(map(_claimed_bytes, chunks)), allowed, subject)
+    _refuse_twin_paths(of_groups, subject)
     longest = _longest_in_dictionaries(path, of_groups)
     in_dictionaries = {name for name, length in longest.items() if length > _SHORT_BYTES}
     row_bytes = sum(length for length in longest.values() if length <= _SHORT_BYTES)
@@ -90,6 +91,15 @@ def _groups(file: pq.ParquetFile, subject: str, groups: Sequence[int] | None) ->
         # reader of rows reads them too, and reports what is wrong
         next(file.iter_batches(1, row_groups=[group], use_threads=False), None)
         yield _Group(group, [metadata.row_group(group).column(column) for column in range(metadata.num_columns)])
+
+
+def _refuse_twin_paths(groups: Sequence[_Group], subject: str) -> None:
+    """Raise LayerError where `a.b` is a column and also a part of the column `a`: Arrow finds one of them only."""
+    for group in groups:
+        paths = [chunk.path_in_schema for chunk in group.chunks]
+        if len(set(paths)) < len(paths):
+            twin = next(path for path in paths if paths.count(path) > 1)
+            raise LayerError(f"{subject}: two columns have the path {twin[:80]!r}")
 
 
 def _longest_in_dictionaries(path: Path, groups: Sequence[_Group]) -> dict[str, float]:

@@ -619,6 +619,26 @@ def test_bomb_of_one_text_in_many_rows_is_refused_before_it_is_unpacked(
     assert pa.default_memory_pool().bytes_allocated() - peak < 2**24
 
 
+def test_bomb_in_a_part_of_a_column_that_has_the_path_of_another_column_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrow makes a dictionary of one of them, and would unpack the other."""
+    monkeypatch.setattr(parquet_rows, "FREE_BYTES", 2**20)
+    count = 2000
+    indices = np.arange(count, dtype=np.int32) % 2
+    texts = pa.DictionaryArray.from_arrays(indices, pa.array(["x" * 20_000, "y"]))
+    columns = {
+        "a": pa.StructArray.from_arrays([texts], ["b"]),
+        "a.b": pa.array(["u", "v"] * (count // 2)),
+        "geometry": repeated(wkb(SHAPES[:1])[0].as_py(), count),
+    }
+    path = save(tmp_path / "a.parquet", columns)
+    del texts, columns["a"]
+    peak = pa.default_memory_pool().bytes_allocated()
+    assert "two columns have the path 'a.b'" in problem(path)
+    assert pa.default_memory_pool().bytes_allocated() - peak < 2**24
+
+
 def test_short_texts_in_dictionaries_are_unpacked_a_few_rows_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
