@@ -110,8 +110,8 @@ def _longest_in_dictionaries(path: Path, groups: Sequence[_Group]) -> dict[str, 
         for group, columns in zip(groups, paths, strict=True):
             if columns:
                 rows = file.iter_batches(1, row_groups=[group.number], columns=sorted(columns), use_threads=False)
-                first = next(rows)
-                values = dict(zip(first.schema.names, first.columns, strict=True))
+                first = next(rows, None)  # of a broken file there is none, and the reader of rows reports what is wrong
+                values = {} if first is None else dict(zip(first.schema.names, first.columns, strict=True))
                 for name in columns:
                     longest[name] = max(longest[name], _longest(values.get(name)))
     return longest

@@ -588,6 +588,17 @@ def test_no_damage_to_the_metadata_ends_the_process(tmp_path: Path) -> None:
     assert refused
 
 
+def test_file_that_claims_a_column_without_values_is_refused(tmp_path: Path) -> None:
+    """Arrow yields no first row of such a column."""
+    path = save(tmp_path / "a.parquet", {"t": ["x", "y", "x"], "geometry": wkb(SHAPES)}, compression="none")
+    content = path.read_bytes()
+    three_values, none = b"\x15\x00\x16\x06\x16", b"\x15\x00\x16\x00\x16"  # behind the codec, in Thrift
+    path.write_bytes(content.replace(three_values, none, 1))
+    row_group = pq.read_metadata(path).row_group(0)
+    assert [row_group.column(index).num_values for index in range(2)] == [0, 3]
+    assert "the Parquet file is broken" in problem(path)
+
+
 @pytest.mark.parametrize("compression", ["zstd", "gzip"])
 def test_bomb_is_refused_by_what_it_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: str) -> None:
     monkeypatch.setattr(parquet_rows, "FREE_BYTES", 2**20)
