@@ -81,6 +81,7 @@ class TileReader:
         self._tile_bytes = self._bytes_of_tiles()
         self._kept_bytes = 0
         self._tiles: OrderedDict[tuple[int, int, int], Future[Tile]] = OrderedDict()
+        self._counted: dict[tuple[int, int, int], int] = {}
         self._lock = Lock()
         self._states: dict[int, Hashable] = {}
         self._stored: dict[int, StoredTiles | None] = {}
@@ -245,7 +246,7 @@ class TileReader:
             decoded.set_exception(err)
             raise
         decoded.set_result(tile)
-        self._make_room(tile.nbytes)
+        self._make_room(key, tile.nbytes)
         return tile
 
     def is_kept(self, index: int, row: int, column: int) -> bool:
@@ -265,16 +266,18 @@ class TileReader:
         sides = self.shapes[:, 2:4] + self.shapes[:, 4:]
         return np.asarray(sides.prod(axis=1) * self.bands * np.array(itemsizes))
 
-    def _make_room(self, size: int) -> None:
+    def _make_room(self, new: tuple[int, int, int], size: int) -> None:
         """Count the bytes of a new tile, and drop the least recently used ones that exceed the budget."""
         with self._lock:
-            self._kept_bytes += size
+            if new in self._tiles:  # else another thread has dropped it since it was decoded
+                self._kept_bytes += size - self._counted.get(new, 0)
+                self._counted[new] = size
             while self._kept_bytes > self._budget_bytes and len(self._tiles) > 1:
                 key, oldest = next(iter(self._tiles.items()))
                 if not oldest.done():  # others wait for it
                     break
                 del self._tiles[key]
-                self._kept_bytes -= oldest.result().nbytes
+                self._kept_bytes -= self._counted.pop(key, 0)  # it may have more by now: those beside it add masks
 
     def _state(self, index: int) -> Hashable:
         """Return what the image is kept by from one reader to the next: the file as it was at its first tile."""
