@@ -78,8 +78,10 @@ class TileReader:
         """Height and width of the images, of their tiles, and of the room that a tile has below and on the right, in
         cells, `(images, 6)`."""
         self._budget_bytes = budget_bytes
+        self._tile_bytes = self._bytes_of_tiles()
         self._kept_bytes = 0
         self._tiles: OrderedDict[tuple[int, int, int], Future[Tile]] = OrderedDict()
+        self._counted: dict[tuple[int, int, int], int] = {}
         self._lock = Lock()
         self._states: dict[int, Hashable] = {}
         self._stored: dict[int, StoredTiles | None] = {}
@@ -194,15 +196,19 @@ class TileReader:
             image: index of each row's image, -1 = none, `(n,)`.
             windows: each row's window.
         """
-        tile_heights, tile_widths, room_below, room_right = self.shapes[:, 2:].T
-        itemsizes = [_dtype(item, bands).itemsize for item, bands in zip(self.images, self._selections, strict=True)]
-        cells = (tile_heights + room_below) * (tile_widths + room_right)
-        tile_bytes = cells * self.bands * np.array(itemsizes)
-        strip_width = np.maximum(1, self._budget_bytes * 4 // (9 * tile_bytes) - 2)  # chips reach beyond it
+        strip_width = np.maximum(1, self._budget_bytes * 4 // (9 * self._tile_bytes) - 2)  # chips reach beyond it
         rows = np.flatnonzero(image >= 0)
         index = image[rows]
         tile_row, tile_column = self.first_tiles(index, windows[rows])
         return rows[np.lexsort((tile_column, tile_row, tile_column // strip_width[index], index))]
+
+    def most_together(self, index: int) -> int:
+        """Return how many tiles can be decoded one after another that no later one of them pushes out.
+
+        Args:
+            index: of their image in `images`.
+        """
+        return self._budget_bytes // (2 * int(self._tile_bytes[index]))
 
     def first_tiles(self, image: NDArray[np.int32], windows: Windows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return row and column, among the tiles of its image, of the tile that each window begins in, `(n,)` each.
@@ -240,7 +246,7 @@ class TileReader:
             decoded.set_exception(err)
             raise
         decoded.set_result(tile)
-        self._make_room(tile.nbytes)
+        self._make_room(key, tile.nbytes)
         return tile
 
     def is_kept(self, index: int, row: int, column: int) -> bool:
@@ -254,16 +260,24 @@ class TileReader:
         kept = self._tiles.get((index, row, column))
         return kept is not None and kept.done()
 
-    def _make_room(self, size: int) -> None:
+    def _bytes_of_tiles(self) -> NDArray[np.int64]:
+        """Return the bytes of the cells of a tile of each image, with its room."""
+        itemsizes = [_dtype(item, bands).itemsize for item, bands in zip(self.images, self._selections, strict=True)]
+        sides = self.shapes[:, 2:4] + self.shapes[:, 4:]
+        return np.asarray(sides.prod(axis=1) * self.bands * np.array(itemsizes))
+
+    def _make_room(self, new: tuple[int, int, int], size: int) -> None:
         """Count the bytes of a new tile, and drop the least recently used ones that exceed the budget."""
         with self._lock:
-            self._kept_bytes += size
+            if new in self._tiles:  # else another thread has dropped it since it was decoded
+                self._kept_bytes += size - self._counted.get(new, 0)
+                self._counted[new] = size
             while self._kept_bytes > self._budget_bytes and len(self._tiles) > 1:
                 key, oldest = next(iter(self._tiles.items()))
                 if not oldest.done():  # others wait for it
                     break
                 del self._tiles[key]
-                self._kept_bytes -= oldest.result().nbytes
+                self._kept_bytes -= self._counted.pop(key, 0)  # it may have more by now: those beside it add masks
 
     def _state(self, index: int) -> Hashable:
         """Return what the image is kept by from one reader to the next: the file as it was at its first tile."""

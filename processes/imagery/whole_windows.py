@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import product
+from itertools import islice, product
 
 from processes.imagery.decoded_tile import Cells
 from processes.imagery.tiles import TileReader
@@ -56,14 +56,14 @@ def are_kept(tiles: TileReader, index: int, window: Sequence[int]) -> bool:
 
 
 def load(tiles: TileReader, index: int, window: Sequence[int]) -> None:
-    """Decode the tiles of an image that a window touches.
+    """Decode the tiles of an image that a window touches, of many the first ones: more would push these out again.
 
     Args:
         tiles: the images.
         index: of the image.
         window: column, row, width, height.
     """
-    for place in _touched(tiles, index, window):
+    for place in islice(_touched(tiles, index, window), tiles.most_together(index)):
         tiles.tile(index, *place)
 
 

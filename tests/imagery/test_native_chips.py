@@ -23,6 +23,7 @@ from processes.imagery.chips import Batch, ChipReader, Placement
 from processes.imagery.grid import ChipRule
 from processes.imagery.image import Image, open_image
 from processes.imagery.mosaic import Mosaic
+from processes.imagery.native_chips import NativeChipCutter
 from processes.imagery.source import FileSource, gdal_settings
 from processes.imagery.tiles import TILE_BUDGET_BYTES, BandSelection, TileReader
 from rasters import make_raster, random_values
@@ -255,6 +256,23 @@ def test_each_tile_is_decoded_once_in_reading_order(tmp_path: Path, threads: int
             assert len(tiles.decoded) == 54
             most_of_all = 54 * most if threads == 1 else 60  # a thread that rests may find tiles dropped meanwhile
             assert sum(tiles.decoded.values()) <= most_of_all, tiles.decoded.most_common(9)
+
+
+def test_masks_that_tiles_add_to_those_beside_them_do_not_let_more_of_them_stay(tmp_path: Path) -> None:
+    tile, count = 256, 6
+    values = np.full((1, count * tile, count * tile), 5, np.uint8)
+    for row in range(count):
+        values[0, row * tile : (row + 1) * tile : 9, (row % 2) * tile :: 2 * tile] = 0
+    image = opened(make_raster(tmp_path / "a.tif", values=values, blocksize=tile, nodata=0))
+    windows = np.full((3000, 4), 32, np.int32)
+    windows[:, :2] = np.random.default_rng(0).integers(0, count * tile - 32, (3000, 2))
+    budget_bytes = 8 * tile**2
+    with gdal_settings(), TileReader([image], [BandSelection((0,))], (32, 32), budget_bytes) as tiles:
+        cutter = NativeChipCutter(tiles, np.zeros(3000, np.int32), windows, None)
+        order = tiles.reading_order(np.zeros(3000, np.int32), windows)
+        for rows in np.split(order, 100) * 3:
+            cutter.cut(rows, lambda: True)
+        assert sum(kept.result().nbytes for kept in tiles._tiles.values()) <= 2 * budget_bytes
 
 
 def test_thin_tiles_have_no_room_and_are_decoded_once_too(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from processes.imagery.chips import ChipReader, Placement
@@ -73,3 +74,24 @@ def test_a_tile_is_decoded_while_another_thread_resamples(tmp_path: Path) -> Non
             assert read(reader, np.array([1])).any()
             tiles.go_on.set()
             assert slow.result().any()
+
+
+def test_tiles_of_a_window_that_has_more_of_them_than_are_kept_are_decoded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = random_values((1, SIDE, SIDE))
+    path = make_raster(tmp_path / "a.tif", values=values, blocksize=TILE)
+    decoded: list[tuple[int, int]] = []
+    decode = TileReader._decode
+
+    def note(self: TileReader, index: int, row: int, column: int) -> Tile:
+        decoded.append((row, column))
+        return decode(self, index, row, column)
+
+    monkeypatch.setattr(TileReader, "_decode", note)
+    placement = Placement(np.zeros(1, np.int32), np.array([[3, 3, SIDE - 5, SIDE - 5]], np.int32))
+    rule, budget_bytes = ChipRule(64, 64, False, None), 5 * TILE**2
+    with TileReader([open_image(FileSource(path, "a"), 10**9)], [BandSelection((0,))], (1, 1), budget_bytes) as tiles:
+        (chip,) = read(ChipReader(tiles, placement, rule, None, None), np.array([0]))
+    np.testing.assert_array_equal(chip, resample(values[:, 3:-2, 3:-2], rule.size))
+    assert len(decoded) == len(set(decoded)) == 16

@@ -106,6 +106,7 @@ class _Encoding(NamedTuple):
 
     start: int
     """Index of the first one in the layer."""
+    features: Sequence[msgspec.Raw]
     geometries: Sequence[msgspec.Raw | msgspec.UnsetType]
     wkb: Future[pa.Array | None]
     """None = one of them is odd."""
@@ -143,9 +144,8 @@ class _FeatureCollector(msgspec.Struct):
                     odd = self.geometries(some, geometries, is_swapped, is_json_fg)
                     self.wkb.append(pa.array(shapely.to_wkb(odd, output_dimension=3), pa.large_binary()))
                 else:
-                    for missing in np.flatnonzero(~plain.is_present).tolist():
-                        refuse_place(some[missing], start + missing)
-                    encoding = _Encoding(start, geometries, pool.submit(plain.wkb))
+                    _refuse_places(some, ~plain.is_present, start)
+                    encoding = _Encoding(start, some, geometries, pool.submit(plain.wkb))
                     self.finish(before)
                     before = encoding
                 self.add_attributes(features)
@@ -158,6 +158,7 @@ class _FeatureCollector(msgspec.Struct):
         wkb = encoding.wkb.result()
         if wkb is None:
             geometries = read_geometries(encoding.geometries, encoding.start, self.oddities)
+            _refuse_places(encoding.features, shapely.is_missing(geometries), encoding.start)
             wkb = pa.array(shapely.to_wkb(geometries, output_dimension=3), pa.large_binary())
         self.wkb.append(wkb)
 
@@ -204,8 +205,7 @@ class _FeatureCollector(msgspec.Struct):
         if is_json_fg and crs is not None:
             return read_places(texts, (crs, is_swapped), start, self.oddities)
         geometries = read_geometries(members, start, self.oddities)
-        for index in np.flatnonzero(shapely.is_missing(geometries)).tolist():
-            refuse_place(texts[index], start + index)
+        _refuse_places(texts, shapely.is_missing(geometries), start)
         return swapped(geometries) if is_swapped else geometries
 
     def check_values(self, attributes: int, count: int) -> None:
@@ -229,6 +229,12 @@ class _FeatureCollector(msgspec.Struct):
             else pa.table({}).select([]),
             ids=None if ids.null_count == len(ids) else ids,
         )
+
+
+def _refuse_places(texts: Sequence[msgspec.Raw], is_missing: NDArray[np.bool_], start: int) -> None:
+    """Raise LayerError where a feature without geometry has a place; the first feature has the index `start`."""
+    for index in np.flatnonzero(is_missing).tolist():
+        refuse_place(texts[index], start + index)
 
 
 def _parse_feature(text: msgspec.Raw, index: int, oddities: Oddities) -> _Feature:

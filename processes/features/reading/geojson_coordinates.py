@@ -60,6 +60,11 @@ _ONE_A_LINE = bytes.maketrans(b",", b"\n")
 _AS_THEY_ARE = pa.csv.ParseOptions(delimiter="\t", quote_char=False)
 _OF_NUMBERS = pa.csv.ConvertOptions(column_types={"": pa.float64()}, null_values=[])
 
+_MOST_BYTES = 2**30
+"""Of numbers that are read at once: Arrow counts them in 31 bits."""
+_KNOWN_BYTES = 2**12
+"""Shapes of longer texts hardly occur twice, and would stay in memory by the gigabyte."""
+
 _geometry = msgspec.json.Decoder(_PlainGeometry | None)
 
 
@@ -132,9 +137,12 @@ class _Shape(NamedTuple):
     """From the outside in: how many parts or positions each part has."""
 
 
-@lru_cache(maxsize=1024)
 def _shape_of(kind: _Kind, skeleton: bytes) -> _Shape | None:
     """Return the shape of coordinates without their numbers; None = it is not one of the type, or is an empty one."""
+    return (_known_shape if len(skeleton) <= _KNOWN_BYTES else _new_shape)(kind, skeleton)
+
+
+def _new_shape(kind: _Kind, skeleton: bytes) -> _Shape | None:
     try:
         level: list[Any] = [msgspec.json.decode(skeleton.replace(b"[,,]", b"3").replace(b"[,]", b"2"))]
     except msgspec.DecodeError:
@@ -149,10 +157,13 @@ def _shape_of(kind: _Kind, skeleton: bytes) -> _Shape | None:
     return _Shape(level[0], tuple(counts)) if level[0] in (2, 3) and level.count(level[0]) == len(level) else None
 
 
+_known_shape = lru_cache(maxsize=1024)(_new_shape)
+
+
 def _group_wkb(
     parts: Sequence[_WkbPart], dimensions: int, texts: Sequence[bytes], shapes: Sequence[_Shape]
 ) -> pa.Array | None:
-    """Return geometries of one type as WKB; None = a number is too large, or a ring is open.
+    """Return geometries of one type as WKB; None = a number is too large, numbers are too many, or a ring is open.
 
     Args:
         parts: of the type.
@@ -176,8 +187,10 @@ def _group_wkb(
 
 
 def _numbers(texts: Sequence[bytes]) -> NDArray[np.float64] | None:
-    """Return the numbers of arrays of coordinates, one after another; None = one is too large."""
+    """Return the numbers of arrays of coordinates, one after another; None = one is too large, or they are too many."""
     lines = b",".join(texts).translate(_ONE_A_LINE, _BETWEEN_NUMBERS)
+    if len(lines) >= _MOST_BYTES:
+        return None
     options = pa.csv.ReadOptions(column_names=[""], use_threads=False, block_size=len(lines) + 1)
     try:
         table = pa.csv.read_csv(pa.BufferReader(lines), options, _AS_THEY_ARE, _OF_NUMBERS)

@@ -52,6 +52,7 @@ def read_batches(
     if any(chunk.total_uncompressed_size < 0 or chunk.num_values < 0 for chunk in chunks):
         raise LayerError(f"{subject} cannot be read; the Parquet file is broken")
     _check(sum(map(_claimed_bytes, chunks)), allowed, subject)
+    _refuse_twin_paths(of_groups, subject)
     longest = _longest_in_dictionaries(path, of_groups)
     in_dictionaries = {name for name, length in longest.items() if length > _SHORT_BYTES}
     row_bytes = sum(length for length in longest.values() if length <= _SHORT_BYTES)
@@ -92,6 +93,15 @@ def _groups(file: pq.ParquetFile, subject: str, groups: Sequence[int] | None) ->
         yield _Group(group, [metadata.row_group(group).column(column) for column in range(metadata.num_columns)])
 
 
+def _refuse_twin_paths(groups: Sequence[_Group], subject: str) -> None:
+    """Raise LayerError where `a.b` is a column and also a part of the column `a`: Arrow finds one of them only."""
+    for group in groups:
+        paths = [chunk.path_in_schema for chunk in group.chunks]
+        if len(set(paths)) < len(paths):
+            twin = next(path for path in paths if paths.count(path) > 1)
+            raise LayerError(f"{subject}: two columns have the path {twin[:80]!r}")
+
+
 def _longest_in_dictionaries(path: Path, groups: Sequence[_Group]) -> dict[str, float]:
     """Return the bytes of the longest value that a dictionary of a column has, by the column's path."""
     paths = [{chunk.path_in_schema for chunk in group.chunks if _has_dictionary(chunk)} for group in groups]
@@ -100,8 +110,8 @@ def _longest_in_dictionaries(path: Path, groups: Sequence[_Group]) -> dict[str, 
         for group, columns in zip(groups, paths, strict=True):
             if columns:
                 rows = file.iter_batches(1, row_groups=[group.number], columns=sorted(columns), use_threads=False)
-                first = next(rows)
-                values = dict(zip(first.schema.names, first.columns, strict=True))
+                first = next(rows, None)  # of a broken file there is none, and the reader of rows reports what is wrong
+                values = {} if first is None else dict(zip(first.schema.names, first.columns, strict=True))
                 for name in columns:
                     longest[name] = max(longest[name], _longest(values.get(name)))
     return longest

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyproj
 import shapely
 from numpy.typing import NDArray
@@ -55,7 +56,7 @@ def write_parquet(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> Se
             columns += rows.attributes.columns
             if transform is not None:
                 geometries = without_measures(transform.apply(rows.geometry, rows.attributes.num_rows))
-                wkb = None if transform.is_needed else _as_it_came(rows.geometry, result.iso_types)
+                wkb = None if transform.is_needed else _as_it_came(rows.geometry, geometries, result.iso_types)
                 columns += [iso_wkb(geometries) if wkb is None else wkb, extent.add(geometries)]
             yield pa.record_batch(columns, schema=schema)
 
@@ -75,16 +76,27 @@ def write_parquet(result: ResultLayer, crs: pyproj.CRS | None, path: Path) -> Se
     return late_warnings(transform)
 
 
-def _as_it_came(wkb: pa.Array | None, iso_types: frozenset[int]) -> pa.Array | None:
+def _as_it_came(wkb: pa.Array | None, geometries: NDArray[np.object_], iso_types: frozenset[int]) -> pa.Array | None:
     """Return geometries that are ISO WKB as GeoParquet has it already; None = some may not be.
 
     Args:
-        wkb: the geometries.
+        wkb: the geometries, `(n,)`.
+        geometries: the same ones, read.
         iso_types: of the layer.
     """
     if wkb is None or not iso_types <= _OF_ONE_HEADER or not is_plain(wkb):
         return None
-    return wkb.cast(pa.large_binary())
+    has_more = (pc.sum(pc.binary_length(wkb)).as_py() or 0) != _wkb_bytes(geometries[~shapely.is_missing(geometries)])
+    return None if has_more else wkb.cast(pa.large_binary())
+
+
+def _wkb_bytes(geometries: NDArray[np.object_]) -> int:
+    """Return how many bytes points, lines and polygons take as WKB, none of which has bytes that stand for nothing."""
+    type_ids, dimensions = shapely.get_type_id(geometries), np.where(shapely.has_z(geometries), 3, 2)
+    is_point, is_polygon = type_ids == shapely.GeometryType.POINT, type_ids == shapely.GeometryType.POLYGON
+    positions = np.where(is_point, 1, shapely.get_num_coordinates(geometries))
+    rings = (shapely.get_num_interior_rings(geometries) + 1) * (is_polygon & ~shapely.is_empty(geometries))
+    return int((5 + 4 * ~is_point + 4 * rings + 8 * dimensions * positions).sum())
 
 
 def _groups(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:

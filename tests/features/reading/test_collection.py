@@ -219,6 +219,10 @@ def test_features_of_json_fg_without_a_place_are_moved_to_the_crs_of_the_others(
     ("document", "words"),
     [
         (collection(feature(), placed(PLACE)), "feature 2 has its geometry in the member `place`"),
+        (
+            collection(feature(), placed(PLACE, {"type": "Point", "coordinates": [10**400, 0]})),
+            "feature 2 has its geometry in the member `place`",
+        ),
         (collection(placed(PLACE), coordRefSys=["EPSG:32617", "EPSG:5703"]), "coordRefSys is none that is read"),
         (collection(placed(PLACE), coordRefSys="EPSG:999999"), "coordRefSys cannot be used"),
         (collection(placed(PLACE), placed(PLACE, coordRefSys="EPSG:32618"), coordRefSys=UTM), "feature 2 has a coord"),

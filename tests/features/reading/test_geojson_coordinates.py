@@ -9,10 +9,14 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pytest
 import shapely
 
-from processes.features.reading.geojson_coordinates import read_plain
+from processes.features.reading import geojson_coordinates
+from processes.features.reading.geojson import read_geojson
+from processes.features.reading.geojson_coordinates import _known_shape, read_plain
+from processes.settings import Limits
 
 SQUARE = [[0, 0], [4, 0], [4, 4], [0, 0]]
 
@@ -115,3 +119,35 @@ def test_odd_geometry_is_left_to_who_reads_with_care(text: str) -> None:
 
 def test_feature_without_geometry_is_odd() -> None:
     assert read_plain([msgspec.UNSET]) is None
+
+
+def test_more_numbers_than_arrow_reads_at_once_are_left_to_who_reads_with_care(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(OverflowError):
+        pa.csv.ReadOptions(block_size=2**31)
+    texts = [json.dumps({"type": "LineString", "coordinates": SQUARE})] * 3
+    assert wkb_of(texts) is not None
+    monkeypatch.setattr(geojson_coordinates, "_MOST_BYTES", 30)
+    assert wkb_of(texts) is None
+    layer = read_geojson(
+        b'{"type": "FeatureCollection", "features": [%s]}'
+        % b", ".join(b'{"type": "Feature", "properties": {}, "geometry": %s}' % text.encode() for text in texts),
+        "layer",
+        Limits(),
+    )
+    assert layer.geometries(0, 3).tolist() == [shapely.LineString(SQUARE)] * 3
+
+
+def test_only_short_shapes_stay_in_memory() -> None:
+    """A process that reads layers for weeks would keep those of the thousand largest polygons."""
+    for positions, is_kept in ((5, True), (5000, False)):
+        _known_shape.cache_clear()
+        ring = [[float(number), 1.0] for number in range(positions)]
+        text = json.dumps({"type": "Polygon", "coordinates": [[*ring, ring[0]]]})
+        expected = shapely.to_wkb(shapely.from_geojson(text))
+        for _ in range(2):
+            found = wkb_of([text])
+            assert found is not None
+            assert found.to_pylist() == [expected]
+        assert _known_shape.cache_info().currsize == is_kept

@@ -588,6 +588,17 @@ def test_no_damage_to_the_metadata_ends_the_process(tmp_path: Path) -> None:
     assert refused
 
 
+def test_file_that_claims_a_column_without_values_is_refused(tmp_path: Path) -> None:
+    """Arrow yields no first row of such a column."""
+    path = save(tmp_path / "a.parquet", {"t": ["x", "y", "x"], "geometry": wkb(SHAPES)}, compression="none")
+    content = path.read_bytes()
+    three_values, none = b"\x15\x00\x16\x06\x16", b"\x15\x00\x16\x00\x16"  # behind the codec, in Thrift
+    path.write_bytes(content.replace(three_values, none, 1))
+    row_group = pq.read_metadata(path).row_group(0)
+    assert [row_group.column(index).num_values for index in range(2)] == [0, 3]
+    assert "the Parquet file is broken" in problem(path)
+
+
 @pytest.mark.parametrize("compression", ["zstd", "gzip"])
 def test_bomb_is_refused_by_what_it_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: str) -> None:
     monkeypatch.setattr(parquet_rows, "FREE_BYTES", 2**20)
@@ -616,6 +627,26 @@ def test_bomb_of_one_text_in_many_rows_is_refused_before_it_is_unpacked(
     assert path.stat().st_size < 2**20
     peak = pa.default_memory_pool().bytes_allocated()
     assert "more than 200 times its size" in problem(path)
+    assert pa.default_memory_pool().bytes_allocated() - peak < 2**24
+
+
+def test_bomb_in_a_part_of_a_column_that_has_the_path_of_another_column_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrow makes a dictionary of one of them, and would unpack the other."""
+    monkeypatch.setattr(parquet_rows, "FREE_BYTES", 2**20)
+    count = 2000
+    indices = np.arange(count, dtype=np.int32) % 2
+    texts = pa.DictionaryArray.from_arrays(indices, pa.array(["x" * 20_000, "y"]))
+    columns = {
+        "a": pa.StructArray.from_arrays([texts], ["b"]),
+        "a.b": pa.array(["u", "v"] * (count // 2)),
+        "geometry": repeated(wkb(SHAPES[:1])[0].as_py(), count),
+    }
+    path = save(tmp_path / "a.parquet", columns)
+    del texts, columns["a"]
+    peak = pa.default_memory_pool().bytes_allocated()
+    assert "two columns have the path 'a.b'" in problem(path)
     assert pa.default_memory_pool().bytes_allocated() - peak < 2**24
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyproj
 import pytest
 import shapely
+from msgspec import structs
 from pyarrow import parquet
 
 from conftest import write_layer
@@ -69,6 +71,38 @@ def test_geometries_are_iso_wkb_and_described(
     column = column_metadata(path)
     assert column["geometry_types"] == types
     assert column.get("bbox") == bbox
+
+
+@each_row(
+    ("text", "more"),
+    [
+        ("POINT (1 2)", b"junk"),
+        ("POINT Z (1 2 3)", b"\0"),
+        ("LINESTRING (0 0, 1 1)", bytes(16)),
+        ("POLYGON ((0 0, 1 0, 1 1, 0 0))", bytes(8)),
+    ],
+    ids=str,
+)
+def test_what_stands_behind_a_geometry_in_the_input_is_not_written(tmp_path: Path, text: str, more: bytes) -> None:
+    """GEOS takes no notice of it; who reads the result may."""
+    layer = make_layer([wkt(text), None, wkt(text)])
+    (chunk,) = layer.geometry.chunks  # type: ignore[union-attr]
+    first, missing, last = chunk.to_pylist()
+    with_more = pa.chunked_array([pa.array([first + more, missing, last], pa.large_binary())])
+    assert texts_in(write(structs.replace(layer, geometry=with_more), tmp_path)) == [first, None, last]
+
+
+def test_ring_without_positions_is_an_empty_polygon(tmp_path: Path) -> None:
+    layer, empty = make_layer([BOX]), shapely.to_wkb(wkt("POLYGON EMPTY"))
+    ring = pa.chunked_array([pa.array([struct.pack("<BIII", 1, 3, 1, 0)], pa.large_binary())])
+    assert texts_in(write(structs.replace(layer, geometry=ring), tmp_path)) == [empty]
+
+
+@each_row("text", ["POINT Z EMPTY", "LINESTRING Z EMPTY", "POLYGON ((0 0, 9 0, 9 9, 0 0), EMPTY)", "POINT Z (1 2 NaN)"])
+def test_geometries_of_few_coordinates_come_as_they_are(tmp_path: Path, text: str) -> None:
+    layer = make_layer([wkt(text), BOX])
+    found = layer.geometry.to_pylist()  # type: ignore[union-attr]
+    assert texts_in(write(layer, tmp_path)) == found
 
 
 def test_measures_are_left_out_with_a_warning(tmp_path: Path) -> None:
