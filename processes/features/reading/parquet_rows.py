@@ -60,13 +60,13 @@ def read_batches(
     row_bytes = sum(length for length in longest.values() if length <= _SHORT_BYTES)
     prefixed = (chunk.unpacked_bytes for chunk in chunks if chunk.repeats_prefixes)
     rows = min([_BATCH_ROWS, int(FREE_BYTES // max(row_bytes, 1)), *(allowed // max(size, 1) for size in prefixed)])
-    numbers = [group.number for group in of_groups]
     unpacked_bytes = 0
     with _opened(path, in_dictionaries) as file:
-        for batch in file.iter_batches(max(rows, 1), row_groups=numbers, columns=list(names), use_threads=False):
-            unpacked_bytes += sum(map(_plain_bytes, batch.columns))
-            _check(unpacked_bytes, allowed, subject)
-            yield batch
+        for some in _read_together(of_groups):
+            for batch in file.iter_batches(max(rows, 1), row_groups=some, columns=list(names), use_threads=False):
+                unpacked_bytes += sum(map(_plain_bytes, batch.columns))
+                _check(unpacked_bytes, allowed, subject)
+                yield batch
 
 
 def _opened(path: Path, in_dictionaries: Iterable[str] = ()) -> pq.ParquetFile:
@@ -91,6 +91,17 @@ class _Group(NamedTuple):
 
     number: int
     chunks: list[_Chunk]
+
+
+def _read_together(groups: Sequence[_Group]) -> Iterator[list[int]]:
+    """Yield the numbers of groups that a batch may be of; none where there are columns in columns.
+
+    Arrow cannot put texts of several groups together in those.
+    """
+    if any("." in chunk.path for group in groups for chunk in group.chunks):
+        yield from ([group.number] for group in groups)
+    elif groups:
+        yield [group.number for group in groups]
 
 
 class _DataReadError(Exception):

@@ -45,6 +45,21 @@ def test_rows_of_several_groups_and_batches_stay_in_order(tmp_path: Path) -> Non
     assert layer.geometries(count - 2, count).tolist() == list(shapes[-2:])
 
 
+@pytest.mark.parametrize("length", [9, 90])
+def test_texts_within_values_of_several_groups_are_read(tmp_path: Path, length: int) -> None:
+    """As of buildings and places of Overture Maps: `names` is a struct, `sources` a list of structs."""
+    count = 30_000
+    columns = {
+        "names": [{"primary": f"n{number % 7}", "common": {"en": f"{number:0{length}}"}} for number in range(count)],
+        "sources": [[{"dataset": "a", "id": str(number)}] * (number % 3) for number in range(count)],
+        "geometry": wkb([SHAPES[0]] * count),
+    }
+    layer = read(save(tmp_path / "a.parquet", columns, row_group_size=8_000))
+    for name in ("names", "sources"):
+        texts = layer.attributes.column(name).to_pylist()
+        assert [json.loads(text) for text in texts] == columns[name]
+
+
 def test_file_without_rows_is_an_empty_layer(tmp_path: Path) -> None:
     layer = read(save(tmp_path / "a.parquet", {"n": pa.array([], pa.int64()), "geometry": wkb([])}))
     assert (len(layer), layer.attributes.column_names, layer.geometry_type) == (0, ["n"], "Unknown")
