@@ -24,7 +24,9 @@ def main(image: Path, objects: Path, package: Path, folder: Path, runs: int) -> 
     """Return the objects per second of each request, from its first byte sent to its last one received."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    configuration, port = configure(folder, image, package)
+    own = folder / "models" / package.name  # else the service looks at the other packages of the benchmarks meanwhile
+    shutil.copytree(package, own)
+    configuration, port = configure(folder, image, own)
     layer, count = collection(objects)
     body = json.dumps(
         {"inputs": {"image": {"href": image.as_uri()}, "features": layer, "model": package.name}}
