@@ -59,15 +59,15 @@ def session_for(sources: Sources, functions: FunctionSettings, callers: int) -> 
         raise RequestError.at("/inputs/model", err) from err
 
 
-def useful_threads(session: Session | FunctionSession, own: int, cores: int) -> int:
+def useful_threads(session: Session | FunctionSession, own: int, cores: int | None) -> int:
     """Return how many threads a session is to be called by where it may have more cores for a while.
 
     Args:
         session: that was opened for the threads of a slot; a raster function works on one call at a time.
         own: number of these.
-        cores: that it may have.
+        cores: that it may have; None = those of the slot.
     """
-    return cores if isinstance(session, Session) and session.takes_more_callers else own
+    return cores if cores and isinstance(session, Session) and session.takes_more_callers else own
 
 
 def empty_labels(count: int, sources: Sources) -> Labels:

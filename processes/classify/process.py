@@ -304,10 +304,10 @@ class ClassifyObjects(SectionedProcess):
         cores: int | None = None,
     ) -> Classified:
         """Classify rows of a plan in reading order, as `classify_rows` does."""
-        session = session_for(plan.rows.sources, self._catalog.functions, own := self._thread_count())
+        session = session_for(plan.rows.sources, self._catalog.functions, self._thread_count())
         planned(len(plan.rows))
         pace.start(len(plan.rows) - len(rows))
-        threads = useful_threads(session, own, cores or own)
+        threads = useful_threads(session, self._thread_count(), cores)
         return classify_rows(plan.rows.sources, plan.chips, rows, session, pace.count, threads, pause)
 
 

@@ -118,12 +118,10 @@ def demo(config: Path, output: Path | None) -> None:
 def models(config: Path, as_json: bool) -> None:
     """List the installed models, with what is wrong with those that cannot be used."""
     from processes.model.catalog import Catalog
-    from processes.programs.cli_jobs import reported
+    from processes.programs.cli_errors import settings_of
     from processes.programs.model_list import models_as_json
-    from processes.settings import load_settings
 
-    with reported():
-        packages = Catalog.from_settings(load_settings(config)).check_packages()
+    packages = Catalog.from_settings(settings_of(config)).check_packages()
     if as_json:
         click.echo(models_as_json(packages))
         return

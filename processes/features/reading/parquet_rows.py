@@ -94,7 +94,7 @@ class _Group(NamedTuple):
 
 
 def _read_together(groups: Sequence[_Group]) -> Iterator[list[int]]:
-    """Yield the numbers of groups that a batch may be of; none where there are columns in columns.
+    """Yield the numbers of groups that are read in one go: all, or one by one where columns have columns of their own.
 
     Arrow cannot put texts of several groups together in those.
     """
