@@ -9,7 +9,6 @@ import os
 import shutil
 import tempfile
 import threading
-import time
 import uuid
 from collections import OrderedDict
 from pathlib import Path
@@ -30,7 +29,6 @@ _logger = logging.getLogger(__name__)
 _REMEMBERED = 1000
 _STOP_S = 5
 _LOCK = "lock"
-_UNFINISHED_S = 600
 
 
 class SlotPool:
@@ -75,11 +73,17 @@ class SlotPool:
 
     def make_folder(self) -> None:
         """Make the folder for temporary files, and remove those of slots that are gone."""
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_orphans(self.folder.parent)
-        self.folder.mkdir()
-        self._lock_file = os.open(self.folder / _LOCK, os.O_CREAT | os.O_RDWR)
-        fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+        work = self.folder.parent
+        work.mkdir(parents=True, exist_ok=True)
+        all_folders = os.open(work, os.O_RDONLY)
+        try:
+            fcntl.flock(all_folders, fcntl.LOCK_EX)  # workers that start at the same time would remove each other's
+            _remove_orphans(work)
+            self.folder.mkdir()
+            self._lock_file = os.open(self.folder / _LOCK, os.O_CREAT | os.O_RDWR)
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+        finally:
+            os.close(all_folders)
 
     def start_processes(self) -> None:
         """Start all slots' processes. The first one takes seconds, as what they are forked from has to be there."""
@@ -198,18 +202,13 @@ def _variables(number: int, cores: int) -> dict[str, str]:
 
 
 def _remove_orphans(work: Path) -> None:
-    """Remove the folders of slots whose owner is gone: nobody holds their lock."""
+    """Remove the folders of slots whose owner is gone: nobody holds their lock. None may be made meanwhile."""
     for folder in work.glob("slots-*"):
         try:
-            lock = os.open(folder / _LOCK, os.O_RDWR)
-        except OSError:  # it is just being made or removed, or was never finished
-            if time.time() - folder.stat().st_mtime > _UNFINISHED_S:
-                shutil.rmtree(folder, ignore_errors=True)
+            with (folder / _LOCK).open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            pass  # whoever made or removed it ended before it was done
+        except OSError:
             continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        except BlockingIOError:
-            pass
-        finally:
-            os.close(lock)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -287,7 +287,8 @@ def test_machine_rebooted(kind: str, request: pytest.FixtureRequest, expected: L
         service.start(*[str(word) for word in command[command.index(service.configuration) + 1 :]], name=name)
     assert_complete(service, job, expected)
     assert service.wait(waiting)["status"] == "successful"
-    until(lambda: len(list(service.folder.glob("state*/work/slots-*"))) == (1 if kind == "embedded" else 2))
+    count = 1 if kind == "embedded" else 2
+    until(lambda: len(list(service.folder.glob("state*/work/slots-*"))) == count, what=service.log())
 
 
 def test_database_down(cluster: Service, postgres: Postgres, expected: Labels) -> None:

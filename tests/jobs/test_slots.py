@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -325,6 +326,30 @@ def test_processes_end_with_their_owner_and_its_files_go_at_the_next_start(
     slots.start()
     assert set((settings.state / "work").glob("slots-*")) == {slots.folder}
     slots.close()
+
+
+@pytest.mark.parametrize("is_locked", [True, False])
+def test_folder_of_a_start_that_was_cut_off_goes_at_the_next_start(
+    is_locked: bool, configuration: Path, settings: Settings
+) -> None:
+    left = settings.state / "work" / "slots-left"
+    (left / "scratch").mkdir(parents=True)
+    if is_locked:
+        (left / "lock").touch()
+    slots = SlotPool(configuration, settings, 1)
+    slots.make_folder()
+    assert not left.exists()
+    slots.close()
+
+
+def test_workers_that_start_at_the_same_time_keep_their_folders(configuration: Path, settings: Settings) -> None:
+    for _ in range(20):
+        pools = [SlotPool(configuration, settings, 1) for _ in range(6)]
+        with ThreadPoolExecutor(len(pools)) as threads:
+            list(threads.map(SlotPool.make_folder, pools))
+        assert all(pool.folder.is_dir() for pool in pools)
+        for pool in pools:
+            pool.close()
 
 
 def test_there_is_a_slot_per_gpu_else_per_core(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
