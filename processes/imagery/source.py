@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import logging
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -56,7 +57,8 @@ _SIGNS_OF_DAMAGE = re.compile(
 """Words of decoders that warn and go on where cells are lost: libjpeg in a TIFF, PackBits, CCITT, JPEG 2000. Bytes
 before the end of a JPEG come after its cells."""
 _GDAL_OPTIONS = {
-    "GDAL_CACHEMAX": 64 * 2**20,  # `TileReader` keeps what it read; GDAL's default is a share of the memory
+    # `TileReader` keeps what it read: this has to hold the tile of each thread between the masks and the cells
+    "GDAL_CACHEMAX": 16 * 2**20 * min(os.cpu_count() or 1, 4),
     "GDAL_NUM_THREADS": "1",  # our own threads fill the cores, and what a thread of GDAL's fails at is not heard here
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,  # a truncated JPEG is an error, not a grey area
 }

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from processes.confinement.free_memory import return_large_blocks
 from processes.programs.cli_errors import failures_reported, settings_of
 from processes.programs.cli_objects import features_option, image_option
 from processes.programs.completion import complete_models
@@ -115,6 +116,7 @@ def run(
         from processes.programs.local import output_format, run_local, stream_local, validate_local
     with failures_reported():
         inputs, settings = _inputs(**options), settings_of(config)
+        return_large_blocks()
         if dry_run or output is None:
             _tell_work(validate_local(inputs, settings), as_json)
             return

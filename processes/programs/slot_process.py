@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from processes.confinement.confinement import Confinement, memory_bytes
+from processes.confinement.free_memory import return_large_blocks
 from processes.imagery.kept_tiles import KEPT_TILES
 from processes.jobs.files import storage_of
 from processes.jobs.slots import slot_count
@@ -50,6 +51,7 @@ def main(connection: Connection, configuration: Path, cores: int, has_network: b
     places = confinement.places()
     storage = storage_of(settings)  # whose key is out of reach afterwards
     prepare_process(configuration, confinement)
+    return_large_blocks()
     steps = steps_from_owner(connection)
     processes = load_processes(configuration, cores)
     load_runtime()

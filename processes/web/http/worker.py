@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 from gunicorn.workers.base import Worker
 
+from processes.confinement.free_memory import return_large_blocks
 from processes.web.http.body import BodyMemory
 from processes.web.http.connection import Host
 from processes.web.http.connections import (
@@ -26,9 +26,8 @@ from processes.web.views import SETTINGS, STOPPING
 
 _BACKLOG = 2048
 _BODY_MEMORY_BYTES = 2**25
-_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES = -3, 2**18
-_M_ARENA_MAX, _ARENAS = -8, 2
-"""Options of glibc's `mallopt`, and their values."""
+_LARGE_BLOCK_BYTES, _ARENAS = 2**18, 2
+"""What memory is kept: blocks that are smaller, by so many groups of threads."""
 _CHECK_S, _DRAIN_S = 1.0, 0.05
 _FINISH_S = 4
 """Seconds in which requests that wait for a job may still get its result when the server stops."""
@@ -108,7 +107,4 @@ def _return_memory() -> None:
     Arrow's own allocator keeps some for each thread that has used it, and a process has many threads.
     """
     pa.set_memory_pool(pa.system_memory_pool())
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):  # glibc's alone
-        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
-        libc.mallopt(_M_ARENA_MAX, _ARENAS)
+    return_large_blocks(_LARGE_BLOCK_BYTES, _ARENAS)
