@@ -14,9 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from processes.imagery.decoded_tile import Tile
+from processes.imagery.sidecars import listing_of
 
-_ENDINGS = ("", ".msk", ".MSK", ".aux.xml")
-"""Of a file, and of those beside it that GDAL takes a mask or a nodata value from."""
+_METADATA_ENDING = ".aux.xml"
+"""Of the file beside an image that GDAL takes a nodata value from."""
 
 
 class KeptTiles:
@@ -41,11 +42,12 @@ class KeptTiles:
         """Return what tells a file, as it is now, from all others; None = no tile of it is to be kept."""
         if not self._most_bytes:
             return None
+        masks = listing_of(path.parent).masks_of(path.name)
         found: list[Hashable] = [str(path)]
-        for ending in _ENDINGS:
+        for name in (path.name, f"{path.name}{_METADATA_ENDING}", *sorted(masks)):
             with suppress(OSError):
-                status = os.stat(f"{path}{ending}")
-                found.append((ending, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+                status = os.stat(path.parent / name)
+                found.append((name, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
         return tuple(found)
 
     def get(self, state: Hashable, place: Hashable, decode: Callable[[], Tile]) -> Tile:
@@ -61,9 +63,12 @@ class KeptTiles:
         with self._lock:
             tiles = self._files.setdefault(state, {})
             self._files.move_to_end(state)
-            kept = tiles.get(place)
-        if kept is not None:
-            return kept[0]
+            if (kept := tiles.get(place)) is not None:
+                tile, size = kept
+                size_now = tile.nbytes  # those beside it may have added a mask
+                tiles[place] = tile, size_now
+                self._bytes += size_now - size
+                return tile
         tile = decode()
         self._keep(state, place, tile)
         return tile
