@@ -28,7 +28,7 @@ from processes.features.writing.geojson import GEOJSON
 from processes.features.writing.result import ResultLayer, RowBatch
 from run import FOLDER, SIDE_PX
 
-RUNS = 3
+RUNS = 5
 OBJECTS = 1_000_000
 FORMATS = {
     ".fgb": ("FlatGeobuf", 0.5),

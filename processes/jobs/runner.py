@@ -166,7 +166,7 @@ class Runner:
         """Stop jobs that are not this runner's any more, and claim the next job if there is room."""
         self._woken.clear()
         fences = {job_id: active.execution.job.fence for job_id, active in self._active.items()}
-        for job_id in await self._threads.store(self._store.lost_jobs, fences):
+        for job_id in await self._threads.store(self._store.lost_jobs, fences) if fences else ():
             self._abandon(job_id)
         has_gpu = bool(self._engine.gpus.slots)
         jobs = [active.execution.job for active in self._active.values()]

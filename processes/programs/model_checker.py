@@ -33,7 +33,7 @@ _logger = logging.getLogger("processes.model.checker")
 
 _POLL_S = 0.1
 """Seconds between two looks at a check that is under way, …"""
-_PAUSE_S = 0.1
+_PAUSE_S = 0.2
 """… and where there is none, at whether somebody asks for a package, or this process is to end."""
 _SCAN_S = 1.0
 """Seconds between two looks at the folders where nobody asks, …"""

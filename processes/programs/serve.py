@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -18,7 +19,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import FrameType
 
 import msgspec
 
@@ -32,7 +32,9 @@ STOP_S = 9
 """Seconds that the processes may take to stop before they are killed."""
 _RUNNER_STOP_S = 4
 """Seconds of these that are the runner's: while the web server still answers requests, the runner works."""
-_POLL_S = 0.1
+_POLL_S, _IDLE_S = 0.1, 10
+"""Seconds between two looks at processes, where one has ended, and where a signal tells of that."""
+_MAX_SIGNALS = 1024
 _BACKLOG = 2048
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.1, 10
 _STABLE_S = 10
@@ -63,6 +65,11 @@ class ServiceProcess:
         """Start the process."""
         self._process = subprocess.Popen(self._command, pass_fds=self._inherited_fds, start_new_session=True)
         self._started_s, self._start_s = time.monotonic(), None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has been seen ended, and is to be started again."""
+        return self._start_s is not None
 
     def restart_if_ended(self) -> None:
         """Start the process again if it has ended, after a pause that grows if it ends again soon."""
@@ -101,6 +108,26 @@ class ServiceProcess:
             self._process.wait()
 
 
+class _Signals:
+    """The signals that the service gets from now on: to stop, and that a process of it has ended."""
+
+    def __init__(self) -> None:
+        self.to_stop: list[int] = []
+        """Their numbers, in their order."""
+        self._woken, self._waker = socket.socketpair()
+        for end in (self._woken, self._waker):
+            end.setblocking(False)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, _: self.to_stop.append(number))
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # one that is ignored would wake nobody
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for a signal, if none has come since the last time, or for so many seconds."""
+        if select.select([self._woken], [], [], timeout_s)[0]:
+            self._woken.recv(_MAX_SIGNALS)
+
+
 class ServeOptions(msgspec.Struct, frozen=True):
     """What a command line says of the service that the configuration leaves to variables."""
 
@@ -136,7 +163,7 @@ def serve(configuration: Path, options: ServeOptions) -> int:
     Raises:
         ValueError: the configuration cannot be used, or leaves nothing to an option that is given.
     """
-    stop_signals = _handle_signals()
+    signals = _Signals()
     configuration = configuration.resolve()
     os.chdir(base_folder(configuration))
     _require_variables(configuration, options.variables())
@@ -159,10 +186,10 @@ def serve(configuration: Path, options: ServeOptions) -> int:
         _logger.info("service started", extra={"host": host, "port": port, "url": url, "state": str(settings.state)})
         if options.show is not None:
             options.show(url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:"))
-        while not stop_signals:
+        while not signals.to_stop:
             for process in processes:
                 process.restart_if_ended()
-            time.sleep(_POLL_S)
+            signals.wait(_POLL_S if any(process.has_ended for process in processes) else _IDLE_S)
         deadline_s = time.monotonic() + STOP_S
         web.stop()
         web.let_end(deadline_s - _RUNNER_STOP_S)
@@ -170,7 +197,7 @@ def serve(configuration: Path, options: ServeOptions) -> int:
         for process in processes:
             process.wait(deadline_s)
     _logger.info("service stopped")
-    return stop_signals[0]
+    return signals.to_stop[0]
 
 
 def _require_variables(configuration: Path, names: Iterable[str]) -> None:
@@ -193,18 +220,6 @@ def end_with(parent: int) -> None:
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:  # the parent has already ended
         sys.exit(1)
-
-
-def _handle_signals() -> list[int]:
-    """Return a list to which the number of each signal to stop is added."""
-    stop_signals: list[int] = []
-
-    def stop(number: int, _: FrameType | None) -> None:
-        stop_signals.append(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    return stop_signals
 
 
 def _listening(host: str, port: int) -> socket.socket:
