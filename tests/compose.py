@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 from pyarrow import fs
 
-from jobs_service import Service, free_port
+from free_ports import free_port
+from jobs_service import Service
 from object_store import moto_store, started, until_answered
 from postgres import Postgres
 from service import ROOT, clean_environment

@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ import yaml
 from affine import Affine
 
 from conftest import definition, save_mean_network
+from free_ports import free_port
 from processes.access.person import Role
 from processes.jobs.database import Database
 from processes.jobs.step_process import NAME
@@ -381,12 +381,6 @@ def cluster_of(
     for number in range(2):
         service.start("worker", "--host", "127.0.0.1", name=f"worker-{number}")
     return service
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def make_certificates(folder: Path) -> dict[str, str]:

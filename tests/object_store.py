@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs_service import free_port
+from free_ports import free_port
 from service import ROOT, clean_environment
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 
 import psutil
 import pytest
+
+from free_ports import free_port
 
 USER = "postgres"
 
@@ -27,9 +28,7 @@ class Postgres:
         self._programs = programs[-1].parent
         self._home = tempfile.TemporaryDirectory(prefix="postgres-")
         self._folder = Path(self._home.name)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         if os.geteuid() == 0:
             shutil.chown(self._folder, USER)
         self._run("initdb", "--auth=trust", f"--username={USER}", "--no-sync", f"--pgdata={self._folder / 'data'}")

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from jobs_service import free_port
+from free_ports import free_port
 from service import ROOT, clean_environment
 
 PROCESSES = {

@@ -32,7 +32,8 @@ from typing import Any
 
 import psutil
 
-from jobs_service import Service, free_port, make_town, objects, running
+from free_ports import free_port
+from jobs_service import Service, make_town, objects, running
 
 COUNTS = {
     "slow-readers": 200,

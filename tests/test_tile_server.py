@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import time
 import urllib.request
@@ -23,6 +22,7 @@ from rasterio.warp import transform_bounds
 
 from classify.test_labels_of_sources import UTM, classified, objects
 from conftest import definition, save_mean_network
+from free_ports import free_port
 from processes.settings import Settings
 from rasters import make_raster, random_values
 from service import link, models_checked_here
@@ -104,9 +104,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TileServer]:
     (home / "models" / "mean").mkdir(parents=True)
     save_mean_network(home / "models" / "mean" / "net.onnx", 3, None)
     (home / "models" / "mean" / "mean.emd").write_text(json.dumps(definition()))
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     command = [str(PYTHON), "-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), "titiler.application.main:app"]
     environment = {"PATH": os.environ["PATH"], "HOME": str(home)}
     with (home / "log").open("wb") as log, models_checked_here():

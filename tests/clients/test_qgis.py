@@ -24,7 +24,8 @@ import shapely
 from affine import Affine
 from PIL import Image
 
-from jobs_service import Service, free_port
+from free_ports import free_port
+from jobs_service import Service
 from rasters import make_raster
 from sample_service import SAMPLE, sample_service
 from service import ROOT, clean_environment

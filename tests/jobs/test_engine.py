@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from tornado.iostream import IOStream
 
-from jobs_service import free_port, make_certificates
+from free_ports import free_port
+from jobs_service import make_certificates
 from processes.jobs.admission import EngineLostError
 from processes.jobs.dask_parts import HeadlessScheduler, security_of
 from processes.jobs.engine import Engine

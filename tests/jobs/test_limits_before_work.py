@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from dripping_hosts import ANSWERS, HANDSHAKES, dripping_host
-from jobs_service import Service, free_port, make_town, running, until
+from free_ports import free_port
+from jobs_service import Service, make_town, running, until
 
 pytestmark = pytest.mark.jobs
 

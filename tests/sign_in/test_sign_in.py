@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from chromium import Page, chromium
-from jobs_service import Service, free_port, make_town, objects, running, until
+from free_ports import free_port
+from jobs_service import Service, make_town, objects, running, until
 from service import ROOT
 
 pytestmark = [pytest.mark.sign_in, pytest.mark.timeout(300)]

@@ -21,7 +21,8 @@ import pytest
 import trustme
 import yaml
 
-from jobs_service import Service, free_port, freeze, make_town, objects, running, until, wake
+from free_ports import free_port
+from jobs_service import Service, freeze, make_town, objects, running, until, wake
 from nginx import TEMPLATE, Nginx, substituted
 from service import ROOT
 

@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
+from free_ports import free_port
 from service import ROOT, clean_environment
 
 pytestmark = [pytest.mark.jobs, pytest.mark.timed]
@@ -58,9 +59,7 @@ class Service:
 
 def start(folder: Path) -> Service:
     """Start a service with its state in a folder and wait until it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     variables = {"CLASSIFY_PORT": str(port), "CLASSIFY_STATE": str(folder / "state")}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
