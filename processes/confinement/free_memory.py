@@ -7,7 +7,7 @@ import ctypes
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 """Options of glibc's `mallopt`."""
 _LARGE_BLOCK_BYTES = 4 * 2**20
-"""Much more than a decoded tile: what is needed again at once is not asked of the system each time."""
+"""More than most decoded tiles: what is needed again at once is not asked of the system each time."""
 
 
 def return_large_blocks(from_bytes: int = _LARGE_BLOCK_BYTES, arenas: int | None = None) -> None:
